@@ -1,0 +1,5 @@
+"""python -m bpflens."""
+
+from bpflens.cli.main import main
+
+main()

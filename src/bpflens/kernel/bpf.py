@@ -1,0 +1,96 @@
+"""The bpf(2) system call: commands, one function that calls it, and the few wrappers that everything else is made of.
+
+Constants and layouts: include/uapi/linux/bpf.h. Attributes are packed by the callers with struct; unused tail bytes are zero.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+
+from bpflens.errors import KernelError
+
+__all__ = ("Buffer", "bpf", "bpf_errno", "cmd", "fd_by_id", "info_by_fd", "next_id")
+
+_NR = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "s390x": 351, "ppc64le": 361, "i686": 357, "armv7l": 386}
+_ATTR_SIZE = 256  # every kernel accepts a longer attr whose tail is zero
+
+
+class cmd:
+    """bpf(2) commands (enum bpf_cmd)."""
+
+    MAP_CREATE, MAP_LOOKUP_ELEM, MAP_UPDATE_ELEM, MAP_DELETE_ELEM, MAP_GET_NEXT_KEY, PROG_LOAD, OBJ_PIN, OBJ_GET = range(8)
+    PROG_ATTACH, PROG_DETACH, PROG_TEST_RUN, PROG_GET_NEXT_ID, MAP_GET_NEXT_ID, PROG_GET_FD_BY_ID = range(8, 14)
+    MAP_GET_FD_BY_ID, OBJ_GET_INFO_BY_FD, PROG_QUERY, RAW_TRACEPOINT_OPEN, BTF_LOAD, BTF_GET_FD_BY_ID = range(14, 20)
+    TASK_FD_QUERY, MAP_LOOKUP_AND_DELETE_ELEM, MAP_FREEZE, BTF_GET_NEXT_ID, MAP_LOOKUP_BATCH = range(20, 25)
+    MAP_LOOKUP_AND_DELETE_BATCH, MAP_UPDATE_BATCH, MAP_DELETE_BATCH, LINK_CREATE, LINK_UPDATE = range(25, 30)
+    LINK_GET_FD_BY_ID, LINK_GET_NEXT_ID, ENABLE_STATS, ITER_CREATE, LINK_DETACH, PROG_BIND_MAP = range(30, 36)
+
+
+class Buffer:
+    """Memory with a stable address to put into an attr: `Buffer(b"..")` or `Buffer(size)`; `.address`, `.bytes`."""
+
+    __slots__ = ("_raw", "address", "size")
+
+    def __init__(self, content: bytes | int) -> None:
+        self._raw = ctypes.create_string_buffer(content, content if isinstance(content, int) else len(content))
+        self.size = len(self._raw)
+        self.address = ctypes.addressof(self._raw) if self.size else 0
+
+    @property
+    def bytes(self) -> bytes:
+        """The content now."""
+        return self._raw.raw
+
+
+_libc: ctypes.CDLL | None = None
+
+
+def bpf_errno(command: int, attr: bytes) -> tuple[int, int, bytes]:
+    """bpf(2): (return value or -1, errno, attr as the kernel left it). Never raises for a refusal."""
+    global _libc
+    if _libc is None:
+        _libc = ctypes.CDLL(None, use_errno=True)
+    raw = ctypes.create_string_buffer(attr, max(_ATTR_SIZE, len(attr)))
+    result: int = _libc.syscall(_NR.get(platform.machine(), 321), command, raw, len(raw))
+    return result, (ctypes.get_errno() if result < 0 else 0), raw.raw
+
+
+def bpf(command: int, attr: bytes, object: str = "bpf", what: str = "bpf(2)") -> tuple[int, bytes]:
+    """bpf(2): (return value, attr afterwards); KernelError naming `object` and `what` where the kernel refuses."""
+    result, errno, after = bpf_errno(command, attr)
+    if result < 0:
+        raise KernelError.from_errno(object, what, errno)
+    return result, after
+
+
+def next_id(command: int, start: int) -> int | None:
+    """The next object id after `start` (a *_GET_NEXT_ID command), None at the end. KernelError without CAP_SYS_ADMIN."""
+    result, errno, after = bpf_errno(command, start.to_bytes(4, "little"))
+    if result < 0:
+        if errno == 2:
+            return None
+        raise KernelError.from_errno("bpf", "cannot list object ids", errno, "needs CAP_SYS_ADMIN")
+    return int.from_bytes(after[4:8], "little")
+
+
+def fd_by_id(command: int, id: int, object: str) -> int:
+    """A new descriptor for an object id (a *_GET_FD_BY_ID command), close-on-exec; the caller closes it."""
+    return bpf(command, id.to_bytes(4, "little"), object, "cannot open")[0]
+
+
+def info_by_fd(fd: int, info: Buffer, object: str) -> int:
+    """BPF_OBJ_GET_INFO_BY_FD into `info` (filled pointers inside are honoured); returns the length the kernel wrote."""
+    attr = fd.to_bytes(4, "little") + info.size.to_bytes(4, "little") + info.address.to_bytes(8, "little")
+    _, after = bpf(cmd.OBJ_GET_INFO_BY_FD, attr, object, "cannot read its info")
+    return int.from_bytes(after[4:8], "little")
+
+
+def close(*fds: int) -> None:
+    """Close descriptors, ignoring those already gone."""
+    for fd in fds:
+        try:
+            os.close(fd)
+        except OSError:
+            pass
