@@ -1,131 +1,177 @@
-"""Entry point: the group of verbs, loaded one at a time, the global options, and what becomes of errors."""
+"""Entry point: finds the verb, imports only its module, and turns every error into one line and an exit code.
+
+A verb module has: a docstring (its help), `EXAMPLES` (command lines, run by the tests), `configure(parser)` which adds its arguments,
+and `run(args, settings)` which returns an exit code (None means 0).
+"""
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
-from dataclasses import dataclass
-
-import click
 
 from bpflens import __version__
-from bpflens.cli.verbs import VERBS
-from bpflens.errors import BpflensError
+from bpflens.cli.settings import Settings
+from bpflens.cli.verbs import VERBS, Verb
+from bpflens.errors import BpflensError, UsageError
 
-__all__ = ("Settings", "main")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from types import ModuleType
 
+__all__ = ("main", "verb_parser")
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """The global options: `color` is decided ("auto" resolved against stdout and NO_COLOR)."""
+USAGE = "usage: bpflens [--json] [--color auto|always|never] [-v] VERB [OPTION...] TARGET..."
 
-    json: bool = False
-    color: bool = False
-    verbosity: int = 0
+TARGETS = """\
+A TARGET is  id:N  name:S  tag:HEX  pin:PATH  map:N  link:N  pid:N  fd:PID/FD  sock:INODE  dev:IF  cgroup:PATH  netns:NAME
+             FILE  FILE#section  FILE#function  -  (standard input: any dump it can recognise)
+             'pcap:EXPRESSION'  (compiled with libpcap)"""
 
-
-class LazyGroup(click.Group):
-    """A group that imports a verb's module only when the verb is named."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return [verb.name for verb in VERBS]
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        for verb in VERBS:
-            if verb.name == name:
-                command: click.Command = importlib.import_module(f"bpflens.cli.{verb.module}").command
-                return command
-        return None
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
-            import difflib
-
-            close = difflib.get_close_matches(args[0], [verb.name for verb in VERBS], 1)
-            tip = f'; did you mean "{close[0]}"?' if close else '; "bpflens --help" lists the verbs'
-            raise click.UsageError(f'no verb "{args[0]}"{tip}', ctx)
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        for group in dict.fromkeys(verb.group for verb in VERBS):
-            with formatter.section(group):
-                formatter.write_dl([(verb.name, verb.help) for verb in VERBS if verb.group == group])
+GLOBAL_OPTIONS = """\
+Global options, before or after the verb:
+  --json                      JSON Lines instead of text
+  --color auto|always|never   default: auto (a terminal, and NO_COLOR not set)
+  -v, --verbose               more talk on stderr; -vv shows tracebacks
+  -V, --version               print the version
+  -h, --help                  this page, or that of a verb"""
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, "-V", "--version", prog_name="bpflens", message="%(prog)s %(version)s")
-@click.option("--json", "as_json", is_flag=True, help="JSON Lines instead of text (every verb; also after the verb).")
-@click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", show_default=True)
-@click.option("-v", "--verbose", count=True, help="More talk on stderr; -vv shows tracebacks.")
-@click.pass_context
-def cli(ctx: click.Context, as_json: bool, color: str, verbose: int) -> None:
-    """objdump for BPF, and further: find, read, explain, prove and recover every BPF program, classic and extended.
-
-    \b
-    A TARGET is  id:N  name:S  tag:HEX  pin:PATH  map:N  link:N  pid:N  fd:PID/FD
-                 sock:INODE  dev:IF  cgroup:PATH  netns:NAME
-                 FILE  FILE#section  FILE#function  -  (standard input)
-                 'pcap:EXPRESSION'  (compiled with libpcap)
-    """
-    auto = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    ctx.obj = Settings(as_json, color == "always" or (color == "auto" and auto), verbose)
+def main(argv: list[str] | None = None) -> None:
+    """Run the command line and exit; `argv` defaults to the process's arguments."""
+    sys.exit(run(sys.argv[1:] if argv is None else argv))
 
 
-def main() -> None:
-    """Run the command; every error becomes one line on stderr and the exit code of its class."""
-    args = _global_options_first(sys.argv[1:])
-    verbosity = sum(a.count("v") for a in args if a in ("-v", "-vv", "-vvv")) + args.count("--verbose")
+def run(argv: list[str]) -> int:
+    """Run the command line; returns the exit code. Only -vv lets an exception through."""
+    as_json = "--json" in argv
+    verbosity = 0
     try:
-        code = cli.main(args, prog_name="bpflens", standalone_mode=False)
+        settings, rest = _take_global_options(argv)
+        verbosity = settings.verbosity
+        code = _dispatch(settings, rest)
         sys.stdout.flush()
-        sys.exit(code if isinstance(code, int) else 0)
+        return code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader has gone: leave quietly
+        return 141
+    except KeyboardInterrupt:
+        _report("interrupted", None, 130, as_json)
+        return 130
     except BpflensError as error:
         if verbosity > 1:
             raise
         _flush()
-        _report(str(error), error.hint, error.exit_code, "--json" in args)
-        sys.exit(error.exit_code)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
-    except click.ClickException as error:
-        _report(error.format_message(), _usage_hint(error), 2, "--json" in args)
-        sys.exit(2)
-    except (KeyboardInterrupt, click.Abort):
-        _report("interrupted", None, 130, "--json" in args)
-        sys.exit(130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader has gone: leave quietly
-        sys.exit(141)
+        _report(str(error), error.hint, error.exit_code, as_json)
+        return error.exit_code
+    except OSError as error:
+        if verbosity > 1:
+            raise
+        _flush()
+        what = f"{error.filename}: " if error.filename else ""
+        _report(f"{what}{error.strerror or error}", None, 3, as_json)
+        return 3
     except RecursionError:
         if verbosity > 1:
             raise
-        _report("input is nested too deeply", None, 3, "--json" in args)
-        sys.exit(3)
+        _report("input is nested too deeply", None, 3, as_json)
+        return 3
+    except Exception as error:
+        if verbosity > 1:
+            raise
+        _flush()
+        reason = f"internal error: {type(error).__name__}: {error}"
+        _report(reason, "this is a fault of bpflens; the same command with -vv shows where", 3, as_json)
+        return 3
 
 
-def _global_options_first(args: list[str]) -> list[str]:
-    """Global flags are accepted after the verb too: `bpflens dis --json x.o`. Nothing behind `--` is moved."""
-    front: list[str] = []
+def _dispatch(settings: Settings, rest: list[str]) -> int:
+    if not rest:
+        print(help_text(), file=sys.stderr)
+        return 2
+    if rest[0] in ("-h", "--help"):
+        print(help_text())
+        return 0
+    if rest[0] in ("-V", "--version"):
+        print(f"bpflens {__version__}")
+        return 0
+    verb = next((v for v in VERBS if v.name == rest[0]), None)
+    if verb is None:
+        raise _unknown_verb(rest[0])
+    module, parser = verb_parser(verb)
+    try:
+        args = parser.parse_args(rest[1:])
+    except SystemExit as stop:  # argparse has printed its help
+        return int(stop.code or 0)
+    return int(module.run(args, settings) or 0)
+
+
+def verb_parser(verb: Verb) -> tuple[ModuleType, argparse.ArgumentParser]:
+    """The verb's module and its argument parser."""
+    import argparse
+    import importlib
+
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> None:  # type: ignore[override]
+            raise UsageError("", message, f'see "bpflens {verb.name} --help"')
+
+    module = importlib.import_module(f"bpflens.cli.{verb.module}")
+    examples = "\n".join(f"  {example}" for example in getattr(module, "EXAMPLES", ()))
+    parser = Parser(
+        prog=f"bpflens {verb.name}",
+        description=module.__doc__,
+        epilog=f"Examples:\n{examples}\n\n{TARGETS}" if examples else TARGETS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    module.configure(parser)
+    return module, parser
+
+
+def help_text() -> str:
+    """The page of `bpflens --help`, from the table of verbs; imports nothing."""
+    lines = [USAGE, "", "objdump for BPF, and further: find, read, explain, prove and recover every BPF program.", ""]
+    width = max(len(verb.name) for verb in VERBS)
+    for group in dict.fromkeys(verb.group for verb in VERBS):
+        lines.append(f"{group}:")
+        lines += [f"  {verb.name:{width}}  {verb.help}" for verb in VERBS if verb.group == group]
+        lines.append("")
+    return "\n".join([*lines, GLOBAL_OPTIONS, "", TARGETS])
+
+
+def _unknown_verb(name: str) -> UsageError:
+    import difflib
+
+    if name.startswith("-"):
+        return UsageError("", f'no option "{name}"', 'see "bpflens --help"')
+    close = difflib.get_close_matches(name, [verb.name for verb in VERBS], 1)
+    return UsageError("", f'no verb "{name}"', f'did you mean "{close[0]}"?' if close else 'see "bpflens --help"')
+
+
+def _take_global_options(argv: list[str]) -> tuple[Settings, list[str]]:
+    """Global options are taken wherever they stand before `--`."""
+    as_json, color, verbosity = False, "auto", 0
     rest: list[str] = []
-    tokens = iter(args)
+    tokens = iter(argv)
     for token in tokens:
         if token == "--":
             rest += [token, *tokens]
-        elif token in ("--json", "-v", "-vv", "--verbose") or token.startswith("--color="):
-            front.append(token)
+        elif token == "--json":
+            as_json = True
+        elif token in ("-v", "-vv", "-vvv"):
+            verbosity += len(token) - 1
+        elif token == "--verbose":
+            verbosity += 1
         elif token == "--color":
-            front += [token, next(tokens, "")]
+            color = next(tokens, "")
+        elif token.startswith("--color="):
+            color = token[8:]
         else:
             rest.append(token)
-    return front + rest
-
-
-def _usage_hint(error: click.ClickException) -> str | None:
-    ctx = getattr(error, "ctx", None)
-    return f'see "{ctx.command_path} --help"' if ctx is not None else None
+    if color not in ("auto", "always", "never"):
+        raise UsageError("--color", f'"{color}" is not auto, always or never')
+    wanted = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return Settings(as_json, color == "always" or (color == "auto" and wanted), verbosity), rest
 
 
 def _report(message: str, hint: str | None, code: int, as_json: bool) -> None:
@@ -133,7 +179,8 @@ def _report(message: str, hint: str | None, code: int, as_json: bool) -> None:
     if as_json:
         import json
 
-        print(json.dumps({"schema": "error/1", "error": message, "hint": hint, "exit_code": code}), file=sys.stderr)
+        record = {"schema": "error/1", "error": message, "hint": hint, "exit_code": code}
+        print(json.dumps(record), file=sys.stderr)
         return
     print(f"bpflens: error: {message}", file=sys.stderr)
     if hint:

@@ -1,0 +1,15 @@
+"""The global options, as every verb receives them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ("Settings",)
+
+
+class Settings(NamedTuple):
+    """`json`: JSON Lines wanted; `color`: decided already; `verbosity`: number of -v."""
+
+    json: bool = False
+    color: bool = False
+    verbosity: int = 0
