@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bpflens.formats.btf import Btf
@@ -111,7 +111,7 @@ class Map:
     value_type_id: int = 0
     data: bytes | None = None
     datasec: Mapping[int, tuple[str, int, str]] = field(default_factory=dict)
-    fields: Mapping[str, object] = field(default_factory=dict)
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ class Attachment:
     netns: int | None = None
     netns_name: str | None = None
     holders: tuple[Holder, ...] = ()
-    details: Mapping[str, object] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +157,7 @@ class Program:
 
     `code` is an array of struct sock_filter or struct bpf_insn in little-endian order, whatever the source's byte order was.
     For live extended programs it is the xlated image (`xlated` true). `arch` is the machine of the JITed code or of a seccomp filter.
+    `symbols` names what a slot refers to beyond the tables (helper, kfunc or ksym found through kallsyms): slot -> symbol.
     `info` holds further facts of the source, in the kernel's spelling (load_time, run_cnt, uid ...).
     """
 
@@ -181,7 +182,7 @@ class Program:
     arch: str | None = None
     attachments: tuple[Attachment, ...] = ()
     holders: tuple[Holder, ...] = ()
-    info: Mapping[str, object] = field(default_factory=dict)
+    info: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def insn_count(self) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Iterable
+from typing import ClassVar
 
 __all__ = ("Insn", "decode", "encode", "words")
 
@@ -25,7 +26,7 @@ class Insn:
     src: int
     word: int
 
-    _interned: dict[int, Insn] = {}
+    _interned: ClassVar[dict[int, Insn]] = {}
     _INTERN_LIMIT = 1 << 16
 
     def __new__(cls, word: int) -> Insn:
