@@ -1,5 +1,54 @@
-"""bpflens: objdump for BPF, and further."""
+"""bpflens: objdump for BPF, and further.
+
+The library has the nouns and verbs of the command; each is imported when it is first used.
+
+    >>> import bpflens
+    >>> program = bpflens.open("pcap:udp dst port 68 and ip")
+    >>> program.insn_count
+    11
+"""
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bpflens.classic.diff import diff
+    from bpflens.classic.explain import explain
+    from bpflens.original.recover import recover as original
+    from bpflens.program import Program
+    from bpflens.targets import open_target as open_all
+
 __version__ = "0.1.0"
+__all__ = ("Program", "__version__", "diff", "explain", "open", "open_all", "original")
+
+_LAZY = {
+    "Program": ("bpflens.program", "Program"),
+    "open_all": ("bpflens.targets", "open_target"),
+    "explain": ("bpflens.classic.explain", "explain"),
+    "diff": ("bpflens.classic.diff", "diff"),
+    "original": ("bpflens.original.recover", "recover"),
+}
+
+
+def open(target: str) -> Program:
+    """The one program that `target` names ("id:12", "x.o#xdp", "pcap:tcp port 80"); InputError where it names several.
+
+    `open_all` gives all of them, and takes `bpflens.targets.Options`.
+    """
+    from bpflens.errors import InputError
+
+    programs: list[Program] = importlib.import_module("bpflens.targets").open_target(target)
+    if len(programs) != 1:
+        names = ", ".join(program.name or program.origin.where for program in programs[:6])
+        raise InputError(target, f"names {len(programs)} programs ({names}); open_all() gives all")
+    return programs[0]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a verb or noun at first use, so that `import bpflens` costs nothing."""
+    if name in _LAZY:
+        module, attribute = _LAZY[name]
+        return getattr(importlib.import_module(module), attribute)
+    raise AttributeError(f"module 'bpflens' has no attribute {name!r}")
