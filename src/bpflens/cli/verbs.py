@@ -1,4 +1,6 @@
-"""The verbs as a table: name, module of bpflens.cli, group in the help, one line of help. To add a verb, add a row and its file."""
+"""The verbs as a table: name, module of bpflens.cli, group in the help, one line of help.
+
+To add a verb, add a row and its file."""
 
 from __future__ import annotations
 
@@ -30,5 +32,6 @@ VERBS = (
     Verb("run", "run", "Compare", "run a filter over a capture"),
     Verb("debug", "debug", "Compare", "step through a filter, forward and back"),
     Verb("doctor", "doctor", "Help", "what this user and kernel allow, and what is lost without the rest"),
+    Verb("completion", "completion", "Help", "print the completion script of bash, zsh or fish"),
     Verb("help", "help_topics", "Help", "help on a verb or topic"),
 )
