@@ -67,13 +67,14 @@ class InputError(BpflensError):
 
 
 class KernelError(BpflensError):
-    """A system call failed: `errno` is the kernel's, 0 where bpflens itself found out."""
+    """A system call failed: `errno` is the kernel's, 0 where bpflens itself found out; `log` is the verifier's or BTF checker's."""
 
     exit_code = 4
 
     def __init__(self, object: str, reason: str, hint: str | None = None, errno: int = 0) -> None:
         super().__init__(object, reason, hint)
         self.errno = errno
+        self.log = ""
 
     @staticmethod
     def from_errno(object: str, what: str, errno: int, hint: str | None = None) -> KernelError:
