@@ -1,0 +1,577 @@
+"""BTF: the type information of BPF programs, objects and the kernel (Documentation/bpf/btf.rst, include/uapi/linux/btf.h).
+
+    btf = Btf.parse(data)                      # either byte order; base=... for the split BTF of a module
+    id = btf.find("sk_buff", Kind.STRUCT)      # no table of names is built
+    btf.member_offset("sk_buff", "len")        # bytes
+    btf.c_declaration(id, "*skb")              # "struct sk_buff *skb"
+
+Parsing only walks the type section once to note where each type starts (Linux 6.18's vmlinux: 143,000 types, 5.5 MB, about
+30 ms); everything else is read when asked for. Malformed BTF raises InputError: at once where the walk sees it, otherwise when the
+bad part is read. Chains of references are followed with a bound, so that cyclic types end in an error and not in a hang.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+import sys
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, overload
+
+from bpflens.errors import InputError
+
+__all__ = ("Btf", "Enumerator", "Field", "Kind", "Member", "Param", "Type", "Variable")
+
+MAGIC = 0xEB9F
+MAX_CHAIN = 64  # references followed for one type; the kernel allows 32 (kernel/bpf/btf.c, MAX_RESOLVE_DEPTH)
+
+
+class Kind(enum.IntEnum):
+    """BTF_KIND_* (include/uapi/linux/btf.h)."""
+
+    VOID, INT, PTR, ARRAY, STRUCT, UNION, ENUM, FWD, TYPEDEF, VOLATILE = range(10)
+    CONST, RESTRICT, FUNC, FUNC_PROTO, VAR, DATASEC, FLOAT, DECL_TAG, TYPE_TAG, ENUM64 = range(10, 20)
+
+
+KINDS = tuple(Kind)
+MODIFIERS = frozenset({Kind.TYPEDEF, Kind.VOLATILE, Kind.CONST, Kind.RESTRICT, Kind.TYPE_TAG})
+SIZED = frozenset({Kind.INT, Kind.STRUCT, Kind.UNION, Kind.ENUM, Kind.DATASEC, Kind.FLOAT, Kind.ENUM64})
+# kind -> (words after the three of struct btf_type, words per vlen)
+TAILS = {
+    Kind.INT: (1, 0), Kind.PTR: (0, 0), Kind.ARRAY: (3, 0), Kind.STRUCT: (0, 3), Kind.UNION: (0, 3), Kind.ENUM: (0, 2), Kind.FWD: (0, 0),
+    Kind.TYPEDEF: (0, 0), Kind.VOLATILE: (0, 0), Kind.CONST: (0, 0), Kind.RESTRICT: (0, 0), Kind.FUNC: (0, 0), Kind.FUNC_PROTO: (0, 2),
+    Kind.VAR: (1, 0), Kind.DATASEC: (0, 3), Kind.FLOAT: (0, 0), Kind.DECL_TAG: (1, 0), Kind.TYPE_TAG: (0, 0), Kind.ENUM64: (0, 3),
+}  # fmt: skip
+
+
+class Type(NamedTuple):
+    """One type. `size` in bytes (0 where the kind has none); `ref` the type referred to, an array's element, a FUNC_PROTO's result.
+
+    `vlen` counts members, parameters, enumerators or variables; for FUNC it is the linkage (0 static, 1 global, 2 extern).
+    `kind_flag`: STRUCT and UNION with bitfields, FWD of a union, signed ENUM and ENUM64.
+    """
+
+    id: int
+    kind: Kind
+    name: str
+    size: int
+    ref: int
+    vlen: int
+    kind_flag: bool
+
+
+class Member(NamedTuple):
+    """A member of a struct or union; `bit_size` is 0 unless it is a bitfield."""
+
+    name: str
+    type_id: int
+    bit_off: int
+    bit_size: int
+
+
+class Param(NamedTuple):
+    """A parameter of a function; name "" and type 0 at the end mean "..."."""
+
+    name: str
+    type_id: int
+
+
+class Enumerator(NamedTuple):
+    """A constant of an enum."""
+
+    name: str
+    value: int
+
+
+class Variable(NamedTuple):
+    """A variable of a data section: VAR (or, in .ksyms, FUNC) type id, offset and size in bytes."""
+
+    type_id: int
+    byte_off: int
+    size: int
+
+
+class Field(NamedTuple):
+    """Where a path of members leads: `bit_off` from the outermost struct, `bit_size` 0 unless a bitfield."""
+
+    path: str
+    type_id: int
+    bit_off: int
+    bit_size: int
+
+
+class _Lengths(dict[int, int]):
+    """info word of struct btf_type -> words that the type takes; filled as words are met (a vmlinux has a few hundred)."""
+
+    def __missing__(self, info: int) -> int:
+        kind = info >> 24 & 0x1F
+        if not 0 < kind < len(KINDS):
+            raise KeyError(kind)
+        fixed, each = TAILS[KINDS[kind]]
+        words = self[info] = 3 + fixed + each * (info & 0xFFFF)
+        return words
+
+
+class Btf:
+    """Types of one BTF blob, by id. Id 0 is void; with a `base`, ids and string offsets go on where the base's end."""
+
+    __slots__ = (
+        "_align", "_data", "_first", "_order", "_positions", "_strings", "_strings_at", "_strings_first", "_types_at", "_words", "base",
+        "big_endian", "where",
+    )  # fmt: skip
+
+    def __init__(self, data: bytes, base: Btf | None, where: str) -> None:
+        self._data = data
+        self.base = base
+        self.where = where
+        self._align: dict[int, int] = {}
+        types, strings = self._header()
+        self._types_at = types[0]
+        self._strings_at, self._strings = strings
+        self._strings_first = base.strings_end if base else 0
+        self._words = array("I")
+        self._words.frombytes(data[types[0] : types[0] + types[1]])
+        if self.big_endian != (sys.byteorder == "big"):
+            self._words.byteswap()
+        self._first = len(base) if base else 0
+        self._positions = array("I") if base else array("I", [0])
+        self._index()
+
+    @staticmethod
+    def parse(data: bytes, base: Btf | None = None, where: str = "BTF") -> Btf:
+        """The types of a .BTF section or of /sys/kernel/btf/NAME; `base` is vmlinux for a module's. InputError where malformed."""
+        return Btf(data, base, where)
+
+    # --- parsing ---
+
+    def _header(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """((start, length) of the types, (start, length) of the strings), checked against the data."""
+        data = self._data
+        if len(data) < 24:
+            raise self._bad(f"{len(data)} bytes are too few for a header (24)")
+        for order in "<>":
+            magic, version, _, header, types_off, types_len, strings_off, strings_len = struct.unpack_from(order + "HBBIIIII", data)
+            if magic == MAGIC:
+                break
+        else:
+            raise self._bad(f"no BTF magic: starts with {data[:2].hex()}")
+        self._order = order
+        self.big_endian = order == ">"
+        if version != 1:
+            raise self._bad(f"version {version} is unknown")
+        types, strings = (header + types_off, types_len), (header + strings_off, strings_len)
+        for what, (start, length) in (("types", types), ("strings", strings)):
+            if header < 24 or start + length > len(data):
+                raise self._bad(f"{what} at {start}, {length} bytes, are outside its {len(data)} bytes")
+        if types_off % 4 or types_len % 4:
+            raise self._bad("the type section is not aligned to 4 bytes")
+        if strings_len and data[strings[0] + strings_len - 1]:
+            raise self._bad("the string section does not end with a zero byte")
+        return types, strings
+
+    def _index(self) -> None:
+        """Note where each type starts."""
+        words, lengths, add = self._words, _Lengths(), self._positions.append
+        position, end = 0, len(words)
+        try:
+            while position < end:
+                add(position)
+                position += lengths[words[position + 1]]
+        except IndexError:
+            position = end + 1
+        except KeyError as error:
+            raise self._bad(f"type {len(self) - 1} has the unknown kind {error.args[0]}") from None
+        if position != end:
+            raise self._bad(f"type {len(self) - 1} goes past the end of the type section")
+
+    def _bad(self, reason: str) -> InputError:
+        return InputError(self.where, reason)
+
+    # --- strings and types ---
+
+    def __len__(self) -> int:
+        """Number of types including void and those of the base: ids go from 0 to this, exclusive."""
+        return self._first + len(self._positions)
+
+    @property
+    def first_id(self) -> int:
+        """The first id that is not the base's; 1 without a base."""
+        return self._first or 1
+
+    @property
+    def strings_end(self) -> int:
+        """The string offset after the last one, the base's included."""
+        return self._strings_first + self._strings
+
+    @property
+    def data(self) -> bytes:
+        """The blob that was parsed."""
+        return self._data
+
+    def string(self, offset: int) -> str:
+        """The string at an offset of the string section; InputError where it is outside."""
+        if offset < self._strings_first:
+            assert self.base is not None
+            return self.base.string(offset)
+        start = self._strings_at + offset - self._strings_first
+        limit = self._strings_at + self._strings
+        if start >= limit:
+            if offset == 0:
+                return ""
+            raise self._bad(f"string offset {offset} is outside the string section ({self.strings_end} bytes)")
+        return self._data[start : self._data.index(0, start, limit)].decode("utf-8", "backslashreplace")
+
+    def _at(self, id: int) -> tuple[Btf, int]:
+        """(the blob that has type `id`, position of its first word)."""
+        if id < self._first:
+            if id < 0 or self.base is None:
+                raise self._bad(f"type id {id} does not exist")
+            return self.base._at(id)
+        if id >= len(self):
+            raise self._bad(f"type id {id} does not exist: the ids end at {len(self) - 1}")
+        return self, self._positions[id - self._first]
+
+    def type(self, id: int) -> Type:
+        """Type `id`; InputError where there is none."""
+        if id == 0:
+            return VOID
+        owner, at = self._at(id)
+        words = owner._words
+        info, size_or_type = words[at + 1], words[at + 2]
+        kind = KINDS[info >> 24 & 0x1F]
+        size, ref = (size_or_type, 0) if kind in SIZED else (0, size_or_type)
+        if kind is Kind.ARRAY:
+            ref = words[at + 3]
+        return Type(id, kind, self.string(words[at]), size, ref, info & 0xFFFF, info >> 31 == 1)
+
+    @property
+    def types(self) -> Sequence[Type]:
+        """All types as a sequence indexed by id; each is made when it is asked for."""
+        return _Types(self)
+
+    def name(self, id: int) -> str:
+        """The name of type `id`, "" where it has none."""
+        if id == 0:
+            return ""
+        owner, at = self._at(id)
+        return self.string(owner._words[at])
+
+    def kind(self, id: int) -> Kind:
+        """The kind of type `id`."""
+        if id == 0:
+            return Kind.VOID
+        owner, at = self._at(id)
+        return KINDS[owner._words[at + 1] >> 24 & 0x1F]
+
+    def _tail(self, id: int, *kinds: Kind) -> tuple[Type, array[int]]:
+        """Type `id`, which must be of one of `kinds`, and the words after its first three."""
+        type = self.type(id)
+        if type.kind not in kinds:
+            raise self._bad(f"type {id} ({type.name or 'no name'}) is {type.kind.name}, not {' or '.join(k.name for k in kinds)}")
+        owner, at = self._at(id)
+        fixed, each = TAILS[type.kind]
+        return type, owner._words[at + 3 : at + 3 + fixed + each * type.vlen]
+
+    def int_encoding(self, id: int) -> tuple[int, int, int]:
+        """INT: (encoding bits: 1 signed, 2 char, 4 bool; bit offset; bits)."""
+        _, (word,) = self._tail(id, Kind.INT)
+        return word >> 24 & 0xF, word >> 16 & 0xFF, word & 0xFF
+
+    def array(self, id: int) -> tuple[int, int, int]:
+        """ARRAY: (element type id, index type id, number of elements)."""
+        _, (element, index, count) = self._tail(id, Kind.ARRAY)
+        return element, index, count
+
+    def params(self, id: int) -> tuple[Param, ...]:
+        """The parameters of a FUNC_PROTO, or of a FUNC's."""
+        if self.kind(id) is Kind.FUNC:
+            id = self.type(id).ref
+        _, words = self._tail(id, Kind.FUNC_PROTO)
+        return tuple(Param(self.string(name), type) for name, type in zip(words[::2], words[1::2], strict=True))
+
+    def enumerators(self, id: int) -> tuple[Enumerator, ...]:
+        """The constants of an ENUM or ENUM64 (negative ones where the enum is signed)."""
+        type, words = self._tail(id, Kind.ENUM, Kind.ENUM64)
+        if type.kind is Kind.ENUM:
+            names, values, sign = words[::2], list(words[1::2]), 1 << 31
+        else:
+            names, sign = words[::3], 1 << 63
+            values = [low | high << 32 for low, high in zip(words[1::3], words[2::3], strict=True)]
+        if type.kind_flag:
+            values = [(value ^ sign) - sign for value in values]
+        return tuple(map(Enumerator, map(self.string, names), values))
+
+    def variables(self, id: int) -> tuple[Variable, ...]:
+        """The variables of a DATASEC, in the order of the section."""
+        _, words = self._tail(id, Kind.DATASEC)
+        return tuple(map(Variable, words[::3], words[1::3], words[2::3]))
+
+    def linkage(self, id: int) -> int:
+        """VAR and FUNC: 0 static, 1 global, 2 extern."""
+        type, words = self._tail(id, Kind.VAR, Kind.FUNC)
+        return words[0] if type.kind is Kind.VAR else type.vlen
+
+    def decl_tag(self, id: int) -> tuple[str, int, int]:
+        """DECL_TAG: (value, type tagged, index of the member or parameter, -1 for the type itself)."""
+        type, (index,) = self._tail(id, Kind.DECL_TAG)
+        return type.name, type.ref, (index ^ 1 << 31) - (1 << 31)
+
+    def members(self, id: int) -> tuple[Member, ...]:
+        """The members of a STRUCT or UNION."""
+        type, words = self._tail(id, Kind.STRUCT, Kind.UNION)
+        names = map(self.string, words[::3])
+        if type.kind_flag:
+            return tuple(Member(n, t, w & 0xFFFFFF, w >> 24) for n, t, w in zip(names, words[1::3], words[2::3], strict=True))
+        return tuple(self._member(*each) for each in zip(names, words[1::3], words[2::3], strict=True))
+
+    def _member(self, name: str, type_id: int, bit_off: int) -> Member:
+        """A member without kind_flag: a bitfield is told by its INT's own bits (as before Linux 4.20)."""
+        end = self.skip_modifiers(type_id)
+        if self.kind(end) is Kind.INT:
+            _, offset, bits = self.int_encoding(end)
+            if offset or bits != 8 * self.type(end).size:
+                return Member(name, type_id, bit_off + offset, bits)
+        return Member(name, type_id, bit_off, 0)
+
+    # --- search ---
+
+    def find(self, name: str, kind: Kind | None = None) -> int | None:
+        """The id of the first type of that name (and kind): own types before the base's; None where there is none."""
+        found = next(self.find_all(name, kind), None)
+        return found if found is not None or self.base is None else self.base.find(name, kind)
+
+    def find_all(self, name: str, kind: Kind | None = None) -> Iterator[int]:
+        """The ids of own types of that name (and kind), ascending. Searches bytes: no table of names is needed."""
+        ids: set[int] = set()
+        for offset in self._string_offsets(name):
+            ids.update(self._named(offset, kind))
+        return iter(sorted(ids))
+
+    def _string_offsets(self, name: str) -> Iterator[int]:
+        """The offsets at which string `name` starts, also as the tail of a longer one; the base's included."""
+        if self.base is not None:
+            yield from self.base._string_offsets(name)
+        wanted = name.encode() + b"\0"
+        if len(wanted) == 1 or 0 in wanted[:-1]:
+            return
+        start = self._strings_at
+        end = start + self._strings
+        whole = self._data.find(b"\0" + wanted, start, end)
+        if whole >= 0:
+            yield whole + 1 - start + self._strings_first
+            return  # writers keep each string once
+        at = self._data.find(wanted, start, end)
+        while at >= 0:
+            yield at - start + self._strings_first
+            at = self._data.find(wanted, at + 1, end)
+
+    def _named(self, string_off: int, kind: Kind | None) -> Iterator[int]:
+        """The ids of own types whose name is at `string_off`."""
+        start, end = self._types_at, self._types_at + 4 * len(self._words)
+        wanted = struct.pack(self._order + "I", string_off)
+        at = self._data.find(wanted, start, end)
+        while at >= 0:
+            word, ragged = divmod(at - start, 4)
+            if not ragged:
+                index = bisect_left(self._positions, word, 0 if self.base else 1)
+                if index < len(self._positions) and self._positions[index] == word:
+                    id = self._first + index
+                    if kind is None or self.kind(id) is kind:
+                        yield id
+            at = self._data.find(wanted, at + 1, end)
+
+    def ids(self, kind: Kind) -> Iterator[int]:
+        """All own ids of a kind, ascending."""
+        words, wanted = self._words, int(kind)
+        for id, at in enumerate(self._positions, self._first):
+            if words[at + 1] >> 24 & 0x1F == wanted and id:
+                yield id
+
+    # --- meaning ---
+
+    def skip_modifiers(self, id: int) -> int:
+        """The id behind typedefs, const, volatile, restrict and type tags; InputError for a cycle."""
+        for _ in range(MAX_CHAIN):
+            type = self.type(id)
+            if type.kind not in MODIFIERS:
+                return id
+            id = type.ref
+        raise self._bad(f"type {id}: a chain of more than {MAX_CHAIN} references")
+
+    def size(self, id: int) -> int:
+        """sizeof in bytes: pointers are 8 (BPF is a 64-bit machine); 0 for void and functions. InputError for a cycle."""
+        count = 1
+        for _ in range(MAX_CHAIN):
+            type = self.type(id)
+            if type.kind in SIZED:
+                return count * type.size
+            if type.kind is Kind.PTR:
+                return count * 8
+            if type.kind is Kind.ARRAY:
+                count *= self.array(id)[2]
+            elif type.kind not in MODIFIERS and type.kind is not Kind.VAR:
+                return 0
+            id = type.ref
+        raise self._bad(f"type {id}: a chain of more than {MAX_CHAIN} references")
+
+    def struct(self, name: str) -> tuple[Member, ...]:
+        """The members of struct (or union) `name`; InputError where there is none."""
+        return self.members(self.struct_id(name))
+
+    def struct_id(self, name: str) -> int:
+        """The id of struct (or union, or a typedef of one) `name`; InputError where there is none."""
+        for kind in (Kind.STRUCT, Kind.UNION, Kind.TYPEDEF):
+            id = self.find(name, kind)
+            if id is not None:
+                return id
+        raise self._bad(f"has no struct {name}")
+
+    def field(self, type_id: int, path: str) -> Field:
+        """Where members `path` ("sk.__sk_common.skc_family") of a struct lead; anonymous members need not be named.
+
+        InputError where there is no such member.
+        """
+        bit_off = bit_size = 0
+        id = type_id
+        for name in path.split("."):
+            found = self._find_member(self.skip_modifiers(id), name)
+            if found is None:
+                raise self._bad(f"{self.name(self.skip_modifiers(id)) or 'anonymous struct'} has no member {name}")
+            bit_off, id, bit_size = bit_off + found.bit_off, found.type_id, found.bit_size
+        return Field(path, id, bit_off, bit_size)
+
+    def _find_member(self, id: int, name: str) -> Member | None:
+        """Member `name` of a struct, searched through its anonymous members, breadth first."""
+        queue, seen = [(id, 0)], {id}
+        while queue:
+            id, base = queue.pop(0)
+            if self.kind(id) not in (Kind.STRUCT, Kind.UNION):
+                continue
+            for member in self.members(id):
+                if member.name == name:
+                    return member._replace(bit_off=base + member.bit_off)
+                inner = self.skip_modifiers(member.type_id) if not member.name else id
+                if inner not in seen:
+                    seen.add(inner)
+                    queue.append((inner, base + member.bit_off))
+        return None
+
+    def member_offset(self, struct: str, path: str) -> int:
+        """Byte offset of a member of struct `struct`, "a.b" for a member's member; InputError where there is none."""
+        return self.field(self.struct_id(struct), path).bit_off // 8
+
+    def member_at(self, type_id: int, byte_off: int, size: int = 0) -> str | None:
+        """What is at `byte_off` of a type: "__sk_common.skc_family", "cb[3]"; None where it is padding or outside.
+
+        `size` (bytes of the access, 0: any) chooses among the members of unions and stops at a member of that size.
+        """
+        found = self.field_at(type_id, byte_off, size)
+        return found.path if found else None
+
+    def field_at(self, type_id: int, byte_off: int, size: int = 0) -> Field | None:
+        """As `member_at`, with the member's type and the bit offset in the outermost type."""
+        return _find_field(self, type_id, byte_off, size, MAX_CHAIN)
+
+    def align(self, id: int) -> int:
+        """Natural alignment in bytes of a type, as a compiler for a 64-bit machine would choose it; packed structs have 1."""
+        from bpflens.formats.btf_layout import align
+
+        return align(self, id, self._align)
+
+    def c_declaration(self, id: int, name: str = "") -> str:
+        """A C declaration of `name` with that type: "struct sk_buff *skb"; FUNC and VAR carry their own name."""
+        from bpflens.formats.btf_c import declaration
+
+        return declaration(self, id, name)
+
+    def c_definition(self, id: int) -> str:
+        """The C definition of a struct, union, enum or typedef, with its members."""
+        from bpflens.formats.btf_c import definition
+
+        return definition(self, id)
+
+
+def _find_field(btf: Btf, type_id: int, byte_off: int, size: int, depth: int) -> Field | None:
+    """The innermost member that covers `byte_off`: one step down per level, at most `depth`."""
+    path, base = "", 0
+    for _ in range(depth):
+        id = btf.skip_modifiers(type_id)
+        kind, rest = btf.kind(id), byte_off - base // 8
+        if kind is Kind.ARRAY:
+            element, _, count = btf.array(id)
+            each = btf.size(element)
+            index = rest // each if each else 0
+            if not each or (count and index >= count):  # a flexible array has no end
+                return None
+            path, type_id, base = f"{path}[{index}]", element, base + 8 * index * each
+            continue
+        if kind not in (Kind.STRUCT, Kind.UNION) or (path and rest == 0 and size and size == btf.size(id)):
+            inside = rest < max(btf.size(id), 1) or not path
+            return Field(path, type_id, base, 0) if path and inside else None
+        member = _covering(btf, id, rest, size)
+        if member is None:
+            return None
+        if member.name:
+            path = f"{path}.{member.name}" if path else member.name
+        type_id, base = member.type_id, base + member.bit_off
+        if member.bit_size:
+            return Field(path, type_id, base, member.bit_size) if path else None
+    return None
+
+
+def _covering(btf: Btf, id: int, byte_off: int, size: int) -> Member | None:
+    """The member of a struct that covers a byte: the one that fits `size` best, the first of equals."""
+    best: Member | None = None
+    best_rank = 99
+    for member in btf.members(id):
+        start = member.bit_off // 8
+        if start > byte_off:
+            if btf.kind(id) is Kind.STRUCT:
+                break
+            continue
+        if member.bit_size:
+            length = (member.bit_off % 8 + member.bit_size + 7) // 8
+        else:
+            length = btf.size(member.type_id)
+        end = start + length
+        if length == 0 and btf.kind(btf.skip_modifiers(member.type_id)) is Kind.ARRAY:
+            rank = 3  # a flexible array
+        elif byte_off >= end:
+            continue
+        elif size and byte_off == start and length == size:
+            rank = 0
+        elif size and byte_off + size > end:
+            rank = 2
+        else:
+            rank = 1
+        if rank < best_rank:
+            best, best_rank = member, rank
+    return best
+
+
+class _Types(Sequence[Type]):
+    """`Btf.types`."""
+
+    __slots__ = ("_btf",)
+
+    def __init__(self, btf: Btf) -> None:
+        self._btf = btf
+
+    def __len__(self) -> int:
+        return len(self._btf)
+
+    @overload
+    def __getitem__(self, id: int) -> Type: ...
+    @overload
+    def __getitem__(self, id: slice) -> list[Type]: ...
+    def __getitem__(self, id: int | slice) -> Type | list[Type]:
+        if isinstance(id, slice):
+            return [self._btf.type(each) for each in range(*id.indices(len(self)))]
+        if not -len(self) <= id < len(self):
+            raise IndexError(id)
+        return self._btf.type(id % len(self))
+
+
+VOID = Type(0, Kind.VOID, "void", 0, 0, 0, False)
