@@ -5,13 +5,15 @@ Constants and layouts: include/uapi/linux/bpf.h. Attributes are packed by the ca
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import platform
+from collections.abc import Iterator
 
 from bpflens.errors import KernelError
 
-__all__ = ("Buffer", "bpf", "bpf_errno", "cmd", "fd_by_id", "info_by_fd", "next_id")
+__all__ = ("Buffer", "all_ids", "bpf", "bpf_errno", "close", "cmd", "fd_by_id", "info_by_fd", "next_id", "opened")
 
 _NR = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "s390x": 351, "ppc64le": 361, "i686": 357, "armv7l": 386}
 _ATTR_SIZE = 256  # every kernel accepts a longer attr whose tail is zero
@@ -73,6 +75,24 @@ def next_id(command: int, start: int) -> int | None:
             return None
         raise KernelError.from_errno("bpf", "cannot list object ids", errno, "needs CAP_SYS_ADMIN")
     return int.from_bytes(after[4:8], "little")
+
+
+def all_ids(command: int) -> list[int]:
+    """Every object id that a *_GET_NEXT_ID command lists, ascending. Objects may vanish before they are opened: skip NotFound then."""
+    ids: list[int] = []
+    while (id := next_id(command, ids[-1] if ids else 0)) is not None:
+        ids.append(id)
+    return ids
+
+
+@contextlib.contextmanager
+def opened(command: int, id: int, object: str) -> Iterator[int]:
+    """`fd_by_id` for the length of a with statement."""
+    fd = fd_by_id(command, id, object)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def fd_by_id(command: int, id: int, object: str) -> int:

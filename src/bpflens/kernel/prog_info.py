@@ -1,0 +1,182 @@
+"""struct bpf_prog_info: what the kernel says of a program, and the arrays behind it, as raw facts.
+
+Layout: include/uapi/linux/bpf.h; filled by bpf_prog_get_info_by_fd() (kernel/bpf/syscall.c, v6.18). Members behind
+verified_insns came in v5.18, so an older kernel answers with a shorter structure: those are None then.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+from bpflens.kernel.bpf import Buffer, all_ids, cmd, info_by_fd, opened
+
+__all__ = ("FUNC_INFO", "LINE_INFO", "ProgDump", "ProgInfo", "open_prog", "prog_dump", "prog_ids", "prog_info", "prog_info_by_fd")
+
+_INFO = struct.Struct("=II8sIIQQQIIQ16sIIQQIIQQIIQIIQQIIIIQQQQIIII")
+_VERIFIED_INSNS, _ATTACH_BTF = 216, 220  # offsets
+FUNC_INFO = struct.Struct("=II")  # struct bpf_func_info: insn_off, type_id
+LINE_INFO = struct.Struct("=IIII")  # struct bpf_line_info: insn_off, file_name_off, line_off, line_col (line << 10 | column)
+
+
+@dataclass(frozen=True, slots=True)
+class ProgInfo:
+    """Facts of a program. Lengths in bytes, `load_time` in ns since boot (CLOCK_BOOTTIME), `run_time_ns` and `run_cnt` since statistics
+    were switched on (kernel.bpf_stats_enabled or BPF_ENABLE_STATS). `xlated_len` and `jited_len` are 0 for who may not dump.
+    """
+
+    id: int
+    type: int
+    tag: str
+    name: str
+    uid: int
+    load_time: int
+    gpl_compatible: bool
+    xlated_len: int
+    jited_len: int
+    nr_map_ids: int
+    ifindex: int
+    netns_dev: int
+    netns_ino: int
+    btf_id: int
+    nr_jited_ksyms: int
+    nr_jited_func_lens: int
+    nr_func_info: int
+    nr_line_info: int
+    nr_jited_line_info: int
+    nr_prog_tags: int
+    run_time_ns: int
+    run_cnt: int
+    recursion_misses: int | None
+    verified_insns: int | None
+    attach_btf_obj_id: int | None
+    attach_btf_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProgDump:
+    """`info` and the arrays: `xlated` bytes; `map_ids` in order of first use; `func_info` (insn_off, type_id) and `line_info` (insn_off,
+    file_name_off, line_off, line_col) in slots of the xlated image; `prog_tags` per function of the rewritten code; the machine code of
+    all functions one after the other with `func_lens` and, where addresses may be seen, `ksyms` and `jited_lines` (addresses, one for
+    each record of line_info). `hidden`: what the kernel kept back ("xlated", "jited", "ksyms", "jited_lines").
+    """
+
+    info: ProgInfo
+    xlated: bytes
+    map_ids: tuple[int, ...]
+    func_info: tuple[tuple[int, int], ...] = ()
+    line_info: tuple[tuple[int, int, int, int], ...] = ()
+    prog_tags: tuple[str, ...] = ()
+    jited: bytes = b""
+    func_lens: tuple[int, ...] = ()
+    ksyms: tuple[int, ...] = ()
+    jited_lines: tuple[int, ...] = ()
+    hidden: frozenset[str] = frozenset()
+
+
+def prog_ids() -> list[int]:
+    """Ids of all loaded programs, ascending. KernelError without CAP_SYS_ADMIN (CAP_BPF does not suffice)."""
+    return all_ids(cmd.PROG_GET_NEXT_ID)
+
+
+@contextmanager
+def open_prog(id: int) -> Iterator[int]:
+    """A descriptor of program `id` for the length of a with statement; NotFound where it is gone."""
+    with opened(cmd.PROG_GET_FD_BY_ID, id, f"id:{id}") as fd:
+        yield fd
+
+
+def prog_info(id: int) -> ProgInfo:
+    """The facts of program `id`; NotFound where it is gone, NotPermitted without CAP_SYS_ADMIN."""
+    with open_prog(id) as fd:
+        return prog_info_by_fd(fd, f"id:{id}")
+
+
+def prog_info_by_fd(fd: int, where: str = "") -> ProgInfo:
+    """The facts of the program behind a descriptor."""
+    buffer = Buffer(_INFO.size)
+    length = info_by_fd(fd, buffer, where or f"fd {fd}")
+    return _parse(buffer.bytes, length)
+
+
+def prog_dump(fd: int, where: str = "", *, jited: bool = False, tags: bool = False) -> ProgDump:
+    """Everything behind a descriptor; the machine code and the tags of functions only where asked for."""
+    info = prog_info_by_fd(fd, where)
+    xlated = Buffer(info.xlated_len)
+    map_ids = Buffer(4 * info.nr_map_ids)
+    funcs = Buffer(FUNC_INFO.size * info.nr_func_info)
+    lines = Buffer(LINE_INFO.size * info.nr_line_info)
+    tag_list = Buffer(8 * info.nr_prog_tags if tags else 0)
+    code = Buffer(info.jited_len if jited else 0)
+    lens = Buffer(4 * info.nr_jited_func_lens if jited else 0)
+    ksyms = Buffer(8 * info.nr_jited_ksyms if jited else 0)
+    jited_lines = Buffer(8 * info.nr_jited_line_info if jited else 0)
+    request = Buffer(_INFO.pack(
+        0, 0, b"", code.size, xlated.size, code.address, xlated.address, 0, 0, info.nr_map_ids, map_ids.address, b"", 0, 0, 0, 0,
+        ksyms.size // 8, lens.size // 4, ksyms.address, lens.address, 0, FUNC_INFO.size, funcs.address,
+        info.nr_func_info, info.nr_line_info, lines.address, jited_lines.address, jited_lines.size // 8,
+        LINE_INFO.size, 8, tag_list.size // 8, tag_list.address, 0, 0, 0, 0, 0, 0, 0,
+    ))  # fmt: skip
+    info_by_fd(fd, request, where or f"fd {fd}")
+    after = _INFO.unpack(request.bytes)
+    # A pointer that the kernel set to zero says "you may not see this" (bpf_dump_raw_ok, blinded constants).
+    parts = (("jited", 5, code), ("xlated", 6, xlated), ("ksyms", 18, ksyms), ("jited_lines", 26, jited_lines))
+    hidden = {what for what, index, buffer in parts if buffer.size and not after[index]}
+    if not info.xlated_len:  # no program is empty: without CAP_BPF all lengths read 0
+        hidden |= {"xlated", "jited"}
+
+    def words(what: str, format: Literal["I", "Q"], buffer: Buffer) -> tuple[int, ...]:
+        return () if what in hidden else tuple(memoryview(buffer.bytes).cast("B").cast(format))
+
+    return ProgDump(
+        info=info,
+        xlated=b"" if "xlated" in hidden else xlated.bytes,
+        map_ids=words("", "I", map_ids),
+        func_info=tuple(FUNC_INFO.iter_unpack(funcs.bytes)),
+        line_info=tuple(LINE_INFO.iter_unpack(lines.bytes)),
+        prog_tags=tuple(tag_list.bytes[at : at + 8].hex() for at in range(0, tag_list.size, 8)),
+        jited=b"" if "jited" in hidden else code.bytes,
+        func_lens=words("", "I", lens),
+        ksyms=words("ksyms", "Q", ksyms),
+        jited_lines=words("jited_lines", "Q", jited_lines),
+        hidden=frozenset(hidden),
+    )
+
+
+def _parse(raw: bytes, length: int) -> ProgInfo:
+    (
+        type, id, tag, jited_len, xlated_len, _, _, load_time, uid, nr_map_ids, _, name, ifindex, gpl, netns_dev, netns_ino,
+        nr_ksyms, nr_lens, _, _, btf_id, _, _, nr_func_info, nr_line_info, _, _, nr_jited_line_info, _, _, nr_tags, _,
+        run_time, run_cnt, misses, verified, attach_obj, attach_id, _,
+    ) = _INFO.unpack(raw)  # fmt: skip
+    return ProgInfo(
+        id=id,
+        type=type,
+        tag=tag.hex(),
+        name=name.split(b"\0", 1)[0].decode("ascii", "replace"),
+        uid=uid,
+        load_time=load_time,
+        gpl_compatible=bool(gpl & 1),
+        xlated_len=xlated_len,
+        jited_len=jited_len,
+        nr_map_ids=nr_map_ids,
+        ifindex=ifindex,
+        netns_dev=netns_dev,
+        netns_ino=netns_ino,
+        btf_id=btf_id,
+        nr_jited_ksyms=nr_ksyms,
+        nr_jited_func_lens=nr_lens,
+        nr_func_info=nr_func_info,
+        nr_line_info=nr_line_info,
+        nr_jited_line_info=nr_jited_line_info,
+        nr_prog_tags=nr_tags,
+        run_time_ns=run_time,
+        run_cnt=run_cnt,
+        recursion_misses=misses if length > _VERIFIED_INSNS - 8 else None,
+        verified_insns=verified if length > _VERIFIED_INSNS else None,
+        attach_btf_obj_id=attach_obj if length > _ATTACH_BTF else None,
+        attach_btf_id=attach_id if length > _ATTACH_BTF else None,
+    )
