@@ -81,6 +81,7 @@ class Relocation:
 
     `kind`: "map", "data", "call", "func", "kfunc", "ksym", "extern", "core". `text` says it in words ("CO-RE byte_off of
     struct task_struct::pid"); `value` is the addend (byte offset in the section for data, slot offset for call and func).
+    `section` is the section that it points into ("" for what lies outside of the object).
     """
 
     off_insns: int
@@ -88,6 +89,7 @@ class Relocation:
     symbol: str
     value: int = 0
     text: str = ""
+    section: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ class _Writer:
                 if self.type_tags:
                     qualifiers.append(f'__attribute__((btf_type_tag("{c_string(type.name)}")))')
             elif kind is Kind.PTR:
-                own = " ".join(reversed(qualifiers))
+                own = " ".join(qualifiers)
                 inner, qualifiers = f"*{own} {inner}".rstrip() if own else f"*{inner}", []
             elif kind is Kind.ARRAY:
                 count = btf.array(id)[2]
@@ -60,7 +60,7 @@ class _Writer:
             elif kind in (Kind.FUNC, Kind.VAR):
                 inner = type.name or inner
             else:
-                base = " ".join([*reversed(qualifiers), self.specifier(id, indent, depth)])
+                base = " ".join([*qualifiers, self.specifier(id, indent, depth)])
                 return f"{base} {inner}" if inner and not inner.startswith("[") else base + inner
             id = type.ref
 

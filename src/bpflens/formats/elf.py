@@ -1,0 +1,325 @@
+"""BPF objects (ELF) -> programs, one per section with instructions, as objdump sees them; or the one section or function asked for.
+
+Objects of clang, gcc-bpf and `bpftool gen object`, in either byte order (the code is normalised to little-endian), and whatever file
+has such objects inside: executables with a libbpf skeleton, static libraries.
+"""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from bpflens.errors import InputError
+from bpflens.formats.btf import Btf, Kind
+from bpflens.formats.btf_ext import BtfExt, core_text
+from bpflens.formats.elf_file import (
+    EM_BPF,
+    SHF_EXECINSTR,
+    SHT_PROGBITS,
+    STB_LOCAL,
+    STT_FUNC,
+    STT_NOTYPE,
+    STT_SECTION,
+    ElfFile,
+    Reloc,
+    Section,
+    Symbol,
+    extent,
+    machine_name,
+)
+from bpflens.formats.elf_maps import MapPlace, is_data, one_line, read_maps
+from bpflens.formats.sec_names import section_type
+from bpflens.program import Function, Isa, Map, Origin, Program, Relocation
+
+__all__ = ("find_embedded", "read_object")
+
+LD_IMM64, CALL = 0x18, 0x85
+MAX_SHOWN = 20
+
+
+def read_object(data: bytes, where: str, part: str = "") -> list[Program]:
+    """The programs of a BPF object, or of the objects inside another file; `part` names a section or a function.
+
+    InputError where the file is malformed, has no programs, or has no such part.
+    """
+    if data[:4] == b"\x7fELF" and _machine(data) == EM_BPF:
+        programs = _programs(data, where)
+    else:
+        programs = _embedded_programs(data, where)
+    return _select(programs, part, where) if part else programs
+
+
+def find_embedded(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """(offset, bytes) of each BPF object inside a file, ended by what its section table says; objects do not overlap."""
+    at = data.find(b"\x7fELF")
+    while at >= 0:
+        length = 0
+        if data[at + 4 : at + 5] == b"\2" and _machine(data[at : at + 20]) == EM_BPF:
+            length = extent(data, at)
+        if length:
+            yield at, data[at : at + length]
+        at = data.find(b"\x7fELF", at + max(length, 4))
+
+
+def _machine(data: bytes) -> int:
+    if len(data) < 20:
+        return 0
+    found: int = struct.unpack_from(">H" if data[5] == 2 else "<H", data, 18)[0]
+    return found
+
+
+def _embedded_programs(data: bytes, where: str) -> list[Program]:
+    programs: list[Program] = []
+    for offset, inner in find_embedded(data):
+        programs += _programs(inner, f"{where}@{offset:#x}")
+    if not programs:
+        is_elf = data[:4] == b"\x7fELF"
+        what = f"an ELF file for {machine_name(_machine(data))}" if is_elf else "not an ELF file"
+        raise InputError(where, f"{what}, and no BPF object is inside")
+    return programs
+
+
+# --- one object ---
+
+
+@dataclass
+class _Object:
+    """What the sections of an object share while its programs are made."""
+
+    elf: ElfFile
+    btf: Btf | None
+    ext: BtfExt | None
+    places: list[MapPlace]
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.maps = tuple(place.map for place in self.places)
+        self.map_at = {(place.section, place.byte_off): place.map for place in self.places}
+        self.data_map: dict[int, Map] = {p.section: p.map for p in self.places if p.section >= 0 and is_data(self.elf.sections[p.section])}
+        self.kconfig = {name for p in self.places if p.section == -1 for name, _, _ in p.map.datasec.values()}
+        self.starts: dict[int, dict[int, str]] = {}  # section -> slot -> function
+
+    def functions(self, section: Section) -> dict[int, str]:
+        """slot -> name of each function of a section."""
+        found = self.starts.get(section.index)
+        if found is None:
+            symbols = [s for s in self.elf.symbols_in(section.index) if s.name]
+            named = [s for s in symbols if s.type == STT_FUNC] or [s for s in symbols if s.type == STT_NOTYPE and s.bind != STB_LOCAL]
+            found = self.starts[section.index] = {s.value // 8: s.name for s in sorted(named, key=lambda s: (s.value, -s.bind))}
+        return found
+
+
+def _programs(data: bytes, where: str) -> list[Program]:
+    """The programs of a BPF object, in the order of its sections."""
+    elf = ElfFile.parse(data, where)
+    code = [s for s in elf.sections if s.type == SHT_PROGBITS and s.flags & SHF_EXECINSTR and s.size]
+    if sum(section.size for section in code) > len(data):
+        raise InputError(where, "the sections with instructions overlap or go past the end of the file")
+    if not code:
+        raise InputError(where, "a BPF object without instructions: no section is executable")
+    btf_section, ext_section = elf.section(".BTF"), elf.section(".BTF.ext")
+    btf = Btf.parse(_linked_btf(elf, btf_section), where=f"{where}#.BTF") if btf_section and btf_section.size else None
+    ext = BtfExt.parse(elf.bytes_of(ext_section), btf, f"{where}#.BTF.ext") if btf and ext_section and ext_section.size else None
+    object = _Object(elf, btf, ext, read_maps(elf, btf))
+    license, info = _license(elf), _facts(elf)
+    return [_program(object, section, license, info) for section in code]
+
+
+def _linked_btf(elf: ElfFile, section: Section) -> bytes:
+    """.BTF with its relocations applied and the sizes of data sections filled in: compilers leave both to the linker or loader."""
+    raw = elf.bytes_of(section)
+    blob: bytearray | None = None
+    word = struct.Struct(elf.order + "I")
+    for reloc in elf.relocations(section):
+        value = elf.symbol(reloc.symbol).value + reloc.addend
+        if value and reloc.offset + 4 <= len(raw):
+            blob = blob if blob is not None else bytearray(raw)
+            word.pack_into(blob, reloc.offset, (word.unpack_from(blob, reloc.offset)[0] + value) & 0xFFFFFFFF)
+    return bytes(blob) if blob is not None else raw
+
+
+def _license(elf: ElfFile) -> str | None:
+    section = elf.section("license")
+    return elf.bytes_of(section).split(b"\0")[0].decode("utf-8", "backslashreplace") if section else None
+
+
+def _facts(elf: ElfFile) -> dict[str, Any]:
+    """Facts of the whole object for `Program.info`."""
+    info: dict[str, Any] = {"byte_order": "big" if elf.big_endian else "little"}
+    version = elf.section("version")
+    if version and version.size >= 4:
+        info["version"] = struct.unpack_from(elf.order + "I", elf.bytes_of(version))[0]
+    return info
+
+
+def _program(object: _Object, section: Section, license: str | None, facts: Mapping[str, Any]) -> Program:
+    elf, btf, ext = object.elf, object.btf, object.ext
+    raw = elf.bytes_of(section)
+    code = little_endian(raw) if elf.big_endian else raw
+    starts = object.functions(section)
+    row = section_type(section.name)
+    info = dict(facts)
+    if row and row.flags:
+        info["flags"] = row.flags
+    if section.name.startswith("?"):
+        info["autoload"] = False
+    relocations = [r for reloc in elf.relocations(section) if (r := _relocation(object, section, code, reloc)) is not None]
+    if ext and btf:
+        relocations += [Relocation(c.off_insns, "core", btf.name(c.type_id), c.kind, core_text(btf, c)) for c in ext.core(section.name)]
+        relocations.sort(key=lambda r: r.off_insns)
+    return Program(
+        isa=Isa.EXTENDED,
+        code=code,
+        origin=Origin("elf", f"{elf.where}#{section.name}"),
+        name=next(iter(starts.values()), ""),
+        type=row.prog_type if row else None,
+        expected_attach_type=row.attach_type if row else None,
+        section=section.name,
+        license=license,
+        maps=object.maps,
+        functions=_functions(object, section, starts),
+        lines=ext.lines(section.name) if ext else (),
+        relocations=tuple(relocations),
+        btf=btf,
+        info=info,
+    )
+
+
+def _functions(object: _Object, section: Section, starts: Mapping[int, str]) -> tuple[Function, ...]:
+    """The functions of a section: names from the symbols, prototypes from func_info, or by name from BTF."""
+    btf = object.btf
+    type_ids = {f.off_insns: f.type_id for f in object.ext.functions(section.name)} if object.ext else {}
+    functions = []
+    for start, name in starts.items():
+        type_id = type_ids.get(start, 0)
+        if not type_id and btf:
+            type_id = btf.find(name, Kind.FUNC) or 0
+        proto = one_line(btf.c_declaration(type_id)) if type_id and btf and btf.kind(type_id) is Kind.FUNC else None
+        functions.append(Function(start, name, proto, type_id))
+    return tuple(functions)
+
+
+def little_endian(code: bytes) -> bytes:
+    """Big-endian struct bpf_insn as little-endian: 16- and 32-bit fields swapped, and the two register nibbles."""
+    code = code[: len(code) & ~7]
+    out = bytearray(len(code))
+    for to, source in ((0, 0), (2, 3), (3, 2), (4, 7), (5, 6), (6, 5), (7, 4)):
+        out[to::8] = code[source::8]
+    out[1::8] = code[1::8].translate(bytes(byte >> 4 | (byte & 0xF) << 4 for byte in range(256)))
+    return bytes(out)
+
+
+# --- relocations ---
+
+
+def _relocation(object: _Object, section: Section, code: bytes, reloc: Reloc) -> Relocation | None:
+    """What an ELF relocation of the code means; the instruction decides, as in libbpf, because relocation types changed over time."""
+    elf = object.elf
+    slot, ragged = divmod(reloc.offset, 8)
+    if ragged or reloc.offset + 8 > len(code):
+        raise InputError(f"{elf.where}#{section.name}", f"a relocation at byte {reloc.offset}, where no instruction starts")
+    symbol = elf.symbol(reloc.symbol)
+    name = elf.name_of(symbol)
+    opcode = code[reloc.offset]
+    addend = reloc.addend or int.from_bytes(code[reloc.offset + 4 : reloc.offset + 8], "little", signed=True)
+    if opcode not in (LD_IMM64, CALL):
+        return Relocation(slot, "extern", name, reloc.addend, f"relocation of type {reloc.type} against {name or 'nothing'}")
+    if not 0 < symbol.section < len(elf.sections):
+        return _external(object, slot, opcode, name)
+    target = elf.sections[symbol.section]
+    if target.flags & SHF_EXECINSTR:
+        in_slots = reloc.addend // 8 if reloc.addend else addend + 1 if opcode == CALL else addend // 8
+        return _subprogram(object, slot, opcode, target, symbol.value // 8 + in_slots)
+    if (symbol.section, symbol.value + (addend if symbol.type == STT_SECTION else 0)) in object.map_at and not is_data(target):
+        map = object.map_at[symbol.section, symbol.value + (addend if symbol.type == STT_SECTION else 0)]
+        return Relocation(slot, "map", map.name, 0, f"map {map.name}", target.name)
+    return _data(object, slot, target, symbol, symbol.value + addend)
+
+
+def _external(object: _Object, slot: int, opcode: int, name: str) -> Relocation:
+    """A symbol that the object does not define."""
+    if name in object.kconfig:
+        return Relocation(slot, "extern", name, 0, f"kconfig {name}", ".kconfig")
+    btf = object.btf
+    function = btf.find(name, Kind.FUNC) if btf and name else None
+    variable = btf.find(name, Kind.VAR) if btf and name and not function else None
+    declared = function or variable
+    c = one_line(btf.c_declaration(declared)) if btf and declared else name
+    if opcode == CALL:
+        return Relocation(slot, "kfunc", name, 0, f"kfunc {c}")
+    return Relocation(slot, "ksym", name, 0, f"ksym {c}")
+
+
+def _subprogram(object: _Object, slot: int, opcode: int, target: Section, to: int) -> Relocation:
+    starts = object.functions(target)
+    name = starts.get(to)
+    shown = name or f"{target.name}+{to}"
+    if opcode == CALL:
+        return Relocation(slot, "call", shown, to, f"call {shown} in {target.name}", target.name)
+    return Relocation(slot, "func", shown, to, f"address of {shown} in {target.name}", target.name)
+
+
+def _data(object: _Object, slot: int, target: Section, symbol: Symbol, byte_off: int) -> Relocation:
+    """A global variable: its name and the offset in it."""
+    map = object.data_map.get(target.index)
+    name, rest = object.elf.name_of(symbol), byte_off - symbol.value
+    if map and map.datasec:
+        offsets = list(map.datasec)
+        index = bisect_right(offsets, byte_off) - 1
+        if index >= 0:
+            known, size, _ = map.datasec[offsets[index]]
+            if byte_off < offsets[index] + max(size, 1):
+                name, rest = known, byte_off - offsets[index]
+    place = f"{name}+{rest}" if rest else name
+    return Relocation(slot, "data", name, byte_off, f"{target.name}: {place}" if place != target.name else place, target.name)
+
+
+# --- one part ---
+
+
+def _select(programs: Sequence[Program], part: str, where: str) -> list[Program]:
+    """The section (or, where there is none of that name, the functions) called `part`."""
+    sections = [p for p in programs if p.section is not None and part in (p.section, p.section.removeprefix("?"))]
+    if sections:
+        return sections
+    found = [
+        _slice(program, index)
+        for program in programs
+        for index, function in enumerate(program.functions)
+        if function.name == part
+    ]
+    if found:
+        return found
+    names = [p.section or "" for p in programs]
+    functions = [f.name for p in programs for f in p.functions]
+    raise InputError(
+        where, f"no section or function {part!r}", f"sections: {_some(names)}" + (f"; functions: {_some(functions)}" if functions else "")
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:MAX_SHOWN]) + (f" and {len(names) - MAX_SHOWN} more" if len(names) > MAX_SHOWN else "")
+
+
+def _slice(program: Program, index: int) -> Program:
+    """Function `index` of a program as a program of its own."""
+    function = program.functions[index]
+    start = function.start
+    end = min((f.start for f in program.functions if f.start > start), default=program.insn_count)
+    path = program.origin.where.partition("#")[0]
+    lines = [replace(line, off_insns=line.off_insns - start) for line in program.lines if start <= line.off_insns < end]
+    relocations = [replace(r, off_insns=r.off_insns - start) for r in program.relocations if start <= r.off_insns < end]
+    return replace(
+        program,
+        code=program.code[8 * start : 8 * end],
+        origin=replace(program.origin, where=f"{path}#{function.name}"),
+        name=function.name,
+        functions=(replace(function, start=0),),
+        lines=tuple(lines),
+        relocations=tuple(relocations),
+    )
+
+
