@@ -9,9 +9,10 @@ import contextlib
 import ctypes
 import os
 import platform
+import struct
 from collections.abc import Iterator
 
-from bpflens.errors import KernelError
+from bpflens.errors import KernelError, NotFound
 
 __all__ = ("Buffer", "all_ids", "bpf", "bpf_errno", "close", "cmd", "fd_by_id", "info_by_fd", "next_id", "opened")
 
@@ -28,6 +29,12 @@ class cmd:
     TASK_FD_QUERY, MAP_LOOKUP_AND_DELETE_ELEM, MAP_FREEZE, BTF_GET_NEXT_ID, MAP_LOOKUP_BATCH = range(20, 25)
     MAP_LOOKUP_AND_DELETE_BATCH, MAP_UPDATE_BATCH, MAP_DELETE_BATCH, LINK_CREATE, LINK_UPDATE = range(25, 30)
     LINK_GET_FD_BY_ID, LINK_GET_NEXT_ID, ENABLE_STATS, ITER_CREATE, LINK_DETACH, PROG_BIND_MAP = range(30, 36)
+
+
+_OBJECTS = {
+    cmd.PROG_GET_NEXT_ID: "program", cmd.PROG_GET_FD_BY_ID: "program", cmd.MAP_GET_NEXT_ID: "map", cmd.MAP_GET_FD_BY_ID: "map",
+    cmd.BTF_GET_NEXT_ID: "BTF", cmd.BTF_GET_FD_BY_ID: "BTF", cmd.LINK_GET_NEXT_ID: "link", cmd.LINK_GET_FD_BY_ID: "link",
+}  # fmt: skip
 
 
 class Buffer:
@@ -73,7 +80,8 @@ def next_id(command: int, start: int) -> int | None:
     if result < 0:
         if errno == 2:
             return None
-        raise KernelError.from_errno("bpf", "cannot list object ids", errno, "needs CAP_SYS_ADMIN")
+        what = f"cannot list {_OBJECTS.get(command, 'object')} ids"
+        raise KernelError.from_errno("bpf", what, errno, 'needs CAP_SYS_ADMIN; run "bpflens doctor"' if errno == 1 else None)
     return int.from_bytes(after[4:8], "little")
 
 
@@ -97,7 +105,12 @@ def opened(command: int, id: int, object: str) -> Iterator[int]:
 
 def fd_by_id(command: int, id: int, object: str) -> int:
     """A new descriptor for an object id (a *_GET_FD_BY_ID command), close-on-exec; the caller closes it."""
-    return bpf(command, id.to_bytes(4, "little"), object, "cannot open")[0]
+    result, errno, _ = bpf_errno(command, struct.pack("=I", id))
+    if result < 0:
+        if errno == 2:
+            raise NotFound(object, f"no {_OBJECTS.get(command, 'BPF object')} with this id", errno=errno)
+        raise KernelError.from_errno(object, "cannot open", errno, 'needs CAP_SYS_ADMIN; run "bpflens doctor"' if errno == 1 else None)
+    return result
 
 
 def info_by_fd(fd: int, info: Buffer, object: str) -> int:

@@ -1,0 +1,115 @@
+"""Pins: paths of a BPF filesystem that keep programs, maps and links."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from bpflens.errors import InputError, KernelError, NotFound
+from bpflens.kernel.bpf import Buffer, bpf, bpf_errno, cmd
+
+__all__ = ("Pin", "fd_facts", "fd_kind", "get", "opened_pin", "pin", "pins")
+
+_RDONLY = 1 << 3  # BPF_F_RDONLY
+_KINDS = {"bpf-prog": "prog", "bpf-map": "map", "bpf_link": "link", "btf": "btf", "bpf-link": "link"}
+
+
+class Pin(NamedTuple):
+    """A pinned object: `kind` "prog", "map" or "link"."""
+
+    kind: str
+    id: int
+    path: str
+
+
+def pin(fd: int, path: str) -> None:
+    """BPF_OBJ_PIN: make `path` of a BPF filesystem keep the object."""
+    name = Buffer(os.fsencode(path) + b"\0")
+    bpf(cmd.OBJ_PIN, struct.pack("=QII", name.address, fd, 0), f"pin:{path}", "cannot pin")
+
+
+def get(path: str) -> int:
+    """BPF_OBJ_GET: a new descriptor of a pinned object, read-only where nothing more is allowed.
+
+    NotFound where the path does not exist, InputError where it is no pin.
+    """
+    if "\0" in path:
+        raise InputError(repr(path), "a path has no zero bytes")
+    name = Buffer(os.fsencode(path) + b"\0")
+    for flags in (0, _RDONLY):
+        result, errno, _ = bpf_errno(cmd.OBJ_GET, struct.pack("=QII", name.address, 0, flags))
+        if result >= 0:
+            return result
+        if errno not in (1, 13):
+            break
+    where = f"pin:{path}"
+    if errno == 2 and not os.path.lexists(path):
+        raise NotFound(where, "no such file", errno=errno)
+    if os.path.isdir(path):
+        raise InputError(where, "is a directory, not a pinned object")
+    if errno in (13, 22) and os.path.exists(path) and not _on_bpffs(path):
+        raise InputError(where, "is not a pinned BPF object (not on a BPF filesystem)")
+    raise KernelError.from_errno(where, "cannot open", errno)
+
+
+@contextmanager
+def opened_pin(path: str) -> Iterator[int]:
+    """`get` for the length of a with statement."""
+    fd = get(path)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def fd_kind(fd: int) -> str:
+    """What a descriptor of this process is: "prog", "map", "link", "btf", or the text of its /proc link for anything else."""
+    target = os.readlink(f"/proc/self/fd/{fd}")
+    return _KINDS.get(target.removeprefix("anon_inode:").strip("[]"), target)
+
+
+def fd_facts(text: bytes) -> dict[str, str]:
+    """The lines "key:\\tvalue" of an fdinfo file."""
+    pairs = (line.partition(":") for line in text.decode("utf-8", "replace").splitlines())
+    return {key: value.strip() for key, colon, value in pairs if colon}
+
+
+def pins() -> Iterator[Pin]:
+    """Every pin on the BPF filesystems of this mount namespace; what may not be opened is left out."""
+    from bpflens.kernel.procfs import mounts
+
+    seen = set()
+    for mount in mounts("self"):
+        if mount.type != "bpf" or (mount.device, mount.root) in seen:
+            continue
+        seen.add((mount.device, mount.root))
+        for directory, _, files in os.walk(mount.point):
+            for name in sorted(files):
+                found = _identify(os.path.join(directory, name))
+                if found is not None:
+                    yield found
+
+
+def _identify(path: str) -> Pin | None:
+    try:
+        fd = get(path)
+    except (InputError, KernelError):  # iterators and bpf_preload's files read as text; others may be closed to us
+        return None
+    try:
+        kind = fd_kind(fd)
+        with open(f"/proc/self/fdinfo/{fd}", "rb") as stream:
+            facts = fd_facts(stream.read())
+        return Pin(kind, int(facts[f"{kind}_id"]), path) if f"{kind}_id" in facts else None
+    finally:
+        os.close(fd)
+
+
+def _on_bpffs(path: str) -> bool:
+    from bpflens.kernel.procfs import mounts
+
+    real = os.path.realpath(path)
+    points = [mount for mount in mounts("self") if real == mount.point or real.startswith(mount.point.rstrip("/") + "/")]
+    return bool(points) and max(points, key=lambda mount: len(mount.point)).type == "bpf"
