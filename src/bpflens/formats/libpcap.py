@@ -147,7 +147,14 @@ class Libpcap:
         return int(self._filter(_native(insns), packet, wire, len(packet)))
 
 
-_ALIASES = {"ETHERNET": "EN10MB", "ETHER": "EN10MB", "IP": "RAW", "WIFI": "IEEE802_11", "RADIOTAP": "IEEE802_11_RADIO", "COOKED": "LINUX_SLL"}
+_ALIASES = {
+    "ETHERNET": "EN10MB",
+    "ETHER": "EN10MB",
+    "IP": "RAW",
+    "WIFI": "IEEE802_11",
+    "RADIOTAP": "IEEE802_11_RADIO",
+    "COOKED": "LINUX_SLL",
+}
 """What people call a link type -> libpcap's name; only for suggestions."""
 
 
