@@ -7,28 +7,32 @@ from a budget, and what costs more than any real type raises InputError.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from bpflens.errors import InputError
 from bpflens.formats.btf import Btf, Kind
 from bpflens.formats.btf_layout import laid_out
 
-__all__ = ("declaration", "definition")
+__all__ = ("TAGS", "declaration", "definition")
 
 BUDGET_STEPS = 50_000  # the largest type of Linux 6.18 takes about 3,000
 MAX_DEPTH = 40
 
 TAGS = {Kind.STRUCT: "struct", Kind.UNION: "union", Kind.ENUM: "enum", Kind.ENUM64: "enum"}
+NO_NAMES: Mapping[int, str] = {}
 QUALIFIERS = {Kind.CONST: "const", Kind.VOLATILE: "volatile", Kind.RESTRICT: "restrict"}
 
 
 class _Writer:
-    """One declaration or definition being written: what it may still cost."""
+    """One declaration or definition being written: what it may still cost, and other names for types whose own are taken."""
 
-    __slots__ = ("btf", "steps", "type_tags")
+    __slots__ = ("btf", "names", "steps", "type_tags")
 
-    def __init__(self, btf: Btf, type_tags: bool = True) -> None:
+    def __init__(self, btf: Btf, type_tags: bool, names: Mapping[int, str]) -> None:
         self.btf = btf
         self.steps = BUDGET_STEPS
         self.type_tags = type_tags
+        self.names = names
 
     def pay(self, id: int, depth: int) -> None:
         self.steps -= 1
@@ -71,10 +75,10 @@ class _Writer:
             return "void"
         if type.kind is Kind.FWD:
             return f"{'union' if type.kind_flag else 'struct'} {type.name}"
-        tag = TAGS.get(type.kind)
+        tag, name = TAGS.get(type.kind), self.names.get(id, type.name)
         if tag is None:
-            return type.name
-        return f"{tag} {type.name}" if type.name else self.body(id, indent, depth + 1)
+            return name
+        return f"{tag} {name}" if name else self.body(id, indent, depth + 1)
 
     def parameters(self, id: int, depth: int) -> str:
         """The parameter list of a FUNC_PROTO."""
@@ -87,7 +91,7 @@ class _Writer:
         """A struct, union or enum with its members: "struct x {...}" over several lines."""
         self.pay(id, depth)
         btf, type = self.btf, self.btf.type(id)
-        head = f"{TAGS[type.kind]} {type.name}".rstrip()
+        head = f"{TAGS[type.kind]} {self.names.get(id, type.name)}".rstrip()
         if type.kind in (Kind.ENUM, Kind.ENUM64):
             return self.enum_body(id, head, indent)
         deeper = indent + "\t"
@@ -104,6 +108,8 @@ class _Writer:
     def enum_body(self, id: int, head: str, indent: str) -> str:
         """An enum with its constants; a size that is not int's as an attribute."""
         type = self.btf.type(id)
+        own = self.names.get(id, type.name)
+        suffix_of_copy = own[len(type.name) :]  # a second enum of the same name has the same constants: they need other names too
         lines = [f"{head} {{"]
         for name, value in self.btf.enumerators(id):
             self.pay(id, 0)
@@ -131,17 +137,20 @@ def c_string(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
-def declaration(btf: Btf, id: int, name: str = "", type_tags: bool = True) -> str:
-    """A C declaration of `name` (a FUNC or VAR has its own) with type `id`, without ";". InputError for types no C can have."""
-    return _Writer(btf, type_tags).declare(id, name)
+def declaration(btf: Btf, id: int, name: str = "", type_tags: bool = True, names: Mapping[int, str] = NO_NAMES) -> str:
+    """A C declaration of `name` (a FUNC or VAR has its own) with type `id`, without ";". InputError for types no C can have.
+
+    `type_tags` writes them as attributes, which gcc before 14 does not know; `names` has other names for types, by id.
+    """
+    return _Writer(btf, type_tags, names).declare(id, name)
 
 
-def definition(btf: Btf, id: int, type_tags: bool = True) -> str:
+def definition(btf: Btf, id: int, type_tags: bool = True, names: Mapping[int, str] = NO_NAMES) -> str:
     """The C definition of a struct, union, enum (or "typedef ...") with its members, ending in ";"."""
-    writer = _Writer(btf, type_tags)
+    writer = _Writer(btf, type_tags, names)
     type = btf.type(id)
     if type.kind is Kind.TYPEDEF:
-        return f"typedef {writer.declare(type.ref, type.name)};"
+        return f"typedef {writer.declare(type.ref, names.get(id, type.name))};"
     if type.kind is Kind.FWD:
         return f"{writer.specifier(id, '', 0)};"
     if type.kind in TAGS:

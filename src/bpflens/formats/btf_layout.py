@@ -13,12 +13,8 @@ __all__ = ("align", "is_packed", "laid_out")
 UNITS = (("char", 8), ("short", 16), ("int", 32), ("long", 64))
 
 
-def align(btf: Btf, id: int, known: dict[int, int]) -> int:
+def align(btf: Btf, id: int, known: dict[int, int], depth: int = 0) -> int:
     """Alignment in bytes; `known` remembers structs, so that the cost is linear in the types met. InputError for a cycle."""
-    return _align(btf, id, known, 0)
-
-
-def _align(btf: Btf, id: int, known: dict[int, int], depth: int) -> int:
     if depth > MAX_CHAIN:
         raise InputError(btf.where, f"type {id}: structs nested deeper than {MAX_CHAIN}, or within themselves")
     for _ in range(MAX_CHAIN):
@@ -44,19 +40,20 @@ def _natural(btf: Btf, id: int, known: dict[int, int], depth: int) -> int:
     """The largest alignment of the members that are not bitfields of no storage of their own."""
     found = 1
     for member in btf.members(id):
-        found = max(found, _align(btf, member.type_id, known, depth + 1))
+        found = max(found, align(btf, member.type_id, known, depth + 1))
     return found
 
 
-def is_packed(btf: Btf, id: int, known: dict[int, int], depth: int = 0) -> bool:
+def is_packed(btf: Btf, id: int, known: dict[int, int] | None = None, depth: int = 0) -> bool:
     """Whether a struct can only be written with __attribute__((packed))."""
+    known = {} if known is None else known
     type = btf.type(id)
     for member in btf.members(id):
         if member.bit_size:
             each = btf.size(member.type_id) * 8
             if each and member.bit_off // each != (member.bit_off + member.bit_size - 1) // each:
                 return True  # crosses its storage unit
-        elif member.bit_off % (8 * _align(btf, member.type_id, known, depth + 1)):
+        elif member.bit_off % (8 * align(btf, member.type_id, known, depth + 1)):
             return True
     return bool(type.size % _natural(btf, id, known, depth))
 
@@ -67,8 +64,7 @@ def laid_out(btf: Btf, id: int) -> tuple[list[tuple[Member | None, list[str]]], 
     The last entry may be padding only (None). A member that overlaps the one before it, which C cannot say, gets a comment.
     """
     type = btf.type(id)
-    known: dict[int, int] = {}
-    packed = is_packed(btf, id, known)
+    packed = btf.align(id) == 1 and is_packed(btf, id)
     natural = 1 if packed else btf.align(id)
     attributes = " __attribute__((packed))" if packed else ""
     if type.kind is Kind.UNION:
