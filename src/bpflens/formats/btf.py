@@ -210,6 +210,18 @@ class Btf:
         """The blob that was parsed."""
         return self._data
 
+    def sections(self) -> tuple[bytes, bytes]:
+        """The bytes of the own types and of the own strings."""
+        types, strings = self._types_at, self._strings_at
+        return self._data[types : types + 4 * len(self._words)], self._data[strings : strings + self._strings]
+
+    def position(self, id: int) -> int:
+        """Where an own type starts in the type section, in words of 4 bytes."""
+        owner, at = self._at(id)
+        if owner is not self or not id:
+            raise self._bad(f"type {id} is not one of its own")
+        return at
+
     def string(self, offset: int) -> str:
         """The string at an offset of the string section; InputError where it is outside."""
         if offset < self._strings_first:

@@ -108,8 +108,7 @@ class _Writer:
     def enum_body(self, id: int, head: str, indent: str) -> str:
         """An enum with its constants; a size that is not int's as an attribute."""
         type = self.btf.type(id)
-        own = self.names.get(id, type.name)
-        suffix_of_copy = own[len(type.name) :]  # a second enum of the same name has the same constants: they need other names too
+        other = self.names.get(id, type.name)[len(type.name) :]  # "___2": the constants of a second enum of that name need other names too
         lines = [f"{head} {{"]
         for name, value in self.btf.enumerators(id):
             self.pay(id, 0)
@@ -120,7 +119,7 @@ class _Writer:
             else:
                 suffix = ""
             shown = f"(-{-value - 1}{suffix} - 1)" if value in (-(1 << 31), -(1 << 63)) else f"{value}{suffix}"
-            lines.append(f"{indent}\t{name} = {shown},")
+            lines.append(f"{indent}\t{name}{other} = {shown},")
         mode = {1: " __attribute__((mode(byte)))", 2: " __attribute__((mode(HI)))"}.get(type.size, "")
         if type.size == 8:
             mode = " __attribute__((mode(DI)))"
