@@ -183,22 +183,34 @@ def _masked_member(store: Store, load: Load, k: int, ranges: Ranges) -> int:
         key = (i, pieces)
         found = memo.get(key)
         if found is None:
-            low_bits = width - 8
-            tail = (1 << low_bits) - 1
-            kids: list[int] = []
-            by_byte: dict[int, int] = {}
-            for value in range(256):
-                masked = value & masks[i]
-                node = by_byte.get(masked)
-                if node is None:
-                    base = masked << low_bits
-                    rest = tuple(
-                        (max(low - base, 0), min(high - base, tail)) for low, high in pieces if low <= base + tail and high >= base
-                    )
-                    node = by_byte[masked] = walk(i + 1, rest)
-                kids.append(node)
-            found = memo[key] = store.byte_table(field_vars[i], kids)
+            found = memo[key] = byte_node(i, pieces, width - 8)
         return found
+
+    def byte_node(i: int, pieces: Ranges, low_bits: int) -> int:
+        tail = (1 << low_bits) - 1
+
+        def kid(masked: int) -> int:
+            base = masked << low_bits
+            return walk(
+                i + 1,
+                tuple((max(low - base, 0), min(high - base, tail)) for low, high in pieces if low <= base + tail and high >= base),
+            )
+
+        if masks[i] == 255:  # constant between the bytes at which an interval starts or ends
+            cuts = {0}
+            for low, high in pieces:
+                cuts |= {low >> low_bits, (low >> low_bits) + 1, high >> low_bits, (high >> low_bits) + 1}
+            starts: list[int] = []
+            kids: list[int] = []
+            for cut in sorted(cuts):
+                if cut < 256:
+                    node = kid(cut)
+                    if not kids or node != kids[-1]:
+                        starts.append(cut)
+                        kids.append(node)
+            return store.node(field_vars[i], starts, kids)
+        by_byte = {value: kid(value) for value in {v & masks[i] for v in range(256)}}
+        return store.byte_table(field_vars[i], [by_byte[value & masks[i]] for value in range(256)])
 
     return walk(0, _merge(list(ranges)))
 
