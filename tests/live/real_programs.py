@@ -16,10 +16,11 @@ import time
 from collections.abc import Iterator, Sequence
 
 from bpflens.kernel.bpf import cmd
-from bpflens.kernel.syscalls import pidfd_getfd, pidfd_open, ptrace
+from bpflens.kernel.syscalls import libc, pidfd_getfd, pidfd_open, ptrace, unshare
 
 _TRACEME, _CONT, _GETREGS, _SYSCALL, _SETOPTIONS = 0, 7, 12, 24, 0x4200
 _TRACESYSGOOD, _TRACEFORK, _TRACEVFORK, _TRACECLONE, _EXITKILL = 1, 2, 4, 8, 0x100000
+_NEWNS, _NEWNET, _MS_REC, _MS_PRIVATE = 0x20000, 0x40000000, 1 << 14, 1 << 18
 _NR_BPF = 321  # x86-64, like the registers below
 _RAX, _RDI, _ORIG_RAX = 10, 14, 15  # struct user_regs_struct, in words
 
@@ -41,12 +42,20 @@ def loaded_by(argv: Sequence[str], seconds: float = 3.0) -> Iterator[list[int]]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def mount(source: bytes, target: bytes, kind: bytes | None, flags: int) -> None:
+    """mount(2)."""
+    if libc.mount(source, target, kind, flags, None) < 0:
+        raise OSError(ctypes.get_errno(), f"cannot mount on {target.decode()}")
+
+
 def _run_traced(argv: Sequence[str]) -> None:
     try:
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         null = os.open(os.devnull, os.O_RDWR)
         for fd in range(3):
             os.dup2(null, fd)
+        unshare(_NEWNS | _NEWNET)  # libxdp mounts a BPF filesystem, pins there and attaches to devices: all that goes with the process
+        mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE)
         ptrace(_TRACEME, 0)
         os.kill(os.getpid(), signal.SIGSTOP)
         os.execv(argv[0], list(argv))
