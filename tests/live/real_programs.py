@@ -56,6 +56,7 @@ def _run_traced(argv: Sequence[str]) -> None:
             os.dup2(null, fd)
         unshare(_NEWNS | _NEWNET)  # libxdp mounts a BPF filesystem, pins there and attaches to devices: all that goes with the process
         mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE)
+        mount(b"bpf", b"/sys/fs/bpf", b"bpf", 0)
         ptrace(_TRACEME, 0)
         os.kill(os.getpid(), signal.SIGSTOP)
         os.execv(argv[0], list(argv))
