@@ -1,0 +1,124 @@
+"""Every BPF program of this machine, classic and extended, with what it is attached to and who holds it.
+
+WHAT picks rows: kinds (socket, xdp, tc, tcx, cgroup, seccomp, ...; several are alternatives), objects (dev:eth0, pid:N, sock:INODE,
+cgroup:PATH, netns:NAME, map:N, link:N, pin:PATH) and programs (id:N, name:S, tag:HEX, type=xdp), which must all hold.
+
+What could not be looked at is listed at the end, on stderr, with the capability that would show it; the exit code is then 5.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from bpflens.cli.settings import Settings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from bpflens.kernel.inventory.found import Found, Inventory
+
+EXAMPLES = (
+    "bpflens ls",
+    "bpflens ls socket",
+    "bpflens ls dev:lo",
+    "bpflens ls pid:self",
+    "bpflens ls type=xdp",
+    "bpflens --json ls",
+)
+
+_EXPLAIN_SECONDS = 2.0  # for all classic programs of one listing together
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The verb's arguments."""
+    parser.add_argument("what", nargs="*", metavar="WHAT", help="kinds, objects, programs; default: everything")
+    parser.add_argument("--deep", action="store_true", help="read kernel memory too, by BPF programs of our own: finds what no interface tells")
+    parser.add_argument("--audit", action="store_true", help="count the kernel's program images and say whether all were found; implies --deep")
+    parser.add_argument("--watch", nargs="?", type=float, const=1.0, metavar="SECONDS", help="print programs as they come and go, by polling")
+    parser.add_argument("--count", type=int, metavar="N", help="with --watch: stop after N polls")
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    """List, or watch."""
+    from bpflens.kernel.inventory.select import Selection
+
+    selection = Selection(args.what)
+    if args.watch is not None:
+        from bpflens.cli.ls_watch import watch
+
+        return watch(selection, args.watch, args.count, settings)
+    from bpflens.kernel.inventory.collect import collect
+
+    if args.audit:
+        from bpflens.kernel.inventory.audit import audit
+
+        inventory, verdict = audit()
+    else:
+        inventory, verdict = collect(selection.families, deep=args.deep), None
+    rows = [row for row in inventory.rows if selection.matches(row, inventory)]
+    show(inventory, rows, settings)
+    if verdict is not None:
+        print(verdict.json() if settings.json else verdict.text())
+    code = report_denials(inventory)
+    if verdict is not None and not verdict.complete:
+        return 1 if verdict.established else 5
+    return code
+
+
+def show(inventory: Inventory, rows: list[Found], settings: Settings) -> None:
+    """Print rows."""
+    from bpflens.view import inventory as view
+
+    summary = Summaries(settings.json)
+    write = sys.stdout.write
+    if settings.json:
+        for line in view.json_rows(inventory, rows, summary):
+            write(line + "\n")
+    else:
+        for line in view.table(inventory, rows, summary, time.clock_gettime_ns(time.CLOCK_BOOTTIME), settings.color):
+            write(line + "\n")
+
+
+def report_denials(inventory: Inventory) -> int:
+    """What was left out, on stderr; the exit code that follows from it."""
+    sys.stdout.flush()
+    for note in inventory.notes:
+        print(f"bpflens: note: {note}", file=sys.stderr)
+    for denial in inventory.denied:
+        print(f"bpflens: not shown: {denial.what}: needs {denial.needs}", file=sys.stderr)
+    return 5 if inventory.denied else 0
+
+
+class Summaries:
+    """A classic program's expression or words, each distinct program once, all within one time budget."""
+
+    def __init__(self, expressions_only: bool) -> None:
+        self._until = time.monotonic() + _EXPLAIN_SECONDS
+        self._known: dict[tuple[bytes, str, object], str | None] = {}
+        self._expressions_only = expressions_only
+
+    def __call__(self, row: Found) -> str | None:
+        if row.classic is None:
+            return None
+        key = (row.classic, row.kind, row.details.get("linktype"))
+        if key not in self._known:
+            left = self._until - time.monotonic()
+            self._known[key] = self._summary(row, left) if left > 0.01 else None
+        return self._known[key]
+
+    def _summary(self, row: Found, seconds: float) -> str | None:
+        from bpflens.errors import BpflensError
+        from bpflens.kernel.inventory.targets import classic_program
+
+        try:
+            if self._expressions_only:
+                from bpflens.classic.explain import explain
+
+                program = classic_program(row)
+                return explain(program, program.origin.given, program.origin.linktype, deadline=seconds).expression
+            from bpflens.classic.summary import one_line
+
+            return one_line(classic_program(row), seconds)
+        except (BpflensError, ImportError):
+            return None

@@ -1,0 +1,49 @@
+"""The table of families: which module finds which kinds, and where it has to look.
+
+To add a kind of attachment: write `find(ctx)` in a file of its own and add a row. Families with `per_netns` are called once in every
+network namespace, the others once. Order matters only between those that claim (sockets, links) and those that take the rest.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ("FAMILIES", "Family")
+
+
+class Family(NamedTuple):
+    """One row: `module` of this package, `function` in it, the `kinds` that it yields (prefixes), `what` and `needs` for messages."""
+
+    module: str
+    function: str
+    kinds: tuple[str, ...]
+    per_netns: bool
+    what: str
+    needs: str
+
+
+FAMILIES = (
+    Family("sockets", "find_packet", ("socket/packet", "fanout"), True, "packet sockets", "CAP_NET_ADMIN"),
+    Family("xdp", "find", ("xdp",), True, "XDP programs", "CAP_NET_ADMIN"),
+    Family("tcx", "find", ("tcx", "netkit"), True, "tcx and netkit programs", "CAP_NET_ADMIN"),
+    Family("tc", "find", ("tc",), True, "traffic control", "CAP_NET_ADMIN"),
+    Family("routes", "find", ("lwt", "seg6local"), True, "routes", "CAP_NET_ADMIN"),
+    Family("netns_progs", "find", ("flow_dissector", "sk_lookup"), True, "programs of network namespaces", "CAP_NET_ADMIN"),
+    Family("netfilter", "find", ("netfilter",), True, "netfilter hooks", "CAP_NET_ADMIN"),
+    Family("xtables", "find_legacy", ("xt_bpf",), True, "iptables rules", "CAP_NET_ADMIN and CAP_NET_RAW"),
+    Family("xtables", "find_nft", ("xt_bpf",), True, "nftables rules", "CAP_NET_ADMIN"),
+    Family("team", "find", ("team",), True, "team devices", "CAP_NET_ADMIN"),
+    Family("sockets", "find_sockets", ("socket",), False, "socket filters", "CAP_SYS_PTRACE"),
+    Family("tun", "find", ("tap",), False, "tap devices", "CAP_SYS_PTRACE"),
+    Family("seccomp", "find", ("seccomp",), False, "seccomp filters", "CAP_SYS_ADMIN and CAP_SYS_PTRACE"),
+    Family("cgroups", "find", ("cgroup", "lsm_cgroup"), False, "programs on cgroups", "CAP_NET_ADMIN"),
+    Family("maps", "find", ("xdp/devmap", "xdp/cpumap", "sockmap", "struct_ops"), False, "programs on maps", "CAP_SYS_ADMIN"),
+    Family("perf", "find", ("tracepoint", "kprobe", "kretprobe", "uprobe", "uretprobe"), False, "programs on perf events", "CAP_SYS_ADMIN"),
+    Family("lirc", "find", ("lirc_mode2",), False, "programs on infrared receivers", "CAP_NET_ADMIN"),
+    Family("links", "find", (
+        "netfilter", "tracing", "freplace", "raw_tracepoint", "iter", "perf_event", "kprobe", "kretprobe", "uprobe", "uretprobe",
+        "tracepoint", "kprobe_multi", "uprobe_multi", "xdp", "tcx", "netkit", "cgroup", "lsm_cgroup", "flow_dissector", "sk_lookup",
+        "sockmap", "link",
+    ), False, "links", "CAP_SYS_ADMIN"),
+    Family("maps", "find_prog_arrays", ("prog_array",), False, "tail calls", "CAP_SYS_ADMIN"),
+)  # fmt: skip

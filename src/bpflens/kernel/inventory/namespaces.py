@@ -1,0 +1,130 @@
+"""The network namespaces of the machine and the way into them.
+
+A namespace lives as long as something refers to it: a process or thread, a mount in any mount namespace ("ip netns add"), an open
+descriptor, or merely a socket or tun device (found by asking the socket, see sockets.py). setns(2) needs CAP_SYS_ADMIN.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from bpflens.kernel import procfs, syscalls
+from bpflens.kernel.inventory.context import Context
+from bpflens.kernel.inventory.found import NetNamespace
+
+__all__ = ("entered", "mount_namespaces", "net_namespaces")
+
+_CLONE_NEWNET = 0x40000000
+
+
+def net_namespaces(ctx: Context) -> dict[int, NetNamespace]:
+    """Every network namespace that can be named, by inode; the own one first."""
+    own = ctx.own_netns
+    paths: dict[int, str] = {own: "/proc/thread-self/ns/net"}
+    names: dict[int, str] = {}
+    owners: dict[int, str] = {}
+    for pid, inode in _of_processes(ctx):
+        paths.setdefault(inode, f"/proc/{pid}/ns/net")
+        owners.setdefault(inode, f"pid:{pid}")
+    for root, mounts in mount_namespaces(ctx):
+        for mount in mounts:
+            if mount.type == "nsfs" and mount.root.startswith("net:["):
+                inode = int(mount.root[5:-1])
+                paths[inode] = paths[inode] if inode == own else root + mount.point
+                names.setdefault(inode, os.path.basename(mount.point))
+    for file in ctx.files:
+        if file.link.startswith("net:["):
+            paths.setdefault(int(file.link[5:-1]), f"/proc/{file.pid}/fd/{file.fd}")
+    for socket in ctx.sockets.values():
+        if socket.netns and socket.netns not in paths:
+            paths[socket.netns] = f"socket {socket.pid}/{socket.fd}"
+    return {
+        inode: NetNamespace(inode, path, names.get(inode) or (None if inode == own else owners.get(inode)), inode == own)
+        for inode, path in paths.items()
+    }
+
+
+def _of_processes(ctx: Context) -> Iterator[tuple[str, int]]:
+    readlink = os.readlink
+    refused = 0
+    for pid in ctx.pids:
+        try:
+            link = readlink(f"/proc/{pid}/ns/net")
+        except PermissionError:
+            refused += 1
+            continue
+        except OSError:
+            continue
+        yield str(pid), int(link[5:-1])
+        threads = procfs.thread_ids(pid)
+        if len(threads) < 2:
+            continue
+        for tid in threads:
+            try:
+                thread_link = readlink(f"/proc/{pid}/task/{tid}/ns/net")
+            except OSError:
+                continue
+            if thread_link != link:
+                yield f"{pid}/task/{tid}", int(thread_link[5:-1])
+    if refused:
+        ctx.deny(f"the namespaces of {refused} {'process' if refused == 1 else 'processes'}", "CAP_SYS_PTRACE")
+
+
+def mount_namespaces(ctx: Context) -> Iterator[tuple[str, list[procfs.Mount]]]:
+    """(prefix that leads into it, its mounts) of each mount namespace once; the own one first, with the prefix ""."""
+    seen = set()
+    try:
+        seen.add(os.readlink("/proc/self/ns/mnt"))
+    except OSError:
+        pass
+    yield "", procfs.mounts("self")
+    for pid in ctx.pids:
+        try:
+            link = os.readlink(f"/proc/{pid}/ns/mnt")
+        except OSError:
+            continue
+        if link not in seen:
+            seen.add(link)
+            yield f"/proc/{pid}/root", procfs.mounts(pid)
+
+
+@contextmanager
+def entered(namespace: NetNamespace) -> Iterator[None]:
+    """The calling thread inside a network namespace, and back. OSError where it cannot be entered or has gone."""
+    if namespace.own:
+        yield
+        return
+    back = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fd = _open(namespace.path)
+        try:
+            if os.fstat(fd).st_ino != namespace.inode:
+                raise ProcessLookupError(3, "the namespace has gone")
+            syscalls.setns(fd, _CLONE_NEWNET)
+        finally:
+            os.close(fd)
+        try:
+            yield
+        finally:
+            syscalls.setns(back, _CLONE_NEWNET)
+    finally:
+        os.close(back)
+
+
+def _open(path: str) -> int:
+    if not path.startswith("socket "):
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    import fcntl
+
+    pid, _, number = path[7:].partition("/")
+    pidfd = syscalls.pidfd_open(int(pid))
+    try:
+        socket = syscalls.pidfd_getfd(pidfd, int(number))
+        try:
+            return fcntl.ioctl(socket, 0x894C)  # SIOCGSKNS: the namespace of the socket
+        finally:
+            os.close(socket)
+    finally:
+        os.close(pidfd)

@@ -1,0 +1,103 @@
+"""Targets that name programs by what they hang on: pid:N  sock:INODE  dev:IF  cgroup:PATH  netns:NAME  ──►  list[Program]."""
+
+from __future__ import annotations
+
+from bpflens.errors import InputError, KernelError, NotFound, NotPermitted
+from bpflens.kernel.inventory.found import Found, Inventory
+from bpflens.program import Attachment, Holder, Isa, Origin, Program
+
+__all__ = ("attachment", "classic_program", "open_object", "open_row")
+
+
+def open_object(kind: str, name: str) -> list[Program]:
+    """The programs of an object, each once, with the attachments by which it was found.
+
+    NotFound (3) where nothing hangs on it, NotPermitted (4) where it could not be looked at, InputError (3) for a name that is none.
+    """
+    from bpflens.kernel.inventory.collect import collect
+    from bpflens.kernel.inventory.select import Selection, netns_inode
+
+    where = f"{kind}:{name}"
+    if not name:
+        raise InputError(where, "names nothing")
+    if kind == "netns" and netns_inode(name) is None:
+        raise NotFound(where, "no such network namespace", 'an inode, a path, or a name that "ip netns" shows')
+    selection = Selection([where])
+    inventory = collect(selection.families, everything=False)
+    rows = [row for row in inventory.rows if selection.matches(row, inventory)]
+    if kind == "dev" and "@" not in name:
+        own = [row for row in rows if row.netns in inventory.namespaces and inventory.namespaces[row.netns].own]
+        rows = own or rows  # a name is first looked for in the caller's namespace
+    programs: list[Program] = []
+    refused: KernelError | None = None
+    for row in rows:
+        try:
+            program = open_row(inventory, row)
+        except NotFound:
+            continue
+        except KernelError as error:
+            refused = error
+            continue
+        if program is not None:
+            _add(programs, program)
+    if programs:
+        return programs
+    if refused is not None:
+        raise refused
+    unknown = next((row.details["unknown"] for row in rows if "unknown" in row.details), None)
+    if unknown:
+        raise NotPermitted(where, f"there is a program, but {unknown}", f'"bpflens ls --deep {where}" reads it from the kernel')
+    if inventory.denied and not rows:
+        first = inventory.denied[0]
+        raise NotPermitted(where, f"nothing found; not shown: {first.what}", f"needs {first.needs}")
+    raise NotFound(where, "no program hangs on it")
+
+
+def open_row(inventory: Inventory, row: Found) -> Program | None:
+    """The program of a row, with the row as its attachment; None where the row does not know it."""
+    from dataclasses import replace
+
+    if row.classic is not None:
+        return classic_program(row)
+    if row.image is not None:
+        return Program(
+            Isa.EXTENDED, row.image, Origin("kernel", row.object, note="converted from a classic program, whose bytes the kernel did not keep"),
+            xlated=True, attachments=(attachment(row),), holders=_holders(row),
+        )  # fmt: skip
+    if row.prog_id is None:
+        return None
+    from bpflens.kernel.progs import read_program
+
+    program = read_program(row.prog_id)
+    return replace(program, attachments=(*program.attachments, attachment(row)), holders=_holders(row))
+
+
+def classic_program(row: Found) -> Program:
+    """A classic row's program; what is known of the packets that it sees is in its origin."""
+    details = row.details
+    given = tuple(details.get("given", ()))
+    origin = Origin(row.kind, row.object, linktype=details.get("linktype"), given=given, note=details.get("starts_at"))
+    return Program(
+        Isa.CLASSIC, row.classic or b"", origin, arch=details.get("arch"), attachments=(attachment(row),), holders=_holders(row),
+        name=details.get("name") or "",
+    )  # fmt: skip
+
+
+def attachment(row: Found) -> Attachment:
+    """The row as the value that everything passes around."""
+    return Attachment(row.kind, row.object, row.netns, None, _holders(row), row.details)
+
+
+def _holders(row: Found) -> tuple[Holder, ...]:
+    return tuple(Holder(holder.pid, holder.comm, holder.fd, holder.tid) for holder in row.holders)
+
+
+def _add(programs: list[Program], program: Program) -> None:
+    from dataclasses import replace
+
+    for index, known in enumerate(programs):
+        same = known.id == program.id if program.id else known.id is None and known.code == program.code and known.isa is program.isa
+        if same and (program.id or known.origin.where == program.origin.where):
+            programs[index] = replace(known, attachments=known.attachments + program.attachments)
+            return
+    programs.append(program)
