@@ -1,0 +1,317 @@
+"""What each register and each stack slot points to, at every instruction of extended code.
+
+    0: r6 = r1                    r1, r6: context
+    1: r2 = *(u64*)(r6+168)       r2: sock_common       (skb->sk)
+    2: *(u64*)(r10-8) = r2        slot -8: sock_common
+
+A forward may-analysis: a value keeps its type where paths meet even if one of them knows nothing, because the verifier lets no
+instruction see two different convertible pointers. Where two kinds do meet (imprecision of this analysis, or a hand-made dump) the
+type is CONFLICT. Stack slots of other functions, reached through pointers, are tracked without regard to order.
+
+Algorithm: worklist over blocks in order of address; the lattice has height 4 per register and slot (absent, exact, any offset, any
+object, conflict), so that the cost is linear in the code for programs as compilers make them. Works on code as loaded; with
+`Facts.member` (types of the kernel) also on xlated images.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from bpflens.analysis import opcodes as op
+from bpflens.analysis.contexts import SOCKET_KINDS, context_struct, field_at
+from bpflens.isa.extended.insn import Insn
+
+__all__ = ("CONFLICT", "CTX", "Facts", "Flow", "Pointer", "State", "call_effect", "callbacks", "entry_state", "join", "step")
+
+
+class Pointer(NamedTuple):
+    """`kind`: ctx, sock_common, sock, tcp_sock, xdp_sock, packet, packet_meta, packet_end, map, map_value, mem, stack, func, arena,
+    struct, flow_keys, conflict. `what`: map id, first slot of the function whose frame it is (stack) or that it names (func), BTF
+    type id (struct). `offset`: bytes from the start of the object, None where it varies.
+    """
+
+    kind: str
+    what: int = 0
+    offset: int | None = 0
+
+
+# Registers by number, slots of the own frame by their (negative) offset.
+State = dict[int, Pointer]
+
+CTX = Pointer("ctx")
+CONFLICT = Pointer("conflict", 0, None)
+
+_HELPER_RESULT = {
+    84: Pointer("sock"), 85: Pointer("sock"), 95: Pointer("sock"), 98: Pointer("sock"), 99: Pointer("sock_common"),
+    96: Pointer("tcp_sock"), 91: Pointer("map_value"), 107: Pointer("map_value"), 145: Pointer("map_value"), 156: Pointer("map_value"),
+    210: Pointer("map_value"), 195: Pointer("map_value"), 131: Pointer("mem"),
+}  # fmt: skip
+_STRUCT_RESULT = {
+    136: "tcp6_sock", 137: "tcp_sock", 138: "tcp_timewait_sock", 139: "tcp_request_sock", 140: "udp6_sock", 158: "task_struct",
+    162: "socket", 175: "pt_regs", 178: "unix_sock", 196: "mptcp_sock",
+}  # fmt: skip
+_XSKMAP, _SOCKMAP, _SOCKHASH, _ARRAY_OF_MAPS, _HASH_OF_MAPS = 17, 15, 18, 12, 13
+# helper with a callback -> (argument of the helper that holds it, registers of the callback that get an argument of the helper)
+_CALLBACKS = {181: (2, {2: 3}), 164: (2, {1: 1, 4: 3}), 170: (2, {}), 180: (3, {1: 1, 3: 4}), 209: (2, {2: 3})}
+
+
+@dataclass(slots=True)
+class Facts:
+    """What the analysis knows of a program beyond its code.
+
+    `map_types`: enum bpf_map_type by the imm of ld_imm64. `member(type id, offset, size)` and `struct(name)` look up kernel types.
+    `context` replaces the context of the program's type (xlated images: the kernel's struct). `spilled`: pointers ever stored in a
+    frame, by (function, offset); `foreign`: whether any code reads another function's frame.
+    """
+
+    prog_type: int = 0
+    map_types: dict[int, int] = field(default_factory=dict)
+    member: Callable[[int, int, int], Pointer | None] | None = None
+    struct: Callable[[str], int | None] | None = None
+    context: Pointer = CTX
+    spilled: dict[tuple[int, int], Pointer] = field(default_factory=dict)
+    spilled_changed: bool = False
+    foreign: bool = False
+    context_struct: str = ""
+
+    def __post_init__(self) -> None:
+        self.context_struct = context_struct(self.prog_type)
+
+
+def entry_state(facts: Facts, function: int) -> State:
+    """The state at the program's first instruction."""
+    return {1: facts.context, 10: Pointer("stack", function, 0)}
+
+
+def join(a: Pointer, b: Pointer) -> Pointer:
+    """The least type that covers both."""
+    if a == b:
+        return a
+    if a.kind != b.kind:
+        return CONFLICT
+    return Pointer(a.kind, a.what if a.what == b.what else 0, a.offset if a.offset == b.offset else None)
+
+
+class Flow:
+    """The worklist: states at heads of blocks, lowest address first."""
+
+    __slots__ = ("_heap", "_queued", "states")
+
+    def __init__(self) -> None:
+        self.states: dict[int, State] = {}
+        self._heap: list[int] = []
+        self._queued: set[int] = set()
+
+    def push(self, head: int, state: State) -> None:
+        """Join `state` (kept, not copied, where the head is new) into that of `head`; queue the head where it changed."""
+        old = self.states.get(head)
+        if old is None:
+            self.states[head] = state
+        else:
+            changed = False
+            for key, pointer in state.items():
+                known = old.get(key)
+                if known is None:
+                    old[key] = pointer
+                    changed = True
+                elif known != pointer:
+                    joined = join(known, pointer)
+                    if joined != known:
+                        old[key] = joined
+                        changed = True
+            if not changed:
+                return
+        self.queue(head)
+
+    def queue(self, head: int) -> None:
+        """Visit `head` (again)."""
+        if head not in self._queued:
+            self._queued.add(head)
+            heapq.heappush(self._heap, head)
+
+    def pop(self) -> tuple[int, State] | None:
+        """The next head and a copy of its state; None at the fixed point."""
+        if not self._heap:
+            return None
+        head = heapq.heappop(self._heap)
+        self._queued.discard(head)
+        return head, dict(self.states[head])
+
+
+def step(state: State, insn: Insn, following: Insn | None, facts: Facts, target: int = -1) -> None:
+    """The effect of one instruction that is no call; `target` is the function that a PSEUDO_FUNC names."""
+    _EFFECTS[insn.code & 7](state, insn, following, facts, target)
+
+
+def call_effect(state: State, helper: int, facts: Facts) -> None:
+    """The effect of a call of helper `helper` (0: of anything else) on the caller's state."""
+    result = None
+    if helper == 1:
+        result = _lookup_result(state.get(1), facts)
+    elif helper:
+        result = _HELPER_RESULT.get(helper)
+        if result is None and helper in _STRUCT_RESULT and facts.struct:
+            type_id = facts.struct(_STRUCT_RESULT[helper])
+            result = Pointer("struct", type_id) if type_id else None
+    for register in range(6):
+        state.pop(register, None)
+    if result is not None:
+        state[0] = result
+
+
+def callbacks(state: State, helper: int) -> tuple[int, State] | None:
+    """(first slot, state) of the function that a helper calls back, before `call_effect` of the call."""
+    row = _CALLBACKS.get(helper)
+    if row is None:
+        return None
+    register, passed = row
+    function = state.get(register)
+    if function is None or function.kind != "func":
+        return None
+    entry = {10: Pointer("stack", function.what, 0)}
+    for to, source in passed.items():
+        if source in state:
+            entry[to] = state[source]
+    if helper == 164:
+        entry[3] = Pointer("map_value", state[1].what if 1 in state else 0)
+    return function.what, entry
+
+
+def _lookup_result(of: Pointer | None, facts: Facts) -> Pointer:
+    id = of.what if of is not None and of.kind == "map" else 0
+    map_type = facts.map_types.get(id, 0)
+    if map_type == _XSKMAP:
+        return Pointer("xdp_sock")
+    if map_type in (_SOCKMAP, _SOCKHASH):
+        return Pointer("sock")
+    if map_type in (_ARRAY_OF_MAPS, _HASH_OF_MAPS):
+        return Pointer("map")
+    return Pointer("map_value", id)
+
+
+def _load_constant(state: State, insn: Insn, following: Insn | None, facts: Facts, target: int) -> None:
+    dst = insn.dst
+    if insn.code != op.LD_IMM64:  # LD_ABS, LD_IND: a call in disguise
+        for register in range(6):
+            state.pop(register, None)
+        return
+    if insn.src in (op.PSEUDO_MAP_FD, op.PSEUDO_MAP_IDX):
+        state[dst] = Pointer("map", insn.imm)
+    elif insn.src in (op.PSEUDO_MAP_VALUE, op.PSEUDO_MAP_IDX_VALUE):
+        state[dst] = Pointer("map_value", insn.imm, following.imm if following is not None else None)
+    elif insn.src == op.PSEUDO_FUNC and target >= 0:
+        state[dst] = Pointer("func", target)
+    else:
+        state.pop(dst, None)
+
+
+def _load(state: State, insn: Insn, following: Insn | None, facts: Facts, target: int) -> None:
+    base = state.get(insn.src)
+    result = None
+    if base is not None and base.offset is not None:
+        kind = base.kind
+        offset = base.offset + insn.off
+        size = op.SIZE_BYTES[insn.code & 0x18]
+        if kind == "stack":
+            if size == 8:
+                if base.what == state[10].what:
+                    result = state.get(offset)
+                else:
+                    facts.foreign = True
+                if result is None:
+                    result = facts.spilled.get((base.what, offset)) if base.what != state[10].what else None
+        elif kind == "ctx":
+            known = field_at(facts.context_struct, offset, size)
+            if known is not None and known.points_to:
+                result = Pointer(known.points_to)
+        elif kind == "struct" and facts.member is not None and size == 8:
+            result = facts.member(base.what, offset, size)
+        elif kind in SOCKET_KINDS:
+            result = None
+    if result is None:
+        state.pop(insn.dst, None)
+    else:
+        state[insn.dst] = result
+
+
+def _slot(state: State, base: Pointer | None, offset: int, size: int, value: Pointer | None, facts: Facts) -> None:
+    """A store of `size` bytes through `base`."""
+    if base is None or base.kind != "stack" or base.offset is None:
+        return
+    at = base.offset + offset
+    if base.what == state[10].what:
+        start = at & ~7
+        for slot in range(start, at + size, 8):
+            state.pop(slot, None)
+        if value is not None and size == 8 and at < 0:
+            state[at] = value
+    if value is not None and size == 8:
+        key = (base.what, at)
+        known = facts.spilled.get(key)
+        joined = value if known is None else join(known, value)
+        if joined != known:
+            facts.spilled[key] = joined
+            facts.spilled_changed = True
+
+
+def _store_imm(state: State, insn: Insn, following: Insn | None, facts: Facts, target: int) -> None:
+    if insn.code & 0xE0 == op.MEM:
+        _slot(state, state.get(insn.dst), insn.off, op.SIZE_BYTES[insn.code & 0x18], None, facts)
+
+
+def _store(state: State, insn: Insn, following: Insn | None, facts: Facts, target: int) -> None:
+    if insn.code & 0xE0 == op.MEM:
+        _slot(state, state.get(insn.dst), insn.off, op.SIZE_BYTES[insn.code & 0x18], state.get(insn.src), facts)
+    elif insn.imm == op.CMPXCHG:
+        state.pop(0, None)
+    elif insn.imm == op.LOAD_ACQ:
+        state.pop(insn.dst, None)
+    elif insn.imm & op.FETCH:
+        state.pop(insn.src, None)
+
+
+def _alu64(state: State, insn: Insn, following: Insn | None, facts: Facts, target: int) -> None:
+    code, dst = insn.code, insn.dst
+    if code == op.ALU64 | op.MOV | op.X:
+        source = state.get(insn.src)
+        if insn.off == 1 and insn.imm == 1:  # addr_space_cast into the arena
+            source = Pointer("arena", 0, None)
+        elif insn.off:
+            source = None
+        if source is None:
+            state.pop(dst, None)
+        else:
+            state[dst] = source
+        return
+    known = state.get(dst)
+    operation = code & 0xF0
+    if operation == op.ADD or operation == op.SUB:
+        if code & op.X:
+            other = state.get(insn.src)
+            if known is not None and other is None:
+                state[dst] = Pointer(known.kind, known.what, None)
+            elif known is None and other is not None and operation == op.ADD:
+                state[dst] = Pointer(other.kind, other.what, None)
+            else:
+                state.pop(dst, None)
+        elif known is not None:
+            offset = known.offset
+            if offset is not None:
+                offset += insn.imm if operation == op.ADD else -insn.imm
+            state[dst] = Pointer(known.kind, known.what, offset)
+    elif known is not None:
+        del state[dst]
+
+
+def _alu32(state: State, insn: Insn, following: Insn | None, facts: Facts, target: int) -> None:
+    state.pop(insn.dst, None)
+
+
+def _jump(state: State, insn: Insn, following: Insn | None, facts: Facts, target: int) -> None:
+    return
+
+
+_EFFECTS = (_load_constant, _load, _store_imm, _store, _alu32, _jump, _jump, _alu64)

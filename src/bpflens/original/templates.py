@@ -1,0 +1,141 @@
+"""A template: what an original instruction becomes, and how to tell it in an image.
+
+    Template("skb->len", image=(rD = *(u32*)(rS+112)), original=(rD = *(u32*)(rS+0)), base="ctx")
+
+`TemplateSet` finds those that may start at a word. Real programs have few distinct words, so the first slot of every template is
+compared once per distinct word and the answer kept: at most slots the set says "none" after one dictionary look-up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+from bpflens.original.accesses import Row, patterns
+from bpflens.original.pattern import Slot, bind_symbol, parse
+
+if TYPE_CHECKING:
+    from bpflens.original.image import Image
+
+__all__ = ("Group", "Item", "Symbols", "Template", "TemplateSet", "rewrite")
+
+_CODE_AND_OFF = 0xFFFF00FF
+
+# One original slot: its word, and the xlated slot that it refers to (a jump, a call, a PSEUDO_FUNC), -1 for none.
+Item = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One reading of a run of image slots: `length` slots were made of `items`; `rewrite` names how, `cost` ranks readings."""
+
+    length: int
+    items: tuple[Item, ...]
+    rewrite: str = ""
+    cost: int = 0
+
+
+Builder = Callable[["Image", int, dict[str, int]], "tuple[Item, ...] | None"]
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A rewriting rule read backwards.
+
+    `name` is for people. `image` and `original` are patterns that share placeholders; a `build` function makes the original where a
+    pattern cannot say it, and may refuse (None). `base` is the kind of pointer that register S must hold ("ctx", "sock" ...; "" any).
+    `types` limits it to program types. `cost` ranks it among the readings of the same words: 0 is certain or natural.
+    """
+
+    name: str
+    image: tuple[Slot, ...]
+    original: tuple[Slot, ...] = ()
+    base: str = ""
+    types: frozenset[int] | None = None
+    cost: int = 0
+    build: Builder | None = None
+
+
+class Symbols(Protocol):
+    """What templates need of a kernel: the imm by which its code calls a function."""
+
+    def imm_of(self, name: str) -> int | None:
+        """Address of function `name` less __bpf_call_base; None where it is unknown or hidden."""
+        ...
+
+
+def rewrite(
+    name: str,
+    image: str,
+    original: str = "",
+    *,
+    types: Iterable[int] | None = None,
+    cost: int = 0,
+    build: Builder | None = None,
+) -> Template:
+    """A row of a table of rewrites, with its patterns as text (see pattern.py)."""
+    return Template(name, parse(image), parse(original) if original else (), "", frozenset(types) if types else None, cost, build)
+
+
+class TemplateSet:
+    """The templates that may occur in an image, bound to the kernel that made it."""
+
+    def __init__(
+        self, templates: Iterable[Template], symbols: Symbols | None = None, accesses: Mapping[tuple[str, str], Sequence[Row]] | None = None
+    ) -> None:
+        """`accesses`: rows learnt from a kernel by (kind of pointer, name of struct); they become templates when a word asks for them."""
+        self._by_code: dict[int, list[Template]] = {}
+        self._by_word: dict[int, tuple[Template, ...]] = {}
+        self._rows: dict[int, list[tuple[str, str, Row]]] = {}
+        for (kind, struct_name), rows in (accesses or {}).items():
+            for row in rows:
+                if row.image:
+                    self._rows.setdefault(row.image[0] & _CODE_AND_OFF, []).append((kind, struct_name, row))
+        for template in templates:
+            bound = _bind(template, symbols)
+            if bound is not None:
+                self._by_code.setdefault(bound.image[0].value & 0xFF, []).append(bound)
+
+    def starting_with(self, word: int) -> tuple[Template, ...]:
+        """The templates whose first slot fits `word`, in the order in which they were given."""
+        known = self._by_word.get(word)
+        if known is None:
+            fits = list(self._by_code.get(word & 0xFF, ()))
+            for kind, struct_name, row in self._rows.get(word & _CODE_AND_OFF, ()):
+                for access in patterns(struct_name, row):
+                    fits.append(Template(access.name, access.image, access.original, kind, None, access.odd))
+            known = tuple(t for t in fits if word & t.image[0].mask == t.image[0].value)
+            self._by_word[word] = known
+        return known
+
+    def words_cached(self) -> dict[int, tuple[Template, ...]]:
+        """The cache itself, for callers that look up in a loop; `starting_with` fills it."""
+        return self._by_word
+
+
+def _bind(template: Template, symbols: Symbols | None) -> Template | None:
+    """The template with its calls' imms filled in; None where the kernel does not have the function."""
+    if not any(slot.symbol for slot in template.image):
+        return template
+    image: list[Slot] = []
+    for slot in template.image:
+        if slot.symbol:
+            imm = symbols.imm_of(slot.symbol) if symbols else None
+            if imm is None:
+                return None
+            slot = bind_symbol(slot, imm)
+        image.append(slot)
+    return replace(template, image=tuple(image))
+
+
+def distinct(groups: Sequence[Group]) -> tuple[Group, ...]:
+    """Readings ordered by cost, without repetitions of the same (length, items)."""
+    seen = set()
+    out = []
+    for group in sorted(groups, key=lambda g: g.cost):
+        key = (group.length, group.items)
+        if key not in seen:
+            seen.add(key)
+            out.append(group)
+    return tuple(out)
