@@ -1,4 +1,4 @@
-"""Pins: paths of a BPF filesystem that keep programs, maps and links."""
+"""Pins: paths of a BPF filesystem that keep programs, maps and links. Every pin of the machine: inventory/pins.py."""
 
 from __future__ import annotations
 
@@ -6,23 +6,14 @@ import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
 
 from bpflens.errors import InputError, KernelError, NotFound
 from bpflens.kernel.bpf import Buffer, bpf, bpf_errno, cmd
 
-__all__ = ("Pin", "fd_facts", "fd_kind", "get", "opened_pin", "pin", "pins")
+__all__ = ("fd_facts", "fd_kind", "get", "opened_pin", "pin")
 
 _RDONLY = 1 << 3  # BPF_F_RDONLY
 _KINDS = {"bpf-prog": "prog", "bpf-map": "map", "bpf_link": "link", "btf": "btf", "bpf-link": "link"}
-
-
-class Pin(NamedTuple):
-    """A pinned object: `kind` "prog", "map" or "link"."""
-
-    kind: str
-    id: int
-    path: str
 
 
 def pin(fd: int, path: str) -> None:
@@ -75,36 +66,6 @@ def fd_facts(text: bytes) -> dict[str, str]:
     """The lines "key:\\tvalue" of an fdinfo file."""
     pairs = (line.partition(":") for line in text.decode("utf-8", "replace").splitlines())
     return {key: value.strip() for key, colon, value in pairs if colon}
-
-
-def pins() -> Iterator[Pin]:
-    """Every pin on the BPF filesystems of this mount namespace; what may not be opened is left out."""
-    from bpflens.kernel.procfs import mounts
-
-    seen = set()
-    for mount in mounts("self"):
-        if mount.type != "bpf" or (mount.device, mount.root) in seen:
-            continue
-        seen.add((mount.device, mount.root))
-        for directory, _, files in os.walk(mount.point):
-            for name in sorted(files):
-                found = _identify(os.path.join(directory, name))
-                if found is not None:
-                    yield found
-
-
-def _identify(path: str) -> Pin | None:
-    try:
-        fd = get(path)
-    except (InputError, KernelError):  # iterators and bpf_preload's files read as text; others may be closed to us
-        return None
-    try:
-        kind = fd_kind(fd)
-        with open(f"/proc/self/fdinfo/{fd}", "rb") as stream:
-            facts = fd_facts(stream.read())
-        return Pin(kind, int(facts[f"{kind}_id"]), path) if f"{kind}_id" in facts else None
-    finally:
-        os.close(fd)
 
 
 def _on_bpffs(path: str) -> bool:

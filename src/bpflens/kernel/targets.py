@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from bpflens.errors import InputError, KernelError, NotFound, NotPermitted
 from bpflens.kernel.prog_info import ProgInfo, open_prog, prog_dump, prog_ids, prog_info
 from bpflens.kernel.progs import read_program, read_program_fd
-from bpflens.program import Attachment, Holder, Isa, Origin, Program
+from bpflens.program import Attachment, Holder, Program
 
 if TYPE_CHECKING:
     from bpflens.kernel.links import LinkInfo
@@ -158,7 +158,7 @@ def _held(pid: int, number: int, link: str, where: str, jited: bool) -> list[Pro
                 return opener(facts[key], jited)
         raise InputError(where, f"is {link}, which leads to no program") from None
     try:
-        return _object(fd, where, jited) if bpf_object else [_socket(fd, where)]
+        return _object(fd, where, jited) if bpf_object else [_socket(fd, pid, number, where)]
     finally:
         os.close(fd)
 
@@ -221,19 +221,28 @@ def _perf_event(pid: int, number: int, where: str, jited: bool) -> list[Program]
     return [read_program(struct.unpack_from("=I", after, 24)[0], jited)]
 
 
-def _socket(fd: int, where: str) -> Program:
-    from bpflens.kernel.syscalls import sock_filter
+def _socket(fd: int, pid: int, number: int, where: str) -> Program:
+    from bpflens.kernel.inventory.found import Found
+    from bpflens.kernel.inventory.sockets import filter_context, socket_facts
+    from bpflens.kernel.inventory.targets import classic_program, open_object
 
+    inode = os.fstat(fd).st_ino
     try:
-        code = sock_filter(fd)
-    except PermissionError:
-        reason = "the socket has an extended program, which the kernel does not name through the socket"
-        raise NotPermitted(where, reason, '"bpflens ls" looks for it in other ways', 13) from None
+        facts = socket_facts(fd, inode, pid, number)
     except OSError as error:
         raise KernelError.from_errno(where, "cannot read the filter of the socket", error.errno or 0) from None
-    if not code:
+    if facts.filter is None:
+        reason = "the socket has an extended program, which the kernel does not name through the socket"
+        raise NotPermitted(where, reason, f'"bpflens ls --deep sock:{inode}" looks for it in the kernel', 13)
+    if not facts.filter:
         raise NotFound(where, "the socket has no filter")
-    return Program(isa=Isa.CLASSIC, code=code, origin=Origin("socket", where))
+    if facts.kind == "packet":  # its device and protocol, which say what the filter sees, are known to packet_diag
+        try:
+            return open_object("sock", str(inode))[0]
+        except KernelError:
+            pass
+    context = filter_context(facts.kind, facts.type)
+    return classic_program(Found(f"socket/{facts.kind}", f"sock:{inode}", facts.netns or None, classic=facts.filter, details=context))
 
 
 def _infos() -> Iterator[ProgInfo]:
