@@ -34,7 +34,7 @@ def read(data: bytes) -> tuple[list[Packet], str]:
 
 
 def pcap(order: str = "<", magic: int = 0xA1B23C4D, packets=tuple(PACKETS), unit: int = 1, extra: bytes = b"") -> bytes:
-    data = struct.pack(order + "IHHIIII", magic, 2, 4, 0, 0, 262144, 1)
+    data = struct.pack(order + "IHHIIII", magic, 2, 4, 0, 0, 0, 1)
     for packet in packets:
         seconds, rest = divmod(packet.time_ns, 1_000_000_000)
         data += struct.pack(order + "IIII", seconds, rest // unit, len(packet.data), packet.length) + extra + packet.data
@@ -123,6 +123,12 @@ def test_tcpdump_reads_what_is_written(tmp_path):
         with open_capture(str(again)) as capture:
             assert list(capture) == PACKETS[:1]
             assert (capture.linktype, capture.nanoseconds, capture.format) == (1, True, "pcap")
+
+
+def test_records_are_cut_to_the_snapshot_length():
+    data = struct.pack("<IHHIIII", 0xA1B2C3D4, 2, 4, 0, 0, 5, 1) + struct.pack("<IIII", 0, 0, 8, 9) + b"abcdefgh"
+
+    assert read(data) == ([Packet(b"abcde", 9, 0, 1)], "")
 
 
 def test_comments_are_options():

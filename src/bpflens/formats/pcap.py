@@ -14,6 +14,8 @@ there and then raises PartialResult; one whose header is wrong is an InputError.
 
 from __future__ import annotations
 
+import os
+import stat
 import struct
 import sys
 from collections.abc import Iterable, Iterator
@@ -65,27 +67,38 @@ def linktype_of(dlt: int) -> int:
 def open_capture(path: str) -> Capture:
     """The capture at `path`, "-" for standard input; InputError where it is none or cannot be read."""
     if path == "-":
-        return Capture(sys.stdin.buffer, "-")
+        again = "/proc/self/fd/0" if _is_whole_file(0) else ""
+        return Capture(sys.stdin.buffer, "-", again)
     try:
         stream = open(path, "rb", buffering=0)  # noqa: SIM115  closed by the Capture
     except (OSError, ValueError) as error:
         raise InputError(path, getattr(error, "strerror", None) or str(error)) from None
     try:
-        return Capture(stream, path)
+        return Capture(stream, path, path if _is_whole_file(stream.fileno()) else "")
     except BaseException:
         stream.close()
         raise
 
 
+def _is_whole_file(fd: int) -> bool:
+    """A regular file of which nothing has been read."""
+    try:
+        return stat.S_ISREG(os.fstat(fd).st_mode) and os.lseek(fd, 0, os.SEEK_CUR) == 0
+    except OSError:
+        return False
+
+
 class Capture:
     """An open capture: iterate over it once for its packets.
 
-    `format` is "pcap" or "pcapng"; `linktype` that of the file or of its first interface; `nanoseconds` whether times are finer
-    than a microsecond; `snaplen` in bytes, 0 for no limit.
+    `path` is where the same bytes can be opened again, empty for a pipe. `format` is "pcap" or "pcapng"; `linktype` that of the file or
+    of its first interface; `nanoseconds` whether times are finer than a microsecond; `snaplen` in bytes, 0 for no limit: what a pcap
+    record has beyond it is left out, as libpcap does.
     """
 
-    def __init__(self, stream: BinaryIO, where: str) -> None:
+    def __init__(self, stream: BinaryIO, where: str, path: str = "") -> None:
         self.where = where
+        self.path = path
         self._input = _Input(stream, where)
         self.linktype = 0
         self.snaplen = 0
@@ -132,6 +145,7 @@ class Capture:
     def _pcap_packets(self) -> Iterator[Packet]:
         unpack = struct.Struct(self._order + "IIII").unpack_from
         header_bytes, unit_ns, linktype = self._header_bytes, self._unit_ns, self.linktype
+        limit = self.snaplen if 0 < self.snaplen < 1 << 31 else 1 << 31
         source, number = self._input, 0
         buffer, at, end = b"", 0, 0
         while True:
@@ -152,7 +166,7 @@ class Capture:
                 at, end = 0, len(buffer)
                 if end < captured:
                     raise PartialResult(self.where, f"the file ends in packet {number}: {end} bytes of {captured}")
-            yield Packet(buffer[at : at + captured], length, seconds * 1_000_000_000 + fraction * unit_ns, linktype)
+            yield Packet(buffer[at : at + min(captured, limit)], length, seconds * 1_000_000_000 + fraction * unit_ns, linktype)
             at += captured
 
     def _open_pcapng(self) -> None:
