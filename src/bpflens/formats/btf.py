@@ -118,8 +118,19 @@ class Btf:
     """Types of one BTF blob, by id. Id 0 is void; with a `base`, ids and string offsets go on where the base's end."""
 
     __slots__ = (
-        "_align", "_data", "_first", "_order", "_positions", "_strings", "_strings_at", "_strings_first", "_types_at", "_words", "base",
-        "big_endian", "where",
+        "_align",
+        "_data",
+        "_first",
+        "_order",
+        "_positions",
+        "_strings",
+        "_strings_at",
+        "_strings_first",
+        "_words",
+        "base",
+        "big_endian",
+        "types_at",
+        "where",
     )  # fmt: skip
 
     def __init__(self, data: bytes, base: Btf | None, where: str) -> None:
@@ -128,7 +139,7 @@ class Btf:
         self.where = where
         self._align: dict[int, int] = {}
         types, strings = self._header()
-        self._types_at = types[0]
+        self.types_at = types[0]
         self._strings_at, self._strings = strings
         self._strings_first = base.strings_end if base else 0
         self._words = array("I")
@@ -212,7 +223,7 @@ class Btf:
 
     def sections(self) -> tuple[bytes, bytes]:
         """The bytes of the own types and of the own strings."""
-        types, strings = self._types_at, self._strings_at
+        types, strings = self.types_at, self._strings_at
         return self._data[types : types + 4 * len(self._words)], self._data[strings : strings + self._strings]
 
     def position(self, id: int) -> int:
@@ -381,7 +392,7 @@ class Btf:
 
     def _named(self, string_off: int, kind: Kind | None) -> Iterator[int]:
         """The ids of own types whose name is at `string_off`."""
-        start, end = self._types_at, self._types_at + 4 * len(self._words)
+        start, end = self.types_at, self.types_at + 4 * len(self._words)
         wanted = struct.pack(self._order + "I", string_off)
         at = self._data.find(wanted, start, end)
         while at >= 0:

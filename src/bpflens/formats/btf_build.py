@@ -19,6 +19,7 @@ from bpflens.formats.btf import MAGIC, SIZED, Btf, Kind
 
 __all__ = ("BtfBuilder",)
 
+StructMember = tuple[str, int, int] | tuple[str, int, int, int]
 SIGNED, CHAR, BOOL = 1, 2, 4
 STATIC, GLOBAL, EXTERN = range(3)
 HEADER = 24
@@ -26,14 +27,14 @@ MAX_COPY = 200
 
 
 class BtfBuilder:
-    """BTF in the making; little-endian unless it goes on from a big-endian blob."""
+    """BTF in the making, little-endian whatever the blob that it goes on from was."""
 
     def __init__(self, existing: bytes | None = None, base: Btf | None = None) -> None:
         """`existing`: a blob to go on from. `base`: the BTF that a split one builds on (with `existing`: that it builds on)."""
         self._seen: dict[bytes, int] = {}
         self._offsets: dict[str, int] = {}
+        self._order = "<"
         if existing is None:
-            self._order = "<"
             self._types: list[bytes] = []
             self._strings = bytearray() if base else bytearray(b"\0")
             self._strings_first = base.strings_end if base else 0
@@ -41,8 +42,7 @@ class BtfBuilder:
         else:
             btf = Btf.parse(existing, base)
             types, strings = btf.sections()
-            self._order = ">" if btf.big_endian else "<"
-            self._types = [types]
+            self._types = [struct.pack(f"<{len(types) // 4}I", *struct.unpack(f">{len(types) // 4}I", types)) if btf.big_endian else types]
             self._strings = bytearray(strings or b"\0")
             self._strings_first = base.strings_end if base else 0
             self._next = len(btf)
@@ -128,7 +128,7 @@ class BtfBuilder:
             index = self.add_int("__ARRAY_SIZE_TYPE__", 4)
         return self._add("", Kind.ARRAY, 0, tail=[element, index, count])
 
-    def add_struct(self, name: str, size: int, members: Sequence[tuple[str, int, int] | tuple[str, int, int, int]], union: bool = False) -> int:
+    def add_struct(self, name: str, size: int, members: Sequence[StructMember], union: bool = False) -> int:
         """A struct or union: members are (name, type, bit offset) or, for bitfields, (name, type, bit offset, bits)."""
         flag = any(len(member) > 3 for member in members)
         tail: list[int] = []

@@ -121,24 +121,31 @@ def _programs(data: bytes, where: str) -> list[Program]:
     if not code:
         raise InputError(where, "a BPF object without instructions: no section is executable")
     btf_section, ext_section = elf.section(".BTF"), elf.section(".BTF.ext")
-    btf = Btf.parse(_linked_btf(elf, btf_section), where=f"{where}#.BTF") if btf_section and btf_section.size else None
+    btf = _linked_btf(elf, btf_section, f"{where}#.BTF") if btf_section and btf_section.size else None
     ext = BtfExt.parse(elf.bytes_of(ext_section), btf, f"{where}#.BTF.ext") if btf and ext_section and ext_section.size else None
     object = _Object(elf, btf, ext, read_maps(elf, btf))
     license, info = _license(elf), _facts(elf)
     return [_program(object, section, license, info) for section in code]
 
 
-def _linked_btf(elf: ElfFile, section: Section) -> bytes:
+def _linked_btf(elf: ElfFile, section: Section, where: str) -> Btf:
     """.BTF with its relocations applied and the sizes of data sections filled in: compilers leave both to the linker or loader."""
     raw = elf.bytes_of(section)
-    blob: bytearray | None = None
     word = struct.Struct(elf.order + "I")
+    blob = bytearray(raw)
     for reloc in elf.relocations(section):
-        value = elf.symbol(reloc.symbol).value + reloc.addend
-        if value and reloc.offset + 4 <= len(raw):
-            blob = blob if blob is not None else bytearray(raw)
-            word.pack_into(blob, reloc.offset, (word.unpack_from(blob, reloc.offset)[0] + value) & 0xFFFFFFFF)
-    return bytes(blob) if blob is not None else raw
+        if reloc.offset + 4 <= len(raw):
+            value = elf.symbol(reloc.symbol).value + reloc.addend
+            word.pack_into(blob, reloc.offset, (word.unpack_from(raw, reloc.offset)[0] + value) & 0xFFFFFFFF)
+    btf = Btf.parse(bytes(blob), where=where)
+    sizes = {known.name: known.size for known in reversed(elf.sections)}
+    changed = False
+    for id in btf.ids(Kind.DATASEC):
+        size = sizes.get(btf.name(id), 0)
+        if size and not btf.type(id).size:
+            word.pack_into(blob, btf.types_at + 4 * btf.position(id) + 8, size & 0xFFFFFFFF)
+            changed = True
+    return Btf.parse(bytes(blob), where=where) if changed else btf
 
 
 def _license(elf: ElfFile) -> str | None:

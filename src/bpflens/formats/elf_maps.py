@@ -18,7 +18,7 @@ from bpflens.formats.btf import Btf, Kind
 from bpflens.formats.elf_file import SHT_NOBITS, SHT_PROGBITS, STT_OBJECT, STT_SECTION, ElfFile, Section
 from bpflens.program import Map
 
-__all__ = ("MapPlace", "is_data", "is_map_section", "one_line", "read_maps")
+__all__ = ("MapPlace", "is_data", "is_data_name", "is_map_section", "one_line", "read_maps")
 
 ARRAY, STRUCT_OPS = 2, 26  # enum bpf_map_type
 RDONLY_PROG, MMAPABLE = 1 << 7, 1 << 10  # BPF_F_*
@@ -41,9 +41,14 @@ def is_map_section(name: str) -> bool:
     return name in (".maps", "maps") or name.startswith("maps/")
 
 
+def is_data_name(name: str) -> bool:
+    """`.data`, `.rodata`, `.bss` and what starts with one of them and a dot: the names of sections of global variables."""
+    return any(name == known or name.startswith(known + ".") for known in DATA)
+
+
 def is_data(section: Section) -> bool:
     """A section of global variables."""
-    return section.type in (SHT_PROGBITS, SHT_NOBITS) and any(section.name == d or section.name.startswith(d + ".") for d in DATA)
+    return section.type in (SHT_PROGBITS, SHT_NOBITS) and is_data_name(section.name)
 
 
 def one_line(text: str) -> str:
