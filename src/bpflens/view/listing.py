@@ -1,0 +1,435 @@
+"""The listing of an extended program, objdump's way.
+
+    ; t.o#xdp: xdp, 63 insns
+    xdp_prog:
+           0: (61) r1 = *(u32 *)(r1 +12)
+           9: (15) if r0 == 0x0 goto pc+2 <L12>
+    L12:
+          12: (bf) r2 = r10
+
+Built for speed: an instruction is formatted once per distinct word, lines are joined by the thousand, and only slots that need
+something of their own (jumps, ld_imm64, targets, notes) are touched one by one; they are found by regular expressions over the
+opcode bytes. No object is made per instruction. Memory: the code, one flag byte per slot, and bounded caches.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator
+from operator import add
+from typing import NamedTuple
+
+from bpflens.analysis.names import call_name, slot_notes
+from bpflens.isa.extended.fields import Render, compile_template
+from bpflens.isa.extended.table import ROWS, explain_unknown, lookup
+from bpflens.isa.extended.text import format_word
+from bpflens.program import Program
+
+__all__ = ("ListingOptions", "listing")
+
+_CHUNK = 1000
+_CACHED_WORDS = 1 << 15
+_NOTE_COLUMN = 48
+_BLOCK = 1 << 16
+_TARGET, _SECOND_SLOT, _FUNCTION = 1, 2, 3
+_VERTICAL = str.maketrans({"┌": " ", "┬": " ", "└": "│", "├": "│", "┼": "│", "┴": "│", "─": " ", "▸": " "})
+
+
+class ListingOptions(NamedTuple):
+    """What to show. `start` and `stop` are slots; `arrows` draws jumps in the margin; `notes` says what slots refer to."""
+
+    dialect: str = "kernel"
+    raw_insn: bool = False
+    labels: bool = True
+    arrows: bool = True
+    source: bool = False
+    line_numbers: bool = False
+    notes: bool = True
+    prototypes: bool = False
+    start: int = 0
+    stop: int | None = None
+    color: bool = False
+
+
+# Jumps are found in the opcode bytes (every eighth byte of the code) translated to ones and zeros.
+_JUMP_CODES = {_row.value & 0xFF for _row in ROWS if "{jump" in _row.kernel and _row.control in ("goto", "cond")}
+_TRANSLATION = bytes(code in _JUMP_CODES for code in range(256))
+_ONES = re.compile(b"\x01")
+# Over the code itself, where a match counts at a multiple of 8: complete ld_imm64, and calls of functions of the program.
+_PAIRS = re.compile(rb"\x18(?=[\x00-\x6f]\x00\x00.{4}\x00{4})", re.DOTALL)
+_CALLS = re.compile(rb"\x85(?=[\x10-\x1f])", re.DOTALL)
+
+_FIRST_NUMBERS = tuple(f"{n:8d}: " for n in range(_CHUNK))
+_NUMBERS = tuple(f"{n:03d}: " for n in range(_CHUNK))
+_NOWHERE = 1 << 40
+
+_Form = tuple[int, int, int, Render]
+
+
+class _Bodies(dict[int, str]):
+    """word -> what follows the slot number; filled on demand and bounded."""
+
+    def __init__(self, options: ListingOptions, map_by: str) -> None:
+        self.kernel = options.dialect == "kernel"
+        self.raw_insn = options.raw_insn
+        self.options = options
+        self.map_by = map_by
+        self.forms: dict[int, list[_Form]] = {}
+
+    def __missing__(self, word: int) -> str:
+        code = word & 0xFF
+        forms = self.forms.get(code)
+        if forms is None:
+            forms = self.forms[code] = self._forms(code)
+        for mask, value, nonzero, render in forms:
+            if word & mask == value and (not nonzero or word & nonzero):
+                text = render(word, 0, self.map_by)
+                break
+        else:
+            text = self._unknown(word)
+        if self.raw_insn:
+            text = f"{word.to_bytes(8, 'little').hex(' ')}  {text}"
+        if len(self) < _CACHED_WORDS:
+            self[word] = text
+        return text
+
+    def _forms(self, code: int) -> list[_Form]:
+        if self.options.dialect == "raw":
+            return [(0, 0, 0, lambda word, _next, _map: format_word(word, None, "raw"))]
+        lead = f"({code:02x}) " if self.kernel else ""
+        rows = [row for row in ROWS if row.value & 0xFF == code and row.slots == 1]
+        return [
+            (row.mask, row.value, row.nonzero, compile_template(lead + (row.kernel if self.kernel else row.llvm))) for row in rows
+        ]
+
+    def _unknown(self, word: int) -> str:
+        why = explain_unknown(word) if word & 0xFF != 0x18 else "ld_imm64 without its second half"
+        return self.line(word, f"{format_word(word)} ; {why}")
+
+    def line(self, word: int, text: str) -> str:
+        """The text with the opcode column of the kernel dialect."""
+        return f"({word & 0xFF:02x}) {text}" if self.kernel else text
+
+    def pair(self, word: int, following: int) -> str:
+        """The columns of a ld_imm64; with raw bytes it takes two lines."""
+        text = self.line(word, format_word(word, following, self.options.dialect, self.map_by))
+        if self.options.dialect == "raw":
+            text += f"\n{'':10}{format_word(following, None, 'raw')}"
+        if self.raw_insn:
+            first, newline, rest = text.partition("\n")
+            second = following.to_bytes(8, "little").hex(" ")
+            text = f"{word.to_bytes(8, 'little').hex(' ')}  {first}\n{'':10}{second}" + (f"  {rest.strip()}" if newline else "")
+        return text
+
+
+class _Distances(dict[int, int]):
+    """word of a jump -> slots from it to its target; _NOWHERE for words that are not of a jump's form. Bounded."""
+
+    def __missing__(self, word: int) -> int:
+        row = lookup(word)
+        if row is None or "{jump" not in row.kernel or row.control == "call":
+            distance = _NOWHERE
+        elif "{jumpl}" in row.kernel:
+            distance = 1 + _signed(word >> 32, 32)
+        else:
+            distance = 1 + _signed(word >> 16, 16)
+        if len(self) < _CACHED_WORDS:
+            self[word] = distance
+        return distance
+
+
+class _Names(NamedTuple):
+    """What positions of one program are called: functions by first slot, labels by slot, notes and source lines by slot."""
+
+    functions: dict[int, str]
+    before: dict[int, list[str]]
+    notes: dict[int, list[str]]
+
+
+_shared_bodies: dict[tuple[ListingOptions, str], _Bodies] = {}
+
+
+def listing(program: Program, options: ListingOptions) -> Iterator[str]:
+    """The text of a program, in pieces that end with a newline; without the header line that says what the program is."""
+    count = len(program.code) // 8
+    words = _words(program.code)
+    map_by = "id" if program.xlated else "fd"
+    key = (options, map_by)
+    bodies = _shared_bodies.get(key)
+    if bodies is None:
+        bodies = _shared_bodies[key] = _Bodies(options, map_by)
+    names = _names(program, options)
+    flags, jumps = _find_targets(program.code, words, names.functions)
+    margins = None
+    if options.arrows and jumps.slots:
+        from bpflens.view.arrows import draw
+
+        inside = [(slot, target) for slot, target in jumps.odd.items() if 0 <= target < count and flags[target] != _SECOND_SLOT]
+        margins = draw(count, [*zip(jumps.slots, jumps.targets, strict=True), *inside])
+    start, stop = min(options.start, count), count if options.stop is None else min(options.stop, count)
+    yield from _Writer(program, words, flags, jumps, names, bodies, options, margins).pieces(start, stop)
+    tail = program.code[count * 8 :]
+    if tail:
+        yield f"; {len(tail)} bytes after the last instruction: {tail.hex(' ')}\n"
+
+
+def _words(code: bytes) -> memoryview | array[int]:
+    if sys.byteorder == "little":
+        return memoryview(code)[: len(code) & ~7].cast("Q")
+    from bpflens.isa.extended.insn import words
+
+    return words(code)
+
+
+def _signed(value: int, bits: int) -> int:
+    return (value & (1 << bits) - 1 ^ 1 << bits - 1) - (1 << bits - 1)
+
+
+class _Jumps(NamedTuple):
+    """What goes where: `slots[i]` jumps to the labelled slot `targets[i]`, `odd` are (slot, target) of all other jumps.
+
+    `pairs` are the first slots of ld_imm64, `calls` the slots that call a function of the program. All in order.
+    """
+
+    slots: array[int]
+    targets: array[int]
+    odd: dict[int, int]
+    pairs: array[int]
+    calls: array[int]
+
+
+def _find_targets(code: bytes, words: memoryview | array[int], functions: dict[int, str]) -> tuple[bytearray, _Jumps]:
+    """One flag per slot (a jump's target, second half of a ld_imm64, a function), and the jumps."""
+    count = len(code) // 8
+    flags = bytearray(count)
+    for start in functions:
+        if start < count:
+            flags[start] = _FUNCTION
+    jumps = _Jumps(array("i"), array("i"), {}, array("i"), array("i"))
+    jumps.pairs.extend([at >> 3 for found in _PAIRS.finditer(code) if not (at := found.start()) & 7])
+    for slot in jumps.pairs:
+        flags[slot + 1] = _SECOND_SLOT
+        if words[slot] >> 12 & 15 == 4:
+            _mark(flags, slot + 1 + _signed(words[slot] >> 32, 32))
+    jumps.calls.extend([at >> 3 for found in _CALLS.finditer(code) if not (at := found.start()) & 7])
+    for slot in jumps.calls:
+        _mark(flags, slot + 1 + (_signed(words[slot] >> 16, 16) or _signed(words[slot] >> 32, 32)))
+    distances = _Distances()
+    classes = code[0 : count * 8 : 8].translate(_TRANSLATION)
+    clean = True
+    for low in range(0, count, _BLOCK):
+        slots = [found.start() for found in _ONES.finditer(classes, low, low + _BLOCK)]
+        targets = list(map(add, slots, map(distances.__getitem__, map(words.__getitem__, slots))))
+        if targets and (min(targets) < 0 or max(targets) >= count):
+            jumps.odd.update((slot, target) for slot, target in zip(slots, targets, strict=True) if not 0 <= target < count)
+            inside = [(slot, target) for slot, target in zip(slots, targets, strict=True) if 0 <= target < count]
+            slots, targets = [slot for slot, _ in inside], [target for _, target in inside]
+        for target in targets:
+            flag = flags[target]
+            if flag != _TARGET:
+                if flag:
+                    clean = False
+                else:
+                    flags[target] = _TARGET
+        jumps.slots.extend(slots)
+        jumps.targets.extend(targets)
+    if not clean:
+        _set_aside(flags, jumps)
+    return flags, jumps
+
+
+def _mark(flags: bytearray, target: int) -> None:
+    if 0 <= target < len(flags) and not flags[target]:
+        flags[target] = _TARGET
+
+
+def _set_aside(flags: bytearray, jumps: _Jumps) -> None:
+    """Moves the jumps to anything but a label to `odd`."""
+    pairs = [(s, t) for s, t in zip(jumps.slots, jumps.targets, strict=True) if flags[t] != _TARGET]
+    if pairs:
+        jumps.odd.update(pairs)
+        kept = [(s, t) for s, t in zip(jumps.slots, jumps.targets, strict=True) if flags[t] == _TARGET]
+        jumps.slots[:] = array("i", [s for s, _ in kept])
+        jumps.targets[:] = array("i", [t for _, t in kept])
+
+
+def _names(program: Program, options: ListingOptions) -> _Names:
+    functions = {function.start: function.name for function in program.functions if function.name}
+    before: dict[int, list[str]] = {}
+    for function in program.functions:
+        heading = [""] if function.start else []
+        if function.proto:
+            heading.append(f"; {function.proto}")
+        heading.append(f"{function.name}:" if _is_label(function.name) else f"; function {function.name}")
+        before[function.start] = heading
+    if options.source or options.line_numbers:
+        for line in program.lines:
+            where = f"{line.file}:{line.line}:{line.col}" if options.line_numbers else ""
+            what = line.text.strip() if options.source else ""
+            before.setdefault(line.off_insns, []).append(f"; {where}{'  ' if where and what else ''}{what}".rstrip())
+    notes = slot_notes(program, options.prototypes) if options.notes else {}
+    return _Names(functions, before, notes)
+
+
+def _is_label(name: str) -> bool:
+    return re.fullmatch(r"[A-Za-z_.$][\w.$]*", name) is not None
+
+
+class _Writer:
+    """Writes a range of slots; the state that every line needs."""
+
+    def __init__(
+        self,
+        program: Program,
+        words: memoryview | array[int],
+        flags: bytearray,
+        jumps: _Jumps,
+        names: _Names,
+        bodies: _Bodies,
+        options: ListingOptions,
+        margins: list[str] | None,
+    ) -> None:
+        self.program, self.words, self.flags = program, words, flags
+        self.jumps, self.names, self.bodies, self.options, self.margins = jumps, names, bodies, options, margins
+        self.related = {relocation.off_insns for relocation in program.relocations}
+        self.count = len(flags)
+        self.pairs: dict[tuple[int, int], str] = {}
+        self.special = sorted(names.notes)
+        self.odd = sorted(jumps.odd)
+        self.named = sorted(program.symbols)
+        self.headed = sorted(names.before)
+        if options.color:
+            self.label, self.reference, self.note = "\x1b[33m{}\x1b[0m", " \x1b[36m<{}>\x1b[0m", " \x1b[32m; {}\x1b[0m"
+        else:
+            self.label, self.reference, self.note = "{}", " <{}>", " ; {}"
+
+    def pieces(self, start: int, stop: int) -> Iterator[str]:
+        get = self.bodies.__getitem__
+        for chunk in range(start // _CHUNK, (stop + _CHUNK - 1) // _CHUNK):
+            first = max(start, chunk * _CHUNK)
+            end = min(stop, (chunk + 1) * _CHUNK)
+            low = first - chunk * _CHUNK
+            numbers = (_NUMBERS if chunk else _FIRST_NUMBERS)[low : low + end - first]
+            prefix = f"{chunk:5d}" if chunk else ""
+            heads = list(map(add, numbers, self.margins[first:end])) if self.margins else numbers
+            lines = list(map(add, heads, map(get, self.words[first:end])))
+            lead = self._edit(lines, heads, first, end)
+            text = ("\n" + prefix).join(filter(None, lines))
+            yield f"{lead}{prefix}{text}\n" if text else lead
+
+    def _edit(self, lines: list[str], heads: list[str] | tuple[str, ...], first: int, end: int) -> str:
+        """Everything that is not a function of the word alone. Returns what stands before the first line."""
+        jumps, words = self.jumps, self.words
+        if first and self.flags[first] == _SECOND_SLOT:
+            lines[0] = ""
+        get_pair = self.pairs.get
+        for slot in jumps.pairs[bisect_left(jumps.pairs, first) : bisect_left(jumps.pairs, end)]:
+            index = slot - first
+            lines[index] = heads[index] + (get_pair((words[slot], words[slot + 1])) or self._pair(slot))
+            if slot + 1 < end:
+                lines[index + 1] = ""
+        if self.options.labels:
+            self._refer(lines, first, end)
+        if self.program.symbols:
+            for slot in _between(self.named, first, end):
+                if call_name(self.program.symbols, slot, words[slot]):
+                    lines[slot - first] = heads[slot - first] + self._named_call(slot)
+        if self.special:
+            for slot in _between(self.special, first, end):
+                self._add_note(lines, slot - first, ", ".join(self.names.notes[slot]))
+        return self._head(lines, first, end)
+
+    def _pair(self, slot: int) -> str:
+        key = (self.words[slot], self.words[slot + 1])
+        text = self.bodies.pair(*key)
+        if key[0] >> 12 & 15 == 4 and self.options.labels:  # a function: the name of its target is not a matter of the words alone
+            head, newline, rest = text.partition("\n")
+            return f"{head}{self._reference(slot + 1 + _signed(key[0] >> 32, 32))}{newline}{rest}"
+        if len(self.pairs) < _CACHED_WORDS:
+            self.pairs[key] = text
+        return text
+
+    def _refer(self, lines: list[str], first: int, end: int) -> None:
+        """Adds " <L12>" to the jumps."""
+        jumps = self.jumps
+        low, high = bisect_left(jumps.slots, first), bisect_left(jumps.slots, end)
+        pairs = zip(jumps.slots[low:high], jumps.targets[low:high], strict=True)
+        if self.options.color:
+            for slot, target in pairs:
+                lines[slot - first] += self.reference.format(f"L{target}")
+        else:
+            for slot, target in pairs:
+                lines[slot - first] += f" <L{target}>"
+        for slot in jumps.calls[bisect_left(jumps.calls, first) : bisect_left(jumps.calls, end)]:
+            if slot not in self.related:
+                distance = _signed(self.words[slot] >> 16, 16) or _signed(self.words[slot] >> 32, 32)
+                lines[slot - first] += self._reference(slot + 1 + distance)
+        for slot in _between(self.odd, first, end) if self.odd else ():
+            target = jumps.odd[slot]
+            if target in self.names.functions:
+                lines[slot - first] += self._reference(target)
+            elif target < _NOWHERE // 2:  # a jump by its form
+                where = "the middle of a ld_imm64" if 0 <= target < self.count else "outside of the program"
+                self._add_note(lines, slot - first, f"target {target}: {where}")
+
+    def _reference(self, target: int) -> str:
+        if not 0 <= target < self.count:
+            return self.note.format(f"target {target}: outside of the program")
+        name = self.names.functions.get(target) or f"L{target}"
+        return self.reference.format(name)
+
+    def _named_call(self, slot: int) -> str:
+        word, name = self.words[slot], self.program.symbols[slot]
+        text = format_word(word, None, self.options.dialect, self.bodies.map_by)
+        if self.options.dialect == "kernel":
+            text = text.replace("call unknown#", f"call {name}#").replace("call kernel-function#", f"call kfunc {name}#")
+        text = self.bodies.line(word, text)
+        return f"{word.to_bytes(8, 'little').hex(' ')}  {text}" if self.options.raw_insn else text
+
+    def _add_note(self, lines: list[str], index: int, note: str) -> None:
+        head, newline, rest = lines[index].partition("\n")
+        lines[index] = f"{head:<{_NOTE_COLUMN}}{self.note.format(note)}{newline}{rest}"
+
+    def _head(self, lines: list[str], first: int, end: int) -> str:
+        """Adds label lines and headings before their slots: at the end of the line before, or in the returned text."""
+        headed = set(_between(self.headed, first, end)) if self.headed else set()
+        slots = [found.start() for found in _ONES.finditer(self.flags, first, end)] if self.options.labels else []
+        if not headed and not self.margins and not self.options.color:
+            lead = ""
+            for slot in slots:
+                index = slot - first - 1
+                if index > 0:
+                    lines[index if lines[index] else index - 1] += f"\nL{slot}:"
+                else:
+                    lead = self._above(lines, slot - first, [f"L{slot}:"], lead)
+            return lead
+        lead = ""
+        for slot in sorted({*slots, *headed}):
+            above = list(self.names.before[slot]) if slot in headed else []
+            if self.flags[slot] == _TARGET:
+                above.append(self._label_line(slot))
+            lead = self._above(lines, slot - first, above, lead)
+        return lead
+
+    def _above(self, lines: list[str], index: int, above: list[str], lead: str) -> str:
+        previous = index - 1
+        while previous >= 0 and not lines[previous]:
+            previous -= 1
+        if previous < 0:
+            return lead + "".join(f"{line}\n" for line in above)
+        lines[previous] += "\n" + "\n".join(above)
+        return lead
+
+    def _label_line(self, slot: int) -> str:
+        label = self.label.format(f"L{slot}:")
+        if self.margins is None:
+            return label
+        lanes = self.margins[slot].translate(_VERTICAL).rstrip()
+        return f"{label}{'':{9 - len(str(slot)) - 1}}{lanes}" if lanes else label
+
+
+def _between(ordered: list[int], first: int, end: int) -> list[int]:
+    return ordered[bisect_left(ordered, first) : bisect_left(ordered, end)]
