@@ -16,7 +16,7 @@ its stretch. Programs that are not plain forward code of known instructions (pro
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from bpflens.classic.interp import ANCILLARY, MAX_STEPS, SKF_AD_OFF, SKF_LL_OFF, SKF_NET_OFF, Machine, Model, nlattr
 from bpflens.errors import InputError
@@ -32,8 +32,7 @@ _FALLIBLE = frozenset((0x20, 0x28, 0x30, 0x40, 0x48, 0x50, 0xB1, 0x3C, 0x9C))
 _MAX_DEPTH = 40
 
 
-@dataclass(frozen=True, slots=True)
-class CompiledFilter:
+class CompiledFilter(NamedTuple):
     """`verdict(packet, length)` is the returned value; `hits()` the executions of each instruction so far, where compiled for a profile."""
 
     verdict: Callable[[bytes, int], int]

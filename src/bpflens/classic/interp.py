@@ -22,8 +22,7 @@ execute (unknown opcode, division by the constant 0, a jump out of the program) 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from bpflens.errors import InputError
 
@@ -64,8 +63,7 @@ _SIZES = {0x00: 4, 0x08: 2, 0x10: 1}
 _LOADS = frozenset((0x20, 0x28, 0x30, 0x40, 0x48, 0x50))
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """The machine between two instructions: `pc` is executed next; `result` is set once the program has returned.
 
     `read` is the part of the packet that the last instruction loaded: (byte offset, size in bytes), None for no load or one that failed.

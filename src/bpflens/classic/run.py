@@ -8,24 +8,23 @@ everything else from Python code generated for the program (classic/compiled.py)
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from bpflens.classic.interp import Model
 from bpflens.errors import InputError, PartialResult
-from bpflens.formats.pcap import Capture, Packet, PcapngWriter, PcapWriter
+from bpflens.formats.pcap import Capture, Packet
 from bpflens.isa.classic.check import runs_in_libpcap
 from bpflens.isa.classic.insn import SockFilter
+
+if TYPE_CHECKING:
+    from bpflens.classic.interp import Model
 
 __all__ = ("Result", "models_agree", "run_capture")
 
 _BIG = 1 << 30
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """`packets` read, None where they were not counted, and `matches` among them (the program returned other than 0).
 
     `returns`: value -> packets, and `hits`: executions of each instruction; None where not asked for. `engine`: "libpcap" or "python".
@@ -115,6 +114,8 @@ def _python(
     profile: bool,
     aux: Mapping[str, int | None] | None,
 ) -> Result:
+    from collections import Counter
+
     from bpflens.classic.compiled import compile_filter
 
     filter = compile_filter(insns, model, aux, profile=profile)
@@ -147,6 +148,8 @@ def _python(
 
 def _writer(output: str, capture: Capture) -> tuple[BinaryIO, Callable[[Packet], None]]:
     import sys
+
+    from bpflens.formats.pcap import PcapngWriter, PcapWriter
 
     try:
         stream: BinaryIO = sys.stdout.buffer if output == "-" else open(output, "wb")  # noqa: SIM115

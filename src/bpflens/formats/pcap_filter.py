@@ -1,8 +1,9 @@
 """A filter over a capture file at the speed of libpcap: its reader and its interpreter, with no Python in the loop.
 
-Problem: a callback into Python for each matching packet costs ten times what the packet costs, and pcap_dispatch() does not say how many
-packets there were (before libpcap 1.10 it returns 0 at the end of a file). So the callback is sem_post() of the C library: it adds 1 to the semaphore that its first argument points to, and
-what else libpcap passes is ignored. Where matches are written, the callback is libpcap's own pcap_dump().
+Problem: a callback into Python for each matching packet costs ten times what the packet costs, and pcap_dispatch() does not say how
+many packets there were (before libpcap 1.10 it returns 0 at the end of a file). So the callback is sem_post() of the C library: it adds 1
+to the semaphore that its first argument points to, and what else libpcap passes is ignored. Where matches are written, the callback
+is libpcap's own pcap_dump().
 
 Only programs for which isa.classic.check.runs_in_libpcap() holds are run: libpcap's interpreter does not check what it runs. A file that
 libpcap does not read to its end gives None: formats/pcap.py reads it, and says what is wrong with it.
