@@ -19,7 +19,16 @@ from bpflens.program import Map
 if TYPE_CHECKING:
     from bpflens.formats.btf import Btf
 
-__all__ = ("freeze", "items", "lookup", "map_by_fd", "map_ids", "next_key", "open_map", "read_map_info", "update")
+__all__ = (
+    "MAP_FLAGS", "flag_names", "freeze", "items", "lookup", "map_by_fd", "map_ids", "next_key", "open_map", "read_map_info", "update",
+)  # fmt: skip
+
+MAP_FLAGS = (
+    "no_prealloc", "no_common_lru", "numa_node", "rdonly", "wronly", "stack_build_id", "zero_seed", "rdonly_prog", "wronly_prog", "clone",
+    "mmapable", "preserve_elems", "inner_map", "link", "path_fd", "vtype_btf_obj_fd", "token_fd", "segv_on_fault", "no_user_conv",
+    "rb_overwrite",
+)  # fmt: skip
+"""BPF_F_* of maps by bit: include/uapi/linux/bpf.h, v6.19, in lower case."""
 
 _INFO = struct.Struct("=IIIIII16sIIQQIIIIQ")
 
@@ -70,7 +79,7 @@ def map_by_fd(fd: int, where: str = "", *, types: bool = True) -> Map:
     if types and (btf_id or vmlinux_value_type):
         try:
             if vmlinux_value_type:
-                value = _vmlinux(vmlinux_btf).c_declaration(vmlinux_value_type)
+                value = _one_line(_vmlinux(vmlinux_btf).c_declaration(vmlinux_value_type))
             elif btf_id:
                 key, value, datasec = _types(btf_id, key_type, value_type)
         except BpflensError as error:
@@ -97,22 +106,31 @@ def _types(btf_id: int, key_type: int, value_type: int) -> tuple[str | None, str
     from bpflens.kernel.btf import btf_by_id
 
     btf = btf_by_id(btf_id)
-    key = btf.c_declaration(key_type) if key_type else None
+    key = _one_line(btf.c_declaration(key_type)) if key_type else None
     if not value_type:
         return key, None, {}
     if btf.kind(value_type) is Kind.DATASEC:
         variables = {}
         for variable in btf.variables(value_type):
             name = btf.name(variable.type_id)
-            variables[variable.byte_off] = (name, variable.size, btf.c_declaration(btf.type(variable.type_id).ref))
+            variables[variable.byte_off] = (name, variable.size, _one_line(btf.c_declaration(btf.type(variable.type_id).ref)))
         return key, None, variables
-    return key, btf.c_declaration(value_type), {}
+    return key, _one_line(btf.c_declaration(value_type)), {}
+
+
+def _one_line(declaration: str) -> str:
+    return " ".join(declaration.split())
 
 
 def _vmlinux(btf_id: int) -> Btf:
     from bpflens.kernel.btf import btf_by_id, vmlinux
 
     return btf_by_id(btf_id) if btf_id else vmlinux()
+
+
+def flag_names(flags: int) -> list[str]:
+    """The names of the flags of a map; a bit newer than the table as a number."""
+    return [MAP_FLAGS[bit] if bit < len(MAP_FLAGS) else f"{1 << bit:#x}" for bit in range(flags.bit_length()) if flags >> bit & 1]
 
 
 def _fdinfo(fd: int) -> dict[str, Any]:

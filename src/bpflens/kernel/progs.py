@@ -68,7 +68,7 @@ def read_program_fd(fd: int, where: str, jited: bool = False) -> Program:
         btf=btf,
         jited=_jited(dump, functions, notes) if jited else (),
         arch=platform.machine(),
-        info=_facts(dump, notes),
+        info=_facts(dump, _memlock(fd), notes),
     )
 
 
@@ -220,7 +220,17 @@ def _jited(dump: ProgDump, functions: tuple[Function, ...], notes: list[str]) ->
     return tuple(out)
 
 
-def _facts(dump: ProgDump, notes: list[str]) -> dict[str, Any]:
+def _memlock(fd: int) -> int | None:
+    """Bytes of kernel memory of a program (bpf_prog_show_fdinfo())."""
+    try:
+        with open(f"/proc/self/fdinfo/{fd}", "rb") as stream:
+            found = stream.read().partition(b"memlock:\t")[2]
+        return int(found.split(b"\n", 1)[0])
+    except (OSError, ValueError):
+        return None
+
+
+def _facts(dump: ProgDump, memlock: int | None, notes: list[str]) -> dict[str, Any]:
     """Everything of struct bpf_prog_info that has no field of its own in `Program`, in the kernel's spelling."""
     info = dump.info
     facts: dict[str, Any] = {
@@ -230,6 +240,7 @@ def _facts(dump: ProgDump, notes: list[str]) -> dict[str, Any]:
         "gpl_compatible": info.gpl_compatible,
         "xlated_len": info.xlated_len,
         "jited_len": info.jited_len,
+        "memlock": memlock,
         "btf_id": info.btf_id,
         "run_time_ns": info.run_time_ns,
         "run_cnt": info.run_cnt,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from bpflens.errors import KernelError
 from bpflens.program import Attachment, Holder, Program
 
-__all__ = ("Surroundings", "attach_target", "surroundings")
+__all__ = ("Surroundings", "attach_target", "stats_enabled", "surroundings")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,3 +113,12 @@ def attach_target(program: Program) -> str | None:
     if not info.kernel:
         return f"{name} of the program with BTF {obj_id}"
     return name if info.name == "vmlinux" else f"{info.name}: {name}"
+
+
+def stats_enabled() -> bool | None:
+    """Whether run counts are kept by kernel.bpf_stats_enabled (BPF_ENABLE_STATS may do so too); None where it cannot be read."""
+    try:
+        with open("/proc/sys/kernel/bpf_stats_enabled", encoding="ascii") as stream:
+            return stream.read().strip() != "0"
+    except OSError:
+        return None

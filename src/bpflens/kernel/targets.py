@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 from bpflens.errors import InputError, KernelError, NotFound, NotPermitted
 from bpflens.kernel.prog_info import ProgInfo, open_prog, prog_dump, prog_ids, prog_info
 from bpflens.kernel.progs import read_program, read_program_fd
-from bpflens.program import Attachment, Holder, Program
+from bpflens.program import Attachment, Holder, Map, Program
 
 if TYPE_CHECKING:
     from bpflens.kernel.links import LinkInfo
 
-__all__ = ("open_live", "programs_of_map")
+__all__ = ("maps_named", "open_live", "programs_of_map")
 
 _NAME_CHARS = 15  # BPF_OBJ_NAME_LEN - 1: what the kernel keeps of a name
 _PTRACE = "needs CAP_SYS_PTRACE and every capability that the process has"
@@ -86,23 +86,27 @@ def _pin(path: str, jited: bool) -> list[Program]:
         return _object(fd, f"pin:{path}", jited)
 
 
-def _map(name: str, jited: bool) -> list[Program]:
+def maps_named(name: str) -> list[Map]:
+    """The map of this id, or all maps of this name (as much of it as the kernel keeps). NotFound where there is none."""
     from bpflens.kernel.maps import map_ids, read_map_info
 
-    where = f"map:{name}"
     if name.isdecimal():
-        return _users(read_map_info(_number("map", name), types=False).id or 0, where, jited)
-    ids = []
+        return [read_map_info(_number("map", name))]
+    found = []
     for id in map_ids():
         try:
             if read_map_info(id, types=False).name == name[:_NAME_CHARS]:
-                ids.append(id)
+                found.append(read_map_info(id))
         except NotFound:
-            continue
-    if not ids:
-        raise NotFound(where, "no map has this name")
-    users = sorted({user for id in ids for user in programs_of_map(id)})
-    return _read_all(users, where, jited)
+            continue  # gone meanwhile
+    if not found:
+        raise NotFound(f"map:{name}", "no map has this name")
+    return found
+
+
+def _map(name: str, jited: bool) -> list[Program]:
+    users = {user for map in maps_named(name) if map.id for user in programs_of_map(map.id)}
+    return _read_all(sorted(users), f"map:{name}", jited)
 
 
 def _link(name: str, jited: bool) -> list[Program]:
