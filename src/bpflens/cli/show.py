@@ -16,6 +16,10 @@ from bpflens.cli.settings import Settings
 from bpflens.errors import KernelError, NotFound, UsageError
 from bpflens.program import Map, Program
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from bpflens.kernel.surroundings import Surroundings
+
 EXAMPLES = (
     "bpflens show x.o",
     "bpflens show id:12",
@@ -23,9 +27,6 @@ EXAMPLES = (
     "bpflens show map:7 --values",
     "bpflens --json show 'pcap:tcp port 80'",
 )
-
-
-_Denied = dict[tuple[str, str], None]  # what was not looked at, with what it needs; each once
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -38,16 +39,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    """Show every target in turn."""
+    """Show every target in turn; 5 where something could not be looked at."""
     from bpflens.targets import Options, open_target
 
     if args.limit < 0:
         raise UsageError("--limit", "is a number from 0")
     options = Options(linktype=args.linktype)
-    denied: _Denied = {}
+    denied: dict[tuple[str, str], None] = {}
     for number, target in enumerate(args.targets):
-        if number and not settings.json:
-            print()
         maps = _maps_of_target(target)
         try:
             programs = open_target(target, options)
@@ -55,76 +54,96 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             if not maps:
                 raise
             programs = []  # a map that no program uses
-        if maps:
-            _show(None, maps, args, settings, denied)
-        for program in programs:
-            _show(program, program.maps, args, settings, denied)
+        around = _surroundings(programs, maps, not args.no_attachments)
+        if around is not None:
+            denied.update(dict.fromkeys(around.denied))
+            programs = [replace(p, attachments=around.attachments.get(p.id or 0, ()) or p.attachments) for p in programs]
+        if settings.json:
+            _print_json(programs, maps, around, args)
+        else:
+            if number:
+                print()
+            _print_text(programs, maps, around, args, settings.color)
     for what, needs in denied:
         print(f"bpflens: not looked at: {what} (needs {needs})", file=sys.stderr)
     return 5 if denied else 0
 
 
-def _show(program: Program | None, maps: Iterable[Map], args: argparse.Namespace, settings: Settings, denied: _Denied) -> None:
+def _print_json(programs: list[Program], maps: list[Map], around: Surroundings | None, args: argparse.Namespace) -> None:
     from bpflens.view import show as view
 
-    program, facts, shown = _gather(program, tuple(maps), args, denied)
-    if settings.json:
+    groups: list[tuple[Program | None, Iterable[Map]]] = [(None, maps)] if maps else []
+    groups += [(program, program.maps) for program in programs]
+    for program, of_group in groups:
         record = {
             "schema": "show/1",
-            "program": view.program_record(program, facts) if program else None,
-            "maps": [view.map_record(map, about) for map, about in shown],
+            "program": view.program_record(program, _program_facts(program, around)) if program else None,
+            "maps": [view.map_record(map, _map_facts(map, program, around, args)) for map in of_group],
             "attachments": [view.attachment_record(item) for item in program.attachments] if program else [],
         }
         print(json.dumps(record, default=list))
-        return
-    if program:
-        for line in view.program_lines(program, facts, settings.color):
-            print(line)
-    for map, about in shown:
-        for line in view.map_lines(map, about, settings.color, indent="  " if program else ""):
+
+
+def _print_text(
+    programs: list[Program], maps: list[Map], around: Surroundings | None, args: argparse.Namespace, color: bool
+) -> None:
+    """The maps of the target, its programs, then the maps of those: each map once, whoever shares it."""
+    from bpflens.view import show as view
+
+    shown: list[Map] = []
+    blocks = [view.map_lines(map, _map_facts(map, None, around, args), color) for map in maps]
+    blocks += [view.program_lines(program, _program_facts(program, around), color) for program in programs]
+    for program in programs:
+        for map in program.maps:
+            known = any(map is other or (map.id is not None and map.id == other.id) for other in (*shown, *maps))
+            if not known:
+                shown.append(map)
+                blocks.append(view.map_lines(map, _map_facts(map, program, around, args), color))
+    for number, block in enumerate(blocks):
+        if number:
+            print()
+        for line in block:
             print(line)
 
 
-def _gather(
-    program: Program | None, maps: tuple[Map, ...], args: argparse.Namespace, denied: _Denied
-) -> tuple[Program | None, dict[str, Any], list[tuple[Map, dict[str, Any]]]]:
-    """What is to be said beside the records themselves: (the program with its attachments, facts of it, (map, facts) of each map)."""
+def _surroundings(programs: list[Program], maps: list[Map], attachments: bool) -> Surroundings | None:
+    """What hangs around all of them, in one walk; None where nothing of them is loaded."""
+    prog_ids = {program.id for program in programs if program.id is not None}
+    map_ids = {map.id for map in (*maps, *(map for program in programs for map in program.maps)) if map.id is not None}
+    if not prog_ids and not map_ids:
+        return None
+    from bpflens.kernel.surroundings import surroundings
+
+    return surroundings(prog_ids, map_ids, attachments=attachments)
+
+
+def _program_facts(program: Program, around: Surroundings | None) -> dict[str, Any]:
+    if around is None or program.id is None:
+        return {"holders": program.holders}
+    from bpflens.kernel.surroundings import attach_target, stats_enabled
+
+    return {
+        "attach_target": attach_target(program),
+        "pins": around.prog_pins.get(program.id, ()),
+        "holders": around.prog_holders.get(program.id, ()),
+        "stats_enabled": stats_enabled(),
+    }
+
+
+def _map_facts(map: Map, program: Program | None, around: Surroundings | None, args: argparse.Namespace) -> dict[str, Any]:
     facts: dict[str, Any] = {}
-    about: dict[int, dict[str, Any]] = {number: {} for number in range(len(maps))}
-    map_ids = [map.id for map in maps if map.id is not None]
-    if (program and program.id is not None) or map_ids:
-        from bpflens.kernel.surroundings import attach_target, stats_enabled, surroundings
-
-        prog_ids = [program.id] if program and program.id is not None else []
-        around = surroundings(prog_ids, map_ids, attachments=not args.no_attachments)
-        denied.update(dict.fromkeys(around.denied))
-        if program and program.id is not None:
-            id = program.id
-            known = around.attachments.get(id, ())
-            program = replace(program, attachments=known or program.attachments)
-            facts = {
-                "attach_target": attach_target(program),
-                "pins": around.prog_pins.get(id, ()),
-                "holders": around.prog_holders.get(id, ()),
-                "stats_enabled": stats_enabled(),
-                "attachments_known": not args.no_attachments,
-            }
-        for number, map in enumerate(maps):
-            if map.id is not None:
-                about[number] = {
-                    "pins": around.map_pins.get(map.id, ()),
-                    "holders": around.map_holders.get(map.id, ()),
-                    "users": around.map_users.get(map.id, ()),
-                    **_struct_ops(map),
-                }
-    elif program:
-        facts = {"holders": program.holders}
+    if around is not None and map.id is not None:
+        facts = {
+            "pins": around.map_pins.get(map.id, ()),
+            "holders": around.map_holders.get(map.id, ()),
+            "users": around.map_users.get(map.id, ()),
+            **_struct_ops(map),
+        }
     if args.values:
         from bpflens.analysis.map_contents import contents
 
-        for number, map in enumerate(maps):
-            about[number]["contents"] = contents(map, args.limit, program.btf if program else None)
-    return program, facts, [(map, about[number]) for number, map in enumerate(maps)]
+        facts["contents"] = contents(map, args.limit, program.btf if program else None)
+    return facts
 
 
 def _struct_ops(map: Map) -> dict[str, Any]:

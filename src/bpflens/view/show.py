@@ -146,19 +146,21 @@ def program_lines(program: Program, facts: Mapping[str, Any], color: bool = Fals
     if program.expected_attach_type is not None:
         yield from _row("attach type", type_name(ATTACH_TYPES, program.expected_attach_type))
     yield from _row("attached", *(attachment_text(item) for item in program.attachments))
-    if program.id is not None and not program.attachments and facts.get("attachments_known"):
-        yield from _row("attached", "to nothing that is known")
+    if program.id is not None and not program.attachments:
+        yield from _row("attached", "to nothing that was found")
     yield from _row("held by", *(holder_text(holder) for holder in facts.get("holders", ())))
     yield from _row("pinned", *facts.get("pins", ()))
     yield from _row("functions", *_functions(program))
+    if program.maps:
+        yield from _row("maps", ", ".join(f"{map.id} {map.name}" if map.id is not None else map.name for map in program.maps))
     yield from _row("notes", *info.get("notes", ()))
 
 
-def map_lines(map: Map, facts: Mapping[str, Any], color: bool = False, indent: str = "") -> Iterator[str]:
+def map_lines(map: Map, facts: Mapping[str, Any], color: bool = False) -> Iterator[str]:
     """A map as lines of text."""
     name = f"map {map.id}" if map.id is not None else "map"
     kind = type_name(MAP_TYPES, map.type)
-    yield indent + _bold(f"{name}  {kind}  {map.name or '(no name)'}", color)
+    yield _bold(f"{name}  {kind}  {map.name or '(no name)'}", color)
     lines: list[str] = []
     lines += _row("key", _typed(map.key, map.key_size)) if map.key_size else []
     if map.datasec:
@@ -186,8 +188,7 @@ def map_lines(map: Map, facts: Mapping[str, Any], color: bool = False, indent: s
     lines += _row("pinned", *facts.get("pins", ()))
     if facts.get("contents") is not None:
         lines += _contents(map, facts["contents"])
-    for line in lines:
-        yield indent + line
+    yield from lines
 
 
 def attachment_text(attachment: Attachment) -> str:
