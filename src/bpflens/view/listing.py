@@ -25,7 +25,7 @@ from typing import NamedTuple
 from bpflens.analysis.names import call_name, slot_notes
 from bpflens.isa.extended.fields import Render, compile_template
 from bpflens.isa.extended.table import ROWS, explain_unknown, lookup
-from bpflens.isa.extended.text import format_word
+from bpflens.isa.extended.text import format_word, with_name
 from bpflens.program import Program
 
 __all__ = ("ListingOptions", "listing")
@@ -266,10 +266,14 @@ def _names(program: Program, options: ListingOptions) -> _Names:
         heading.append(f"{function.name}:" if _is_label(function.name) else f"; function {function.name}")
         before[function.start] = heading
     if options.source or options.line_numbers:
+        shown = ""
         for line in program.lines:
             where = f"{line.file}:{line.line}:{line.col}" if options.line_numbers else ""
             what = line.text.strip() if options.source else ""
-            before.setdefault(line.off_insns, []).append(f"; {where}{'  ' if where and what else ''}{what}".rstrip())
+            text = f"; {where}{'  ' if where and what else ''}{what}".rstrip()
+            if text != shown:  # several records may stand for pieces of one line
+                before.setdefault(line.off_insns, []).append(text)
+            shown = text
     notes = slot_notes(program, options.prototypes) if options.notes else {}
     return _Names(functions, before, notes)
 
@@ -384,9 +388,7 @@ class _Writer:
     def _named_call(self, slot: int) -> str:
         word, name = self.words[slot], self.program.symbols[slot]
         text = format_word(word, None, self.options.dialect, self.bodies.map_by)
-        if self.options.dialect == "kernel":
-            text = text.replace("call unknown#", f"call {name}#").replace("call kernel-function#", f"call kfunc {name}#")
-        text = self.bodies.line(word, text)
+        text = self.bodies.line(word, with_name(text, name))
         return f"{word.to_bytes(8, 'little').hex(' ')}  {text}" if self.options.raw_insn else text
 
     def _add_note(self, lines: list[str], index: int, note: str) -> None:

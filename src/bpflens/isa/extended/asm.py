@@ -25,7 +25,7 @@ from bpflens.isa.extended.table import ROWS, Row
 
 __all__ = ("assemble", "detect_dialect")
 
-ARROWS = "│┌└├─▸|"
+_ARROWS = "│┌└├─┼┬┴▸|"
 
 _COMMENT = re.compile(r"(?:;|//|^\s*#).*")
 _SLOT = re.compile(r"\s*(\d+):(?!\S*:)\s?")
@@ -72,7 +72,7 @@ def assemble(text: str, dialect: str | None = None, where: str = "text") -> byte
         while (label := _LABEL.match(body)) is not None:
             _define(labels, label[1], slot, place)
             body = body[label.end() :]
-        body = body.lstrip(ARROWS + " \t")
+        body = body.lstrip(_ARROWS + " \t")
         bytes_column = _BYTES.match(body)
         body = body[bytes_column.end() :] if bytes_column else body
         code = _CODE.match(body)
@@ -191,8 +191,10 @@ def _encode(item: _Item, labels: dict[str, int]) -> bytes:
             if target is None:
                 helper = helper_id(item.label) if row.name == "call_subprog" else None
                 if helper is None:
-                    what = "function" if row.name == "call_subprog" else "label"
-                    raise InputError(item.place, f"no {what} {item.label!r}", "kfuncs are called by number: call kfunc NAME#BTF_ID")
+                    if row.name != "call_subprog":
+                        raise InputError(item.place, f"no label {item.label!r}")
+                    hint = "kfuncs are called by number: call kfunc NAME#BTF_ID"
+                    raise InputError(item.place, f"no label and no helper {item.label!r}", hint)
                 return _encode(item._replace(row=_rows()["call_helper"], operands=("imm",), values=(str(helper),), label=""), labels)
             value = target - item.slot - 1
         else:

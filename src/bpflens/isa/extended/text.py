@@ -14,7 +14,7 @@ from bpflens.isa.extended.fields import compile_template
 from bpflens.isa.extended.insn import Insn
 from bpflens.isa.extended.table import Row, lookup
 
-__all__ = ("DIALECTS", "format_insn", "format_word", "is_pair")
+__all__ = ("DIALECTS", "format_insn", "format_word", "is_pair", "with_name")
 
 DIALECTS = ("kernel", "llvm", "raw")
 
@@ -51,6 +51,13 @@ def format_word(word: int, following: int | None = None, dialect: str = "kernel"
     if following is None or following & _SECOND_SLOT:
         return f".quad {word:#018x}"
     return compile_template(_template(row, dialect))(word, following, map_by)
+
+
+def with_name(text: str, name: str) -> str:
+    """The kernel dialect's text of a helper or kfunc call with the name of what is called, where the number alone does not say it."""
+    if not name:
+        return text
+    return text.replace("call unknown#", f"call {name}#", 1).replace("call kernel-function#", f"call kfunc {name}#", 1)
 
 
 def _template(row: Row, dialect: str) -> str:
