@@ -89,14 +89,15 @@ class _Operand(NamedTuple):
     label: str | int | None = None
 
 
-def assemble(text: str, where: str = "") -> tuple[SockFilter, ...]:
+def assemble(text: str, where: str = "", first_line: int = 1) -> tuple[SockFilter, ...]:
     """Instructions of a text in bpf_asm's or tcpdump -d's syntax; InputError "WHERE:LINE: reason" for anything else."""
-    return _Assembler(text, where).run()
+    return _Assembler(text, where, first_line).run()
 
 
 class _Assembler:
-    def __init__(self, text: str, where: str) -> None:
+    def __init__(self, text: str, where: str, first_line: int) -> None:
         self.where = where
+        self.first_line = first_line
         self.tokens = self._tokenize(text)
         self.at = 0
         self.insns: list[list[int]] = []
@@ -111,7 +112,7 @@ class _Assembler:
         if "#" in text:
             text = _HASH_LINE.sub("", text)
         tokens: list[_Token] = []
-        line, at, match = 1, 0, _TOKEN.match
+        line, at, match = self.first_line, 0, _TOKEN.match
         while at < len(text):
             found = match(text, at)
             if found is None:
