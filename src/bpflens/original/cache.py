@@ -15,7 +15,7 @@ from typing import Any
 
 __all__ = ("identity", "load", "store")
 
-_FORMAT = "3"  # changes with the format of the files or the plan of probes
+_FORMAT = "4"  # changes with the format of the files or the plan of probes
 # Settings that change what the verifier makes of a program: with the interpreter most helpers are not inlined.
 _SETTINGS = ("/proc/sys/net/core/bpf_jit_enable", "/sys/devices/system/cpu/possible")
 

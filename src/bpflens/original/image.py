@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from bpflens.kernel.prog_info import ProgDump
     from bpflens.program import Program
 
-__all__ = ("Image", "MapShape", "of_code", "of_dump", "of_program")
+__all__ = ("Image", "MapShape", "map_shapes", "of_code", "of_dump", "of_program")
 
-HIDDEN_CALL = CALL_CODE  # a call whose imm reads 0: the kernel does not show addresses to this process
+ARENA = 33  # BPF_MAP_TYPE_ARENA
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +121,31 @@ def of_code(
     )
 
 
+def map_shapes(ids: Sequence[int]) -> dict[int, MapShape]:
+    """The shapes of live maps; those that can't be read are missing."""
+    import struct
+
+    from bpflens.errors import KernelError
+    from bpflens.kernel.bpf import Buffer, close, cmd, fd_by_id, info_by_fd
+
+    shapes = {}
+    for id in ids:
+        info = Buffer(88)
+        try:
+            fd = fd_by_id(cmd.MAP_GET_FD_BY_ID, id, f"map:{id}")
+            try:
+                info_by_fd(fd, info, f"map:{id}")
+            finally:
+                close(fd)
+        except KernelError:
+            continue
+        map_type, _, _, _, max_entries = struct.unpack_from("=5I", info.bytes)
+        start = struct.unpack_from("=Q", info.bytes, 80)[0] if map_type == ARENA else 0
+        end = start + max_entries * 4096 if start else 0
+        shapes[id] = MapShape(id, map_type, start, end)
+    return shapes
+
+
 def of_dump(dump: ProgDump, where: str = "") -> Image:
     """The image of a live program."""
     info = dump.info
@@ -134,6 +159,7 @@ def of_dump(dump: ProgDump, where: str = "") -> Image:
         name=info.name,
         id=info.id,
         map_ids=dump.map_ids,
+        maps=map_shapes(dump.map_ids),
         btf_id=info.btf_id,
         attach_btf_id=info.attach_btf_id or 0,
         attach_btf_obj_id=info.attach_btf_obj_id or 0,

@@ -24,7 +24,7 @@ __all__ = ("ATTACH_TYPES", "learn_context", "learn_sockets")
 
 # Expected attach types to ask with where the program's own is unknown: enough of them to see every field (v6.18).
 ATTACH_TYPES = {
-    6: (0, 35), 8: (0,), 9: (2, 12, 13), 13: (3,), 14: (5,), 16: (7,), 18: (8, 9, 10, 11, 14, 15, 19, 29), 21: (39, 40), 22: (17,),
+    6: (33,), 8: (0,), 9: (2, 12, 13), 13: (3,), 14: (5,), 16: (7,), 18: (8, 9, 10, 11, 14, 15, 19, 20, 29, 30), 21: (39, 40), 22: (17,),
     23: (18,), 25: (21, 22), 30: (36,),
 }  # fmt: skip
 

@@ -1,0 +1,160 @@
+"""The capability: a program of the kernel -> the program as it was loaded, with the proof.
+
+    image ─► segment ─► search by tag ─► exact
+                             └─► reload ─► equivalent, else unproven; and what is known of removed code
+
+Each step is a file of this package. What costs time is only done where the step before did not settle the matter.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bpflens.errors import BpflensError, KernelError
+from bpflens.original.grade import Grade, Original
+from bpflens.original.image import Image, of_dump
+from bpflens.original.layout import Layout, Misfit
+from bpflens.original.reload import Reloaded, candidates, original_funcs, original_lines, reload
+from bpflens.original.removed import removed
+from bpflens.original.search import Budget, Found, search
+from bpflens.original.segment import Kernel, Options, segment
+
+if TYPE_CHECKING:
+    from bpflens.formats.btf import Btf
+    from bpflens.original.attributes import Attributes
+
+__all__ = ("live_image", "recover", "recover_id")
+
+_CAST = 0x10BF  # r0 = r1, the low half of its word
+
+
+def recover_id(prog_id: int, budget: Budget | None = None) -> Original:
+    """The original of a live program. NotFound where it is gone, NotPermitted where its instructions may not be read."""
+    from bpflens.original.knowledge import live_kernel
+
+    kernel = live_kernel()
+    try:
+        return recover(live_image(prog_id), kernel, budget, live=True)
+    finally:
+        kernel.save()
+
+
+def live_image(prog_id: int) -> Image:
+    """The image of a live program."""
+    from bpflens.errors import NotPermitted
+    from bpflens.kernel.prog_info import open_prog, prog_dump
+
+    with open_prog(prog_id) as fd:
+        dump = prog_dump(fd, f"id:{prog_id}", tags=True)
+    if "xlated" in dump.hidden:
+        why = "constants are blinded and kernel addresses may not be seen" if dump.info.xlated_len else "needs CAP_BPF"
+        raise NotPermitted(f"id:{prog_id}", f"the kernel does not show its instructions: {why}", 'run "bpflens doctor"')
+    return of_dump(dump)
+
+
+def recover(image: Image, kernel: Kernel, budget: Budget | None = None, live: bool = False) -> Original:
+    """The original of an image. `live`: the program runs in this kernel, so that a reconstruction may be loaded beside it as proof."""
+    budget = budget or Budget()
+    found, unknown, misfit = None, {}, ""
+    for options in _options(image):
+        segmentation = segment(image, kernel, options)
+        unknown = segmentation.unknown
+        try:
+            attempt = search(image, segmentation, budget)
+        except Misfit as error:
+            misfit = misfit or str(error)
+            continue
+        if found is None or attempt.matched:
+            found = attempt
+        if attempt.matched:
+            break
+    if found is None:
+        return Original(image, Grade.UNPROVEN, f"no reading of the image makes a program: {misfit}", b"", None, unknown=unknown)
+    if found.matched:
+        return _exact(image, found, budget)
+    return _inexact(image, found, budget, unknown, live)
+
+
+def _options(image: Image) -> list[Options]:
+    """Whole-program readings, likeliest first."""
+    options = [Options()]
+    if any(word & 0xFFFFFFFF == _CAST for word in image.words):
+        options.append(Options(casts=True))
+    return options
+
+
+def _exact(image: Image, found: Found, budget: Budget) -> Original:
+    layout = found.layout
+    name = {"sha256": "SHA-256", "sha1": "SHA-1"}[found.algorithm]
+    return Original(
+        image,
+        Grade.EXACT,
+        f"its tag ({name}) is {image.tag}, the program's",
+        Layout(found.words, [], ()).code(),
+        layout,
+        original_funcs(image, layout),
+        original_lines(image, layout),
+        found.algorithm,
+        tags_tried=budget.spent,
+    )
+
+
+def _inexact(image: Image, found: Found, budget: Budget, unknown: dict[int, str], live: bool) -> Original:
+    layout = found.layout
+    proof: Reloaded | None = None
+    attributes: Attributes | None = None
+    btf = None
+    if live:
+        proof = _prove(image, layout, unknown)
+        attributes = proof.attributes if proof.identical else None
+        btf = _btf(image)
+    traces = removed(image, layout, btf, proof.verified_insns if proof is not None and proof.identical else None)
+    if proof is not None and proof.identical:
+        grade, reason = Grade.EQUIVALENT, "loaded again with the same maps and types it becomes the identical image"
+        reason += f"; the tag differs: {_why(image, traces.__bool__())}"
+    else:
+        grade = Grade.UNPROVEN
+        reason = _unproven(image, proof, unknown)
+    return Original(
+        image, grade, reason, layout.code(), layout, original_funcs(image, layout), original_lines(image, layout), "", attributes, proof,
+        traces, tags_tried=budget.spent, unknown=unknown,
+    )  # fmt: skip
+
+
+def _prove(image: Image, layout: Layout, unknown: dict[int, str]) -> Reloaded:
+    from bpflens.original.attributes import read_attributes
+
+    if unknown:
+        return Reloaded(False, "it calls functions that have no name here")
+    known = read_attributes(image.id) if image.id else None
+    return reload(image, layout, [known] if known is not None else list(candidates(image)))
+
+
+def _why(image: Image, traces: bool) -> str:
+    return "code was removed when it was loaded" if traces else "instructions without effect were removed or rewritten beyond recognition"
+
+
+def _unproven(image: Image, proof: Reloaded | None, unknown: dict[int, str]) -> str:
+    parts = []
+    if image.calls_hidden:
+        parts.append("the kernel hides call targets from this process (needs CAP_SYSLOG and CAP_PERFMON)")
+    elif unknown:
+        parts.append(f"{len(unknown)} call targets have no name")
+    if not image.tag:
+        parts.append("the dump has no tag")
+    else:
+        parts.append(f"no reading has the tag {image.tag}")
+    if proof is not None and proof.reason:
+        parts.append(proof.reason)
+    return "; ".join(parts)
+
+
+def _btf(image: Image) -> Btf | None:
+    if not image.btf_id:
+        return None
+    from bpflens.kernel.btf import btf_by_id
+
+    try:
+        return btf_by_id(image.btf_id)
+    except (KernelError, BpflensError):
+        return None
