@@ -7,7 +7,7 @@ never invented.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -176,7 +176,7 @@ class Program:
     tag: str | None = None
     maps: tuple[Map, ...] = ()
     functions: tuple[Function, ...] = ()
-    lines: tuple[SourceLine, ...] = ()
+    lines: Sequence[SourceLine] = ()
     relocations: tuple[Relocation, ...] = ()
     symbols: Mapping[int, str] = field(default_factory=dict)
     btf: Btf | None = None

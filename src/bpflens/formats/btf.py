@@ -25,6 +25,7 @@ from bpflens.errors import InputError
 __all__ = ("Btf", "Enumerator", "Field", "Kind", "Member", "Param", "Type", "Variable")
 
 MAGIC = 0xEB9F
+MAX_STRING = 1 << 16  # longer ones are cut: many types may share one enormous name
 MAX_CHAIN = 64  # references followed for one type; the kernel allows 32 (kernel/bpf/btf.c, MAX_RESOLVE_DEPTH)
 
 
@@ -244,7 +245,8 @@ class Btf:
             if offset == 0:
                 return ""
             raise self._bad(f"string offset {offset} is outside the string section ({self.strings_end} bytes)")
-        return self._data[start : self._data.index(0, start, limit)].decode("utf-8", "backslashreplace")
+        end = self._data.find(b"\0", start, min(limit, start + MAX_STRING))
+        return self._data[start : end if end >= 0 else start + MAX_STRING].decode("utf-8", "backslashreplace")
 
     def _at(self, id: int) -> tuple[Btf, int]:
         """(the blob that has type `id`, position of its first word)."""
@@ -348,6 +350,17 @@ class Btf:
         if type.kind_flag:
             return tuple(Member(n, t, w & 0xFFFFFF, w >> 24) for n, t, w in zip(names, words[1::3], words[2::3], strict=True))
         return tuple(self._member(*each) for each in zip(names, words[1::3], words[2::3], strict=True))
+
+    def member(self, id: int, index: int) -> Member:
+        """Member `index` of a STRUCT or UNION, without making the others; InputError where there is none."""
+        type = self.type(id)
+        if type.kind not in (Kind.STRUCT, Kind.UNION) or not 0 <= index < type.vlen:
+            raise self._bad(f"type {id} ({type.kind.name} {type.name}) has no member {index}")
+        owner, at = self._at(id)
+        name, member, where = owner._words[at + 3 + 3 * index : at + 6 + 3 * index]
+        if type.kind_flag:
+            return Member(self.string(name), member, where & 0xFFFFFF, where >> 24)
+        return self._member(self.string(name), member, where)
 
     def _member(self, name: str, type_id: int, bit_off: int) -> Member:
         """A member without kind_flag: a bitfield is told by its INT's own bits (as before Linux 4.20)."""
@@ -456,30 +469,9 @@ class Btf:
 
         InputError where there is no such member.
         """
-        bit_off = bit_size = 0
-        id = type_id
-        for name in path.split("."):
-            found = self._find_member(self.skip_modifiers(id), name)
-            if found is None:
-                raise self._bad(f"{self.name(self.skip_modifiers(id)) or 'anonymous struct'} has no member {name}")
-            bit_off, id, bit_size = bit_off + found.bit_off, found.type_id, found.bit_size
-        return Field(path, id, bit_off, bit_size)
+        from bpflens.formats.btf_fields import field
 
-    def _find_member(self, id: int, name: str) -> Member | None:
-        """Member `name` of a struct, searched through its anonymous members, breadth first."""
-        queue, seen = [(id, 0)], {id}
-        while queue:
-            id, base = queue.pop(0)
-            if self.kind(id) not in (Kind.STRUCT, Kind.UNION):
-                continue
-            for member in self.members(id):
-                if member.name == name:
-                    return member._replace(bit_off=base + member.bit_off)
-                inner = self.skip_modifiers(member.type_id) if not member.name else id
-                if inner not in seen:
-                    seen.add(inner)
-                    queue.append((inner, base + member.bit_off))
-        return None
+        return field(self, type_id, path)
 
     def member_offset(self, struct: str, path: str) -> int:
         """Byte offset of a member of struct `struct`, "a.b" for a member's member; InputError where there is none."""
@@ -495,7 +487,9 @@ class Btf:
 
     def field_at(self, type_id: int, byte_off: int, size: int = 0) -> Field | None:
         """As `member_at`, with the member's type and the bit offset in the outermost type."""
-        return _find_field(self, type_id, byte_off, size, MAX_CHAIN)
+        from bpflens.formats.btf_fields import field_at
+
+        return field_at(self, type_id, byte_off, size)
 
     def align(self, id: int) -> int:
         """Natural alignment in bytes of a type, as a compiler for a 64-bit machine would choose it; packed structs have 1."""
@@ -514,64 +508,6 @@ class Btf:
         from bpflens.formats.btf_c import definition
 
         return definition(self, id)
-
-
-def _find_field(btf: Btf, type_id: int, byte_off: int, size: int, depth: int) -> Field | None:
-    """The innermost member that covers `byte_off`: one step down per level, at most `depth`."""
-    path, base = "", 0
-    for _ in range(depth):
-        id = btf.skip_modifiers(type_id)
-        kind, rest = btf.kind(id), byte_off - base // 8
-        if kind is Kind.ARRAY:
-            element, _, count = btf.array(id)
-            each = btf.size(element)
-            index = rest // each if each else 0
-            if not each or (count and index >= count):  # a flexible array has no end
-                return None
-            path, type_id, base = f"{path}[{index}]", element, base + 8 * index * each
-            continue
-        if kind not in (Kind.STRUCT, Kind.UNION) or (path and rest == 0 and size and size == btf.size(id)):
-            inside = rest < max(btf.size(id), 1) or not path
-            return Field(path, type_id, base, 0) if path and inside else None
-        member = _covering(btf, id, rest, size)
-        if member is None:
-            return None
-        if member.name:
-            path = f"{path}.{member.name}" if path else member.name
-        type_id, base = member.type_id, base + member.bit_off
-        if member.bit_size:
-            return Field(path, type_id, base, member.bit_size) if path else None
-    return None
-
-
-def _covering(btf: Btf, id: int, byte_off: int, size: int) -> Member | None:
-    """The member of a struct that covers a byte: the one that fits `size` best, the first of equals."""
-    best: Member | None = None
-    best_rank = 99
-    for member in btf.members(id):
-        start = member.bit_off // 8
-        if start > byte_off:
-            if btf.kind(id) is Kind.STRUCT:
-                break
-            continue
-        if member.bit_size:
-            length = (member.bit_off % 8 + member.bit_size + 7) // 8
-        else:
-            length = btf.size(member.type_id)
-        end = start + length
-        if length == 0 and btf.kind(btf.skip_modifiers(member.type_id)) is Kind.ARRAY:
-            rank = 3  # a flexible array
-        elif byte_off >= end:
-            continue
-        elif size and byte_off == start and length == size:
-            rank = 0
-        elif size and byte_off + size > end:
-            rank = 2
-        else:
-            rank = 1
-        if rank < best_rank:
-            best, best_rank = member, rank
-    return best
 
 
 class _Types(Sequence[Type]):

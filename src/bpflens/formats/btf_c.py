@@ -13,9 +13,9 @@ from bpflens.errors import InputError
 from bpflens.formats.btf import Btf, Kind
 from bpflens.formats.btf_layout import laid_out
 
-__all__ = ("TAGS", "declaration", "definition")
+__all__ = ("TAGS", "Steps", "declaration", "definition")
 
-BUDGET_STEPS = 50_000  # the largest type of Linux 6.18 takes about 3,000
+DEFAULT_STEPS = 50_000  # the largest type of Linux 6.18 takes about 3,000
 MAX_DEPTH = 40
 
 TAGS = {Kind.STRUCT: "struct", Kind.UNION: "union", Kind.ENUM: "enum", Kind.ENUM64: "enum"}
@@ -23,20 +23,29 @@ NO_NAMES: Mapping[int, str] = {}
 QUALIFIERS = {Kind.CONST: "const", Kind.VOLATILE: "volatile", Kind.RESTRICT: "restrict"}
 
 
+class Steps:
+    """What may still be spent on writing C: one step per type, member or constant; may be shared by many declarations."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, left: int = DEFAULT_STEPS) -> None:
+        self.left = left
+
+
 class _Writer:
     """One declaration or definition being written: what it may still cost, and other names for types whose own are taken."""
 
     __slots__ = ("btf", "names", "steps", "type_tags")
 
-    def __init__(self, btf: Btf, type_tags: bool, names: Mapping[int, str]) -> None:
+    def __init__(self, btf: Btf, type_tags: bool, names: Mapping[int, str], steps: Steps | None) -> None:
         self.btf = btf
-        self.steps = BUDGET_STEPS
+        self.steps = steps or Steps()
         self.type_tags = type_tags
         self.names = names
 
     def pay(self, id: int, depth: int) -> None:
-        self.steps -= 1
-        if self.steps < 0 or depth > MAX_DEPTH:
+        self.steps.left -= 1
+        if self.steps.left < 0 or depth > MAX_DEPTH:
             raise InputError(self.btf.where, f"type {id} is too large or too deeply nested to be written as C")
 
     def declare(self, id: int, inner: str, indent: str = "", depth: int = 0) -> str:
@@ -136,17 +145,19 @@ def c_string(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
-def declaration(btf: Btf, id: int, name: str = "", type_tags: bool = True, names: Mapping[int, str] = NO_NAMES) -> str:
+def declaration(
+    btf: Btf, id: int, name: str = "", type_tags: bool = True, names: Mapping[int, str] = NO_NAMES, steps: Steps | None = None
+) -> str:
     """A C declaration of `name` (a FUNC or VAR has its own) with type `id`, without ";". InputError for types no C can have.
 
     `type_tags` writes them as attributes, which gcc before 14 does not know; `names` has other names for types, by id.
     """
-    return _Writer(btf, type_tags, names).declare(id, name)
+    return _Writer(btf, type_tags, names, steps).declare(id, name)
 
 
-def definition(btf: Btf, id: int, type_tags: bool = True, names: Mapping[int, str] = NO_NAMES) -> str:
+def definition(btf: Btf, id: int, type_tags: bool = True, names: Mapping[int, str] = NO_NAMES, steps: Steps | None = None) -> str:
     """The C definition of a struct, union, enum (or "typedef ...") with its members, ending in ";"."""
-    writer = _Writer(btf, type_tags, names)
+    writer = _Writer(btf, type_tags, names, steps)
     type = btf.type(id)
     if type.kind is Kind.TYPEDEF:
         return f"typedef {writer.declare(type.ref, names.get(id, type.name))};"

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import struct
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 from bpflens.errors import InputError
 from bpflens.formats.btf import Btf, Kind
+from bpflens.formats.btf_c import Steps, declaration
 from bpflens.program import SourceLine
 
-__all__ = ("CORE_KINDS", "BtfExt", "CoreRelocation", "FuncInfo", "access_path", "core_text")
+__all__ = ("CORE_KINDS", "BtfExt", "CoreRelocation", "FuncInfo", "SourceLines", "access_path", "core_text")
 
 # enum bpf_core_relo_kind, include/uapi/linux/bpf.h
 CORE_KINDS = (
@@ -43,6 +45,56 @@ class CoreRelocation(NamedTuple):
     type_id: int
     access: str
     kind: int
+
+
+class SourceLines(Sequence[SourceLine]):
+    """line_info records as source lines: a program of a million slots has hundreds of thousands, and most readers want none of them.
+
+    `words` are struct bpf_line_info of `width` words each; `unit` is 8 where insn_off counts bytes (.BTF.ext), 1 where slots (the kernel).
+    `text` is a line without its indentation.
+    """
+
+    __slots__ = ("_btf", "_strings", "_unit", "_width", "_words")
+
+    def __init__(self, btf: Btf, words: array[int], width: int, unit: int = 8) -> None:
+        self._btf, self._words, self._width, self._unit = btf, words, width, unit
+        self._strings: dict[int, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._words) // self._width
+
+    @overload
+    def __getitem__(self, index: int) -> SourceLine: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[SourceLine, ...]: ...
+    def __getitem__(self, index: int | slice) -> SourceLine | tuple[SourceLine, ...]:
+        if isinstance(index, slice):
+            return tuple(self[each] for each in range(*index.indices(len(self))))
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        at = self._width * (index % len(self))
+        off, file, text, place = self._words[at : at + 4]
+        return SourceLine(off // self._unit, self._string(file), place >> 10, place & 0x3FF, self._string(text).strip())
+
+    def _string(self, offset: int) -> str:
+        text = self._strings.get(offset)
+        if text is None:
+            text = self._strings[offset] = self._btf.string(offset)
+        return text
+
+    def between(self, start: int, end: int) -> tuple[SourceLine, ...]:
+        """The lines of the slots from `start` up to, not including, `end`."""
+        width, unit = self._width, self._unit
+        return tuple(self[index] for index, off in enumerate(self._words[::width]) if start <= off // unit < end)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __repr__(self) -> str:
+        return repr(tuple(self))
 
 
 @dataclass(frozen=True)
@@ -76,22 +128,10 @@ class BtfExt:
         width, words = self._funcs.get(section, (1, array("I")))
         return [FuncInfo(off // 8, type) for off, type in zip(words[::width], words[1::width], strict=True)]
 
-    def lines(self, section: str) -> tuple[SourceLine, ...]:
-        """The source lines of a section, in the order of the file. `text` is the line without its indentation."""
-        width, words = self._lines.get(section, (1, array("I")))
-        strings: dict[int, str] = {}
-
-        def string(offset: int) -> str:
-            text = strings.get(offset)
-            if text is None:
-                text = strings[offset] = self.btf.string(offset)
-            return text
-
-        columns = (words[0::width], words[1::width], words[2::width], words[3::width]) if words else ((), (), (), ())
-        return tuple(
-            SourceLine(off >> 3, string(file), place >> 10, place & 0x3FF, string(text).strip())
-            for off, file, text, place in zip(*columns, strict=True)
-        )
+    def lines(self, section: str) -> Sequence[SourceLine]:
+        """The source lines of a section, in the order of the file; each is made when it is asked for."""
+        width, words = self._lines.get(section, (4, array("I")))
+        return SourceLines(self.btf, words, width)
 
     def core(self, section: str) -> list[CoreRelocation]:
         """The CO-RE relocations of a section."""
@@ -150,21 +190,19 @@ def access_path(btf: Btf, type_id: int, access: str) -> str:
         if kind is Kind.ARRAY:
             path, id = f"{path}[{number}]", btf.array(id)[0]
             continue
-        members = btf.members(id)
-        if number >= len(members):
-            raise InputError(btf.where, f"access {access!r} of type {type_id}: {btf.name(id) or 'anonymous'} has no member {number}")
-        if members[number].name:
-            path += f".{members[number].name}"
-        id = members[number].type_id
+        member = btf.member(id, number)
+        if member.name:
+            path += f".{member.name}"
+        id = member.type_id
     return path
 
 
-def core_text(btf: Btf, relocation: CoreRelocation) -> str:
+def core_text(btf: Btf, relocation: CoreRelocation, steps: Steps | None = None) -> str:
     """A CO-RE relocation in words: "CO-RE field byte offset of struct task_struct { .pid }"."""
     kind = relocation.kind
     if kind >= len(CORE_KINDS):
         return f"CO-RE unknown kind {kind} of type {relocation.type_id}, access {relocation.access!r}"
-    type = btf.c_declaration(relocation.type_id) if btf.name(relocation.type_id) else _anonymous(btf, relocation.type_id)
+    type = _type(btf, relocation.type_id, steps)
     if kind in FIELD_KINDS:
         return f"CO-RE {CORE_KINDS[kind]} of {type} {{ {access_path(btf, relocation.type_id, relocation.access)} }}"
     if kind in ENUM_KINDS:
@@ -176,12 +214,12 @@ def core_text(btf: Btf, relocation: CoreRelocation) -> str:
     return f"CO-RE {CORE_KINDS[kind]} of {type}"
 
 
-def _anonymous(btf: Btf, id: int) -> str:
-    """A type without a name: "anonymous struct", "struct task_struct *"."""
+def _type(btf: Btf, id: int, steps: Steps | None) -> str:
+    """A type on one line: "struct task_struct", "pid_t", "anonymous union"."""
     kind = btf.kind(id)
-    if kind in (Kind.STRUCT, Kind.UNION, Kind.ENUM, Kind.ENUM64):
+    if kind in (Kind.STRUCT, Kind.UNION, Kind.ENUM, Kind.ENUM64) and not btf.name(id):
         return f"anonymous {kind.name.lower().removesuffix('64')}"
-    return " ".join(btf.c_declaration(id).split())
+    return " ".join(declaration(btf, id, steps=steps).split())
 
 
 def _numbers(btf: Btf, access: str) -> list[int]:

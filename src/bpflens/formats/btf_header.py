@@ -14,11 +14,12 @@ from collections.abc import Iterable
 
 from bpflens.errors import InputError
 from bpflens.formats.btf import Btf, Kind
-from bpflens.formats.btf_c import TAGS, definition
+from bpflens.formats.btf_c import TAGS, Steps, definition
 
 __all__ = ("Header", "header")
 
 MAX_DEPTH = 200
+MAX_STEPS = 10_000_000  # all of Linux 6.18 takes about 200,000
 STRUCTS = (Kind.STRUCT, Kind.UNION)
 ENUMS = (Kind.ENUM, Kind.ENUM64)
 
@@ -85,6 +86,8 @@ class Header:
         self._doing.discard(id)
         if named:
             self._define(id)
+        else:
+            self._done.add(id)
 
     def _define(self, id: int) -> None:
         if id not in self._done:
@@ -112,7 +115,8 @@ class Header:
             type = self.btf.type(id)
             union = type.kind is Kind.UNION or (type.kind is Kind.FWD and type.kind_flag)
             lines.append(f"{'union' if union else 'struct'} {self.names.get(id, type.name)};")
-        lines += [definition(self.btf, id, type_tags, self.names) for id in self.order]
+        steps = Steps(MAX_STEPS)
+        lines += [definition(self.btf, id, type_tags, self.names, steps) for id in self.order]
         return "\n\n".join(["\n".join(lines[: len(self.declared)]), *lines[len(self.declared) :]]) + "\n"
 
 

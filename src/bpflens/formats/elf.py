@@ -9,12 +9,13 @@ from __future__ import annotations
 import struct
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from bpflens.errors import InputError
 from bpflens.formats.btf import Btf, Kind
-from bpflens.formats.btf_ext import BtfExt, core_text
+from bpflens.formats.btf_c import Steps
+from bpflens.formats.btf_ext import BtfExt, CoreRelocation, SourceLines, core_text
 from bpflens.formats.elf_file import (
     EM_BPF,
     SHF_EXECINSTR,
@@ -30,14 +31,15 @@ from bpflens.formats.elf_file import (
     extent,
     machine_name,
 )
-from bpflens.formats.elf_maps import MapPlace, is_data, one_line, read_maps
+from bpflens.formats.elf_maps import c_type, is_data, read_maps
 from bpflens.formats.sec_names import section_type
-from bpflens.program import Function, Isa, Map, Origin, Program, Relocation
+from bpflens.program import Function, Isa, Origin, Program, Relocation
 
 __all__ = ("find_embedded", "read_object")
 
 LD_IMM64, CALL = 0x18, 0x85
 MAX_SHOWN = 20
+MAX_STEPS = 1_000_000  # spent on C declarations of one object; a few thousand are usual
 
 
 def read_object(data: bytes, where: str, part: str = "") -> list[Program]:
@@ -73,8 +75,14 @@ def _machine(data: bytes) -> int:
 
 def _embedded_programs(data: bytes, where: str) -> list[Program]:
     programs: list[Program] = []
+    refused: InputError | None = None
     for offset, inner in find_embedded(data):
-        programs += _programs(inner, f"{where}@{offset:#x}")
+        try:
+            programs += _programs(inner, f"{where}@{offset:#x}")
+        except InputError as error:
+            refused = refused or error
+    if not programs and refused:
+        raise refused
     if not programs:
         is_elf = data[:4] == b"\x7fELF"
         what = f"an ELF file for {machine_name(_machine(data))}" if is_elf else "not an ELF file"
@@ -85,30 +93,42 @@ def _embedded_programs(data: bytes, where: str) -> list[Program]:
 # --- one object ---
 
 
-@dataclass
 class _Object:
     """What the sections of an object share while its programs are made."""
 
-    elf: ElfFile
-    btf: Btf | None
-    ext: BtfExt | None
-    places: list[MapPlace]
-    notes: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.maps = tuple(place.map for place in self.places)
-        self.map_at = {(place.section, place.byte_off): place.map for place in self.places}
-        self.data_map: dict[int, Map] = {p.section: p.map for p in self.places if p.section >= 0 and is_data(self.elf.sections[p.section])}
-        self.kconfig = {name for p in self.places if p.section == -1 for name, _, _ in p.map.datasec.values()}
-        self.starts: dict[int, dict[int, str]] = {}  # section -> slot -> function
+    def __init__(self, elf: ElfFile, btf: Btf | None, ext: BtfExt | None) -> None:
+        self.elf, self.btf, self.ext = elf, btf, ext
+        self.steps = Steps(MAX_STEPS)
+        places = read_maps(elf, btf, self.steps)
+        self.maps = tuple(place.map for place in places)
+        self.map_at = {(place.section, place.byte_off): place.map for place in places}
+        self.data_map = {place.section: place.map for place in places if place.section >= 0 and is_data(elf.sections[place.section])}
+        self.kconfig = {name for place in places if place.section == -1 for name, _, _ in place.map.datasec.values()}
+        self.declared: dict[str, int] = {}  # functions and variables of BTF by name
+        for kind in (Kind.VAR, Kind.FUNC) if btf else ():
+            self.declared |= {btf.name(id): id for id in btf.ids(kind)} if btf else {}
+        self._starts: dict[int, dict[int, str]] = {}
+        self._core: dict[tuple[int, str, int], str] = {}
 
     def functions(self, section: Section) -> dict[int, str]:
         """slot -> name of each function of a section."""
-        found = self.starts.get(section.index)
+        found = self._starts.get(section.index)
         if found is None:
             symbols = [s for s in self.elf.symbols_in(section.index) if s.name]
             named = [s for s in symbols if s.type == STT_FUNC] or [s for s in symbols if s.type == STT_NOTYPE and s.bind != STB_LOCAL]
-            found = self.starts[section.index] = {s.value // 8: s.name for s in sorted(named, key=lambda s: (s.value, -s.bind))}
+            named.sort(key=lambda s: (s.value, s.bind))  # of two names for a slot the global one stays
+            found = self._starts[section.index] = {s.value // 8: s.name for s in named}
+        return found
+
+    def core(self, section: Section) -> list[Relocation]:
+        """The CO-RE relocations of a section."""
+        btf, known, found = self.btf, self._core, []
+        for off_insns, type_id, access, kind in self.ext.core(section.name) if self.ext and btf else ():
+            text = known.get((type_id, access, kind))
+            if text is None:
+                assert btf is not None
+                text = known[type_id, access, kind] = core_text(btf, CoreRelocation(off_insns, type_id, access, kind), self.steps)
+            found.append(Relocation(off_insns, "core", self.btf.name(type_id) if self.btf else "", kind, text))
         return found
 
 
@@ -123,9 +143,13 @@ def _programs(data: bytes, where: str) -> list[Program]:
     btf_section, ext_section = elf.section(".BTF"), elf.section(".BTF.ext")
     btf = _linked_btf(elf, btf_section, f"{where}#.BTF") if btf_section and btf_section.size else None
     ext = BtfExt.parse(elf.bytes_of(ext_section), btf, f"{where}#.BTF.ext") if btf and ext_section and ext_section.size else None
-    object = _Object(elf, btf, ext, read_maps(elf, btf))
+    object = _Object(elf, btf, ext)
     license, info = _license(elf), _facts(elf)
-    return [_program(object, section, license, info) for section in code]
+    programs, names = [], set()
+    for section in code:
+        programs.append(_program(object, section, license, info, section.name not in names))
+        names.add(section.name)
+    return programs
 
 
 def _linked_btf(elf: ElfFile, section: Section, where: str) -> Btf:
@@ -162,8 +186,9 @@ def _facts(elf: ElfFile) -> dict[str, Any]:
     return info
 
 
-def _program(object: _Object, section: Section, license: str | None, facts: Mapping[str, Any]) -> Program:
-    elf, btf, ext = object.elf, object.btf, object.ext
+def _program(object: _Object, section: Section, license: str | None, facts: Mapping[str, Any], first: bool) -> Program:
+    """The program of a section; .BTF.ext knows sections by name, so only the `first` of a name has anything there."""
+    elf, btf, ext = object.elf, object.btf, object.ext if first else None
     raw = elf.bytes_of(section)
     code = little_endian(raw) if elf.big_endian else raw
     starts = object.functions(section)
@@ -173,10 +198,9 @@ def _program(object: _Object, section: Section, license: str | None, facts: Mapp
         info["flags"] = row.flags
     if section.name.startswith("?"):
         info["autoload"] = False
-    relocations = [r for reloc in elf.relocations(section) if (r := _relocation(object, section, code, reloc)) is not None]
-    if ext and btf:
-        relocations += [Relocation(c.off_insns, "core", btf.name(c.type_id), c.kind, core_text(btf, c)) for c in ext.core(section.name)]
-        relocations.sort(key=lambda r: r.off_insns)
+    relocations = _relocations(object, section, code)
+    if ext:
+        relocations = sorted([*relocations, *object.core(section)], key=lambda r: r.off_insns)
     return Program(
         isa=Isa.EXTENDED,
         code=code,
@@ -187,7 +211,7 @@ def _program(object: _Object, section: Section, license: str | None, facts: Mapp
         section=section.name,
         license=license,
         maps=object.maps,
-        functions=_functions(object, section, starts),
+        functions=_functions(object, ext, section, starts),
         lines=ext.lines(section.name) if ext else (),
         relocations=tuple(relocations),
         btf=btf,
@@ -195,16 +219,16 @@ def _program(object: _Object, section: Section, license: str | None, facts: Mapp
     )
 
 
-def _functions(object: _Object, section: Section, starts: Mapping[int, str]) -> tuple[Function, ...]:
+def _functions(object: _Object, ext: BtfExt | None, section: Section, starts: Mapping[int, str]) -> tuple[Function, ...]:
     """The functions of a section: names from the symbols, prototypes from func_info, or by name from BTF."""
     btf = object.btf
-    type_ids = {f.off_insns: f.type_id for f in object.ext.functions(section.name)} if object.ext else {}
+    type_ids = {f.off_insns: f.type_id for f in ext.functions(section.name)} if ext else {}
     functions = []
     for start, name in starts.items():
-        type_id = type_ids.get(start, 0)
-        if not type_id and btf:
-            type_id = btf.find(name, Kind.FUNC) or 0
-        proto = one_line(btf.c_declaration(type_id)) if type_id and btf and btf.kind(type_id) is Kind.FUNC else None
+        type_id = type_ids.get(start) or object.declared.get(name, 0)
+        if not btf or btf.kind(type_id) is not Kind.FUNC:
+            type_id = 0
+        proto = c_type(btf, type_id, object.steps) if btf and type_id else None
         functions.append(Function(start, name, proto, type_id))
     return tuple(functions)
 
@@ -222,54 +246,63 @@ def little_endian(code: bytes) -> bytes:
 # --- relocations ---
 
 
-def _relocation(object: _Object, section: Section, code: bytes, reloc: Reloc) -> Relocation | None:
-    """What an ELF relocation of the code means; the instruction decides, as in libbpf, because relocation types changed over time."""
+def _relocations(object: _Object, section: Section, code: bytes) -> list[Relocation]:
+    """What the ELF relocations of the code mean; the instruction decides, as in libbpf, because relocation types changed over time."""
+    known: dict[tuple[int, bytes, int], tuple[str, str, int, str, str]] = {}
+    found = []
+    for offset, symbol, type, addend in object.elf.relocations(section):
+        slot, ragged = divmod(offset, 8)
+        if ragged or offset + 8 > len(code):
+            raise InputError(f"{object.elf.where}#{section.name}", f"a relocation at byte {offset}, where no instruction starts")
+        key = (symbol, code[offset : offset + 8], addend)
+        meaning = known.get(key)
+        if meaning is None:
+            meaning = known[key] = _meaning(object, code[offset], code[offset + 4 : offset + 8], Reloc(offset, symbol, type, addend))
+        found.append(Relocation(slot, *meaning))
+    return found
+
+
+def _meaning(object: _Object, opcode: int, imm: bytes, reloc: Reloc) -> tuple[str, str, int, str, str]:
+    """(kind, symbol, value, text, section) of a `Relocation`."""
     elf = object.elf
-    slot, ragged = divmod(reloc.offset, 8)
-    if ragged or reloc.offset + 8 > len(code):
-        raise InputError(f"{elf.where}#{section.name}", f"a relocation at byte {reloc.offset}, where no instruction starts")
     symbol = elf.symbol(reloc.symbol)
     name = elf.name_of(symbol)
-    opcode = code[reloc.offset]
-    addend = reloc.addend or int.from_bytes(code[reloc.offset + 4 : reloc.offset + 8], "little", signed=True)
+    addend = reloc.addend or int.from_bytes(imm, "little", signed=True)
     if opcode not in (LD_IMM64, CALL):
-        return Relocation(slot, "extern", name, reloc.addend, f"relocation of type {reloc.type} against {name or 'nothing'}")
+        return "extern", name, reloc.addend, f"relocation of type {reloc.type} against {name or 'nothing'}", ""
     if not 0 < symbol.section < len(elf.sections):
-        return _external(object, slot, opcode, name)
+        return _external(object, opcode, name)
     target = elf.sections[symbol.section]
     if target.flags & SHF_EXECINSTR:
         in_slots = reloc.addend // 8 if reloc.addend else addend + 1 if opcode == CALL else addend // 8
-        return _subprogram(object, slot, opcode, target, symbol.value // 8 + in_slots)
-    if (symbol.section, symbol.value + (addend if symbol.type == STT_SECTION else 0)) in object.map_at and not is_data(target):
-        map = object.map_at[symbol.section, symbol.value + (addend if symbol.type == STT_SECTION else 0)]
-        return Relocation(slot, "map", map.name, 0, f"map {map.name}", target.name)
-    return _data(object, slot, target, symbol, symbol.value + addend)
+        return _subprogram(object, opcode, target, symbol.value // 8 + in_slots)
+    map = object.map_at.get((symbol.section, symbol.value + (addend if symbol.type == STT_SECTION else 0)))
+    if map and not is_data(target):
+        return "map", map.name, 0, f"map {map.name}", target.name
+    return _data(object, target, symbol, symbol.value + addend)
 
 
-def _external(object: _Object, slot: int, opcode: int, name: str) -> Relocation:
+def _external(object: _Object, opcode: int, name: str) -> tuple[str, str, int, str, str]:
     """A symbol that the object does not define."""
     if name in object.kconfig:
-        return Relocation(slot, "extern", name, 0, f"kconfig {name}", ".kconfig")
-    btf = object.btf
-    function = btf.find(name, Kind.FUNC) if btf and name else None
-    variable = btf.find(name, Kind.VAR) if btf and name and not function else None
-    declared = function or variable
-    c = one_line(btf.c_declaration(declared)) if btf and declared else name
+        return "extern", name, 0, f"kconfig {name}", ".kconfig"
+    declared = object.declared.get(name)
+    c = c_type(object.btf, declared, object.steps) if object.btf and declared else name
     if opcode == CALL:
-        return Relocation(slot, "kfunc", name, 0, f"kfunc {c}")
-    return Relocation(slot, "ksym", name, 0, f"ksym {c}")
+        return "kfunc", name, 0, f"kfunc {c}", ""
+    return "ksym", name, 0, f"ksym {c}", ""
 
 
-def _subprogram(object: _Object, slot: int, opcode: int, target: Section, to: int) -> Relocation:
+def _subprogram(object: _Object, opcode: int, target: Section, to: int) -> tuple[str, str, int, str, str]:
     starts = object.functions(target)
     name = starts.get(to)
     shown = name or f"{target.name}+{to}"
     if opcode == CALL:
-        return Relocation(slot, "call", shown, to, f"call {shown} in {target.name}", target.name)
-    return Relocation(slot, "func", shown, to, f"address of {shown} in {target.name}", target.name)
+        return "call", shown, to, f"call {shown} in {target.name}", target.name
+    return "func", shown, to, f"address of {shown} in {target.name}", target.name
 
 
-def _data(object: _Object, slot: int, target: Section, symbol: Symbol, byte_off: int) -> Relocation:
+def _data(object: _Object, target: Section, symbol: Symbol, byte_off: int) -> tuple[str, str, int, str, str]:
     """A global variable: its name and the offset in it."""
     map = object.data_map.get(target.index)
     name, rest = object.elf.name_of(symbol), byte_off - symbol.value
@@ -281,7 +314,7 @@ def _data(object: _Object, slot: int, target: Section, symbol: Symbol, byte_off:
             if byte_off < offsets[index] + max(size, 1):
                 name, rest = known, byte_off - offsets[index]
     place = f"{name}+{rest}" if rest else name
-    return Relocation(slot, "data", name, byte_off, f"{target.name}: {place}" if place != target.name else place, target.name)
+    return "data", name, byte_off, f"{target.name}: {place}" if place != target.name else place, target.name
 
 
 # --- one part ---
@@ -292,12 +325,11 @@ def _select(programs: Sequence[Program], part: str, where: str) -> list[Program]
     sections = [p for p in programs if p.section is not None and part in (p.section, p.section.removeprefix("?"))]
     if sections:
         return sections
-    found = [
-        _slice(program, index)
-        for program in programs
-        for index, function in enumerate(program.functions)
-        if function.name == part
-    ]
+    found = []
+    for program in programs:
+        index = next((index for index, function in enumerate(program.functions) if function.name == part), None)
+        if index is not None:
+            found.append(_slice(program, index))
     if found:
         return found
     names = [p.section or "" for p in programs]
@@ -317,7 +349,8 @@ def _slice(program: Program, index: int) -> Program:
     start = function.start
     end = min((f.start for f in program.functions if f.start > start), default=program.insn_count)
     path = program.origin.where.partition("#")[0]
-    lines = [replace(line, off_insns=line.off_insns - start) for line in program.lines if start <= line.off_insns < end]
+    inside = program.lines.between(start, end) if isinstance(program.lines, SourceLines) else ()
+    lines = [replace(line, off_insns=line.off_insns - start) for line in inside]
     relocations = [replace(r, off_insns=r.off_insns - start) for r in program.relocations if start <= r.off_insns < end]
     return replace(
         program,

@@ -18,10 +18,11 @@ __all__ = ("EM_BPF", "ElfFile", "Reloc", "Section", "Symbol", "extent", "machine
 
 EM_BPF = 247
 SHN_UNDEF, SHN_LORESERVE = 0, 0xFF00
-SHT_PROGBITS, SHT_SYMTAB, SHT_STRTAB, SHT_RELA, SHT_NOBITS, SHT_REL = 1, 2, 3, 4, 8, 9
+SHT_NULL, SHT_PROGBITS, SHT_SYMTAB, SHT_STRTAB, SHT_RELA, SHT_NOBITS, SHT_REL = 0, 1, 2, 3, 4, 8, 9
 SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR = 1, 2, 4
 STT_NOTYPE, STT_OBJECT, STT_FUNC, STT_SECTION, STT_FILE = range(5)
 STB_LOCAL, STB_GLOBAL, STB_WEAK = range(3)
+MAX_STRING = 1 << 12  # longer names are cut
 MACHINES = {
     3: "x86", 8: "MIPS", 20: "PowerPC", 21: "PowerPC64", 22: "s390", 40: "ARM", 62: "x86-64", 183: "arm64", 243: "RISC-V", 258: "LoongArch",
 }  # fmt: skip
@@ -96,6 +97,8 @@ class ElfFile:
             Section(index, _string(names, name), type, flags, offset, size, link, info, entry)
             for index, (name, type, flags, _, offset, size, link, info, _, entry) in enumerate(raw)
         )
+        if sum(min(s.size, len(data)) for s in sections if s.type not in (SHT_NULL, SHT_NOBITS)) > len(data):
+            raise InputError(where, "its sections overlap")  # no tool writes this, and it can make a small file endless work
         return ElfFile(data, where, order == ">", sections)
 
     @property
@@ -212,9 +215,9 @@ def _table(data: bytes, order: str) -> tuple[int, int, int, int]:
 
 def _string(table: bytes, offset: int) -> str:
     """The string at an offset of a string table, "" outside of it."""
-    end = table.find(b"\0", offset)
-    if end < 0 or offset >= len(table):
-        return ""
+    end = table.find(b"\0", offset, offset + MAX_STRING)
+    if end < 0:
+        return table[offset : offset + MAX_STRING].decode("utf-8", "backslashreplace")
     return table[offset:end].decode("utf-8", "backslashreplace")
 
 

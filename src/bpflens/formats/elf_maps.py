@@ -9,22 +9,26 @@ the type it points to (libbpf, src/bpf_helpers.h: __uint, __type, __array, __ulo
 from __future__ import annotations
 
 import struct
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from bpflens.errors import InputError
 from bpflens.formats.btf import Btf, Kind
+from bpflens.formats.btf_c import Steps, declaration
 from bpflens.formats.elf_file import SHT_NOBITS, SHT_PROGBITS, STT_OBJECT, STT_SECTION, ElfFile, Section
 from bpflens.program import Map
 
-__all__ = ("MapPlace", "is_data", "is_data_name", "is_map_section", "one_line", "read_maps")
+__all__ = ("MapPlace", "c_type", "is_data", "is_data_name", "is_map_section", "read_maps")
 
 ARRAY, STRUCT_OPS = 2, 26  # enum bpf_map_type
 RDONLY_PROG, MMAPABLE = 1 << 7, 1 << 10  # BPF_F_*
 DATA = (".data", ".rodata", ".bss")
 MAX_ZEROS = 1 << 20  # .bss up to this size gets its zeros as data
 MAX_INNER = 8
+MAX_MEMBERS = 64  # of a map's definition; there are a dozen names that mean something
+MAX_NAMED = 1000  # relocations of a struct_ops variable
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,34 +55,34 @@ def is_data(section: Section) -> bool:
     return section.type in (SHT_PROGBITS, SHT_NOBITS) and is_data_name(section.name)
 
 
-def one_line(text: str) -> str:
-    """C on one line."""
-    return " ".join(text.split())
+def c_type(btf: Btf, id: int, steps: Steps) -> str:
+    """A type, a variable or a function in C, on one line."""
+    return " ".join(declaration(btf, id, steps=steps).split())
 
 
-def read_maps(elf: ElfFile, btf: Btf | None) -> list[MapPlace]:
+def read_maps(elf: ElfFile, btf: Btf | None, steps: Steps) -> list[MapPlace]:
     """All maps of an object, in the order of its sections; InputError where a definition is malformed."""
     places: list[MapPlace] = []
     datasecs = {btf.name(id): id for id in btf.ids(Kind.DATASEC)} if btf else {}
     for section in elf.sections:
-        datasec = datasecs.get(section.name)
+        datasec = datasecs.pop(section.name, None)
         if section.name == ".maps":
-            places += _btf_maps(elf, btf, section, datasec) if btf and datasec else _unknown_maps(elf, section)
+            places += _btf_maps(elf, btf, section, datasec, steps) if btf and datasec else _unknown_maps(elf, section)
         elif is_map_section(section.name):
             places += _legacy_maps(elf, section)
         elif section.name in (".struct_ops", ".struct_ops.link") and btf and datasec:
-            places += _struct_ops(elf, btf, section, datasec)
+            places += _struct_ops(elf, btf, section, datasec, steps)
         elif is_data(section) and section.size:
-            places.append(_data_map(elf, btf, section, datasec))
+            places.append(_data_map(elf, btf, section, datasec, steps))
     if btf and ".kconfig" in datasecs:
-        places.append(_kconfig(btf, datasecs[".kconfig"]))
+        places.append(_kconfig(btf, datasecs[".kconfig"], steps))
     return places
 
 
 # --- .maps ---
 
 
-def _btf_maps(elf: ElfFile, btf: Btf, section: Section, datasec: int) -> list[MapPlace]:
+def _btf_maps(elf: ElfFile, btf: Btf, section: Section, datasec: int, steps: Steps) -> list[MapPlace]:
     places = []
     values = _map_values(elf, section)
     for variable in btf.variables(datasec):
@@ -86,10 +90,17 @@ def _btf_maps(elf: ElfFile, btf: Btf, section: Section, datasec: int) -> list[Ma
         if btf.kind(definition) is not Kind.STRUCT:
             raise InputError(elf.where, f"map {btf.name(variable.type_id)!r} is not defined by a struct")
         start, end = variable.byte_off, variable.byte_off + max(variable.size, btf.size(definition))
-        initial = {off - start: name for off, name in values.items() if start <= off < end}
-        map = _btf_map(elf, btf, btf.name(variable.type_id), definition, initial, 0)
+        initial = _between(values, start, end)
+        map = _btf_map(elf, btf, btf.name(variable.type_id), definition, initial, 0, steps)
         places.append(MapPlace(map, section.index, start))
     return places
+
+
+def _between(values: Mapping[int, str], start: int, end: int) -> dict[int, str]:
+    """The values at offsets from `start` to `end`, with offsets from `start`. `values` is in ascending order."""
+    offsets = list(values)
+    inside = offsets[bisect_left(offsets, start) : bisect_left(offsets, end)]
+    return {offset - start: values[offset] for offset in inside}
 
 
 def _unknown_maps(elf: ElfFile, section: Section) -> list[MapPlace]:
@@ -98,16 +109,18 @@ def _unknown_maps(elf: ElfFile, section: Section) -> list[MapPlace]:
     return [MapPlace(Map(s.name, 0, 0, 0, 0, fields={"unknown": "the object has no BTF"}), section.index, s.value) for s in symbols]
 
 
-def _btf_map(elf: ElfFile, btf: Btf, name: str, definition: int, initial: Mapping[int, str], depth: int) -> Map:
+def _btf_map(elf: ElfFile, btf: Btf, name: str, definition: int, initial: Mapping[int, str], depth: int, steps: Steps) -> Map:
     """A map from the struct that defines it. `initial`: byte offset in the struct -> symbol put there by a relocation."""
     numbers: dict[str, int] = {}
     types: dict[str, int] = {}
     fields: dict[str, Any] = {}
+    if btf.type(definition).vlen > MAX_MEMBERS:
+        raise InputError(elf.where, f"the definition of map {name!r} has {btf.type(definition).vlen} members")
     for member in btf.members(definition):
         if member.name in ("key", "value"):
             types[member.name] = _pointee(btf, member.type_id)
-        elif member.name == "values":
-            fields |= _values(elf, btf, name, member.type_id, depth)
+        elif member.name == "values" and "inner" not in fields:
+            fields |= _values(elf, btf, name, member.type_id, depth, steps)
             slots = {(off - member.bit_off // 8) // 8: symbol for off, symbol in initial.items() if off >= member.bit_off // 8}
             if slots:
                 fields["values"] = slots
@@ -126,8 +139,8 @@ def _btf_map(elf: ElfFile, btf: Btf, name: str, definition: int, initial: Mappin
         value_size=numbers.get("value_size") or btf.size(value) or (4 if inner or "values" in fields else 0),
         max_entries=numbers.get("max_entries", 0),
         flags=numbers.get("map_flags", 0),
-        key=one_line(btf.c_declaration(key)) if key else None,
-        value=one_line(btf.c_declaration(value)) if value else None,
+        key=c_type(btf, key, steps) if key else None,
+        value=c_type(btf, value, steps) if value else None,
         key_type_id=key,
         value_type_id=value,
         fields=fields,
@@ -155,7 +168,7 @@ def _number(btf: Btf, id: int) -> int:
     return btf.array(array)[2]
 
 
-def _values(elf: ElfFile, btf: Btf, name: str, id: int, depth: int) -> dict[str, Any]:
+def _values(elf: ElfFile, btf: Btf, name: str, id: int, depth: int, steps: Steps) -> dict[str, Any]:
     """__array(values, T): the definition of the inner map where T is one."""
     array = btf.skip_modifiers(id)
     if btf.kind(array) is not Kind.ARRAY:
@@ -165,12 +178,13 @@ def _values(elf: ElfFile, btf: Btf, name: str, id: int, depth: int) -> dict[str,
         return {}
     if depth >= MAX_INNER:
         raise InputError(btf.where, f"map {name!r}: maps within maps deeper than {MAX_INNER}")
-    return {"inner": _btf_map(elf, btf, f"{name}.inner", target, {}, depth + 1)}
+    return {"inner": _btf_map(elf, btf, f"{name}.inner", target, {}, depth + 1, steps)}
 
 
 def _map_values(elf: ElfFile, section: Section) -> dict[int, str]:
     """Relocations inside `.maps`: byte offset -> name of the map or program put there."""
-    return {reloc.offset: elf.name_of(elf.symbol(reloc.symbol)) for reloc in elf.relocations(section)}
+    found = {reloc.offset: elf.name_of(elf.symbol(reloc.symbol)) for reloc in elf.relocations(section)}
+    return dict(sorted(found.items()))
 
 
 # --- struct bpf_map_def ---
@@ -197,7 +211,7 @@ def _legacy_maps(elf: ElfFile, section: Section) -> list[MapPlace]:
 # --- global data ---
 
 
-def _data_map(elf: ElfFile, btf: Btf | None, section: Section, datasec: int | None) -> MapPlace:
+def _data_map(elf: ElfFile, btf: Btf | None, section: Section, datasec: int | None, steps: Steps) -> MapPlace:
     """The one-element array that libbpf makes of a data section."""
     if section.type == SHT_NOBITS:
         data = bytes(section.size) if section.size <= MAX_ZEROS else None
@@ -209,7 +223,7 @@ def _data_map(elf: ElfFile, btf: Btf | None, section: Section, datasec: int | No
         if symbol.name and symbol.type == STT_OBJECT:
             variables[symbol.value] = (symbol.name, symbol.size, "")
     if btf and datasec:
-        variables |= _variables(btf, datasec)
+        variables |= _variables(btf, datasec, steps)
     return MapPlace(
         Map(section.name, ARRAY, 4, section.size, 1, flags, data=data, value_type_id=datasec or 0, datasec=dict(sorted(variables.items()))),
         section.index,
@@ -217,17 +231,17 @@ def _data_map(elf: ElfFile, btf: Btf | None, section: Section, datasec: int | No
     )
 
 
-def _variables(btf: Btf, datasec: int) -> dict[int, tuple[str, int, str]]:
+def _variables(btf: Btf, datasec: int, steps: Steps) -> dict[int, tuple[str, int, str]]:
     """byte offset -> (name, size, C type)."""
     found = {}
     for variable in btf.variables(datasec):
         type = btf.type(variable.type_id)
         if type.kind is Kind.VAR:
-            found[variable.byte_off] = (type.name, variable.size or btf.size(type.ref), one_line(btf.c_declaration(type.ref)))
+            found[variable.byte_off] = (type.name, variable.size or btf.size(type.ref), c_type(btf, type.ref, steps))
     return found
 
 
-def _kconfig(btf: Btf, datasec: int) -> MapPlace:
+def _kconfig(btf: Btf, datasec: int, steps: Steps) -> MapPlace:
     """.kconfig exists in BTF only: libbpf lays the variables out one after the other, aligned."""
     variables: dict[int, tuple[str, int, str]] = {}
     end = 0
@@ -236,13 +250,13 @@ def _kconfig(btf: Btf, datasec: int) -> MapPlace:
         if type.kind is Kind.VAR:
             size, step = btf.size(type.ref), btf.align(type.ref)
             start = -(-end // step) * step
-            variables[start] = (type.name, size, one_line(btf.c_declaration(type.ref)))
+            variables[start] = (type.name, size, c_type(btf, type.ref, steps))
             end = start + size
     map = Map(".kconfig", ARRAY, 4, end, 1, MMAPABLE | RDONLY_PROG, value_type_id=datasec, datasec=variables)
     return MapPlace(map, -1, 0)
 
 
-def _struct_ops(elf: ElfFile, btf: Btf, section: Section, datasec: int) -> list[MapPlace]:
+def _struct_ops(elf: ElfFile, btf: Btf, section: Section, datasec: int, steps: Steps) -> list[MapPlace]:
     """A map for each variable of .struct_ops: its members that are programs are in `fields["values"]`, member -> function."""
     data = elf.bytes_of(section)
     targets = _map_values(elf, section)
@@ -251,13 +265,13 @@ def _struct_ops(elf: ElfFile, btf: Btf, section: Section, datasec: int) -> list[
         type = btf.type(variable.type_id)
         size = variable.size or btf.size(type.ref)
         start = variable.byte_off
-        inside = {off - start: name for off, name in targets.items() if start <= off < start + size}
-        values = {btf.member_at(type.ref, off) or f"byte {off}": name for off, name in inside.items()}
+        inside = list(_between(targets, start, start + size).items())[:MAX_NAMED]
+        values = {btf.member_at(type.ref, off) or f"byte {off}": name for off, name in inside}
         fields: dict[str, Any] = {"values": values}
         if section.name.endswith(".link"):
             fields["link"] = True
         map = Map(
-            type.name, STRUCT_OPS, 4, size, 1, value=one_line(btf.c_declaration(type.ref)), value_type_id=type.ref,
+            type.name, STRUCT_OPS, 4, size, 1, value=c_type(btf, type.ref, steps), value_type_id=type.ref,
             data=data[start : start + size], fields=fields,
         )  # fmt: skip
         places.append(MapPlace(map, section.index, start))
