@@ -121,7 +121,8 @@ class Context:
             except OSError:
                 refused += 1
         if refused:
-            self.deny(f"the descriptors of {refused} {'process' if refused == 1 else 'processes'}", "CAP_SYS_PTRACE")
+            what = "process, which has" if refused == 1 else "processes, which have"
+            self.deny(f"the descriptors of {refused} {what} more capabilities", "CAP_SYS_PTRACE and every capability that they have, or --deep")
         return found
 
     @cached_property

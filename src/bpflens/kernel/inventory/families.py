@@ -41,7 +41,7 @@ FAMILIES = (
     Family("perf", "find", ("tracepoint", "kprobe", "kretprobe", "uprobe", "uretprobe"), False, "programs on perf events", "CAP_SYS_ADMIN"),
     Family("lirc", "find", ("lirc_mode2",), False, "programs on infrared receivers", "CAP_NET_ADMIN"),
     Family("links", "find", (
-        "netfilter", "tracing", "freplace", "raw_tracepoint", "iter", "perf_event", "kprobe", "kretprobe", "uprobe", "uretprobe",
+        "netfilter", "tracing", "freplace", "raw_tracepoint", "tp_btf", "iter", "perf_event", "kprobe", "kretprobe", "uprobe", "uretprobe",
         "tracepoint", "kprobe_multi", "uprobe_multi", "xdp", "tcx", "netkit", "cgroup", "lsm_cgroup", "flow_dissector", "sk_lookup",
         "sockmap", "link",
     ), False, "links", "CAP_SYS_ADMIN"),

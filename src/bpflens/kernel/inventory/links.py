@@ -22,6 +22,7 @@ NETFILTER_HOOKS = {
     2: ("ip", _INET), 10: ("ip6", _INET), 3: ("arp", ("input", "output", "forward")), 7: ("bridge", _INET),
     5: ("netdev", ("ingress", "egress")),
 }  # fmt: skip  # NFPROTO_* -> hook numbers in order
+_TRACING_TYPE = 26
 _ADDRESSES_SHOWN = 256
 
 
@@ -64,8 +65,11 @@ def _row(ctx: Context, link: LinkHead) -> Found | None:
         details["function"] = _function_of_program(details["target_obj_id"], details.get("target_btf_id", 0))
     elif link.type == _KPROBE_MULTI and "addrs" in details:
         details["functions"] = _symbols(details.pop("addrs"))
+    kind = attachment.kind
+    if kind == "raw_tracepoint" and ctx.programs and link.prog_id in ctx.programs and ctx.programs[link.prog_id].type == _TRACING_TYPE:
+        kind = "tp_btf"
     object = attachment.object or f"link:{link.id}"
-    return Found(attachment.kind, object, attachment.netns, prog_id=link.prog_id or None, details=details)
+    return Found(kind, object, attachment.netns, prog_id=link.prog_id or None, details=details)
 
 
 def _function_of_program(prog_id: int, type_id: int) -> str | None:

@@ -69,7 +69,8 @@ def _of_processes(ctx: Context) -> Iterator[tuple[str, int]]:
             if thread_link != link:
                 yield f"{pid}/task/{tid}", int(thread_link[5:-1])
     if refused:
-        ctx.deny(f"the namespaces of {refused} {'process' if refused == 1 else 'processes'}", "CAP_SYS_PTRACE")
+        what = "process" if refused == 1 else "processes"
+        ctx.deny(f"the namespaces of {refused} {what}", "CAP_SYS_PTRACE and every capability that they have")
 
 
 def mount_namespaces(ctx: Context) -> Iterator[tuple[str, list[procfs.Mount]]]:

@@ -23,7 +23,7 @@ _AF_INET, _AF_INET6, _SOCK_RAW, _IPPROTO_RAW = 2, 10, 3, 255
 _SOL_IP, _SOL_IPV6 = 0, 41
 _GET_INFO, _GET_ENTRIES = 64, 65
 _INFO_BYTES, _ENTRIES_HEAD = 84, 40
-_ENTRY_BYTES = {_AF_INET: 112, _AF_INET6: 168}
+_ENTRY = {_AF_INET: (112, 88), _AF_INET6: (168, 140)}  # size of struct ip6t_entry and so on, offset of target_offset and next_offset in it
 _GETRULE = 10 << 8 | 7
 _RULE_TABLE, _RULE_CHAIN, _RULE_HANDLE, _RULE_EXPRESSIONS = 1, 2, 3, 4
 _NFT_FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
@@ -55,7 +55,7 @@ def find_legacy(ctx: Context) -> Iterable[Found]:
                 return
             except OSError:
                 continue
-            for number, revision, info in _matches(entries, _ENTRY_BYTES[family]):
+            for number, revision, info in _matches(entries, *_ENTRY[family]):
                 yield _found(f"{command}:{table}", namespace, revision, info, {"rule": number})
 
 
@@ -66,12 +66,12 @@ def _entries(fd: int, level: int, table: str) -> bytes:
     return syscalls.getsockopt(fd, level, _GET_ENTRIES, _ENTRIES_HEAD + size, head)[_ENTRIES_HEAD:]
 
 
-def _matches(entries: bytes, head: int) -> Iterator[tuple[int, int, bytes]]:
+def _matches(entries: bytes, head: int, offsets: int) -> Iterator[tuple[int, int, bytes]]:
     """(number of the rule from 1 over the whole table, revision, data) of each match named "bpf"."""
     offset, number = 0, 0
     while offset + head <= len(entries):
         number += 1
-        target, following = struct.unpack_from("<HH", entries, offset + head - 24)
+        target, following = struct.unpack_from("<HH", entries, offset + offsets)
         at = offset + head
         while at + 32 <= offset + target:
             size = struct.unpack_from("<H", entries, at)[0]
