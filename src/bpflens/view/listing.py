@@ -271,7 +271,7 @@ def _names(program: Program, options: ListingOptions) -> _Names:
             where = f"{line.file}:{line.line}:{line.col}" if options.line_numbers else ""
             what = line.text.strip() if options.source else ""
             text = f"; {where}{'  ' if where and what else ''}{what}".rstrip()
-            if text != shown:  # several records may stand for pieces of one line
+            if text != shown and text != ";":  # several records may stand for pieces of one line
                 before.setdefault(line.off_insns, []).append(text)
             shown = text
     notes = slot_notes(program, options.prototypes) if options.notes else {}

@@ -19,7 +19,8 @@ from functools import cache
 from typing import NamedTuple
 
 from bpflens.errors import InputError
-from bpflens.isa.extended.fields import FIELDS, Token, skeleton, skeletons, tokens
+from bpflens.isa.extended.fields import FIELDS
+from bpflens.isa.extended.forms import Token, skeleton, skeletons, tokens
 from bpflens.isa.extended.helpers import helper_id
 from bpflens.isa.extended.table import ROWS, Row
 
@@ -27,6 +28,7 @@ __all__ = ("assemble", "detect_dialect")
 
 _ARROWS = "│┌└├─┼┬┴▸|"
 
+_COLOR = re.compile(r"\x1b\[[0-9;]*m")
 _COMMENT = re.compile(r"(?:;|//|^\s*#).*")
 _SLOT = re.compile(r"\s*(\d+):(?!\S*:)\s?")
 _ADDRESS_LABEL = re.compile(r"\s*[0-9a-f]{8,16}\s+<([^>]+)>:\s*$")
@@ -53,7 +55,7 @@ def assemble(text: str, dialect: str | None = None, where: str = "text") -> byte
     `dialect` is "kernel", "llvm" or None: then the text shows which. It decides only what "r1 = 0x5" is (kernel: ld_imm64, llvm:
     mov); every other form of both is always read. InputError names the line ("where:3") and the reason.
     """
-    lines = text.splitlines()
+    lines = _COLOR.sub("", text).splitlines()
     dialect = dialect or detect_dialect(lines)
     labels: dict[str, int] = {}
     items: list[_Item] = []

@@ -2,8 +2,8 @@
 
     "{dst} += {src}"   word 0x210f  ──►  "r1 += r2"   ──►  word 0x210f
 
-Printing is compiled per template into one expression on first use, because it runs once per distinct word of a program. Reading
-works on the sequence of a line's tokens: a template and a line of its form have the same `skeleton`.
+Printing is compiled per template into one expression on first use, because it runs once per distinct word of a program. Reading is
+in forms.py.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
-__all__ = ("FIELDS", "Field", "Render", "Token", "compile_template", "skeletons", "tokens")
+__all__ = ("FIELDS", "NAMES", "Field", "Render", "compile_template")
 
 Render = Callable[[int, int, str], str]
 """(word, word of the second slot or 0, "id" or "fd") -> text."""
@@ -63,7 +63,7 @@ FIELDS = {
     "helper": Field("%s", f"helper_name({_IMM}, 'unknown')", "I", ""),
 }
 
-_FIELD = re.compile(r"\{(\w+)\}")
+NAMES = re.compile(r"\{(\w+)\}")
 
 
 @cache
@@ -78,75 +78,7 @@ def compile_template(template: str) -> Render:
         values.append(field.value)
         return field.print
 
-    pattern = _FIELD.sub(take, template.replace("%", "%%"))
+    pattern = NAMES.sub(take, template.replace("%", "%%"))
     source = f"lambda w, v, m: {pattern!r} % ({', '.join(values)},)" if values else f"lambda w, v, m: {pattern % ()!r}"
     render: Render = eval(source, {"helper_name": name_or})
     return render
-
-
-class Token(NamedTuple):
-    """`kind` as in Field.kind for registers (R, W), numbers (N), jump targets (@); "" for what must be equal to the template."""
-
-    kind: str
-    text: str
-
-
-_TOKEN = re.compile(
-    r"\s*(?:"
-    r"(?P<at>pc[+-](?:0[xX][0-9a-fA-F]+|\d+)\b)"
-    r"|(?P<reg>[rw](?:1[0-5]|\d)\b)"
-    r"|(?P<op>s?>>=|<<=|s?[<>]=|s[<>]|s[/%]=|[-+*/%&|^!=]=)"
-    r"|(?P<num>[+-]?\s*(?:0[xX][0-9a-fA-F]+|\d+)\b)"
-    r"|(?P<word>[A-Za-z_.$@][\w.$@-]*)"
-    r"|(?P<mark>[-+*&()\[\],:#=<>{}])"
-    r")"
-)
-
-
-def tokens(text: str) -> list[Token] | None:
-    """The tokens of a line without label and comment; None where a character belongs to none."""
-    out: list[Token] = []
-    at = 0
-    text = text.rstrip()
-    while at < len(text):
-        found = _TOKEN.match(text, at)
-        if found is None:
-            return None
-        at = found.end()
-        kind = found.lastgroup or ""
-        body = found[kind]
-        if kind == "reg":
-            out.append(Token(body[0].upper(), body[1:]))
-        elif kind == "num":
-            body = body.replace(" ", "").replace("\t", "")
-            if out and out[-1] == ("", "+"):  # "skb[r1 + -5]"
-                out.pop()
-            out.append(Token("N", body))
-        elif kind == "at":
-            out.append(Token("@", body[2:]))
-        else:
-            out.append(Token("", body))
-    return out
-
-
-_PLACEHOLDERS = {"R": "r15", "W": "w15", "N": "+424242", "@": "pc+424242", "M": "id", "I": "unknown", "N?": "+424242", "#N?": "#+424242"}
-_PLACED = ("15", "+424242")
-
-
-def skeletons(template: str) -> list[tuple[str, tuple[str, ...]]]:
-    """(skeleton, what each operand token is), one or, with an optional field, two. An operand is a field's name or "=literal"."""
-    names = [name for name in _FIELD.findall(template) if FIELDS[name].sets]
-    optional = [name for name in names if FIELDS[name].kind.endswith("?")]
-    out = []
-    for absent in ([], optional) if optional else ([],):
-        text = _FIELD.sub(lambda found, absent=absent: "" if found[1] in absent else _PLACEHOLDERS[FIELDS[found[1]].kind], template)  # type: ignore[misc]
-        line = tokens(text) or []
-        fields = iter(name for name in names if name not in absent)
-        operands = tuple(next(fields) if token.text in _PLACED else f"={token.text}" for token in line if token.kind)
-        out.append((skeleton(line), operands))
-    return out
-
-
-def skeleton(line: list[Token]) -> str:
-    """The form of a line: kinds of its operands, and everything else as it stands."""
-    return " ".join(token.kind or ("id" if token.text == "fd" else token.text) for token in line)
