@@ -1,0 +1,37 @@
+"""The findings of the doctor as text and as JSON records "doctor/1"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from bpflens.kernel.features import Finding
+
+__all__ = ("finding_lines", "finding_record")
+
+_MARKS = {True: "yes", False: "no", None: "?"}
+_COLORS = {True: "\033[32m", False: "\033[31m", None: "\033[33m"}
+
+
+def finding_lines(findings: Iterable[Finding], color: bool = False) -> Iterator[str]:
+    """One line for each thing, grouped; below what is missing or unknown, what is lost and how to get it."""
+    group = None
+    for finding in findings:
+        if finding.group != group:
+            if group is not None:
+                yield ""
+            group = finding.group
+            yield f"\033[1m{group}\033[0m" if color else group
+        mark = f"{_MARKS[finding.present]:3}"
+        if color:
+            mark = f"{_COLORS[finding.present]}{mark}\033[0m"
+        yield f"  {mark}  {finding.name:26}  {finding.detail}".rstrip()
+        if not finding.present and finding.lost:
+            yield f"{'':7}  without it: {finding.lost}"
+            if finding.get:
+                yield f"{'':7}  to get it: {finding.get}"
+
+
+def finding_record(finding: Finding) -> dict[str, Any]:
+    """One finding as a JSON record; `present` is true, false, or null where this process may not ask."""
+    return {"schema": "doctor/1", **finding._asdict()}
