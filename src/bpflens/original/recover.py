@@ -14,7 +14,8 @@ from bpflens.errors import BpflensError, KernelError
 from bpflens.original.grade import Grade, Original
 from bpflens.original.image import Image, of_dump
 from bpflens.original.layout import Layout, Misfit
-from bpflens.original.reload import Reloaded, candidates, original_funcs, original_lines, reload
+from bpflens.original.reload import Reloaded, candidates, original_funcs, original_lines
+from bpflens.original.reload import reload as load_again
 from bpflens.original.removed import removed
 from bpflens.original.search import Budget, Found, search
 from bpflens.original.segment import Kernel, Options, segment
@@ -28,13 +29,16 @@ __all__ = ("live_image", "recover", "recover_id")
 _CAST = 0x10BF  # r0 = r1, the low half of its word
 
 
-def recover_id(prog_id: int, budget: Budget | None = None) -> Original:
-    """The original of a live program. NotFound where it is gone, NotPermitted where its instructions may not be read."""
+def recover_id(prog_id: int, budget: Budget | None = None, reload: bool = True) -> Original:
+    """The original of a live program; `reload` allows proof by loading the reconstruction.
+
+    NotFound where it is gone, NotPermitted where its instructions may not be read.
+    """
     from bpflens.original.knowledge import live_kernel
 
     kernel = live_kernel()
     try:
-        return recover(live_image(prog_id), kernel, budget, live=True)
+        return recover(live_image(prog_id), kernel, budget, live=reload)
     finally:
         kernel.save()
 
@@ -111,7 +115,7 @@ def _inexact(image: Image, found: Found, budget: Budget, unknown: dict[int, str]
     traces = removed(image, layout, btf, proof.verified_insns if proof is not None and proof.identical else None)
     if proof is not None and proof.identical:
         grade, reason = Grade.EQUIVALENT, "loaded again with the same maps and types it becomes the identical image"
-        reason += f"; the tag differs: {_why(image, traces.__bool__())}"
+        reason += f"; the tag differs: {_why(image, bool(traces))}"
     else:
         grade = Grade.UNPROVEN
         reason = _unproven(image, proof, unknown)
@@ -127,7 +131,7 @@ def _prove(image: Image, layout: Layout, unknown: dict[int, str]) -> Reloaded:
     if unknown:
         return Reloaded(False, "it calls functions that have no name here")
     known = read_attributes(image.id) if image.id else None
-    return reload(image, layout, [known] if known is not None else list(candidates(image)))
+    return load_again(image, layout, [known] if known is not None else list(candidates(image)))
 
 
 def _why(image: Image, traces: bool) -> str:

@@ -311,7 +311,7 @@ def _call(walk: _Walk, slot: int, insn: Insn, state: State) -> tuple[Group, ...]
         if type_id is None:
             walk.result.unknown[slot] = "kfunc"
             return None
-        return (Group(1, ((Insn.make(op.CALL_CODE, 0, op.PSEUDO_KFUNC_CALL, insn.off, type_id).word, -1),), "kfunc call"),)
+        return (Group(1, ((Insn.make(op.CALL_CODE, 0, op.PSEUDO_KFUNC_CALL, insn.off, type_id).word, -1),)),)
     if insn.imm == 12 or 0 < insn.imm < 512:
         return (Group(1, ((insn.word, -1),)),)
     ids = walk.kernel.helpers(insn.imm, image.prog_type)
@@ -319,7 +319,7 @@ def _call(walk: _Walk, slot: int, insn: Insn, state: State) -> tuple[Group, ...]
         walk.result.unknown[slot] = "helper"
         return None
     return tuple(
-        Group(1, ((Insn.make(op.CALL_CODE, imm=helper).word, -1),), "helper call", cost) for cost, helper in enumerate(ids)
+        Group(1, ((Insn.make(op.CALL_CODE, imm=helper).word, -1),), "", cost) for cost, helper in enumerate(ids)
     )
 
 

@@ -1,0 +1,137 @@
+"""The program as it was loaded: undo the verifier's rewriting, and prove it.
+
+The kernel shows only what its verifier made of a program. Each reconstruction carries its grade:
+  exact       the tag, the kernel's hash over what was loaded, is that of the reconstruction
+  equivalent  loaded again with the same maps and types, it becomes the identical image (code was removed when it was loaded)
+  unproven    none of these; what is known is said
+Proving by reload loads the reconstruction for a moment; nothing is attached and nothing stays.
+
+The exit code is 1 if a program is unproven."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from bpflens.cli.settings import Settings
+from bpflens.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from bpflens.original.grade import Original
+    from bpflens.program import Program
+
+EXAMPLES = (
+    "bpflens original id:12",
+    "bpflens original id:12 --side-by-side",
+    "bpflens original id:12 -o x.o",
+    "bpflens original id:12 --objects /usr/sbin",
+    "bpflens --json original id:12",
+    "bpflens original --export-templates kernel.json",
+)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the verb."""
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help="loaded programs, or dumps of xlated code")
+    show = parser.add_argument_group("what to print")
+    show.add_argument("--dialect", choices=("kernel", "llvm", "raw"), default="kernel", help="of the listing (default: kernel)")
+    show.add_argument("-S", "--source", action="store_true", help="source lines, where the program has line information")
+    show.add_argument("--side-by-side", action="store_true", help="beside the image, with the name of each rewrite")
+    show.add_argument("-o", "--output", metavar="FILE", help="write an ELF object that libbpf and bpftool load")
+    work = parser.add_argument_group("how")
+    work.add_argument("--no-reload", action="store_true", help="load nothing into the kernel: proof by tag only")
+    work.add_argument("--budget", type=float, metavar="SECONDS", help="for the search among ambiguous readings (default 0.05)")
+    work.add_argument("--objects", nargs="+", metavar="PATH", default=[], help="files and directories to look in for the object it is from")
+    work.add_argument("--templates", metavar="FILE", help="rewriting rules of another kernel, for dumps from there")
+    work.add_argument("--export-templates", metavar="FILE", help="write this kernel's rewriting rules")
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    """Recover every program of every target."""
+    if args.export_templates:
+        from bpflens.original.exchange import export_templates
+
+        count = export_templates(args.export_templates)
+        print(f"{args.export_templates}: {count} rules of this kernel", file=sys.stderr)
+        if not args.targets:
+            return 0
+    if not args.targets:
+        raise UsageError("", "no TARGET", 'see "bpflens original --help"')
+    unproven = False
+    first = True
+    for target in args.targets:
+        for original in _originals(target, args):
+            unproven |= str(original.grade) == "unproven"
+            _print(original, args, settings, first)
+            first = False
+    return 1 if unproven else 0
+
+
+def _originals(target: str, args: argparse.Namespace) -> list[Original]:
+    from bpflens.original.recover import recover, recover_id
+    from bpflens.original.search import Budget
+
+    def budget() -> Budget:
+        return Budget() if args.budget is None else Budget(tags=1 << 40, seconds=args.budget)
+
+    prefix, _, rest = target.partition(":")
+    if prefix == "id" and rest.isascii() and rest.isdigit() and not args.templates:
+        originals = [recover_id(int(rest), budget(), reload=not args.no_reload)]
+    else:
+        programs = _open(target)
+        originals = []
+        for program in programs:
+            if program.id and program.origin.source == "kernel":
+                originals.append(recover_id(program.id, budget(), reload=not args.no_reload))
+                continue
+            from bpflens.original.exchange import kernel_of
+            from bpflens.original.image import of_program
+
+            originals.append(recover(of_program(program), kernel_of(args.templates), budget()))
+    if args.objects:
+        from bpflens.original.objects import look_up
+
+        originals = [look_up(original, args.objects) for original in originals]
+    return originals
+
+
+def _open(target: str) -> list[Program]:
+    from bpflens.program import Isa
+    from bpflens.targets import open_target
+
+    programs = open_target(target)
+    for program in programs:
+        if program.isa is not Isa.EXTENDED:
+            raise InputError(target, "classic code is never rewritten: it is its own original", 'see "bpflens dis"')
+        if not program.xlated:
+            raise InputError(target, "this is no image of a loaded program: it is its own original", 'see "bpflens dis"')
+    return programs
+
+
+def _print(original: Original, args: argparse.Namespace, settings: Settings, first: bool) -> None:
+    from bpflens.view import original as view
+
+    write = sys.stdout.write
+    if args.output:
+        from bpflens.original.object_file import write_original
+
+        write_original(original, args.output)
+    if settings.json:
+        write(view.record(original) + "\n")
+        return
+    from bpflens.original.present import to_program
+
+    program = to_program(original)
+    if not first:
+        write("\n")
+    if args.output:
+        write("\n".join([*view.heading_lines(original, program), f"; written to {args.output}"]) + "\n")
+        return
+    pieces = (
+        view.side_by_side(original, program, settings.color)
+        if args.side_by_side
+        else view.text(original, program, args.dialect, settings.color, args.source)
+    )
+    for piece in pieces:
+        write(piece)
