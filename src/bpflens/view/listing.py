@@ -219,7 +219,6 @@ def _find_targets(code: bytes, words: memoryview | array[int], functions: dict[i
         _mark(flags, slot + 1 + (_signed(words[slot] >> 16, 16) or _signed(words[slot] >> 32, 32)))
     distances = _Distances()
     classes = code[0 : count * 8 : 8].translate(_TRANSLATION)
-    clean = True
     for low in range(0, count, _BLOCK):
         slots = [found.start() for found in _ONES.finditer(classes, low, low + _BLOCK)]
         targets = list(map(add, slots, map(distances.__getitem__, map(words.__getitem__, slots))))
@@ -227,33 +226,23 @@ def _find_targets(code: bytes, words: memoryview | array[int], functions: dict[i
             jumps.odd.update((slot, target) for slot, target in zip(slots, targets, strict=True) if not 0 <= target < count)
             inside = [(slot, target) for slot, target in zip(slots, targets, strict=True) if 0 <= target < count]
             slots, targets = [slot for slot, _ in inside], [target for _, target in inside]
-        for target in targets:
+        aside = []
+        for index, target in enumerate(targets):
             flag = flags[target]
-            if flag != _TARGET:
-                if flag:
-                    clean = False
-                else:
-                    flags[target] = _TARGET
+            if not flag:
+                flags[target] = _TARGET
+            elif flag != _TARGET:
+                aside.append(index)
+        for index in reversed(aside):
+            jumps.odd[slots.pop(index)] = targets.pop(index)
         jumps.slots.extend(slots)
         jumps.targets.extend(targets)
-    if not clean:
-        _set_aside(flags, jumps)
     return flags, jumps
 
 
 def _mark(flags: bytearray, target: int) -> None:
     if 0 <= target < len(flags) and not flags[target]:
         flags[target] = _TARGET
-
-
-def _set_aside(flags: bytearray, jumps: _Jumps) -> None:
-    """Moves the jumps to anything but a label to `odd`."""
-    pairs = [(s, t) for s, t in zip(jumps.slots, jumps.targets, strict=True) if flags[t] != _TARGET]
-    if pairs:
-        jumps.odd.update(pairs)
-        kept = [(s, t) for s, t in zip(jumps.slots, jumps.targets, strict=True) if flags[t] == _TARGET]
-        jumps.slots[:] = array("i", [s for s, _ in kept])
-        jumps.targets[:] = array("i", [t for _, t in kept])
 
 
 def _names(program: Program, options: ListingOptions) -> _Names:
@@ -397,23 +386,26 @@ class _Writer:
 
     def _head(self, lines: list[str], first: int, end: int) -> str:
         """Adds label lines and headings before their slots: at the end of the line before, or in the returned text."""
-        headed = set(_between(self.headed, first, end)) if self.headed else set()
-        slots = [found.start() for found in _ONES.finditer(self.flags, first, end)] if self.options.labels else []
-        if not headed and not self.margins and not self.options.color:
-            lead = ""
-            for slot in slots:
-                index = slot - first - 1
-                if index > 0:
-                    lines[index if lines[index] else index - 1] += f"\nL{slot}:"
-                else:
-                    lead = self._above(lines, slot - first, [f"L{slot}:"], lead)
-            return lead
+        headed = _between(self.headed, first, end) if self.headed else []
         lead = ""
-        for slot in sorted({*slots, *headed}):
-            above = list(self.names.before[slot]) if slot in headed else []
-            if self.flags[slot] == _TARGET:
+        for slot in headed:
+            above = list(self.names.before[slot])
+            if self.flags[slot] == _TARGET and self.options.labels:
                 above.append(self._label_line(slot))
             lead = self._above(lines, slot - first, above, lead)
+        if not self.options.labels:
+            return lead
+        done = set(headed)
+        plain = not self.margins and not self.options.color
+        for found in _ONES.finditer(self.flags, first, end):
+            slot = found.start()
+            if slot in done:
+                continue
+            index = slot - first - 1
+            if index > 0:
+                lines[index if lines[index] else index - 1] += f"\nL{slot}:" if plain else f"\n{self._label_line(slot)}"
+            else:
+                lead = self._above(lines, slot - first, [self._label_line(slot)], lead)
         return lead
 
     def _above(self, lines: list[str], index: int, above: list[str], lead: str) -> str:
