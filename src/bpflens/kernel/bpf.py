@@ -8,13 +8,12 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import platform
 import struct
 from collections.abc import Iterator
 
 from bpflens.errors import KernelError, NotFound
 
-__all__ = ("Buffer", "all_ids", "bpf", "bpf_errno", "close", "cmd", "fd_by_id", "info_by_fd", "next_id", "opened")
+__all__ = ("Buffer", "all_ids", "bpf", "bpf_errno", "call_number", "close", "cmd", "fd_by_id", "info_by_fd", "next_id", "opened")
 
 _NR = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "s390x": 351, "ppc64le": 361, "i686": 357, "armv7l": 386}
 _ATTR_SIZE = 256  # every kernel accepts a longer attr whose tail is zero
@@ -53,6 +52,11 @@ class Buffer:
         return self._raw.raw
 
 
+def call_number() -> int:
+    """The number of bpf(2) on this machine."""
+    return _NR.get(os.uname().machine, 321)
+
+
 _libc: ctypes.CDLL | None = None
 
 
@@ -62,7 +66,7 @@ def bpf_errno(command: int, attr: bytes) -> tuple[int, int, bytes]:
     if _libc is None:
         _libc = ctypes.CDLL(None, use_errno=True)
     raw = ctypes.create_string_buffer(attr, max(_ATTR_SIZE, len(attr)))
-    result: int = _libc.syscall(_NR.get(platform.machine(), 321), command, raw, len(raw))
+    result: int = _libc.syscall(call_number(), command, raw, len(raw))
     return result, (ctypes.get_errno() if result < 0 else 0), raw.raw
 
 

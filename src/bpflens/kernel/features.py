@@ -29,7 +29,7 @@ class Finding(NamedTuple):
 
 
 _Answer = tuple[bool | None, str]
-_AS_ROOT = "run as root, or grant the capabilities"
+_AS_ROOT = "run as root with all capabilities, or grant it (docker --cap-add, systemd AmbientCapabilities)"
 
 
 def findings() -> Iterator[Finding]:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from bpflens.kernel.bpf import Buffer, all_ids, cmd, info_by_fd, opened
 
@@ -22,8 +21,7 @@ FUNC_INFO = struct.Struct("=II")  # struct bpf_func_info: insn_off, type_id
 LINE_INFO = struct.Struct("=IIII")  # struct bpf_line_info: insn_off, file_name_off, line_off, line_col (line << 10 | column)
 
 
-@dataclass(frozen=True, slots=True)
-class ProgInfo:
+class ProgInfo(NamedTuple):
     """Facts of a program. Lengths in bytes, `load_time` in ns since boot (CLOCK_BOOTTIME), `run_time_ns` and `run_cnt` since statistics
     were switched on (kernel.bpf_stats_enabled or BPF_ENABLE_STATS). `xlated_len` and `jited_len` are 0 for who may not dump.
     """
@@ -56,8 +54,7 @@ class ProgInfo:
     attach_btf_id: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class ProgDump:
+class ProgDump(NamedTuple):
     """`info` and the arrays: `xlated` bytes; `map_ids` in order of first use; `func_info` (insn_off, type_id) and `line_info` (insn_off,
     file_name_off, line_off, line_col) in slots of the xlated image; `prog_tags` per function of the rewritten code; the machine code of
     all functions one after the other with `func_lens` and, where addresses may be seen, `ksyms` and `jited_lines` (addresses, one for

@@ -9,7 +9,7 @@ kernel keeps back from this process is said in `info["notes"]`, never guessed.
 
 from __future__ import annotations
 
-import platform
+import os
 import sys
 import time
 from array import array
@@ -67,7 +67,7 @@ def read_program_fd(fd: int, where: str, jited: bool = False) -> Program:
         symbols=symbols,
         btf=btf,
         jited=_jited(dump, functions, notes) if jited else (),
-        arch=platform.machine(),
+        arch=os.uname().machine,
         info=_facts(dump, _memlock(fd), notes),
     )
 
@@ -93,7 +93,7 @@ def resolve_symbols(xlated: bytes, notes: list[str] | None = None) -> dict[int, 
     constants: dict[int, int] = {}
     symbols: dict[int, str] = {}
     hidden = False
-    symbols_from = 0xFFFF_FFFF_8000_0000 if platform.machine() == "x86_64" else 0xFFFF_8000_0000_0000  # the kernel image and modules
+    symbols_from = 0xFFFF_FFFF_8000_0000 if os.uname().machine == "x86_64" else 0xFFFF_8000_0000_0000  # the kernel image and modules
     slot = opcodes.find(0x85)
     while slot >= 0:
         word = words[slot]
@@ -103,7 +103,7 @@ def resolve_symbols(xlated: bytes, notes: list[str] | None = None) -> dict[int, 
             pass
         elif imm == 0:
             hidden = True
-        elif source == 2 and imm > 0 and platform.machine() in _FAR_KFUNC and not word >> 16 & 0xFFFF:
+        elif source == 2 and imm > 0 and os.uname().machine in _FAR_KFUNC and not word >> 16 & 0xFFFF:
             name = _kfunc(imm)
             if name:
                 symbols[slot] = name

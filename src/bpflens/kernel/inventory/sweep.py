@@ -57,9 +57,9 @@ def map_heads() -> dict[int, MapHead]:
 
 
 def _sweep(next_command: int, open_command: int, size: int) -> Iterator[bytes]:
-    from bpflens.kernel.bpf import _NR, platform  # the one place that knows the call's number
+    from bpflens.kernel.bpf import call_number
 
-    number = _NR.get(platform.machine(), 321)
+    number = call_number()
     syscall = libc.syscall
     attr = ctypes.create_string_buffer(16)
     info = ctypes.create_string_buffer(size)
