@@ -12,9 +12,9 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from bpflens.errors import KernelError
+from bpflens.errors import InputError, KernelError
 from bpflens.kernel.inventory.context import Context
-from bpflens.kernel.inventory.families import FAMILIES, Family
+from bpflens.kernel.inventory.families import DEEP_FAMILIES, FAMILIES, Family
 from bpflens.kernel.inventory.found import Found, HeldBy, Inventory, NetNamespace
 
 __all__ = ("collect", "in_own_thread")
@@ -56,21 +56,25 @@ def in_own_thread(function: Callable[[], Result]) -> Result:
 def _collect(wanted: Callable[[Family], bool] | None, deep: bool, everything: bool) -> Inventory:
     ctx = Context()
     rows: list[Found] = []
-    families = [family for family in FAMILIES if wanted is None or wanted(family)]
+    families = list(FAMILIES)
+    deep_rows: list[Found] = []
     _ = ctx.programs, ctx.links, ctx.files  # the order in which things are looked at: what is loaded, then what holds it
     if deep:
         from bpflens.kernel.inventory.deep.reader import open_reader
 
         ctx.reader = open_reader(ctx)
     try:
-        _in_namespaces(ctx, [family for family in families if family.per_netns], rows)
+        if ctx.reader is not None:
+            families += DEEP_FAMILIES
+        families = [family for family in families if wanted is None or wanted(family)]
+        _in_namespaces(ctx, [family for family in families if family.per_netns], rows, deep_rows)
         for family in families:
             if not family.per_netns:
-                _run(ctx, family, rows)
+                _run(ctx, family, deep_rows if family in DEEP_FAMILIES else rows)
         if ctx.reader is not None:
-            from bpflens.kernel.inventory.deep.merge import deepen
+            from bpflens.kernel.inventory.deep.merge import merge
 
-            rows = deepen(ctx, rows, wanted)
+            rows = merge(ctx, rows, deep_rows)
     finally:
         if ctx.reader is not None:
             ctx.reader.close()
@@ -83,7 +87,7 @@ def _collect(wanted: Callable[[Family], bool] | None, deep: bool, everything: bo
     return Inventory(rows, list(ctx.denied), programs, ctx.namespaces, list(ctx.notes))
 
 
-def _in_namespaces(ctx: Context, families: list[Family], rows: list[Found]) -> None:
+def _in_namespaces(ctx: Context, families: list[Family], rows: list[Found], deep_rows: list[Found]) -> None:
     if not families:
         return
     from bpflens.kernel.inventory.namespaces import entered
@@ -94,7 +98,7 @@ def _in_namespaces(ctx: Context, families: list[Family], rows: list[Found]) -> N
             with entered(namespace):
                 ctx.netns = namespace
                 for family in families:
-                    _run(ctx, family, rows)
+                    _run(ctx, family, deep_rows if family in DEEP_FAMILIES else rows)
         except PermissionError:
             unreached.append(namespace)
         except OSError:
@@ -120,6 +124,8 @@ def _run(ctx: Context, family: Family, rows: list[Found]) -> None:
             ctx.deny(family.what, family.needs)
         elif error.errno not in _GONE and error.errno not in _LACKING:
             ctx.deny(family.what, f"another answer than: {error}")
+    except InputError as error:
+        ctx.deny(family.what, f"a newer bpflens: this kernel's types are not as expected ({error})")
     except OSError as error:
         if error.errno not in _GONE and error.errno not in _LACKING:
             ctx.deny(family.what, f"another answer than: {error.strerror}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ("FAMILIES", "Family")
+__all__ = ("DEEP_FAMILIES", "FAMILIES", "Family")
 
 
 class Family(NamedTuple):
@@ -47,3 +47,14 @@ FAMILIES = (
     ), False, "links", "CAP_SYS_ADMIN"),
     Family("maps", "find_prog_arrays", ("prog_array",), False, "tail calls", "CAP_SYS_ADMIN"),
 )  # fmt: skip
+
+_MEMORY = "CAP_BPF and CAP_PERFMON"
+DEEP_FAMILIES = (
+    Family("deep.sockets", "find", ("socket", "reuseport", "fanout", "kcm"), False, "sockets in kernel memory", _MEMORY),
+    Family("deep.sockets", "find_lists", ("socket",), True, "sockets that no descriptor leads to", _MEMORY),
+    Family("deep.tun", "find", ("tun", "tap"), True, "tun devices in kernel memory", _MEMORY),
+    Family("deep.tasks", "find_seccomp", ("seccomp",), False, "seccomp filters in kernel memory", _MEMORY),
+    Family("deep.tasks", "find_perf", ("perf_event",), False, "perf events in kernel memory", _MEMORY),
+    Family("deep.tasks", "find_ppp", ("ppp",), False, "PPP filters in kernel memory", _MEMORY),
+    Family("deep.routes", "find", ("lwt",), True, "routes in kernel memory", _MEMORY),
+)

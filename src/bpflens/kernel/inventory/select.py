@@ -14,13 +14,13 @@ from collections.abc import Callable, Sequence
 
 from bpflens.errors import InputError, UsageError
 from bpflens.isa.extended.names import PROG_TYPES
-from bpflens.kernel.inventory.families import FAMILIES, Family
+from bpflens.kernel.inventory.families import DEEP_FAMILIES, FAMILIES, Family
 from bpflens.kernel.inventory.found import Found, Inventory
 
 __all__ = ("KINDS", "Selection", "netns_inode")
 
-OTHER_KINDS = ("pin", "fd", "held", "reuseport", "tun", "kcm", "ppp", "classic", "ptp")  # by holding, or the kernel-side reader's
-KINDS = tuple(dict.fromkeys([kind for family in FAMILIES for kind in family.kinds] + list(OTHER_KINDS)))
+HELD_KINDS = ("pin", "fd", "held", "image")  # not attached: known only when everything has been looked at
+KINDS = tuple(dict.fromkeys([kind for family in FAMILIES + DEEP_FAMILIES for kind in family.kinds] + list(HELD_KINDS)))
 _DEVICE_KINDS = ("xdp", "tcx", "netkit", "tc", "tap", "tun", "team", "lwt", "seg6local", "socket/packet")
 _OBJECTS = ("dev", "pid", "sock", "cgroup", "netns", "map", "link", "pin", "id", "name", "tag")
 _Test = Callable[[Found, Inventory], bool]
@@ -60,7 +60,7 @@ class Selection:
     def families(self) -> Callable[[Family], bool] | None:
         """Which families to ask; None for all of them."""
         kinds = self.kinds or (_DEVICE_KINDS if self._device else ())
-        if not kinds or any(kind in ("pin", "fd", "held", "classic", "ptp") for kind in kinds):
+        if not kinds or any(kind in HELD_KINDS for kind in kinds):
             return None
         return lambda family: any(_overlaps(kind, own) for kind in kinds for own in family.kinds)
 

@@ -21,7 +21,7 @@ from bpflens.kernel import netlink, procfs, syscalls
 from bpflens.kernel.inventory.context import Context
 from bpflens.kernel.inventory.found import Found
 
-__all__ = ("SocketFacts", "find_packet", "find_sockets", "packet_context", "read_sockets", "socket_facts", "socket_kind")
+__all__ = ("SocketFacts", "find_packet", "find_sockets", "packet_context", "read_sockets", "socket_facts", "socket_kind", "type_name")
 
 _SOCK_DIAG_BY_FAMILY = 20
 _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK, _AF_PACKET, _AF_ALG, _AF_VSOCK = 1, 2, 10, 16, 17, 38, 40
@@ -149,7 +149,7 @@ def find_sockets(ctx: Context) -> Iterable[Found]:
     for inode, facts in ctx.sockets.items():
         if facts.filter == b"" or inode in ctx.claimed_sockets:
             continue
-        details: dict[str, Any] = {"type": _type_name(facts.type), **filter_context(facts.kind, facts.type)}
+        details: dict[str, Any] = {"type": type_name(facts.type), **filter_context(facts.kind, facts.type)}
         if facts.filter is None:
             details["unknown"] = "an extended program; SO_GET_FILTER does not say which"
         yield Found(
@@ -158,7 +158,7 @@ def find_sockets(ctx: Context) -> Iterable[Found]:
         )  # fmt: skip
 
 
-def _type_name(type: int) -> str:
+def type_name(type: int) -> str:
     return {_STREAM: "stream", _DGRAM: "dgram", _RAW: "raw", 5: "seqpacket"}.get(type, str(type))
 
 
@@ -218,7 +218,7 @@ def find_packet(ctx: Context) -> Iterable[Found]:
 def packet_context(type: int, protocol: int, ifindex: int, links: dict[int, tuple[str, int]]) -> dict[str, Any]:
     """Details of a packet socket: device, linktype (a DLT name) and what its protocol says of every packet."""
     name, hardware = links.get(ifindex, ("", 1))
-    details: dict[str, Any] = {"type": _type_name(type)}
+    details: dict[str, Any] = {"type": type_name(type)}
     if ifindex:
         details["dev"] = name or f"ifindex {ifindex}"
     if type == _RAW:
