@@ -317,7 +317,10 @@ class Btf:
         return tuple(Param(self.string(name), type) for name, type in zip(words[::2], words[1::2], strict=True))
 
     def enumerators(self, id: int) -> tuple[Enumerator, ...]:
-        """The constants of an ENUM or ENUM64 (negative ones where the enum is signed)."""
+        """The constants of an ENUM or ENUM64, negative ones where kind_flag says that it is signed.
+
+        Compilers older than that flag (clang before 16, gcc before 13) leave it out: their -1 reads as 4294967295, as in bpftool.
+        """
         type, words = self._tail(id, Kind.ENUM, Kind.ENUM64)
         if type.kind is Kind.ENUM:
             names, values, sign = words[::2], list(words[1::2]), 1 << 31

@@ -44,7 +44,7 @@ def _member(btf: Btf, id: int, name: str) -> Member | None:
 
 def field_at(btf: Btf, type_id: int, byte_off: int, size: int = 0) -> Field | None:
     """The innermost member that covers `byte_off`, and that `size` (0: any) fits best: one step down per level."""
-    path, base = "", 0
+    path, base, named = "", 0, False
     for _ in range(MAX_CHAIN):
         id = btf.skip_modifiers(type_id)
         kind, rest = btf.kind(id), byte_off - base // 8
@@ -54,15 +54,16 @@ def field_at(btf: Btf, type_id: int, byte_off: int, size: int = 0) -> Field | No
             index = rest // each if each else 0
             if not each or (count and index >= count):  # a flexible array has no end
                 return None
-            path, type_id, base = f"{path}[{index}]", element, base + 8 * index * each
+            path, type_id, base, named = f"{path}[{index}]", element, base + 8 * index * each, True
             continue
-        if kind not in STRUCTS or (path and rest == 0 and size and size == btf.size(id)):
+        if kind not in STRUCTS or (named and rest == 0 and size and size == btf.size(id)):
             inside = rest < max(btf.size(id), 1) or not path
             return Field(path, type_id, base, 0) if path and inside else None
         member = _covering(btf, id, rest, size)
         if member is None:
             return None
-        if member.name:
+        named = bool(member.name)
+        if named:
             path = f"{path}.{member.name}" if path else member.name
         type_id, base = member.type_id, base + member.bit_off
         if member.bit_size:
