@@ -202,10 +202,10 @@ def _encode(item: _Item, labels: dict[str, int]) -> bytes:
         else:
             value = _number(text, item.place)
         if seen.setdefault(sets, value) != value:
-            raise InputError(item.place, f"{row.name} has the same {sets} twice, here they differ")
+            raise InputError(item.place, f"{row.name} has one {sets}, here are two")
     for sets, value in seen.items():
-        shift, bits, low = _PLACES[sets]
-        if not low <= value < 1 << bits:
+        shift, bits, low, high = _PLACES[sets]
+        if not low <= value <= high:
             reason = f"{value} does not fit the {bits}-bit field {sets}"
             raise InputError(item.place, reason, "gotol reaches further" if sets == "off" and row.control else None)
         if sets == "next":
@@ -220,15 +220,15 @@ def _encode(item: _Item, labels: dict[str, int]) -> bytes:
     return word.to_bytes(8, "little") + (following.to_bytes(8, "little") if row.slots == 2 else b"")
 
 
-_PLACES = {  # name: (shift in the word, bits, least value)
-    "dst": (8, 4, 0),
-    "src": (12, 4, 0),
-    "off": (16, 16, -0x8000),
-    "imm": (32, 32, -0x80000000),
-    "lo16": (32, 16, 0),
-    "hi16": (48, 16, 0),
-    "next": (32, 32, -0x80000000),
-    "imm64": (32, 64, -(1 << 63)),
+_PLACES = {  # what is set: (shift in the word, bits, least and greatest value)
+    "dst": (8, 4, 0, 15),
+    "src": (12, 4, 0, 15),
+    "off": (16, 16, -0x8000, 0x7FFF),
+    "imm": (32, 32, -0x80000000, 0xFFFFFFFF),
+    "lo16": (32, 16, 0, 0xFFFF),
+    "hi16": (48, 16, 0, 0xFFFF),
+    "next": (32, 32, -0x80000000, 0xFFFFFFFF),
+    "imm64": (32, 64, -(1 << 63), (1 << 64) - 1),
 }
 
 
@@ -298,6 +298,6 @@ def _gap(found: int, expected: int) -> str:
 
 
 def _suggest(body: str) -> str | None:
-    if re.match(r"(?:ld|ldx|st|stx|jmp|jeq|ja|ret|tax|txa|add|sub|and|or)\b", body):
+    if re.match(r"(?:ld[bhix]?|ldx[bi]?|stx?|jmp|ja|j[a-z]{2,3}|ret|tax|txa|add|sub|mul|div|mod|and|or|xor|lsh|rsh|neg)\b", body):
         return "this looks like classic code: --isa classic"
     return None
