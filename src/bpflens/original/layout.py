@@ -17,7 +17,7 @@ from bpflens.original.image import Image
 from bpflens.original.segment import Segmentation
 from bpflens.original.templates import Group
 
-__all__ = ("Layout", "Misfit", "lay_out")
+__all__ = ("Layout", "Misfit", "lay_out", "refer")
 
 _BY_IMM = frozenset((op.GOTOL, op.CALL_CODE, op.LD_IMM64))
 
@@ -30,12 +30,13 @@ class Misfit(Exception):
 class Layout:
     """A reconstruction. `words`: 64-bit words of the original, map references with the image's map ids; `starts`: per image slot the
     original slot of the group that starts there, -1 inside groups (one entry more: the end). `groups`: (image slot, original slot,
-    reading) of every group that is no untouched instruction.
+    reading) of every group that is no untouched instruction. `references`: (instruction, instruction that it refers to).
     """
 
     words: array[int]
     starts: list[int]
     groups: tuple[tuple[int, int, Group], ...]
+    references: tuple[tuple[int, int], ...] = ()
 
     def code(self) -> bytes:
         """Little-endian struct bpf_insn bytes."""
@@ -73,15 +74,17 @@ def lay_out(image: Image, segmentation: Segmentation, choice: Mapping[int, int] 
             append(word)
         slot += group.length
     starts[end] = len(out)
+    references = []
     for index, target in fixes:
         to = starts[target] if target <= end else -1
         if to < 0:
             raise Misfit(f"instruction {index} refers to slot {target} of the image, inside of another instruction")
-        out[index] = _refer(out[index], to - index - 1)
-    return Layout(array("Q", out), starts, tuple(groups))
+        out[index] = refer(out[index], to - index - 1)
+        references.append((index, to))
+    return Layout(array("Q", out), starts, tuple(groups), tuple(references))
 
 
-def _refer(word: int, distance: int) -> int:
+def refer(word: int, distance: int) -> int:
     """The word with its relative target replaced: imm for gotol, calls and PSEUDO_FUNC, off for other jumps."""
     if word & 0xFF in _BY_IMM:
         return word & 0xFFFFFFFF | (distance & 0xFFFFFFFF) << 32

@@ -19,6 +19,7 @@ from bpflens.original.reload import reload as load_again
 from bpflens.original.removed import removed
 from bpflens.original.search import Budget, Found, search
 from bpflens.original.segment import Kernel, Options, segment
+from bpflens.original.tag import ALGORITHMS, tag, tags
 
 if TYPE_CHECKING:
     from bpflens.formats.btf import Btf
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ("live_image", "recover", "recover_id")
 
+_FEW_INSNS = 8  # so many verified instructions more: perhaps a jump over nothing was removed, not a branch
 _CAST = 0x10BF  # r0 = r1, the low half of its word
 
 
@@ -74,9 +76,39 @@ def recover(image: Image, kernel: Kernel, budget: Budget | None = None, live: bo
             break
     if found is None:
         return Original(image, Grade.UNPROVEN, f"no reading of the image makes a program: {misfit}", b"", None, unknown=unknown)
+    if not found.matched and not unknown:
+        found = _with_spills(image, found, kernel, budget)
     if found.matched:
         return _exact(image, found, budget)
     return _inexact(image, found, budget, unknown, live)
+
+
+def _with_spills(image: Image, found: Found, kernel: Kernel, budget: Budget) -> Found:
+    """With the spills around inlined calls that the kernel removed, where that has the tag."""
+    from bpflens.original.insertion import fastcall_layouts
+
+    kfuncs = frozenset(id for name in ("bpf_cast_to_kern_ctx", "bpf_rdonly_cast") if (id := kernel.kfunc_id(name)) is not None)
+    for layout in fastcall_layouts(found.layout, kfuncs):
+        budget.spent += 1
+        for name, got in zip(ALGORITHMS, tags(layout.words), strict=True):
+            if got == image.tag:
+                return Found(layout, layout.words, True, name)
+    return found
+
+
+def _with_nop(image: Image, found: Found, budget: Budget, algorithm: str) -> Found:
+    """With one jump over nothing that the kernel removed, where that has the tag."""
+    from bpflens.original.insertion import nop_layout, nop_layouts
+
+    names = (algorithm,) if algorithm else ALGORITHMS
+    for words, layout in nop_layouts(found.layout):
+        for name in names:
+            if tag(words, name) == image.tag:
+                whole = nop_layout(layout, words)
+                return Found(whole, words, True, name)
+        if not budget.left():
+            break
+    return found
 
 
 def _options(image: Image) -> list[Options]:
@@ -111,6 +143,12 @@ def _inexact(image: Image, found: Found, budget: Budget, unknown: dict[int, str]
     if live:
         proof = _prove(image, layout, unknown)
         attributes = proof.attributes if proof.identical else None
+        missing = (image.verified_insns or 0) - (proof.verified_insns or 0)
+        if proof.identical and 0 < missing <= _FEW_INSNS:
+            budget.tags += 2 * len(layout.words)
+            again = _with_nop(image, found, budget, _algorithm(proof, layout))
+            if again.matched:
+                return _exact(image, again, budget)
         btf = _btf(image)
     traces = removed(image, layout, btf, proof.verified_insns if proof is not None and proof.identical else None)
     if proof is not None and proof.identical:
@@ -123,6 +161,11 @@ def _inexact(image: Image, found: Found, budget: Budget, unknown: dict[int, str]
         image, grade, reason, layout.code(), layout, original_funcs(image, layout), original_lines(image, layout), "", attributes, proof,
         traces, tags_tried=budget.spent, unknown=unknown,
     )  # fmt: skip
+
+
+def _algorithm(proof: Reloaded, layout: Layout) -> str:
+    """The hash that this kernel makes tags with, told by the reconstruction's own tag."""
+    return next((name for name, got in zip(ALGORITHMS, tags(layout.words), strict=True) if got == proof.tag), "")
 
 
 def _prove(image: Image, layout: Layout, unknown: dict[int, str]) -> Reloaded:

@@ -12,6 +12,7 @@ longer template before a shorter one, the natural access to a field before an od
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -399,15 +400,32 @@ def _arena_alu(walk: _Walk, slot: int, insn: Insn, state: State) -> tuple[Group,
     return None
 
 
-def _nothing(walk: _Walk, slot: int, insn: Insn, state: State) -> tuple[Group, ...] | None:
-    return None
+def _queue_mapping(walk: _Walk, slot: int, insn: Insn, state: State) -> tuple[Group, ...] | None:
+    """A jump over nothing in a packet classifier: a constant too large for skb->queue_mapping was stored (bpf_convert_ctx_access), or code
+    was removed behind the jump. Of the constant nothing is left but that it is at least 65535.
+    """
+    if insn.word != _NOP or walk.image.prog_type not in (3, 4):
+        return None
+    plain: tuple[Item, ...] = ((insn.word, slot + 1),)
+    groups = [Group(1, plain, cost=8)]
+    for register in range(10):
+        pointer = state.get(register)
+        if pointer is not None and pointer.kind == "ctx":
+            for cost, value in enumerate((-1, 65535)):
+                word = Insn.make(op.ST | op.MEM | op.W, register, 0, 12, value).word
+                groups.append(Group(1, ((word, -1),), "skb->queue_mapping, too large", cost))
+    return tuple(groups) if len(groups) > 1 else None
 
 
-def _special_table() -> tuple[object, ...]:
-    table: list[object] = [None] * 256
+Special = Callable[[_Walk, int, Insn, State], "tuple[Group, ...] | None"]
+
+
+def _special_table() -> tuple[Special | None, ...]:
+    table: list[Special | None] = [None] * 256
     table[op.CALL_CODE] = _call
     table[op.LD_IMM64] = _ld_imm64
     table[op.ALU64 | op.MOV | op.X] = _cast
+    table[op.GOTO] = _queue_mapping
     for size in (op.B, op.H, op.W, op.DW):
         table[op.LDX | op.PROBE_MEMSX | size] = _probe_load
         table[op.LDX | op.PROBE_MEM32SX | size] = _probe_load
@@ -418,4 +436,4 @@ def _special_table() -> tuple[object, ...]:
     return tuple(table)
 
 
-_SPECIAL: tuple[object, ...] = _special_table()
+_SPECIAL = _special_table()

@@ -1,0 +1,35 @@
+"""Every row of the catalogue of rewrites, loaded into the running kernel and inverted."""
+
+from __future__ import annotations
+
+import pytest
+
+from bpflens.original.recover import recover_id
+from bpflens.original.tag import tags
+
+from original.load import loaded
+from original.matrix import ROWS
+
+pytestmark = pytest.mark.live
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.row} {row.name}")
+def test_row_gets_its_grade(row):
+    with loaded(row) as program:
+        assert program.tag in tags(_words(program.code)), "the tag is not what the kernel hashes"
+
+        original = recover_id(program.id)
+
+        assert original.grade == row.grade, original.reason
+        if row.grade == "exact":
+            assert _blank(original.code) == _blank(program.code)
+
+
+def _words(code):
+    return [int.from_bytes(code[at : at + 8], "little") for at in range(0, len(code), 8)]
+
+
+def _blank(code):
+    from bpflens.original.tag import blanked
+
+    return list(blanked(_words(code)))
