@@ -1,0 +1,274 @@
+"""The search for an expression: literals compiled by libpcap, keywords that move headers, the final text.
+
+    diagram of a program   ──►   tcp port 80 or (vlan 100 and tcp port 80)
+
+`vlan`, `mpls`, `pppoes` and `geneve` change what every later primitive means, so they are *contexts*: inside one, the literals are compiled
+as `vlan 100 and P`, and the answer is `A or (vlan 100 and E)` with the context last. Every text that is returned was compiled again and
+has the diagram that was asked for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from bpflens.classic.diagram import FALSE, TRUE, Store, TooComplex
+from bpflens.classic.expression import FALSITY, KEYWORDS, TRUTH, Constant, Expression, Within, either, text
+from bpflens.classic.layout import PACKET, layout_of
+from bpflens.classic.primitives import Candidate, Test, candidates
+from bpflens.classic.symbolic import KERNEL, Loop, Machine, run_in
+from bpflens.classic.synth import Synthesis, cost_of
+from bpflens.classic.term import Load, Op
+from bpflens.errors import InputError
+
+__all__ = ("Compiler", "Found", "find")
+
+_ETHERTYPE_VLAN = {0x8100, 0x88A8, 0x9100}
+
+
+class Compiler:
+    """Texts of the expression language as nodes of one store, by the system's libpcap. Keeps what it has compiled."""
+
+    def __init__(self, store: Store, linktype: str, machine: Machine = KERNEL) -> None:
+        from bpflens.formats import libpcap
+
+        self.store = store
+        self.linktype = linktype
+        self.machine = machine
+        self._library = libpcap.load()
+        self._dlt = self._library.dlt_value(linktype)
+        self._nodes: dict[str, int | None] = {}
+
+    def program(self, expression: str, optimize: bool = True) -> tuple[tuple[int, int, int, int], ...]:
+        """libpcap's instructions; InputError with its message."""
+        return self._library.compile(expression, self._dlt, optimize)
+
+    def node(self, expression: str, optimize: bool = True) -> int | None:
+        """The diagram of "accepted", for packets not cut short; None where libpcap cannot compile it or the code loops."""
+        if expression not in self._nodes:
+            try:
+                self._nodes[expression] = run_in(self.store, self.program(expression, optimize), self.machine, bounds=False, accept=True)
+            except (InputError, Loop):
+                self._nodes[expression] = None
+        return self._nodes[expression]
+
+
+class Found:
+    """An answer: `expression`, its `text`, and whether the text was confirmed to have the wanted diagram."""
+
+    def __init__(self, expression: Expression, shown: str) -> None:
+        self.expression = expression
+        self.text = shown
+
+
+class _Context:
+    """A chain of keywords: `text`, the shift of the network header in bytes (None: it varies), how it joins what follows."""
+
+    def __init__(self, shown: str, shift: int | None, node: int) -> None:
+        self.text = shown
+        self.shift = shift
+        self.node = node
+
+
+def find(compiler: Compiler, lower: int, upper: int, tests: Iterable[Test], deadline: float) -> Found | None:
+    """The shortest readable expression E with lower ≤ E ≤ upper, for packets not cut short; None where none was found.
+
+    `tests`: the jumps of the program, where constants are taken from. `deadline`: time.monotonic().
+    """
+    store = compiler.store
+    if lower == FALSE:
+        return Found(FALSITY, text(FALSITY))
+    if upper == TRUE:
+        return Found(TRUTH, text(TRUTH))
+    search = _Search(compiler, lower, upper, list(tests), deadline)
+    store.deadline = deadline + 2
+    try:
+        return search.run()
+    except TooComplex:
+        return search.best
+    finally:
+        store.deadline = None
+
+
+class _Search:
+    def __init__(self, compiler: Compiler, lower: int, upper: int, tests: list[Test], deadline: float) -> None:
+        self.compiler = compiler
+        self.store = compiler.store
+        self.lower = lower
+        self.upper = upper
+        self.tests = tests
+        self.deadline = deadline
+        self.best: Found | None = None
+        self.best_cost = 1 << 40
+
+    def run(self) -> Found | None:
+        contexts = self.contexts()
+        self.offer(self.plain(self.lower, self.upper, contexts, raw=False))
+        if contexts and (self.best is None or "[" in self.best.text or self.best_cost > 40):
+            for context in contexts:
+                if time.monotonic() > self.deadline:
+                    break
+                self.offer(self.inside(context))
+                self.offer(self.after(context))
+        if self.best is None:
+            self.offer(self.plain(self.lower, self.upper, contexts, raw=True))
+        return self.best
+
+    def offer(self, e: Expression | None) -> None:
+        """Keep the expression if its text compiles to what is wanted and it is the cheapest so far."""
+        if e is None or cost_of(e) >= self.best_cost:
+            return
+        for brief in (True, False):
+            shown = text(e, brief)
+            node = self.compiler.node(shown, optimize=len(shown) < 4000)
+            if node is not None and self.fits(node):
+                self.best, self.best_cost = Found(e, shown), cost_of(e)
+                return
+
+    def fits(self, node: int) -> bool:
+        return self.store.implies(self.lower, node) and self.store.implies(node, self.upper)
+
+    # one level
+
+    def plain(self, lower: int, upper: int, contexts: list[_Context], raw: bool) -> Expression | None:
+        """Without contexts; their keywords may occur as they stand."""
+        literals = self.literals("", 0, TRUE, raw)
+        for context in contexts:
+            if context.text.count(" and ") == 0:
+                literals.append((Candidate(context.text, "", len(context.text)), context.node))
+        return self.synthesize(literals, TRUE, lower, upper, self.compiler.node)
+
+    def literals(self, prefix: str, shift: int | None, universe: int, raw: bool) -> list[tuple[Candidate, int]]:
+        """Candidates with their nodes; `prefix` is the context with its "and" or "or"."""
+        compiler, store = self.compiler, self.store
+        found = []
+        for candidate in candidates(store, self.lower, self.tests, compiler.linktype, shift, raw):
+            node = compiler.node(prefix + candidate.text)
+            if node is not None:
+                found.append((candidate, store.conj(node, universe)))
+        return found
+
+    def synthesize(
+        self, literals: list[tuple[Candidate, int]], universe: int, lower: int, upper: int, compile: object
+    ) -> Expression | None:
+        synthesis = Synthesis(
+            self.store, literals, universe, self.deadline, target=self.lower, compile=compile if callable(compile) else None
+        )
+        found = synthesis.solve(lower, upper)
+        return None if found is None else synthesis.polished(found)
+
+    # keywords that move headers
+
+    def contexts(self) -> list[_Context]:
+        """Chains of vlan, mpls, pppoes and geneve that the program's constants suggest, the longest first."""
+        equal: dict[tuple[int, int, int | None], set[int]] = {}
+        anywhere: set[int] = set()
+        for op, a, b in self.tests:
+            if op != "jeq" or type(b) is not int:
+                continue
+            anywhere.add(b)
+            mask = a.b if type(a) is Op and a.op == "and" and type(a.b) is int else None
+            load = a.a if type(a) is Op and mask is not None else a
+            if type(load) is Load and load.base == PACKET:
+                equal.setdefault((load.offset, load.size, mask), set()).add(b)
+        found: list[tuple[str, int | None]] = []
+        layout = layout_of(self.compiler.linktype)
+        if layout.protocol is not None and layout.network is not None:
+            self.chains("", 0, equal, found, layout.protocol, layout.network)
+        if 6081 in anywhere:
+            for vni in sorted({b >> 8 for op, a, b in self.tests if op == "jeq" and type(b) is int and _masks(a, 0xFFFFFF00)})[:4]:
+                found.append((f"geneve {vni}", None))
+            found.append(("geneve", None))
+        result = []
+        for shown, shift in sorted(found, key=lambda item: -item[0].count(" and ")):
+            node = self.compiler.node(shown)
+            if node is not None and not self.store.disjoint(node, self.lower):
+                result.append(_Context(shown, shift, node))
+        return result
+
+    def chains(
+        self,
+        prefix: str,
+        shift: int,
+        equal: dict[tuple[int, int, int | None], set[int]],
+        found: list[tuple[str, int | None]],
+        protocol: int,
+        network: int,
+    ) -> None:
+        ethertypes = equal.get((protocol + shift, 2, None), set())
+        options: list[tuple[str, int]] = []
+        at = network + shift
+        if ethertypes & _ETHERTYPE_VLAN:
+            options += [(f"vlan {tag}", 4) for tag in sorted(equal.get((at, 2, 0xFFF), ()))[:6]] + [("vlan", 4)]
+        if 0x8847 in ethertypes or "mpls" in prefix:
+            labels = {value >> 12 for value in equal.get((at, 4, 0xFFFFF000), ())}
+            options += [(f"mpls {label}", 4) for label in sorted(labels)[:6]]
+            if 0x8847 in ethertypes or equal.get((at, 1, 1)) or equal.get((at - 2, 1, 1)):
+                options.append(("mpls", 4))
+        if 0x8864 in ethertypes:
+            sessions = equal.get((at + 2, 2, None), set()) | equal.get((at, 4, 0xFFFF), set())
+            options += [(f"pppoes {session:#x}", 8) for session in sorted(sessions)[:6]] + [("pppoes", 8)]
+        for option, step in options:
+            chain = f"{prefix} and {option}" if prefix else option
+            found.append((chain, shift + step))
+            if chain.count(" and ") < 3:
+                self.chains(chain, shift + step, equal, found, protocol, network)
+
+    def inside(self, context: _Context) -> Expression | None:
+        """`A or (context and E)`."""
+        store = self.store
+        prefix = f"{context.text} and "
+
+        def compile(shown: str) -> int | None:
+            return self.compiler.node(prefix + shown)
+
+        lower = store.conj(self.lower, context.node)
+        if lower == FALSE:
+            return None
+        literals = self.literals(prefix, context.shift, context.node, raw=False)
+        inner: Expression | None = self.synthesize(literals, context.node, lower, self.upper, compile)
+        if inner is None:
+            inner = self.synthesize(self.literals(prefix, context.shift, context.node, raw=True), context.node, lower, self.upper, compile)
+        if inner is None or inner == FALSITY:
+            return None
+        within = Within(context.text, "and", inner)
+        rest = store.diff(self.lower, context.node)
+        if rest == FALSE:
+            return within
+        before = self.plain(rest, self.upper, [], raw=False)
+        return None if before is None or isinstance(before, Constant) else either(before, within)
+
+    def after(self, context: _Context) -> Expression | None:
+        """`context or E`, with the headers moved for E as well: what libpcap makes of "vlan 100 or vlan 200"."""
+        store = self.store
+        if " and " in context.text or not store.implies(context.node, self.upper):
+            return None
+        lower = store.diff(self.lower, context.node)
+        if lower == FALSE:
+            return None
+        prefix = f"{context.text} or "
+        universe = store.negate(context.node)
+
+        def compile(shown: str) -> int | None:
+            node = self.compiler.node(prefix + shown)
+            return None if node is None else store.diff(node, context.node)
+
+        literals = self.literals(prefix, context.shift, universe, raw=False)
+        for word in self.following(context.text):
+            node = compile(word)
+            if node is not None:
+                literals.append((Candidate(word, "", len(word)), node))
+        inner = self.synthesize(literals, universe, lower, self.upper, compile)
+        return None if inner is None or isinstance(inner, Constant) else Within(context.text, "or", inner)
+
+    def following(self, keyword: str) -> list[str]:
+        """The keyword with the values that occur behind its own header."""
+        word = keyword.split()[0]
+        mask, down = {"vlan": (0xFFF, 0), "mpls": (0xFFFFF000, 12)}.get(word, (0, 0))
+        values = {b >> down for op, a, b in self.tests if op == "jeq" and type(b) is int and mask and _masks(a, mask)}
+        return [word, *(f"{word} {value}" for value in sorted(values)[:8])] if word in KEYWORDS else []
+
+
+def _masks(a: object, mask: int) -> bool:
+    return type(a) is Op and a.op == "and" and a.b == mask
+
