@@ -85,16 +85,16 @@ char _license[] SEC("license") = "GPL";
 EXTERNS = """
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
-struct task_struct;
+struct task_struct { int pid; };
 extern struct task_struct *bpf_task_acquire(struct task_struct *p) __ksym;
 extern void bpf_task_release(struct task_struct *p) __ksym;
-extern const void bpf_prog_active __ksym;
+extern const void init_task __ksym __weak;
 extern int LINUX_KERNEL_VERSION __kconfig;
 extern _Bool CONFIG_BPF __kconfig __weak;
 SEC("tp_btf/task_newtask") int entry(unsigned long long *ctx) {
   struct task_struct *t = bpf_task_acquire((void *)ctx[0]);
   if (t) bpf_task_release(t);
-  return LINUX_KERNEL_VERSION + CONFIG_BPF + (&bpf_prog_active != 0);
+  return LINUX_KERNEL_VERSION + CONFIG_BPF + ((long)&init_task & 255);
 }
 char _license[] SEC("license") = "GPL";
 """

@@ -103,7 +103,7 @@ class _Object:
         self.maps = tuple(place.map for place in places)
         self.map_at = {(place.section, place.byte_off): place.map for place in places}
         self.data_map = {place.section: place.map for place in places if place.section >= 0 and is_data(elf.sections[place.section])}
-        self.kconfig = {name for place in places if place.section == -1 for name, _, _ in place.map.datasec.values()}
+        self.kconfig = {v[0]: offset for place in places if place.section == -1 for offset, v in place.map.datasec.items()}
         self.declared: dict[str, int] = {}  # functions and variables of BTF by name
         for kind in (Kind.VAR, Kind.FUNC) if btf else ():
             self.declared |= {btf.name(id): id for id in btf.ids(kind)} if btf else {}
@@ -285,7 +285,7 @@ def _meaning(object: _Object, opcode: int, imm: bytes, reloc: Reloc) -> tuple[st
 def _external(object: _Object, opcode: int, name: str) -> tuple[str, str, int, str, str]:
     """A symbol that the object does not define."""
     if name in object.kconfig:
-        return "extern", name, 0, f"kconfig {name}", ".kconfig"
+        return "extern", name, object.kconfig[name], f"kconfig {name}", ".kconfig"
     declared = object.declared.get(name)
     c = c_type(object.btf, declared, object.steps) if object.btf and declared else name
     if opcode == CALL:

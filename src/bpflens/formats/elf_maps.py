@@ -242,16 +242,18 @@ def _variables(btf: Btf, datasec: int, steps: Steps) -> dict[int, tuple[str, int
 
 
 def _kconfig(btf: Btf, datasec: int, steps: Steps) -> MapPlace:
-    """.kconfig exists in BTF only: libbpf lays the variables out one after the other, aligned."""
-    variables: dict[int, tuple[str, int, str]] = {}
-    end = 0
+    """.kconfig exists in BTF only: libbpf lays its variables out by falling alignment, rising size, name (libbpf.c, cmp_externs)."""
+    found = []
     for variable in btf.variables(datasec):
         type = btf.type(variable.type_id)
         if type.kind is Kind.VAR:
-            size, step = btf.size(type.ref), btf.align(type.ref)
-            start = -(-end // step) * step
-            variables[start] = (type.name, size, c_type(btf, type.ref, steps))
-            end = start + size
+            found.append((-btf.align(type.ref), btf.size(type.ref), type.name, type.ref))
+    variables: dict[int, tuple[str, int, str]] = {}
+    end = 0
+    for step, size, name, ref in sorted(found):
+        start = -(-end // -step) * -step
+        variables[start] = (name, size, c_type(btf, ref, steps))
+        end = start + size
     map = Map(".kconfig", ARRAY, 4, end, 1, MMAPABLE | RDONLY_PROG, value_type_id=datasec, datasec=variables)
     return MapPlace(map, -1, 0)
 

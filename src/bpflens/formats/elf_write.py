@@ -26,6 +26,7 @@ from bpflens.formats.elf_file import (
     SHT_PROGBITS,
     STB_GLOBAL,
     STB_LOCAL,
+    STB_WEAK,
     STT_FUNC,
     STT_NOTYPE,
     STT_OBJECT,
@@ -40,6 +41,7 @@ R_BPF_64_64, R_BPF_64_32 = 1, 10
 LD_IMM64, CALL = 0x18, 0x85
 PSEUDO_CALL, PSEUDO_FUNC = 1, 4
 TEXT = ".text"
+STRUCT_OPS = 26  # enum bpf_map_type
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,11 @@ class _Writer:
         core: Mapping[str, Sequence[CoreRelocation]],
         legacy_maps: bool,
     ) -> None:
-        self.programs, self.maps, self.license, self.kernel, self.core = programs, maps, license, kernel, core
+        self.programs, self.license, self.kernel, self.core = programs, license, kernel, core
+        self.maps = [map for map in maps if map.name != ".kconfig"]  # that one is in BTF only
+        for map in self.maps:
+            if map.type == STRUCT_OPS:
+                raise InputError(map.name, "struct_ops maps cannot be written to an object")
         self.legacy_maps = legacy_maps
         self.given = Btf.parse(btf) if btf else None
         self.build: BtfBuilder | None = BtfBuilder(btf) if btf else None
@@ -228,10 +234,12 @@ class _Writer:
             )  # fmt: skip
             return
         addend = 0
-        if kind in ("kfunc", "ksym"):
-            self.symbols.setdefault(symbol, OutSymbol(symbol, STT_NOTYPE, STB_GLOBAL, None))
-            self.kfuncs[symbol] = None
+        if kind in ("kfunc", "ksym") or (kind == "extern" and relocation.section == ".kconfig"):
+            # weak where the code can do without: a Relocation does not say, and a strong one that is missing stops the load
+            bind = STB_GLOBAL if opcode == CALL else STB_WEAK
+            self.symbols.setdefault(symbol, OutSymbol(symbol, STT_NOTYPE, bind, None))
             if opcode == CALL:
+                self.kfuncs[symbol] = None
                 addend = -1
                 out.data[here + 1] = out.data[here + 1] & 0x0F | PSEUDO_CALL << 4  # libbpf makes it a kfunc call
                 out.data[here + 2 : here + 4] = bytes(2)
