@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from bpflens.errors import BpflensError
-from bpflens.isa.extended.helpers import helper_prototype
+from bpflens.isa.extended.helpers import helper_name, helper_prototype
 from bpflens.isa.extended.names import MAP_TYPES, type_name
 from bpflens.isa.extended.table import lookup
 from bpflens.program import Map, Program, Relocation
@@ -27,19 +27,22 @@ _STRING_LOOKBACK_INSNS = 24
 _SHOWN_STRING = 72
 
 
-def slot_notes(program: Program, prototypes: bool = False) -> dict[int, list[str]]:
-    """Notes of an extended program by slot. With `prototypes` calls carry the C prototype of what they call."""
+def slot_notes(program: Program, prototypes: bool = False, called: bool = False) -> dict[int, list[str]]:
+    """Notes of an extended program by slot.
+
+    With `prototypes` calls carry the C prototype of what they call; with `called`, for text that has only its number, the name.
+    """
     notes: dict[int, list[str]] = {}
     for relocation in program.relocations:
         notes.setdefault(relocation.off_insns, []).append(_relocation(relocation, program))
-    if not (program.maps or program.symbols or prototypes):
+    if not (program.maps or program.symbols or prototypes or called):
         return notes
     slots = _Slots(program)
     related = {relocation.off_insns for relocation in program.relocations}
     for slot in slots.references():
         word = slots.word(slot)
         if word & 0xFF == _CALL:
-            found = _call_notes(slots, slot, prototypes)
+            found = _call_notes(slots, slot, prototypes, called)
         elif slot in related:
             found = []
         else:
@@ -146,7 +149,7 @@ def _string_at(m: Map, offset: int) -> str | None:
     return '"' + shown.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t") + '"'
 
 
-def _call_notes(slots: _Slots, slot: int, prototypes: bool) -> list[str]:
+def _call_notes(slots: _Slots, slot: int, prototypes: bool, called: bool) -> list[str]:
     word = slots.word(slot)
     kind, number = word >> 12 & 15, (word >> 32 ^ 0x80000000) - 0x80000000
     notes = []
@@ -155,6 +158,10 @@ def _call_notes(slots: _Slots, slot: int, prototypes: bool) -> list[str]:
         shown = prototype if kind == 0 else _kfunc_prototype(slots, slot, number) if kind == 2 else None
         if shown:
             notes.append(shown)
+    if called and not notes and kind != 1:
+        name = call_name(slots.program.symbols, slot, word) or (helper_name(number) if kind == 0 else None)
+        if name:
+            notes.append(name)
     if prototype:
         parameters = prototype[prototype.index("(") + 1 :].split(", ")
         for register, parameter in enumerate(parameters[:5], 1):

@@ -35,6 +35,8 @@ _CACHED_WORDS = 1 << 15
 _NOTE_COLUMN = 48
 _BLOCK = 1 << 16
 _TARGET, _SECOND_SLOT, _FUNCTION = 1, 2, 3
+_INDENT = f"\n{'':10}"
+_BELOW = str.maketrans({"┌": "│", "┬": "│", "└": " ", "├": "│", "┼": "│", "┴": " ", "─": " ", "▸": " "})
 _VERTICAL = str.maketrans({"┌": " ", "┬": " ", "└": "│", "├": "│", "┼": "│", "┴": "│", "─": " ", "▸": " "})
 
 
@@ -117,11 +119,11 @@ class _Bodies(dict[int, str]):
         """The columns of a ld_imm64; with raw bytes it takes two lines."""
         text = self.line(word, format_word(word, following, self.options.dialect, self.map_by))
         if self.options.dialect == "raw":
-            text += f"\n{'':10}{format_word(following, None, 'raw')}"
+            text += f"{_INDENT}{format_word(following, None, 'raw')}"
         if self.raw_insn:
             first, newline, rest = text.partition("\n")
             second = following.to_bytes(8, "little").hex(" ")
-            text = f"{word.to_bytes(8, 'little').hex(' ')}  {first}\n{'':10}{second}" + (f"  {rest.strip()}" if newline else "")
+            text = f"{word.to_bytes(8, 'little').hex(' ')}  {first}{_INDENT}{second}" + (f"  {rest.strip()}" if newline else "")
         return text
 
 
@@ -263,7 +265,7 @@ def _names(program: Program, options: ListingOptions) -> _Names:
             if text != shown and text != ";":  # several records may stand for pieces of one line
                 before.setdefault(line.off_insns, []).append(text)
             shown = text
-    notes = slot_notes(program, options.prototypes) if options.notes else {}
+    notes = slot_notes(program, options.prototypes, options.dialect != "kernel") if options.notes else {}
     return _Names(functions, before, notes)
 
 
@@ -316,12 +318,15 @@ class _Writer:
     def _edit(self, lines: list[str], heads: list[str] | tuple[str, ...], first: int, end: int) -> str:
         """Everything that is not a function of the word alone. Returns what stands before the first line."""
         jumps, words = self.jumps, self.words
-        if first and self.flags[first] == _SECOND_SLOT:
+        if lines and first and self.flags[first] == _SECOND_SLOT:
             lines[0] = ""
         get_pair = self.pairs.get
         for slot in jumps.pairs[bisect_left(jumps.pairs, first) : bisect_left(jumps.pairs, end)]:
             index = slot - first
-            lines[index] = heads[index] + (get_pair((words[slot], words[slot + 1])) or self._pair(slot))
+            text = get_pair((words[slot], words[slot + 1])) or self._pair(slot)
+            if self.margins and "\n" in text:  # the arrows go on beside the second line
+                text = text.replace(_INDENT, _INDENT + self.margins[slot].translate(_BELOW), 1)
+            lines[index] = heads[index] + text
             if slot + 1 < end:
                 lines[index + 1] = ""
         if self.options.labels:
