@@ -425,7 +425,7 @@ class Btf:
         """All own ids of a kind, ascending."""
         words, wanted = self._words, int(kind)
         for id, at in enumerate(self._positions, self._first):
-            if words[at + 1] >> 24 & 0x1F == wanted and id:
+            if id and words[at + 1] >> 24 & 0x1F == wanted:
                 yield id
 
     # --- meaning ---
