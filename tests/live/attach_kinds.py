@@ -1,4 +1,4 @@
-"""One function for each kind of attachment: attach it in the lab, say what `ls` has to show. The numbers are the rows of docs/inventory.md."""
+"""One function for each kind of attachment: attach it in the lab, say what `ls` has to show. Numbers are rows of docs/inventory.md."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ def other_sockets(lab: Lab) -> Iterator[Attached]:
     """2"""
     with lab.inside("a"):
         for word, family, type, protocol in (
-            ("udp", 2, 2, 0), ("udp", 10, 2, 0), ("tcp", 2, 1, 0), ("raw", 2, 3, 1), ("raw", 10, 3, 58), ("unix", 1, 2, 0), ("netlink", 16, 3, 0),
+            ("udp", 2, 2, 0), ("udp", 10, 2, 0), ("tcp", 2, 1, 0), ("raw", 2, 3, 1), ("raw", 10, 3, 58), ("unix", 1, 2, 0),
+            ("netlink", 16, 3, 0),
         ):  # fmt: skip
             fd = lab.socket(family, type, protocol)
             code = lab.classic()
@@ -161,7 +162,7 @@ def tun_programs(lab: Lab) -> Iterator[Attached]:
     """10: by a descriptor, and on a persistent device that nobody holds"""
     with lab.inside("a"):
         for name, persistent in (("tun8", False), ("tun9", True)):
-            fd = tun_device(lab, name, 0x1001 | (0x0100 if persistent else 0x0100))
+            fd = tun_device(lab, name, 0x1101)
             for word, request in (("filter", 0x800454E1), ("steering", 0x800454E0)):
                 prog, id = lab.load("socket_filter")
                 ioctl(fd, request, struct.pack("<i", prog))
@@ -176,7 +177,9 @@ def tun_programs(lab: Lab) -> Iterator[Attached]:
 @kind
 def seccomp(lab: Lab) -> Iterator[Attached]:
     """11: two filters on a process"""
-    codes = [insns((0x20, 0, 0, 4), (0x15, 0, 1, 0xC000003E), (6, 0, 0, 0x7FFF0000), (6, 0, 0, 0x7FC00000 + lab.mark() % 4096)) for _ in "12"]
+    codes = [
+        insns((0x20, 0, 0, 4), (0x15, 0, 1, 0xC000003E), (6, 0, 0, 0x7FFF0000), (6, 0, 0, 0x7FFC0000 + lab.mark() % 4096)) for _ in "12"
+    ]
 
     def body() -> None:
         libc = ctypes.CDLL(None)
@@ -218,7 +221,8 @@ def tc_classic(lab: Lab) -> Iterator[Attached]:
         lab.run("tc", "class", "add", "dev", "v1", "parent", "1:", "classid", "1:10", "htb", "rate", "1mbit")
         for parent in ("1:", "1:10"):
             code = lab.classic()
-            lab.run("tc", "filter", "add", "dev", "v1", "parent", parent, "protocol", "ip", "bpf", "bytecode", bytecode(code), "classid", "1:10")
+            where = ("dev", "v1", "parent", parent, "protocol", "ip")
+            lab.run("tc", "filter", "add", *where, "bpf", "bytecode", bytecode(code), "classid", "1:10")
             yield Attached("tc/cls", "dev:v1", a, classic=code)
         lab.run("ip", "link", "add", "v4", "type", "veth", "peer", "name", "v5")
         for device in ("v4", "v5"):
@@ -345,7 +349,8 @@ def seg6local(lab: Lab) -> Iterator[Attached]:
     with lab.inside("a"):
         prog, id = lab.load("lwt_seg6local", text="r0 = 0\nexit")
         path = lab.pin(prog, "seg6")
-        lab.run("ip", "-6", "route", "add", "fd78::1/128", "encap", "seg6local", "action", "End.BPF", "endpoint", "pinned", path, "dev", "v0")
+        encap = ("encap", "seg6local", "action", "End.BPF", "endpoint", "pinned", path)
+        lab.run("ip", "-6", "route", "add", "fd78::1/128", *encap, "dev", "v0")
         os.unlink(path)
         yield Attached("seg6local", "route:fd78::1/128", lab.spaces["a"], prog_id=id)
 

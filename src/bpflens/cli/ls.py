@@ -33,9 +33,9 @@ _EXPLAIN_SECONDS = 2.0  # for all classic programs of one listing together
 def configure(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
     parser.add_argument("what", nargs="*", metavar="WHAT", help="kinds, objects, programs; default: everything")
-    parser.add_argument("--deep", action="store_true", help="read kernel memory too, by BPF programs of our own: finds what no interface tells")
-    parser.add_argument("--audit", action="store_true", help="count the kernel's program images and say whether all were found; implies --deep")
-    parser.add_argument("--watch", nargs="?", type=float, const=1.0, metavar="SECONDS", help="print programs as they come and go, by polling")
+    parser.add_argument("--deep", action="store_true", help="read kernel memory too: finds what no interface tells")
+    parser.add_argument("--audit", action="store_true", help="compare with the kernel's count of programs; implies --deep")
+    parser.add_argument("--watch", nargs="?", type=float, const=1.0, metavar="SECONDS", help="print programs as they come and go")
     parser.add_argument("--count", type=int, metavar="N", help="with --watch: stop after N polls")
 
 

@@ -17,7 +17,7 @@ from bpflens.kernel.inventory.context import Context
 from bpflens.kernel.inventory.families import DEEP_FAMILIES, FAMILIES, Family
 from bpflens.kernel.inventory.found import Found, HeldBy, Inventory, NetNamespace
 
-__all__ = ("collect", "in_own_thread")
+__all__ = ("collect", "in_own_thread", "strip_addresses", "walk")
 
 Result = TypeVar("Result")
 
@@ -31,7 +31,7 @@ def collect(wanted: Callable[[Family], bool] | None = None, *, deep: bool = Fals
     `wanted` picks families (None: all). `deep` adds what only the kernel-side reader sees. `everything`: also programs that hang on
     nothing, which can be known only when all families are asked.
     """
-    return in_own_thread(lambda: _collect(wanted, deep, everything and wanted is None))
+    return strip_addresses(in_own_thread(lambda: walk(wanted, deep, everything)))
 
 
 def in_own_thread(function: Callable[[], Result]) -> Result:
@@ -53,7 +53,19 @@ def in_own_thread(function: Callable[[], Result]) -> Result:
     return results[0]
 
 
-def _collect(wanted: Callable[[Family], bool] | None, deep: bool, everything: bool) -> Inventory:
+def strip_addresses(inventory: Inventory) -> Inventory:
+    """Without the kernel addresses that a deep walk leaves for the audit: a listing may be passed on."""
+    rows = [
+        row._replace(details={key: value for key, value in row.details.items() if key not in ("address", "addresses")})
+        if "address" in row.details or "addresses" in row.details else row
+        for row in inventory.rows
+    ]  # fmt: skip
+    return inventory._replace(rows=rows)
+
+
+def walk(wanted: Callable[[Family], bool] | None, deep: bool, everything: bool) -> Inventory:
+    """`collect` in the calling thread, which has to be one that ends soon."""
+    everything = everything and wanted is None
     ctx = Context()
     rows: list[Found] = []
     families = list(FAMILIES)
@@ -84,7 +96,8 @@ def _collect(wanted: Callable[[Family], bool] | None, deep: bool, everything: bo
     own = ctx.reader.own_programs if ctx.reader is not None else frozenset()
     programs = None if ctx.programs is None else {id: head for id, head in ctx.programs.items() if id not in own}
     rows = [row for row in rows if row.prog_id not in own or row.prog_id is None]
-    return Inventory(rows, list(ctx.denied), programs, ctx.namespaces, list(ctx.notes))
+    memory_read = ctx.reader is not None and ctx.reader.memory_read
+    return Inventory(rows, list(ctx.denied), programs, ctx.namespaces, list(ctx.notes), memory_read)
 
 
 def _in_namespaces(ctx: Context, families: list[Family], rows: list[Found], deep_rows: list[Found]) -> None:

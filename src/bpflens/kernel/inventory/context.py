@@ -122,7 +122,7 @@ class Context:
                 refused += 1
         if refused:
             what = "process, which has" if refused == 1 else "processes, which have"
-            self.deny(f"the descriptors of {refused} {what} more capabilities", "CAP_SYS_PTRACE and every capability that they have, or --deep")
+            self.deny(f"the descriptors of {refused} {what} more capabilities", "CAP_SYS_PTRACE and every capability that they have")
         return found
 
     @cached_property

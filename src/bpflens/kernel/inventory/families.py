@@ -56,5 +56,6 @@ DEEP_FAMILIES = (
     Family("deep.tasks", "find_seccomp", ("seccomp",), False, "seccomp filters in kernel memory", _MEMORY),
     Family("deep.tasks", "find_perf", ("perf_event",), False, "perf events in kernel memory", _MEMORY),
     Family("deep.tasks", "find_ppp", ("ppp",), False, "PPP filters in kernel memory", _MEMORY),
+    Family("deep.builtin", "find", ("ptp_classifier",), False, "the kernel's own programs", _MEMORY),
     Family("deep.routes", "find", ("lwt",), True, "routes in kernel memory", _MEMORY),
 )

@@ -107,3 +107,4 @@ class Inventory(NamedTuple):
     programs: dict[int, ProgHead] | None
     namespaces: dict[int, NetNamespace]
     notes: list[str]
+    deep: bool = False  # kernel memory was read too

@@ -66,6 +66,7 @@ def _sweep(next_command: int, open_command: int, size: int) -> Iterator[bytes]:
     info_address = ctypes.addressof(info)
     close = os.close
     pack_next, pack_info = struct.Struct("<IIII").pack_into, struct.Struct("<IIQ").pack_into
+    unpack_id = struct.Struct("<I").unpack_from
     id = 0
     while True:
         pack_next(attr, 0, id, 0, 0, 0)
@@ -74,7 +75,7 @@ def _sweep(next_command: int, open_command: int, size: int) -> Iterator[bytes]:
             if errno == _ENOENT:
                 return
             raise OSError(errno, os.strerror(errno))
-        id = int.from_bytes(attr[4:8], "little")
+        id = unpack_id(attr, 4)[0]
         pack_next(attr, 0, id, 0, 0, 0)
         fd = syscall(number, open_command, attr, 12)
         if fd < 0:

@@ -61,7 +61,7 @@ def open_row(inventory: Inventory, row: Found) -> Program | None:
         return classic_program(row)
     if row.image is not None:
         return Program(
-            Isa.EXTENDED, row.image, Origin("kernel", row.object, note="converted from a classic program, whose bytes the kernel did not keep"),
+            Isa.EXTENDED, row.image, Origin("kernel", row.object, note="converted from a classic program, whose code was not kept"),
             xlated=True, attachments=(attachment(row),), holders=_holders(row),
         )  # fmt: skip
     if row.prog_id is None:

@@ -1,7 +1,7 @@
 """The reader's programs, as assembler text with offsets filled in from BTF.
 
-Iterators walk typed pointers (PTR_TO_BTF_ID), which the verifier allows on a kernel that is locked down for confidentiality too; a bad pointer
-reads as zero. READ copies kernel memory into a mapped array by bpf_probe_read_kernel, which such a kernel refuses.
+Iterators walk typed pointers (PTR_TO_BTF_ID), which the verifier allows on a kernel that is locked down for confidentiality too; a bad
+pointer reads as zero. READ copies kernel memory into a mapped array by bpf_probe_read_kernel, which such a kernel refuses.
 """
 
 from __future__ import annotations

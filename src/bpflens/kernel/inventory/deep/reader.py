@@ -5,7 +5,7 @@
     reader.files()                      # BPF iterator over every descriptor of every task, 3 ms for hundreds
     reader.offset("sock", "sk_filter")  # from BTF
 
-OSError with EFAULT for an address that cannot be read: lists are walked without locks, so every walk is bounded and every pointer may be stale.
+OSError with EFAULT for an address that cannot be read: lists are walked without locks, so every walk is bounded and any pointer may be stale.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Reader:
     def __init__(self, btf: Btf) -> None:
         self.btf = btf
         self.own_programs: set[int] = set()
-        self.can_read_memory = False
+        self.can_read_memory = self.memory_read = False
         self._offsets: dict[tuple[str, str, str], int] = {}
         self._fds: list[int] = []
         self._value: mmap.mmap | None = None
@@ -142,7 +142,7 @@ class Reader:
         self._context = ctypes.create_string_buffer(16)
         self._test = ctypes.create_string_buffer(_TEST.size)
         _TEST.pack_into(self._test, 0, prog, 0, 0, 0, 0, 0, 0, 0, 16, 0, ctypes.addressof(self._context), 0, 0, 0, 0)
-        self.can_read_memory = True
+        self.can_read_memory = self.memory_read = True
 
     def read(self, address: int, size: int) -> bytes:
         """`size` bytes of kernel memory; OSError where it cannot be read."""
@@ -155,7 +155,7 @@ class Reader:
             if libc.syscall(self._number, cmd.PROG_TEST_RUN, self._test, _TEST.size) < 0:
                 errno = ctypes.get_errno()
                 raise OSError(errno, os.strerror(errno))
-            if self._test[4:8] != b"\0\0\0\0":
+            if struct.unpack_from("<I", self._test, 4)[0]:
                 raise OSError(_EFAULT, f"kernel address {address:#x} cannot be read")
             parts.append(self._value[:count])
             address += count
@@ -218,7 +218,8 @@ class Reader:
     def files(self) -> list[FileRecord]:
         """Every descriptor of every task now."""
         data = self.iterate("task_file", programs.files(self.offset))
-        return [FileRecord._make(record) for record in programs.FILE.iter_unpack(data[: len(data) // programs.FILE.size * programs.FILE.size])]
+        whole = len(data) // programs.FILE.size * programs.FILE.size
+        return [FileRecord._make(record) for record in programs.FILE.iter_unpack(data[:whole])]
 
     def tasks(self) -> list[tuple[int, int, int, int]]:
         """(struct task_struct pointer, pid, tid, struct seccomp_filter pointer) of every task."""

@@ -1,7 +1,6 @@
 """Programs of lightweight tunnels, from kernel memory (row 19): IPv6 routes by an iterator, IPv4 routes by a walk of the fib tries.
 
-The trie of the main and the local table can be one and the same (CONFIG_IP_MULTIPLE_TABLES, net/ipv4/fib_trie.c), so routes are told apart by
-their fib_info.
+The trie of the main and the local table can be one and the same (CONFIG_IP_MULTIPLE_TABLES, net/ipv4/fib_trie.c): it is walked once.
 """
 
 from __future__ import annotations
@@ -119,7 +118,7 @@ def _trie(reader: Reader, root: int, table: int) -> Iterator[tuple[str, int, str
         node = pending.pop()
         try:
             bits = reader.read(node + bits_at, 1)[0]
-            if bits and bits <= _MOST_BITS or node == root:
+            if (bits and bits <= _MOST_BITS) or node == root:
                 children = reader.read(node + union_at, 8 << bits)
                 pending += [child for at in range(0, len(children), 8) if (child := int.from_bytes(children[at : at + 8], "little"))]
                 continue

@@ -1,7 +1,7 @@
 """Programs on sockets, from kernel memory (rows 1-8, 38): filter, reuseport group, fanout group, KCM parser.
 
-`find` goes over every descriptor of every task. `find_lists` goes over the kernel's own lists in each network namespace, for sockets that no
-descriptor leads to: in flight between processes, a connection that nobody has accepted yet, a ring that is only mapped.
+`find` goes over every descriptor of every task. `find_lists` goes over the kernel's own lists in each network namespace, for sockets that
+no descriptor leads to: in flight between processes, a connection that nobody has accepted yet, a ring that is only mapped.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ def row(kind: str, object: str, netns: int | None, image: Image, holders: tuple[
         return Found(kind, object, netns, prog_id=image.id, holders=holders, details={**details, "address": image.address})
     if image.classic is None and image.image is None:
         details["unknown"] = "the code could not be read from kernel memory"
-    return Found(kind, object, netns, classic=image.classic, image=image.image, holders=holders, details={**details, "address": image.address})
+    details["address"] = image.address
+    return Found(kind, object, netns, classic=image.classic, image=image.image, holders=holders, details=details)
 
 
 def find(ctx: Context) -> Iterable[Found]:

@@ -1,4 +1,4 @@
-"""What hangs on tasks and their files, from kernel memory: seccomp filters without stopping anybody (row 11), perf events (33), PPP (40)."""
+"""On tasks and their files, from kernel memory: seccomp filters without stopping anybody (row 11), perf events (33), PPP (40)."""
 
 from __future__ import annotations
 
@@ -64,12 +64,15 @@ def find_perf(ctx: Context) -> Iterable[Found]:
             continue
         try:
             event = record.private
-            type = reader.u32(event + offset("perf_event", "attr.type"))
+            # perf_init_event() (v5.19) puts the type of the pmu that took the event in the place of the one asked for
+            field = "orig_type" if reader.has("perf_event", "orig_type") else "attr.type"
+            type = reader.u32(event + offset("perf_event", field))
+            traced = reader.has("perf_event", "tp_event") and reader.u64(event + offset("perf_event", "tp_event"))
             config = reader.u64(event + offset("perf_event", "attr.config"))
             image = image_at(reader, reader.u64(event + offset("perf_event", "prog")), code=False)
         except OSError:
             continue
-        if image is None or not image.id or image.id in linked or type not in (0, 1, 3, 4, 5):
+        if image is None or not image.id or image.id in linked or traced:
             continue
         key = ("perf_event", event_name(type, config), image.id)
         holder = ctx.holder(record.pid, record.fd)

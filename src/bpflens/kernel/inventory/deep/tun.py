@@ -1,4 +1,4 @@
-"""Programs on tun and tap devices, from kernel memory (rows 9, 10): by the devices of each namespace, so also of a device that nobody holds."""
+"""Programs on tun and tap devices, from kernel memory (rows 9, 10): by the devices of each namespace, so also of one that nobody holds."""
 
 from __future__ import annotations
 
