@@ -107,7 +107,8 @@ def compiled(source: str, *flags: str, target: str = "bpf") -> bytes:
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory)
         (path / "prog.c").write_text(source)
-        command = [clang, "-target", target, "-O2", "-g", "-I", INCLUDE, *flags, "-c", "prog.c", "-o", "prog.o"]
+        here = f"-ffile-prefix-map={path}=."  # the same object whatever the directory
+        command = [clang, "-target", target, "-O2", "-g", here, "-I", INCLUDE, *flags, "-c", "prog.c", "-o", "prog.o"]
         done = subprocess.run(command, cwd=path, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr
         return (path / "prog.o").read_bytes()
