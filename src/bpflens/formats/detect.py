@@ -9,6 +9,7 @@ programs. To add a format, write a reader and add it to `READERS` or, if it need
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -38,6 +39,27 @@ _LOOKED_FOR = (
     "looked for: ELF objects; raw or hex struct sock_filter and struct bpf_insn; ss -b, tcpdump -d -dd -ddd, tc, iptables-save; "
     "bpf_asm; C arrays; bpftool prog dump xlated and llvm-objdump -d, text or JSON"
 )
+
+
+_WITHOUT_CODE = (
+    (
+        r"^[ \t]*(?:Netid\b|p_raw\b|p_dgr\b)",
+        "an ss table without filters: its sockets have none, or extended ones, or ss ran without -b",
+        "`ss -0 -b` shows classic filters of packet sockets; `bpflens ls` finds the others",
+    ),
+    (
+        r"\bjited\b[^\n]*\bjit_tag\b|\bdirect-action\b|^\d+: [a-z_]+ [^\n]*\btag [0-9a-f]{16}\b",
+        "this list names extended programs, without their code",
+        "read a program by its number: bpflens dis id:N",
+    ),
+    (r"--object-pinned\b", "the rule names a pinned program, without its code", "read it by its path: bpflens dis pin:PATH"),
+    (
+        r"^bpf_prog_[0-9a-f]{16}|^ *[0-9a-f]+:\t(?:push|mov|nop|endbr64)\b",
+        "machine code of a JITed program",
+        "`bpftool prog dump xlated` has the instructions; bpflens dis id:N --jited shows both",
+    ),
+)
+"""Dumps that are known but hold no code: sign, reason, what to do."""
 
 
 def read_programs(data: bytes, where: str, part: str = "", linktype: str | None = None, isa: str | None = None) -> list[Program]:
@@ -112,6 +134,9 @@ def _read_text(text: SourceText, isa: Isa | None) -> list[Program]:
         programs = whole(text, isa)
         if programs:
             return programs
+    for sign, reason, hint in _WITHOUT_CODE:
+        if re.search(sign, text.body, re.MULTILINE):
+            raise InputError(text.where, reason, hint)
     raise InputError(text.where, "no BPF program recognised", _LOOKED_FOR)
 
 

@@ -12,13 +12,14 @@ its text is lost (bpftool 7.1 prints movsx as mov, for one): Origin.note says so
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bpflens.errors import InputError
 from bpflens.formats.source_text import SourceText
 from bpflens.program import Function, Isa, Program, Relocation, SourceLine
 
-__all__ = ("assemble_line", "looks_like_assembler", "read_assembler", "read_bpftool", "read_llvm_objdump", "source_line")
+__all__ = ("assemble_line", "jited_calls", "looks_like_assembler", "read_assembler", "read_bpftool", "read_llvm_objdump", "source_line")
 
 _KERNEL_LINE = re.compile(
     r"^[ \t]*(?:"
@@ -44,7 +45,7 @@ _LLVM_LINE = re.compile(
     r"|[ \t]+[0-9a-f]{8,16}:[ \t]+(?P<reloc>R_BPF_\w+)[ \t]+(?P<symbol>\S+)[ \t]*)$",
     re.MULTILINE,
 )
-_SUBPROG_NAME = re.compile(r"(call pc[+-]\d+)#(\S+)")
+_SUBPROG_NAME = re.compile(r"(call pc([+-]\d{1,5}))#(\S+)")
 _OBJDUMP = re.compile(r"^(?:Disassembly of section |[^\n]*file format elf64-bpf|[0-9a-f]{16} <[^>\n]+>:)", re.MULTILINE)
 _BLOCK_LABEL = re.compile(r"\.?L(?:BB)?\d+(?:_\d+)?\Z")
 _TEXT_NOTE = "assembled from the listing's text; a dump with opcodes is exact"
@@ -149,6 +150,7 @@ def _kernel_program(text: SourceText, listing: _Listing, is_log: bool, known: di
     pieces = []
     expected = 0
     from_text = False
+    calls = jited_calls({slot: match["text"] for slot, (match, _) in listing.entries.items()}, listing.functions)
     for slot, (match, code) in sorted(listing.entries.items()):
         if slot != expected:
             text.fail(match.start(), f"slot {slot} where slot {expected} is expected")
@@ -157,6 +159,7 @@ def _kernel_program(text: SourceText, listing: _Listing, is_log: bool, known: di
             code = known.get(match["text"])
             if code is None:
                 code = known[match["text"]] = _assemble_match(text, match)
+            code = calls.get(slot, code)
         elif code[0] != int(match["code"], 16) or len(code) % 8:
             text.fail(match.start(), f"the bytes below are not an instruction with opcode ({match['code']})")
         pieces.append(code)
@@ -178,7 +181,22 @@ def _kernel_program(text: SourceText, listing: _Listing, is_log: bool, known: di
 
 def _subprog_names(listing: _Listing) -> dict[int, str]:
     names = ((slot, _SUBPROG_NAME.match(match["text"])) for slot, (match, _) in listing.entries.items())
-    return {slot: name[2] for slot, name in names if name}
+    return {slot: name[3] for slot, name in names if name}
+
+
+def jited_calls(texts: Mapping[int, str], functions: Sequence[Function]) -> dict[int, bytes]:
+    """The calls of subprograms that bpftool prints with a name, as jit_subprogs (kernel/bpf/verifier.c) leaves them.
+
+    off is the distance, imm the subprogram's index, which the text does not have: it follows from where subprograms begin.
+    """
+    from bpflens.isa.extended.insn import Insn
+
+    calls = {slot: int(call[2]) for slot, text in texts.items() if (call := _SUBPROG_NAME.match(text))}
+    if not calls:
+        return {}
+    starts = sorted({0, *(function.start for function in functions), *(slot + 1 + off for slot, off in calls.items())})
+    index = {start: number for number, start in enumerate(starts)}
+    return {slot: Insn.make(0x85, src=1, off=off, imm=index[slot + 1 + off]).word.to_bytes(8, "little") for slot, off in calls.items()}
 
 
 def _assemble_match(text: SourceText, match: re.Match[str], dialect: str = "kernel") -> bytes:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from bpflens.errors import InputError
-from bpflens.formats.extended_listing import assemble_line, source_line
+from bpflens.formats.extended_listing import assemble_line, jited_calls, source_line
 from bpflens.formats.raw_code import from_bytes
 from bpflens.formats.source_text import SourceText
 from bpflens.isa.classic.insn import encode
@@ -118,7 +118,7 @@ def _from_bpftool(items: list[Any], context: dict[str, Any], origin: Origin) -> 
     code = bytearray()
     functions: list[Function] = []
     lines: list[SourceLine] = []
-    exact = True
+    texts: dict[int, str] = {}  # of slots that have no bytes
     for number, item in enumerate(items):
         if not isinstance(item, dict) or not isinstance(item.get("disasm"), str):
             raise InputError(origin.where, f"insn {number} has no disasm")
@@ -133,15 +133,17 @@ def _from_bpftool(items: list[Any], context: dict[str, Any], origin: Origin) -> 
             if isinstance(opcodes, dict):
                 code += _from_opcodes(opcodes)
             else:
-                exact = False
                 disasm = item["disasm"]
                 opcode = int(disasm[1:3], 16) if disasm[:1] == "(" and disasm[3:4] == ")" else None
-                code += assemble_line(disasm[4:].strip() if opcode is not None else disasm, opcode)
+                texts[slot] = disasm[4:].strip() if opcode is not None else disasm
+                code += assemble_line(texts[slot], opcode)
         except (ValueError, TypeError, KeyError, IndexError):
             raise InputError(origin.where, f"insn {number}: cannot read {str(item)[:80]}") from None
         except InputError as error:
             raise InputError(origin.where, f"insn {number}: {error.reason}", error.hint) from None
-    note = None if exact else "assembled from the listing's text; a dump with opcodes is exact"
+    for slot, call in jited_calls(texts, functions).items():
+        code[slot * 8 : slot * 8 + 8] = call
+    note = "assembled from the listing's text; a dump with opcodes is exact" if texts else None
     name = context.get("name")
     return Program(
         Isa.EXTENDED,

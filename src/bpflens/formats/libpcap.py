@@ -195,8 +195,14 @@ def compile_program(expression: str, linktype: str = "EN10MB", optimize: bool = 
     """A pcap expression as a Program; `linktype` is a DLT name or number. InputError names the expression or the link type."""
     lib = load()
     dlt = lib.dlt_value(linktype)
-    insns = lib.compile(expression, dlt, optimize, snaplen)
     note = f"compiled by libpcap {lib.version}" + ("" if optimize else ", not optimized")
+    try:
+        insns = lib.compile(expression, dlt, optimize, snaplen)
+    except InputError as error:
+        if "netmask not known" not in error.reason:
+            raise
+        insns = lib.compile(expression, dlt, optimize, snaplen, netmask=0)
+        note += ", for netmask 0.0.0.0 as tcpdump -d"
     origin = Origin("pcap", f"pcap:{expression}", line=expression, linktype=lib.dlt_name(dlt), note=note)
     return Program(Isa.CLASSIC, encode(insns), origin)
 

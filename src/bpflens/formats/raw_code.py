@@ -4,7 +4,8 @@
 
 Which instruction set and byte order the bytes are is decided by what they would mean: a program of known instructions that ends
 properly is better than one of known instructions, which is better than anything else. The choice is said in Origin.note. Classic and
-extended code cannot both be proper: extended code ends in `exit` (0x95), which is no classic code, or jumps back to it.
+extended code cannot both be proper: extended code has an `exit` (0x95), which is no classic code. Extended code can be proper in both
+byte orders (`r0 = 2` or `r0 = 33554432`): then the order with the smaller immediates is taken.
 """
 
 from __future__ import annotations
@@ -27,42 +28,51 @@ _HEX_TEXT = re.compile(r"[0-9a-fA-FxX\\\s,;\"'{}]+\Z")
 _BYTE = re.compile(r"(?:0[xX]|\\x)?([0-9a-fA-F]+)")
 
 
+_SAMPLE_SLOTS = 8192  # of a long program only these and the last slot are judged
+
+
 class _Reading(NamedTuple):
     score: int  # 2 proper program, 1 known instructions, 0 anything
     isa: Isa
     big_endian: bool
-    code: bytes
 
 
 def from_bytes(data: bytes, origin: Origin, isa: Isa | None = None) -> Program:
     """The program that the bytes are; `isa` where the caller knows it. InputError for a ragged length or neither instruction set."""
     if len(data) % 8 or not data:
         raise InputError(origin.where, f"{len(data)} bytes are not a whole number of 8-byte instructions")
-    readings = [
-        _Reading(score(code), kind, big_endian, code)
-        for kind, score, swap in ((Isa.CLASSIC, _classic_score, _swap_classic), (Isa.EXTENDED, _extended_score, _swap_extended))
-        if isa in (None, kind)
-        for big_endian, code in ((False, data), (True, swap(data)))
-    ]
-    best = max(readings, key=lambda reading: reading.score)
+    readings = [reading for kind in Isa if isa in (None, kind) for reading in _readings(data, kind)]
+    best = max(readings, key=lambda reading: reading.score)  # the first of equals
     if best.score == 0 and isa is None:
-        raise InputError(
-            origin.where,
-            f"{len(data)} bytes are neither classic nor extended BPF code in either byte order",
-            "--isa classic or --isa extended reads them all the same",
-        )
+        raise InputError(origin.where, f"{len(data)} bytes are neither classic nor extended BPF code in either byte order")
     struct = "struct sock_filter" if best.isa is Isa.CLASSIC else "struct bpf_insn"
     order = ", big-endian" if best.big_endian else ""
     doubt = {2: "", 1: ", not a complete program", 0: ", with unknown instructions"}[best.score]
+    code = _SWAP[best.isa](data) if best.big_endian else data
     note = f"raw {struct}{order}{doubt}"
-    return Program(best.isa, best.code, Origin(origin.source, origin.where, origin.line, origin.lineno, note=note))
+    return Program(best.isa, code, Origin(origin.source, origin.where, origin.line, origin.lineno, note=note))
+
+
+def _readings(data: bytes, isa: Isa) -> list[_Reading]:
+    """Both byte orders of one instruction set, the likelier first."""
+    if isa is Isa.CLASSIC:
+        return [_Reading(_classic_score(data), isa, False), _Reading(_classic_score(_swap_classic(data)), isa, True)]
+    sample = data if len(data) <= _SAMPLE_SLOTS * 8 else data[: _SAMPLE_SLOTS * 8 - 8] + data[-8:]
+    other = _swap_extended(sample)
+    readings = [_Reading(_extended_score(sample), isa, False), _Reading(_extended_score(other), isa, True)]
+    if readings[0].score == readings[1].score > 0 and _immediate_bits(other) < _immediate_bits(sample):
+        readings.reverse()
+    return readings
 
 
 def _classic_score(code: bytes) -> int:
-    insns = decode(code)
-    if not all(insn.code in BY_CODE for insn in insns):
+    if any(code[1::8]) or not _CLASSIC_CODES.issuperset(code[0::8]):
         return 0
+    insns = decode(code)
     return 2 if not check(insns, "socket") or not check(insns, "libpcap") else 1
+
+
+_CLASSIC_CODES = frozenset(BY_CODE)
 
 
 def _extended_score(code: bytes) -> int:
@@ -77,6 +87,13 @@ def _extended_score(code: bytes) -> int:
         return 0
     ends = slots[-1] & 0xFF in (0x95, 0x05, 0x06)  # exit, or a jump back
     return 2 if ends and any(word & 0xFF == 0x95 for word in distinct) else 1
+
+
+def _immediate_bits(code: bytes) -> int:
+    """The length in bits of all imm fields together, negative ones by their complement."""
+    from bpflens.isa.extended.insn import words
+
+    return sum(((~word if word >> 63 else word) >> 32 & 0xFFFFFFFF).bit_length() for word in words(code))
 
 
 def _swap_classic(data: bytes) -> bytes:
@@ -97,6 +114,7 @@ def _swap_extended(data: bytes) -> bytes:
 
 
 _NIBBLES = bytes((byte & 15) << 4 | byte >> 4 for byte in range(256))
+_SWAP = {Isa.CLASSIC: _swap_classic, Isa.EXTENDED: _swap_extended}
 
 
 def read_hex(text: SourceText, isa: Isa | None = None) -> list[Program]:

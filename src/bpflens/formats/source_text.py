@@ -32,7 +32,7 @@ def is_text(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     controls = sum(data.count(byte) for byte in range(32) if byte not in b"\t\n\v\f\r\x1b")
-    return controls * 32 <= len(data)
+    return controls * 10 <= len(data)
 
 
 class SourceText:

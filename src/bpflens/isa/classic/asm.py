@@ -6,8 +6,9 @@
     drop:   ret #0
 
 Free form as in bpf_asm: newlines are blanks, comments are `;` to the end of the line, `/* */`, and lines that begin with `#`. More than
-bpf_asm takes: `.insn code, jt, jf, k` for any word at all, both branches on jne, jlt and jle, a number after `ja` (bpf_dbg and
-tcpdump print the target's index), tcpdump's names for ancillary loads, `#pktlen`, and a bare `ret`. One pass over tokens, one over labels.
+bpf_asm takes: `.insn code, jt, jf, k` for any word at all, `;! k=0x5` for fields without meaning, both branches on jne, jlt and jle, a
+number after `ja` (bpf_dbg and tcpdump print the target's index), tcpdump's names for ancillary loads, `#pktlen`, and a bare `ret`.
+One pass over tokens, one over labels.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ from bpflens.isa.classic.table import ANCILLARY_BY_ASM_NAME, ROWS, SKF_AD_OFF, F
 __all__ = ("MNEMONICS", "assemble")
 
 _TOKEN = re.compile(
-    r"""(?P<blank>[ \t\r\f\v]+) | (?P<newline>\n) | (?P<comment>;[^\n]*|/\*.*?\*/)
+    r"""(?P<blank>[ \t\r\f\v]+) | (?P<newline>\n) | ;!(?P<unused>[^;\n]*) | (?P<comment>;[^\n]*|/\*.*?\*/)
       | (?P<number>(?:0[xX][0-9a-fA-F]+|0[bB][01]+|[0-9]+)(?![A-Za-z0-9_]))
       | (?P<word>[A-Za-z_.][A-Za-z0-9_.]*) | (?P<punct>[][:,()+*&\#%-])""",
     re.VERBOSE | re.DOTALL,
 )
+_UNUSED = re.compile(r"(jt|jf|k)=0x([0-9a-f]{1,8})\Z")
 _HASH_LINE = re.compile(r"^#.*$", re.MULTILINE)
 
 _OPERAND_OF_FORM = {
@@ -69,7 +71,7 @@ MNEMONICS: frozenset[str] = frozenset(_FORMS) | {".insn"}
 
 
 class _Token(NamedTuple):
-    kind: str  # "number", "word", "punct", "end"
+    kind: str  # "number", "word", "punct", "unused", "end"
     text: str
     line: int
 
@@ -121,8 +123,8 @@ class _Assembler:
                 word = re.match(r"\S{1,20}", text[at : at + 20])
                 self._fail(line, f"cannot read {word[0] if word else text[at]!a}")
             kind = found.lastgroup or ""
-            if kind in ("number", "word", "punct"):
-                tokens.append(_Token(kind, found[0], line))
+            if kind in ("number", "word", "punct", "unused"):
+                tokens.append(_Token(kind, found[kind], line))
             elif kind != "blank":
                 line += found[0].count("\n")
             at = found.end()
@@ -197,6 +199,9 @@ class _Assembler:
         if token.text == "(":
             self._listing_index(token.line)
             token = self._take()
+        elif token.kind == "unused":
+            self._unused_fields(token)
+            return
         elif token.kind == "word" and self.token.text == ":":
             self.at += 1
             if token.text in self.labels:
@@ -223,6 +228,15 @@ class _Assembler:
             self.branches.append(_Branch(pc, "k", operand.label, token.line))
         elif row.form in (Form.JUMP_K, Form.JUMP_X):
             self._targets(insn, pc, mnemonic in _INVERTED, token.line)
+
+    def _unused_fields(self, token: _Token) -> None:
+        """`;! jt=0x1 k=0x5` behind an instruction."""
+        fields = [_UNUSED.match(word) for word in token.text.split()]
+        if not self.insns or not all(fields):
+            self._fail(token.line, f"cannot read ;!{token.text[:40]}; it is for unused fields, as in: tax ;! k=0x5")
+        for field in filter(None, fields):
+            index = ("code", "jt", "jf", "k").index(field[1])
+            self.insns[-1][index] = int(field[2], 16) & (0xFFFFFFFF if field[1] == "k" else 0xFF)
 
     def _listing_index(self, line: int) -> None:
         token = self._take()

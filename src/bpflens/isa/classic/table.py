@@ -34,9 +34,9 @@ __all__ = (
     "Row",
     "ancillary",
     "area",
-    "is_canonical",
     "reads",
     "targets",
+    "unused_fields",
     "writes",
 )
 
@@ -277,11 +277,12 @@ _WITHOUT_K = frozenset({Form.LEN, Form.ALU_X, Form.NEG, Form.JUMP_X, Form.RET_RE
 _CONDITIONAL = frozenset({Form.JUMP_K, Form.JUMP_X})
 
 
-def is_canonical(insn: SockFilter) -> bool:
-    """Known form whose meaningless fields are 0, so that its assembler text says all of it."""
+def unused_fields(insn: SockFilter) -> dict[str, int]:
+    """Values other than 0 in fields that mean nothing to the instruction: "jt", "jf", "k". Unknown code has none."""
     row = BY_CODE.get(insn.code)
     if row is None:
-        return False
-    if insn.k and row.form in _WITHOUT_K:
-        return False
-    return not (insn.jt or insn.jf) or row.form in _CONDITIONAL
+        return {}
+    fields = {} if row.form in _CONDITIONAL else {"jt": insn.jt, "jf": insn.jf}
+    if row.form in _WITHOUT_K:
+        fields["k"] = insn.k
+    return {name: value for name, value in fields.items() if value}

@@ -4,8 +4,9 @@ Dialects that assemble back to the same instructions (asm.py):
 * "kernel": the syntax of bpf_asm and bpf_dbg (tools/bpf of the kernel), every line labelled: `l1:\tjeq #0x800, l2, l5`
 * "tcpdump": libpcap's bpf_image, as `tcpdump -d`: `(001) jeq      #0x800           jt 2\tjf 5`
 
-Where the syntax cannot say a word (unknown code, values in fields without meaning, a kernel jump out of the program) the line is
-`.insn 0x28, jt, jf, 0xc`, with what it is in a comment; bpflens reads it back, bpf_asm does not know it.
+Where the syntax cannot say a word (unknown code; in the kernel dialect a jump out of the program) the line is
+`.insn 0x28, jt, jf, 0xc`, which bpflens reads back and bpf_asm does not know. Values in fields without meaning (libpcap leaves some in
+k of `tax`) follow in a comment that begins with `;!` and that bpflens reads: `tax ;! k=0x5`.
 
 Raw spellings of whole programs: "ss" (`ss -0 -b`), "dd" and "ddd" (tcpdump -dd, -ddd), "xt_bpf" (also tc's bytecode).
 """
@@ -15,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bpflens.isa.classic.insn import SockFilter
-from bpflens.isa.classic.table import ANCILLARY_BY_OFFSET, BY_CODE, Form, is_canonical, targets
+from bpflens.isa.classic.table import ANCILLARY_BY_OFFSET, BY_CODE, Form, targets, unused_fields
 
 __all__ = ("DIALECTS", "format", "format_insn", "format_program")
 
@@ -90,15 +91,13 @@ def _kernel(insn: SockFilter, pc: int, count: int | None) -> str:
         outside = count is not None and not all(0 <= target < count for target in where)
     if outside:
         return f"{_directive(insn)}\t; {text} (jumps out of the program)"
-    if not is_canonical(insn):
-        return f"{_directive(insn)}\t; {text} (with values in unused fields)"
-    return text
+    return text + _unused(insn)
 
 
 def _tcpdump(insn: SockFilter, pc: int) -> str:
-    """As libpcap's bpf_image, except that what it prints as `unimp` or without unused fields is a `.insn` line or has its name here."""
+    """As libpcap's bpf_image, but for what it prints as `unimp` and for unused fields, which it leaves out."""
     row = BY_CODE.get(insn.code)
-    if row is None or not is_canonical(insn):
+    if row is None:
         op, _, fields = _directive(insn).partition(" ")
         return f"({pc:03d}) {op:<8} {fields}"
     template = row.operand if row.tcpdump is None else row.tcpdump
@@ -109,5 +108,10 @@ def _tcpdump(insn: SockFilter, pc: int) -> str:
         operand = f"[{ANCILLARY_BY_OFFSET[insn.k].tcpdump}]"
     if row.form in (Form.JUMP_K, Form.JUMP_X):
         jt, jf = targets(insn, pc)
-        return f"({pc:03d}) {row.mnemonic:<8} {operand:<16} jt {jt}\tjf {jf}"
-    return f"({pc:03d}) {row.mnemonic:<8} {operand}"
+        return f"({pc:03d}) {row.mnemonic:<8} {operand:<16} jt {jt}\tjf {jf}{_unused(insn)}"
+    return f"({pc:03d}) {row.mnemonic:<8} {operand}{_unused(insn)}"
+
+
+def _unused(insn: SockFilter) -> str:
+    fields = unused_fields(insn)
+    return f" ;! {' '.join(f'{name}={value:#x}' for name, value in fields.items())}" if fields else ""
