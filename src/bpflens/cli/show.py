@@ -81,7 +81,7 @@ def _print_json(programs: list[Program], maps: list[Map], around: Surroundings |
             "maps": [view.map_record(map, _map_facts(map, program, around, args)) for map in of_group],
             "attachments": [view.attachment_record(item) for item in program.attachments] if program else [],
         }
-        print(json.dumps(record, default=list))
+        print(json.dumps(record, default=view.plain))
 
 
 def _print_text(

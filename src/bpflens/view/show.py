@@ -49,7 +49,7 @@ def program_record(program: Program, facts: Mapping[str, Any]) -> dict[str, Any]
         "pins": list(facts.get("pins", ())),
         "holders": [holder_record(holder) for holder in facts.get("holders", ())],
     }
-    record.update({key: value for key, value in info.items() if key not in ("notes", "map_ids", "prog_tags")})
+    record.update({key: plain(value) for key, value in info.items() if key not in ("notes", "map_ids", "prog_tags")})
     record["map_ids"] = list(info.get("map_ids", ()))
     record["notes"] = list(info.get("notes", ()))
     return record
@@ -74,7 +74,7 @@ def map_record(map: Map, facts: Mapping[str, Any]) -> dict[str, Any]:
         "holders": [holder_record(holder) for holder in facts.get("holders", ())],
         "users": list(facts.get("users", ())),
     }
-    record.update(map.fields)
+    record.update({key: plain(value) for key, value in map.fields.items()})
     if "struct_ops" in facts:
         record["struct_ops"] = facts["struct_ops"]
     found: Contents | None = facts.get("contents")
@@ -92,6 +92,19 @@ def map_record(map: Map, facts: Mapping[str, Any]) -> dict[str, Any]:
     return record
 
 
+def plain(value: Any) -> Any:
+    """A value as JSON can hold it: maps as records, bytes in hexadecimal, anything else that is strange as text."""
+    if isinstance(value, Map):
+        return map_record(value, {})
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(item) for item in value]
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+
+
 def attachment_record(attachment: Attachment) -> dict[str, Any]:
     """An attachment as JSON values."""
     return {
@@ -99,7 +112,7 @@ def attachment_record(attachment: Attachment) -> dict[str, Any]:
         "object": attachment.object,
         "netns": attachment.netns,
         "holders": [holder_record(holder) for holder in attachment.holders],
-        "details": dict(attachment.details),
+        "details": plain(attachment.details),
     }
 
 
@@ -180,6 +193,14 @@ def map_lines(map: Map, facts: Mapping[str, Any], color: bool = False) -> Iterat
     if "owner_prog_type" in map.fields:
         owner = type_name(PROG_TYPES, map.fields["owner_prog_type"])
         lines += _row("owner", f"{owner} programs, {'JITed' if map.fields.get('owner_jited') else 'not JITed'}")
+    inner = map.fields.get("inner")
+    if isinstance(inner, Map):
+        shape = f"key {_typed(inner.key, inner.key_size)}, value {_typed(inner.value, inner.value_size)}"
+        lines += _row("inner maps", f"{type_name(MAP_TYPES, inner.type)}, {shape}, at most {inner.max_entries:,}")
+    if map.fields.get("values"):
+        lines += _row("filled with", *(f"[{slot}] = {name}" for slot, name in map.fields["values"].items()))
+    if map.fields.get("pinning"):
+        lines += _row("pinning", str(map.fields["pinning"]))
     if "struct_ops" in facts:
         ops = facts["struct_ops"]
         lines += _row("struct_ops", f"{ops['struct']}, {ops['state']}", *(f"{name} = id:{id}" for name, id in ops["programs"].items()))
