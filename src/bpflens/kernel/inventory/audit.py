@@ -1,14 +1,14 @@
 """Was every program found? The kernel's own count against ours.
 
-Every program image, classic or extended, main program or function, is a vmalloc area that bpf_prog_alloc() or its like has made, and
+Every program image, classic or extended, main program or function, is a vmalloc area made by bpf_prog_alloc() or its like, and
 /proc/vmallocinfo names the maker of each area. So the number of these areas must equal what was found:
 
-    extended programs (ids)  +  their functions  +  classic programs  +  one for each hook of an lsm_cgroup program
+    extended programs (ids)  +  their functions  +  classic programs  +  one for each hook of lsm_cgroup programs
 
-Functions: a program of N > 1 functions has an area for each and one more (kernel/bpf/verifier.c, jit_subprogs). Classic programs are counted
-by the address of their image where kernel memory has it, so that sockets that share a filter count once; filters of tc, iptables and team
-have one each. A kernel can keep programs out
-of its own lists (a vendor's monitor, a rootkit): those are the images that are not accounted for. The count holds only if nothing came or went meanwhile, so it is repeated until the machine held still.
+Functions: a program of N > 1 functions has an area for each and one more (kernel/bpf/verifier.c, jit_subprogs). Classic programs are
+counted by the address of their image where kernel memory has it, so that sockets that share a filter count once; filters of tc, iptables
+and team have one each. A kernel can keep programs out of its own lists (a vendor's monitor, a rootkit): those are images that are not
+accounted for. The count holds only if nothing came or went meanwhile, so it is repeated until the machine held still.
 """
 
 from __future__ import annotations
@@ -69,13 +69,13 @@ def count_images() -> int:
     return sum(text.count(maker) for maker in _MAKERS)
 
 
-def audit() -> tuple[Inventory, Verdict]:
-    """A deep walk during which nothing came or went, and whether it found every image."""
-    return in_own_thread(_audit)
+def audit(seconds: float = _SECONDS) -> tuple[Inventory, Verdict]:
+    """A deep walk during which nothing came or went, and whether it found every image. It is tried again for at most `seconds`."""
+    return in_own_thread(lambda: _audit(seconds))
 
 
-def _audit() -> tuple[Inventory, Verdict]:
-    until = time.monotonic() + _SECONDS
+def _audit(seconds: float) -> tuple[Inventory, Verdict]:
+    until = time.monotonic() + seconds
     attempts = 0
     reason = ""
     while True:

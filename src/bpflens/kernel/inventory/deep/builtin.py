@@ -1,8 +1,8 @@
 """The kernel's own classic program (row 45): the PTP classifier, made at boot in every kernel with CONFIG_NET_PTP_CLASSIFY.
 
 net/core/ptp_classifier.c keeps it in a static variable, ptp_insns. Kernels that list data symbols (CONFIG_KALLSYMS_ALL) tell where that is;
-on others the code of ptp_classify_raw() does, which loads the variable first: each address that its first instructions load from is tried, and
-taken only if what it points to is a classic program's converted image.
+on others the code of ptp_classify_raw() does, which loads the variable first: each address that its first instructions load from is tried,
+and taken only if what it points to is a classic program's converted image.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
     reader.files()                      # BPF iterator over every descriptor of every task, 3 ms for hundreds
     reader.offset("sock", "sk_filter")  # from BTF
 
-OSError with EFAULT for an address that cannot be read: lists are walked without locks, so every walk is bounded and any pointer may be stale.
+OSError with EFAULT for an address that cannot be read. Lists are walked without locks: every walk is bounded, any pointer may be stale.
 """
 
 from __future__ import annotations
