@@ -1,4 +1,4 @@
-"""Running the command as a user without privileges."""
+"""Running the command with fewer privileges."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from bpflens.kernel.syscalls import libc
+
 UID = 65534
+CAP_SYS_ADMIN, CAP_SYSLOG, CAP_BPF = 21, 34, 39
+_PR_CAPBSET_DROP = 24
 _SOURCE = Path(__file__).parents[2] / "src"
 _CAN = "import sys; sys.exit(sys.version_info < (3, 11))"
 
@@ -19,6 +23,17 @@ _CAN = "import sys; sys.exit(sys.version_info < (3, 11))"
 def bpflens(*args: str) -> subprocess.CompletedProcess[str]:
     """The command, run by uid 65534 without groups and capabilities."""
     return _run([_python(), "-m", "bpflens", *args])
+
+
+def without(capability: int, *args: str) -> subprocess.CompletedProcess[str]:
+    """The command, run by root without one capability, given by its number."""
+
+    def drop() -> None:
+        if libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0) < 0:
+            raise OSError("cannot drop a capability")
+
+    argv = [sys.executable, "-m", "bpflens", *args]
+    return subprocess.run(argv, preexec_fn=drop, capture_output=True, text=True, timeout=60, check=False)
 
 
 def _run(argv: list[str]) -> subprocess.CompletedProcess[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import socket
 import struct
@@ -183,6 +184,33 @@ def test_others_are_told_what_they_lack() -> None:
                 assert done.stderr.count("bpflens: error:") == 1
                 assert "CAP_SYS_" in done.stderr
                 assert "Traceback" not in done.stderr
+
+
+def test_hidden_addresses_are_said_and_not_guessed() -> None:
+    with program_with_map() as loaded:
+        done = nobody.without(nobody.CAP_SYSLOG, "--json", "show", f"id:{loaded.id}", "--no-attachments")
+        (record,) = (json.loads(line) for line in done.stdout.splitlines())
+        assert any("needs CAP_SYSLOG" in note for note in record["program"]["notes"])
+
+        for options in ((), ("--jited",)):
+            done = nobody.without(nobody.CAP_SYSLOG, "dis", *options, f"id:{loaded.id}")
+            assert done.returncode == 0
+            assert "call targets are hidden by the kernel: needs CAP_SYSLOG" in done.stdout
+            assert "lookup_elem" not in done.stdout
+        assert "machine code is hidden by the kernel: needs CAP_SYSLOG" in done.stdout
+
+
+def test_without_the_right_to_list_a_descriptor_still_opens() -> None:
+    """By id needs CAP_SYS_ADMIN; a descriptor that the process has does not."""
+    with program_with_map() as loaded:
+        done = nobody.without(nobody.CAP_SYS_ADMIN, "dis", f"id:{loaded.id}")
+        assert done.returncode == 4
+        assert "needs CAP_SYS_ADMIN" in done.stderr
+
+        done = nobody.without(nobody.CAP_SYS_ADMIN, "dis", f"fd:{os.getpid()}/{loaded.fd}")
+        assert done.returncode == 0
+        assert "call __htab_map_lookup_elem" in done.stdout
+        assert "its maps may not be looked at: needs CAP_SYS_ADMIN" in done.stdout
 
 
 def test_perf_event_by_descriptor() -> None:

@@ -52,21 +52,23 @@ def read_program_fd(fd: int, where: str, jited: bool = False) -> Program:
     name = info.name
     if functions and functions[0].name.startswith(name) and len(name) == 15:
         name = functions[0].name  # the kernel keeps 15 characters
+    maps, lines = _maps(dump.map_ids, notes), _lines(dump, btf, notes)
+    machine_code = _jited(dump, functions, notes) if jited else ()
     return Program(
         isa=Isa.EXTENDED,
         code=dump.xlated,
-        origin=Origin("kernel", where),
+        origin=Origin("kernel", where, note="; ".join(notes) or None),
         name=name,
         type=info.type,
         xlated=True,
         id=info.id,
         tag=info.tag,
-        maps=_maps(dump.map_ids, notes),
+        maps=maps,
         functions=functions,
-        lines=_lines(dump, btf, notes),
+        lines=lines,
         symbols=symbols,
         btf=btf,
-        jited=_jited(dump, functions, notes) if jited else (),
+        jited=machine_code,
         arch=os.uname().machine,
         info=_facts(dump, _memlock(fd), notes),
     )
@@ -147,9 +149,11 @@ def _btf(btf_id: int, notes: list[str]) -> Btf | None:
 
     try:
         return btf_by_id(btf_id)
+    except NotPermitted:
+        notes.append("its type information may not be looked at: needs CAP_SYS_ADMIN")
     except BpflensError as error:
         notes.append(f"type information is missing: {error}")
-        return None
+    return None
 
 
 def _functions(dump: ProgDump, btf: Btf | None, notes: list[str]) -> tuple[Function, ...]:
@@ -188,6 +192,9 @@ def _maps(ids: tuple[int, ...], notes: list[str]) -> tuple[Map, ...]:
             maps.append(read_map_info(id))
         except NotFound:
             continue  # only while a program is being unloaded
+        except NotPermitted:
+            notes.append("its maps may not be looked at: needs CAP_SYS_ADMIN")
+            break
         except KernelError as error:
             notes.append(str(error))
     return tuple(maps)

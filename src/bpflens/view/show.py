@@ -132,7 +132,7 @@ def program_lines(program: Program, facts: Mapping[str, Any], color: bool = Fals
         yield from _row("code", f"{program.insn_count} instructions ({8 * program.insn_count} bytes)")
     if program.origin.source not in ("kernel", "elf"):
         yield from _row("read from", f"{program.origin.where} ({program.origin.source})")
-    if program.origin.note:
+    if program.origin.note and not info.get("notes"):
         yield from _row("note", program.origin.note)
     if program.origin.linktype or program.origin.given:
         given = f", given {' '.join(program.origin.given)}" if program.origin.given else ""
