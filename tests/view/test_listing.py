@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bpflens.isa.extended.asm import assemble
 from bpflens.isa.extended.insn import words
-from bpflens.isa.extended.table import ROWS
+from bpflens.isa.extended.table import ROWS, Row
 from bpflens.isa.extended.text import format_word, is_pair
 from bpflens.program import Function, Isa, Map, Origin, Program, Relocation, SourceLine
 from bpflens.view.arrows import MAX_LANES, draw
@@ -60,6 +60,18 @@ def test_any_listing_reads_back(code: list[int], dialect: str, options: dict[str
     text = text_of(shown, dialect=dialect, **options)
 
     assert assemble(text, dialect) == shown.code
+
+
+PLAIN_CODE = st.lists(st.sampled_from([row for row in ROWS if row.slots == 1 and row.group != "llvm"]), min_size=4, max_size=24)
+
+
+@given(PLAIN_CODE, st.sampled_from(("kernel", "llvm")), st.integers(0, (1 << 64) - 1))
+def test_the_dialect_of_a_listing_shows(rows: list[Row], dialect: str, free: int) -> None:
+    """Reading back needs no option: kernel listings have an opcode column."""
+    code = [row.value | ~row.mask & free & (1 << 64) - 1 for row in rows] + [0x0000_0005_0000_01B7]
+    shown = program(b"".join(word.to_bytes(8, "little") for word in code))
+
+    assert assemble(text_of(shown, dialect=dialect)) == shown.code
 
 
 @given(st.binary(max_size=40))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 
 from bpflens.errors import BpflensError
 from bpflens.isa.extended.helpers import helper_name, helper_prototype
@@ -22,6 +23,7 @@ from bpflens.program import Map, Program, Relocation
 __all__ = ("call_name", "slot_notes")
 
 _LD_IMM64, _CALL = 0x18, 0x85
+_ARRAY = 2  # BPF_MAP_TYPE_ARRAY
 _REFERENCES = re.compile(b"[\x18\x85]")
 _STRING_LOOKBACK_INSNS = 24
 _SHOWN_STRING = 72
@@ -133,9 +135,10 @@ def _section_of(m: Map) -> str:
 
 def _string_at(m: Map, offset: int) -> str | None:
     """The printable NUL-terminated string at a byte of constant data, quoted, or None."""
-    if m.data is None or "rodata" not in m.name:
+    data = _constant_data(m)
+    if data is None:
         return None
-    raw = m.data[offset : offset + 256]
+    raw = data[offset : offset + 256]
     end = raw.find(0)
     if end < 1:
         return None
@@ -147,6 +150,25 @@ def _string_at(m: Map, offset: int) -> str | None:
         return None
     shown = text if len(text) <= _SHOWN_STRING else text[:_SHOWN_STRING] + "..."
     return '"' + shown.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t") + '"'
+
+
+def _constant_data(m: Map) -> bytes | None:
+    """The value of a map of constants: from the object, or of a frozen array of the running kernel."""
+    if m.data is not None or m.type != _ARRAY or m.id is None or not m.fields.get("frozen"):
+        return m.data if "rodata" in m.name else None
+    return _live_value(m.id)
+
+
+@lru_cache(maxsize=16)
+def _live_value(map_id: int) -> bytes | None:
+    from bpflens.kernel.map_data import lookup
+    from bpflens.kernel.maps import open_map
+
+    try:
+        with open_map(map_id) as fd:
+            return lookup(fd, bytes(4))
+    except BpflensError:
+        return None  # a note less
 
 
 def _call_notes(slots: _Slots, slot: int, prototypes: bool, called: bool) -> list[str]:

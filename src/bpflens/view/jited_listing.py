@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from bpflens.analysis.jited import listing
 from bpflens.isa.extended.insn import words
-from bpflens.isa.extended.text import format_word, is_pair
+from bpflens.isa.extended.text import format_word, is_pair, with_name
 from bpflens.program import Program
 
 __all__ = ("jited_listing",)
@@ -35,6 +35,7 @@ def jited_listing(program: Program, raw_insn: bool = True, source: bool = False,
             while slot < min(line.slots[1], len(code)):
                 following = code[slot + 1] if slot + 1 < len(code) else None
                 text = format_word(code[slot], following, "kernel", "id" if program.xlated else "fd")
+                text = with_name(text, program.symbols.get(slot, ""))
                 yield f"{dim}; {slot}: ({code[slot] & 0xFF:02x}) {text}{plain}\n"
                 slot += 2 if is_pair(code[slot], following) else 1
         place = f"{line.address:x}" if line.address else f"{line.offset:x}"

@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 from bpflens.analysis.names import call_name, slot_notes
 from bpflens.isa.extended.fields import Render, compile_template
+from bpflens.isa.extended.helpers import helper_name
 from bpflens.isa.extended.table import ROWS, explain_unknown, lookup
 from bpflens.isa.extended.text import format_word, with_name
 from bpflens.program import Program
@@ -77,6 +78,7 @@ class _Bodies(dict[int, str]):
     def __init__(self, options: ListingOptions, map_by: str) -> None:
         self.kernel = options.dialect == "kernel"
         self.raw_insn = options.raw_insn
+        self.name_calls = options.dialect == "llvm" and options.notes and not options.arrows and not options.prototypes
         self.options = options
         self.map_by = map_by
         self.forms: dict[int, list[_Form]] = {}
@@ -89,6 +91,8 @@ class _Bodies(dict[int, str]):
         for mask, value, nonzero, render in forms:
             if word & mask == value and (not nonzero or word & nonzero):
                 text = render(word, 0, self.map_by)
+                if code == 0x85 and self.name_calls and word >> 12 & 15 == 0 and helper_name(word >> 32):
+                    text = f"{text:<{_NOTE_COLUMN - 10}} ; {helper_name(word >> 32)}"
                 break
         else:
             text = self._unknown(word)
@@ -265,7 +269,8 @@ def _names(program: Program, options: ListingOptions) -> _Names:
             if text != shown and text != ";":  # several records may stand for pieces of one line
                 before.setdefault(line.off_insns, []).append(text)
             shown = text
-    notes = slot_notes(program, options.prototypes, options.dialect != "kernel") if options.notes else {}
+    called = options.dialect != "kernel" and options.arrows  # without arrows the name is part of the line's body
+    notes = slot_notes(program, options.prototypes, called) if options.notes else {}
     return _Names(functions, before, notes)
 
 

@@ -46,7 +46,7 @@ _CALL = re.compile(
 _TARGET_WORDS = ("goto", "gotol", "may_goto", "call", "call_args")
 
 _LLVM_SIGN = re.compile(r"\bll\s*$|goto \+?-?0x|\([rw]\d+ [+-] (?:0x)?[0-9a-f]+\)|[-+*/%&|^<>=]= -?0x|\bld_pseudo\b|^\s*w\d+ = -?0x")
-_KERNEL_SIGN = re.compile(r"\bpc[+-]\d|\(r\d+ [+-]\d|\w#-?\d|\((?:[0-9a-f]{2})\)\s*\S")
+_KERNEL_SIGN = re.compile(r"\bpc[+-]\d|\(r\d+ [+-]\d|\bcall [A-Za-z_][\w.-]*#-?\d|\((?:[0-9a-f]{2})\)\s*\S")
 
 
 def assemble(text: str, dialect: str | None = None, where: str = "text") -> bytes:
@@ -92,13 +92,16 @@ def assemble(text: str, dialect: str | None = None, where: str = "text") -> byte
 
 
 def detect_dialect(lines: list[str]) -> str:
-    """ "llvm" where the text shows signs of it and none of the kernel's dialect, else "kernel"."""
+    """ "llvm" where the text shows signs of it and none of the kernel's dialect, else "kernel".
+
+    Listings of the kernel's dialect have slot numbers and an opcode column, those of LLVM's have numbers only.
+    """
     llvm = False
     for line in lines:
         body = _COMMENT.sub("", line)
         if _KERNEL_SIGN.search(body):
             return "kernel"
-        llvm = llvm or bool(_LLVM_SIGN.search(body))
+        llvm = llvm or bool(_LLVM_SIGN.search(body) or _SLOT.match(body))
     return "llvm" if llvm else "kernel"
 
 
