@@ -43,6 +43,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     work.add_argument("--no-reload", action="store_true", help="load nothing into the kernel: proof by tag only")
     work.add_argument("--budget", type=float, metavar="SECONDS", help="for the search among ambiguous readings (default 0.05)")
     work.add_argument("--objects", nargs="+", metavar="PATH", default=[], help="files and directories to look in for the object it is from")
+    work.add_argument("--type", metavar="NAME", help="program type of a dump that does not tell (sched_cls, xdp ...)")
+    work.add_argument("--tag", metavar="HEX", help="tag of a dump that does not tell")
     work.add_argument("--templates", metavar="FILE", help="rewriting rules of another kernel, for dumps from there")
     work.add_argument("--export-templates", metavar="FILE", help="write this kernel's rewriting rules")
 
@@ -79,7 +81,7 @@ def _originals(target: str, args: argparse.Namespace) -> list[Original]:
     if prefix == "id" and rest.isascii() and rest.isdigit() and not args.templates:
         originals = [recover_id(int(rest), budget(), reload=not args.no_reload)]
     else:
-        programs = _open(target)
+        programs = _open(target, args)
         originals = []
         for program in programs:
             if program.id and program.origin.source == "kernel":
@@ -96,17 +98,33 @@ def _originals(target: str, args: argparse.Namespace) -> list[Original]:
     return originals
 
 
-def _open(target: str) -> list[Program]:
+def _open(target: str, args: argparse.Namespace) -> list[Program]:
+    from dataclasses import replace
+
     from bpflens.program import Isa
     from bpflens.targets import open_target
 
     programs = open_target(target)
-    for program in programs:
+    for index, program in enumerate(programs):
         if program.isa is not Isa.EXTENDED:
             raise InputError(target, "classic code is never rewritten: it is its own original", 'see "bpflens dis"')
-        if not program.xlated:
-            raise InputError(target, "this is no image of a loaded program: it is its own original", 'see "bpflens dis"')
+        if program.origin.source == "kernel":
+            continue
+        if program.origin.source == "elf" or not (program.xlated or args.type or args.tag):
+            hint = 'for bytes dumped by "bpftool prog dump xlated id N file F" give --type and --tag'
+            raise InputError(target, "this is no image of a loaded program: it is its own original", hint)
+        wanted = _type(args.type) if args.type else program.type
+        programs[index] = replace(program, xlated=True, type=wanted, tag=args.tag or program.tag)
     return programs
+
+
+def _type(name: str) -> int:
+    from bpflens.isa.extended.names import PROG_TYPES
+
+    for number, known in PROG_TYPES.items():
+        if known == name:
+            return number
+    raise UsageError("--type", f'no program type "{name}"', f"there are: {', '.join(PROG_TYPES.values())}")
 
 
 def _print(original: Original, args: argparse.Namespace, settings: Settings, first: bool) -> None:

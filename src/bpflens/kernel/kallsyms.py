@@ -10,7 +10,7 @@ and every look-up finds nothing.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 __all__ = ("CALL_BASE", "Kallsyms", "kallsyms")
 
@@ -87,6 +87,15 @@ class Kallsyms:
     def call_base(self) -> int | None:
         """The address of __bpf_call_base, to which call imms of xlated code are relative."""
         return self.address(CALL_BASE)
+
+    def functions(self) -> Iterator[tuple[int, str]]:
+        """(address, name) of every function of the core kernel, those of modules and BPF programs left out; reads the whole file."""
+        self._read_all()
+        if self.hidden():
+            return
+        for line in self._text.splitlines():
+            if line[17:18] in b"tTwW" and len(line) > 19 and not line.endswith(b"]"):
+                yield int(line[:16], 16), _symbol(line)
 
     def nearest(self, address: int) -> tuple[str, int] | None:
         """The symbol at or before `address` and the distance in bytes, for addresses inside a function; reads the whole file."""

@@ -16,6 +16,7 @@ from bpflens.original.image import Image
 from bpflens.original.layout import Layout
 from bpflens.original.reload import Reloaded
 from bpflens.original.removed import Removed
+from bpflens.program import Program
 
 __all__ = ("Grade", "Original")
 
@@ -36,7 +37,7 @@ class Original:
     `code`: little-endian struct bpf_insn bytes; map references hold the map's id and, for values, the offset (the tag does not cover
     them). `reason` says what proves the grade, or what is missing. `algorithm`: hash that made the tag ("" unless exact).
     `func_info` and `line_info` are in instructions of the reconstruction. `layout` relates it to the image, None where it comes from an
-    object file, `source` then says from where. `tags_tried` counts hashes.
+    object file: `source` then says from where, and `program` has its names. `tags_tried` counts hashes.
     """
 
     image: Image
@@ -51,5 +52,6 @@ class Original:
     reloaded: Reloaded | None = None
     removed: Removed | None = None
     source: str = ""
+    program: Program | None = None
     tags_tried: int = 0
     unknown: dict[int, str] | None = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from functools import cache
 
-__all__ = ("helper_ids",)
+__all__ = ("helper_ids", "may_be_helper")
 
 _TRACING_TYPES = frozenset((26, 17, 24, 29))
 
@@ -71,6 +71,11 @@ def helper_ids(symbol: str, prog_type: int) -> tuple[int, ...]:
     if symbol == "bpf_xdp_event_output" and prog_type in _TRACING_TYPES:
         return (121,)
     return _ids(symbol)
+
+
+def may_be_helper(symbol: str) -> bool:
+    """Is this, by its name, a function that programs call? Quick, and true too often rather than too seldom."""
+    return symbol.startswith(("bpf_", "__bpf_", "___bpf_")) or symbol in _ALIASES or any(p.search(symbol) for p, _ in _MAP_OPERATIONS)
 
 
 @cache

@@ -18,10 +18,10 @@ from bpflens.original.templates import Template, TemplateSet
 if TYPE_CHECKING:
     from bpflens.formats.btf import Btf
 
-__all__ = ("LiveKernel", "live_kernel", "static_templates")
+__all__ = ("SPECIALISED", "LiveKernel", "live_kernel", "pack", "static_templates", "unpack")
 
 # Specialised implementations of kfuncs (specialize_kfunc, kernel/bpf/verifier.c): symbol -> the kfunc that the program called.
-_SPECIALISED = {
+SPECIALISED = {
     "bpf_dynptr_from_skb_rdonly": "bpf_dynptr_from_skb", "bpf_set_dentry_xattr_locked": "bpf_set_dentry_xattr",
     "bpf_remove_dentry_xattr_locked": "bpf_remove_dentry_xattr", "bpf_arena_alloc_pages_sleepable": "bpf_arena_alloc_pages",
     "bpf_arena_free_pages_sleepable": "bpf_arena_free_pages", "bpf_dynptr_from_file_sleepable": "bpf_dynptr_from_file",
@@ -89,11 +89,16 @@ class LiveKernel:
     def kfunc(self, imm: int) -> int | None:
         """BTF id of the kfunc that a call names."""
         name = self.symbol(imm)
-        return self.kfunc_id(_SPECIALISED.get(name, name)) if name else None
+        return self.kfunc_id(SPECIALISED.get(name, name)) if name else None
 
     def kfunc_id(self, name: str) -> int | None:
         """BTF id of a function by name, in vmlinux or in the module that has it."""
         return self._btf_id(name, _FUNC)
+
+    def ksym_id(self, name: str) -> int | None:
+        """BTF id of a variable or function of the kernel by name."""
+        found = self._btf_id(name, _VAR)
+        return found if found is not None else self._btf_id(name, _FUNC)
 
     def ksyms(self, address: int) -> tuple[int, ...]:
         """BTF ids of variables and functions at a kernel address."""
@@ -159,33 +164,35 @@ class LiveKernel:
     def context_rows(self, prog_type: int, attach_type: int | None) -> Sequence[Row]:
         """Rows of the context of a program type (learn.py)."""
         name = f"context-{prog_type}-{'any' if attach_type is None else attach_type}"
-        rows = _unpack(cache.load(name))
+        rows = unpack(cache.load(name))
         if rows is None:
             from bpflens.original.learn import learn_context
 
             rows = learn_context(prog_type, attach_type)
-            cache.store(name, _pack(rows))
+            cache.store(name, pack(rows))
         return rows
 
     def socket_rows(self) -> dict[str, Sequence[Row]]:
         """Rows of the sockets that helpers hand out."""
         known = cache.load("sockets")
         if isinstance(known, dict):
-            rows = {kind: _unpack(packed) for kind, packed in known.items() if kind in SOCKET_KINDS}
+            rows = {kind: unpack(packed) for kind, packed in known.items() if kind in SOCKET_KINDS}
             if all(value is not None for value in rows.values()):
                 return {kind: value for kind, value in rows.items() if value is not None}
         from bpflens.original.learn import learn_sockets
 
         learnt = learn_sockets()
-        cache.store("sockets", {kind: _pack(rows) for kind, rows in learnt.items()})
+        cache.store("sockets", {kind: pack(rows) for kind, rows in learnt.items()})
         return dict(learnt)
 
 
-def _pack(rows: Sequence[Row]) -> list[Any]:
+def pack(rows: Sequence[Row]) -> list[Any]:
+    """Rows as JSON."""
     return [[row.form, row.offset, row.size, int(row.same), *row.image] for row in rows]
 
 
-def _unpack(packed: Any) -> Sequence[Row] | None:
+def unpack(packed: Any) -> Sequence[Row] | None:
+    """Rows from JSON; None where they are malformed."""
     if not isinstance(packed, list):
         return None
     try:

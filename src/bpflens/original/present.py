@@ -16,6 +16,8 @@ __all__ = ("btf_of", "to_program")
 
 def to_program(original: Original) -> Program:
     """The program as loaded. Map references hold map ids; `maps` has the maps, whose contents are not read."""
+    if original.program is not None:
+        return original.program
     image = original.image
     btf = btf_of(original)
     attributes = original.attributes

@@ -1,0 +1,167 @@
+"""The object file that a program came from: found by its tag among the programs of ELF files, with the code that was removed.
+
+Objects are linked for the running kernel (link.py) and hashed: an equal tag is an exact original, whatever the verifier removed.
+Executables that embed an object (libbpf skeletons) are searched too.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from bpflens.analysis import opcodes as op
+from bpflens.errors import BpflensError, InputError
+from bpflens.original.grade import Grade, Original
+from bpflens.original.image import Image
+from bpflens.original.link import Linked, ObjectPrograms, link
+from bpflens.original.tag import ALGORITHMS, tags
+from bpflens.program import Isa, Map, Origin, Program, SourceLine
+
+__all__ = ("files_under", "look_up")
+
+_MAX_FILE_BYTES = 256 << 20
+
+
+def look_up(original: Original, paths: Sequence[str]) -> Original:
+    """The original from an object among `paths` (files, directories) that has the program's tag; unchanged where there is none, or where
+    the original is exact already. InputError for a path that does not exist.
+    """
+    image = original.image
+    if original.grade is Grade.EXACT or not image.tag:
+        return original
+    name = image.name.encode()
+    for path in files_under(paths):
+        data = _read(path)
+        if data is None or name not in data:
+            continue
+        for where, blob in _objects(data, path):
+            found = _in_object(original, blob, where)
+            if found is not None:
+                return found
+    searched = ", ".join(paths)
+    return replace(original, reason=f"{original.reason}; no object in {searched} has this tag")
+
+
+def files_under(paths: Iterable[str]) -> Iterator[str]:
+    """The files among `paths` and in the directories among them, in order of name."""
+    for path in paths:
+        if os.path.isdir(path):
+            for directory, directories, files in os.walk(path):
+                directories.sort()
+                for file in sorted(files):
+                    whole = os.path.join(directory, file)
+                    if os.path.isfile(whole) and not os.path.islink(whole):
+                        yield whole
+        elif os.path.exists(path):
+            yield path
+        else:
+            raise InputError(path, "does not exist")
+
+
+def _read(path: str) -> bytes | None:
+    try:
+        if os.path.getsize(path) > _MAX_FILE_BYTES:
+            return None
+        with open(path, "rb") as stream:
+            return stream.read()
+    except OSError:
+        return None
+
+
+def _objects(data: bytes, path: str) -> Iterator[tuple[str, bytes]]:
+    from bpflens.formats.elf import find_embedded
+
+    for offset, blob in find_embedded(data):
+        yield (f"{path}@{offset:#x}" if offset else path), blob
+
+
+def _in_object(original: Original, blob: bytes, where: str) -> Original | None:
+    from bpflens.kernel.btf import vmlinux
+    from bpflens.original.knowledge import live_kernel
+
+    image = original.image
+    kernel = live_kernel()
+    try:
+        programs = ObjectPrograms(blob, where, vmlinux(), kernel.kfunc_id, kernel.ksym_id)
+    except BpflensError:
+        return None
+    for program, function in programs.entries():
+        if not function.name.startswith(image.name):
+            continue
+        try:
+            linked = link(programs, program.section or "", function)
+        except BpflensError:
+            continue
+        for algorithm, got in zip(ALGORITHMS, tags(linked.words), strict=True):
+            if got == image.tag:
+                return _exact(original, programs, program, linked, where, algorithm)
+    return None
+
+
+def _exact(original: Original, programs: ObjectPrograms, program: Program, linked: Linked, where: str, algorithm: str) -> Original:
+    image = original.image
+    source = f"{where}#{program.section}"
+    maps = _live_maps(image)
+    code = _with_ids(linked, maps)
+    functions = tuple(replace(function, start=start) for start, function in linked.functions)
+    whole = Program(
+        isa=Isa.EXTENDED,
+        code=code,
+        origin=Origin("original", image.where, note=f"from {source}"),
+        name=linked.name,
+        type=image.prog_type,
+        expected_attach_type=original.attributes.expected_attach_type if original.attributes else image.expected_attach_type,
+        section=program.section,
+        license=program.license,
+        id=image.id or None,
+        tag=image.tag,
+        maps=tuple(maps.values()),
+        functions=functions,
+        lines=_lines(programs, linked),
+        btf=programs.btf,
+    )
+    func_info = tuple((function.start, function.type_id) for function in functions if function.type_id)
+    name = {"sha256": "SHA-256", "sha1": "SHA-1"}[algorithm]
+    reason = f"the object's program has the tag ({name}) {image.tag}; {len(linked.words)} insns, of which code was removed"
+    return Original(
+        image, Grade.EXACT, reason, code, None, func_info, (), algorithm, original.attributes, None, original.removed, source, whole,
+        original.tags_tried,
+    )  # fmt: skip
+
+
+def _live_maps(image: Image) -> dict[str, Map]:
+    """The program's live maps by name."""
+    from bpflens.errors import KernelError
+    from bpflens.kernel.maps import read_map_info
+
+    maps = {}
+    for id in image.map_ids:
+        try:
+            found = read_map_info(id)
+        except KernelError:
+            continue
+        maps[found.name] = found
+    return maps
+
+
+def _with_ids(linked: Linked, maps: dict[str, Map]) -> bytes:
+    """The code with the ids of live maps where they can be told by name: libbpf shortens names, and puts the object's before sections'."""
+    words = list(linked.words)
+    for at, symbol in linked.maps.items():
+        for name, found in maps.items():
+            fits = name == symbol[:15] or (symbol.startswith(".") and name.endswith(symbol) and not name.startswith("."))
+            if fits and found.id is not None and words[at] & 0xFF == op.LD_IMM64:
+                words[at] = words[at] & 0xFFFFFFFF | found.id << 32
+                break
+    return b"".join(word.to_bytes(8, "little") for word in words)
+
+
+def _lines(programs: ObjectPrograms, linked: Linked) -> tuple[SourceLine, ...]:
+    """Source lines by instruction of the linked program."""
+    by_origin: dict[tuple[str, int], SourceLine] = {}
+    for section in {section for section, _ in linked.origins}:
+        by_origin |= {(section, line.off_insns): line for line in programs.sections[section].lines}
+    return tuple(replace(by_origin[origin], off_insns=at) for at, origin in enumerate(linked.origins) if origin in by_origin)
+
+
