@@ -15,6 +15,7 @@ import needs
 from bpflens.errors import KernelError, NotFound
 from bpflens.isa.extended.names import MAP_TYPES, PROG_TYPES
 from bpflens.kernel import map_data, maps, progs
+from bpflens.kernel.bpf import bpf, cmd
 from bpflens.kernel.load import create_map, load_btf, load_program, load_program_log, run_program, verify
 from live.loaded import ARRAY, HASH, RETURN_0, SOCKET_FILTER, insn, open_fds, program_with_map
 
@@ -98,6 +99,15 @@ def test_run_statistics_and_test_run() -> None:
 
         assert result.retval == 7
         assert result.duration_ns > 0
+        stats, _ = bpf(cmd.ENABLE_STATS, struct.pack("=I", 0))  # BPF_STATS_RUN_TIME, for as long as the descriptor is open
+        try:
+            before = progs.prog_info(loaded.id).run_cnt
+            run_program(loaded.fd, bytes(64), repeat=10)
+        finally:
+            os.close(stats)
+        info = progs.prog_info(loaded.id)
+        assert info.run_cnt - before == 10
+        assert info.run_time_ns > 0
 
 
 def test_map_elements_by_batch_and_by_key() -> None:
@@ -142,6 +152,25 @@ def test_types_of_maps_that_have_elements(type: int, key_size: int, value_size: 
             assert stride == 8 * map_data.possible_cpus()
     finally:
         os.close(fd)
+
+
+def test_large_values_are_read_in_small_batches() -> None:
+    fd = create_map(ARRAY, 4, 3 << 20, 5)
+    try:
+        assert [len(value or b"") for _, value in maps.items(fd)] == [3 << 20] * 5
+        assert len(list(maps.items(fd, 2))) == 2
+    finally:
+        os.close(fd)
+
+
+def test_empty_slots_are_left_out() -> None:
+    with program_with_map() as loaded:
+        fd = create_map(3, 4, 4, 100)
+        try:
+            maps.update(fd, struct.pack("=I", 7), struct.pack("=I", loaded.fd))
+            assert list(maps.items(fd)) == [(struct.pack("=I", 7), struct.pack("=I", loaded.id))]
+        finally:
+            os.close(fd)
 
 
 def test_freeze_and_flags() -> None:

@@ -27,7 +27,7 @@ _PAIRS = {14: ("ifindex", "prog_id"), 16: ("qsize", "prog_id"), 25: ("ifindex", 
 class Entry:
     """One element: raw bytes, and the values where BTF has types. A per-cpu map's `value` is a list, one item for each possible CPU.
 
-    `raw_value` is None where the kernel does not let it be read (an empty slot of an array of objects, an element just deleted).
+    `raw_value` is None where the kernel does not let it be read.
     """
 
     raw_key: bytes

@@ -22,6 +22,7 @@ __all__ = (
 _ELEM = struct.Struct("=IIQQQ")  # map_fd, pad, key, value or next_key, flags
 _BATCH = struct.Struct("=QQQQIIQQ")  # in_batch, out_batch, keys, values, count, map_fd, elem_flags, flags
 _BATCH_KEYS = 4096
+_BATCH_BYTES = 8 << 20  # values may have megabytes
 _BATCHED = frozenset({1, 2, 5, 6, 9, 10, 11, 12, 13, 35})  # hash and array families, LPM_TRIE, maps of maps, RHASH
 _PERCPU = frozenset({5, 6, 10, 21})  # PERCPU_HASH, PERCPU_ARRAY, LRU_PERCPU_HASH, PERCPU_CGROUP_STORAGE
 _MAP_INFO_HEAD = struct.Struct("=IIII")  # type, id, key_size, value_size of struct bpf_map_info
@@ -94,7 +95,7 @@ def freeze(fd: int) -> None:
 
 
 def items(fd: int, limit: int | None = None) -> Iterator[tuple[bytes, bytes | None]]:
-    """(key, value) of at most `limit` elements, value None where it cannot be read or is an empty slot of an array of objects.
+    """(key, value) of at most `limit` elements, value None where it cannot be read. Empty slots of arrays of objects are left out.
 
     KernelError for a type whose keys cannot be listed (queue, stack, bloom filter, ring buffer, storage of sockets and tasks).
     """
@@ -113,8 +114,8 @@ def items(fd: int, limit: int | None = None) -> Iterator[tuple[bytes, bytes | No
 
 def _batch_walk(fd: int, key_size: int, stride: int, limit: int | None) -> Iterator[tuple[bytes, bytes | None]]:
     """The elements by BPF_MAP_LOOKUP_BATCH. ENOENT says that this was the last batch, ENOSPC that a bucket did not fit."""
-    room = min(limit, _BATCH_KEYS) if limit else _BATCH_KEYS
-    room = max(room, 64)
+    room = max(min(limit, _BATCH_KEYS), 64) if limit else _BATCH_KEYS
+    room = max(min(room, _BATCH_BYTES // (key_size + stride)), 1)
     cursor = Buffer(max(key_size, 8))
     following = Buffer(max(key_size, 8))
     started = False
@@ -143,8 +144,10 @@ def _key_walk(fd: int, key_size: int, stride: int) -> Iterator[tuple[bytes, byte
         try:
             value = lookup(fd, key, stride)
         except KernelError:  # a type whose values only programs see: the keys are still worth showing
-            value = None
-        yield key, value
+            yield key, None
+            continue
+        if value is not None:  # else an empty slot, or deleted meanwhile
+            yield key, value
 
 
 def _geometry(fd: int) -> tuple[int, int, int]:

@@ -300,7 +300,12 @@ def _entry(map: Map, entry: Entry) -> str:
 def _row(label: str, *values: str) -> Iterator[str]:
     """The label before the first value, the others below it; nothing where there is no value."""
     for number, value in enumerate(values):
-        yield f"  {label if number == 0 else '':{_LABEL}}{value}"
+        yield f"  {label if number == 0 else '':{_LABEL}}{_safe(value)}"
+
+
+def _safe(text: str) -> str:
+    """Text without what a terminal would act on: names of processes and pins may hold anything."""
+    return text if text.isprintable() else "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
 
 
 def _typed(declaration: str | None, size: int) -> str:
