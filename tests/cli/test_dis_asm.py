@@ -6,8 +6,11 @@ import io
 import json
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import objects
 from bpflens.cli.main import run
@@ -178,3 +181,13 @@ def test_asm_json(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest
     assert run(["--json", "asm", "-"]) == 0
     record = json.loads(capfdbinary.readouterr().out)
     assert record == {"schema": "asm/1", "isa": "extended", "insns": 2, "code": assemble("r0 = 1\nexit").hex()}
+
+
+@given(st.binary(max_size=120), st.sampled_from(("dis", "asm")), st.booleans())
+def test_any_input_gives_a_listing_or_one_line(data: bytes, verb: str, as_json: bool) -> None:
+    shown, said = io.TextIOWrapper(io.BytesIO()), io.StringIO()
+    with mock.patch.multiple(sys, stdin=io.TextIOWrapper(io.BytesIO(data)), stdout=shown, stderr=said):
+        code = run([*(["--json"] if as_json else []), verb, "-"])
+
+    assert code in (0, 3)
+    assert "internal error" not in said.getvalue()

@@ -17,7 +17,7 @@ from functools import lru_cache
 from bpflens.errors import BpflensError
 from bpflens.isa.extended.helpers import helper_name, helper_prototype
 from bpflens.isa.extended.names import MAP_TYPES, type_name
-from bpflens.isa.extended.table import lookup
+from bpflens.isa.extended.table import lookup, writes
 from bpflens.program import Map, Program, Relocation
 
 __all__ = ("call_name", "slot_notes")
@@ -228,8 +228,7 @@ def _string_in(slots: _Slots, call: int, register: int) -> str | None:
         row = lookup(word)
         if row is None or row.control:
             return None
-        written = {f"r{word >> 8 & 15}" if w == "dst" else f"r{word >> 12 & 15}" if w == "src" else w for w in row.writes}
-        if name in written:
+        if name in writes(word):
             if row.name == "mov64_reg":
                 name = f"r{word >> 12 & 15}"
             else:

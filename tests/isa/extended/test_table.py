@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import pytest
 
-from bpflens.isa.extended.table import CONFORMANCE_GROUPS, ROWS, explain_unknown, lookup
+from bpflens.isa.extended.table import CONFORMANCE_GROUPS, ROWS, explain_unknown, lookup, reads, writes
 
 BY_NAME = {row.name: row for row in ROWS}
 
@@ -116,6 +117,61 @@ def test_row_is_complete(row) -> None:
     for name, field in (("dst", 0xF00), ("src", 0xF000)):
         if name in (*row.reads, *row.writes):
             assert row.mask & field == 0, f"{name} is used and fixed"
+
+
+@pytest.mark.parametrize(
+    ("word", "read", "written"),
+    [
+        (0x210F, {"r1", "r2"}, {"r1"}),  # r1 += r2
+        (0x00B7, set(), {"r0"}),  # r0 = 0
+        (0x1A7B, {"r10", "r1"}, {"mem"}),  # *(u64 *)(r10 +0) = r1
+        (0x41_0000_10DB, {"r0", "r1", "mem"}, {"r1", "mem"}),  # fetch_or
+        (0xF1_0000_21DB, {"r0", "r1", "r2", "mem"}, {"r0", "mem"}),  # cmpxchg
+        (0x85, {"r1", "r2", "r3", "r4", "r5"}, {"r0", "r1", "r2", "r3", "r4", "r5"}),
+        (0x95, {"r0"}, set()),
+        (0xFF, set(), set()),
+    ],
+)
+def test_reads_and_writes(word: int, read: set[str], written: set[str]) -> None:
+    assert reads(word) == read
+    assert writes(word) == written
+
+
+def document() -> str:
+    """docs/extended-instructions.md, from the table."""
+    lines = [
+        "# The extended instruction set",
+        "",
+        "Made from `src/bpflens/isa/extended/table.py`; `pytest tests/isa/extended/test_table.py --update` writes it anew.",
+        "A field that may hold anything is `any`; the destination register is free where the text names it, else 0.",
+    ]
+    for group, meaning in CONFORMANCE_GROUPS.items():
+        lines += ["", f"## {group}: {meaning}", ""]
+        lines += ["| code | src | off | imm | kernel | llvm | effect | since | source |", f"|{'---|' * 9}"]
+        for row in ROWS:
+            if row.group == group:
+                code = f"{row.value & 0xFF:#04x}"
+                fields = [
+                    field(row.mask, row.value, shift, bits) + ("≠0" if row.nonzero >> shift & 1 else "")
+                    for shift, bits in ((12, 4), (16, 16), (32, 32))
+                ]
+                texts = [f"`{text}`".replace("|", "\\|") for text in (row.kernel, row.llvm)]
+                cells = [code, *fields, *texts, row.semantics.replace("|", "\\|"), row.since, row.doc.replace("|", "\\|")]
+                lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def field(mask: int, value: int, shift: int, bits: int) -> str:
+    every = (1 << bits) - 1
+    return f"{value >> shift & every:#x}" if mask >> shift & every == every else "any"
+
+
+def test_document_is_current(request: pytest.FixtureRequest) -> None:
+    path = Path(__file__).parents[3] / "docs" / "extended-instructions.md"
+    if request.config.getoption("--update"):
+        path.write_text(document())
+
+    assert path.read_text() == document()
 
 
 def test_unknown_words_say_why() -> None:

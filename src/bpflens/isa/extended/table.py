@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-__all__ = ("CONFORMANCE_GROUPS", "ROWS", "Row", "explain_unknown", "lookup")
+__all__ = ("CONFORMANCE_GROUPS", "ROWS", "Row", "explain_unknown", "lookup", "reads", "writes")
 
 CONFORMANCE_GROUPS = {
     "base32": "RFC 9669 section 2.4: 32-bit arithmetic, jumps, loads and stores",
@@ -438,6 +438,23 @@ def lookup(word: int) -> Row | None:
         if word & row.mask == row.value and (not row.nonzero or word & row.nonzero):
             return row
     return None
+
+
+def reads(word: int) -> frozenset[str]:
+    """What an instruction reads: "r0" .. "r11", "mem", "skb". An unknown word reads nothing."""
+    row = lookup(word)
+    return _operands(row.reads, word) if row is not None else frozenset()
+
+
+def writes(word: int) -> frozenset[str]:
+    """What an instruction writes, calls with what they clobber: "r0" .. "r11", "mem". An unknown word writes nothing."""
+    row = lookup(word)
+    return _operands(row.writes, word) if row is not None else frozenset()
+
+
+def _operands(names: tuple[str, ...], word: int) -> frozenset[str]:
+    registers = {"dst": f"r{word >> 8 & 15}", "src": f"r{word >> 12 & 15}"}
+    return frozenset(registers.get(name, name) for name in names)
 
 
 def explain_unknown(word: int) -> str:
