@@ -1,0 +1,106 @@
+"""`bpflens --json ls` beside bpftool and ss: CPU time and memory with 1,000 loaded programs and 200 attachments.
+
+    python bench/bench_ls.py            # as root; 5 rounds, each tool once in each round
+
+bpftool and ss together answer less (see docs/inventory.md), but they are what one would run instead. The programs are loaded in a process and
+a network namespace of their own: 40 tc filters, 40 links on devices (XDP, tcx), 40 cgroups, 40 filtered packet sockets, 40 links on tracepoints.
+Figures: CPU seconds (user + system) of the child process, median of the rounds; the bar is 1.0 of the tools' sum, and 100 MB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "tests"))
+
+TOOLS = (
+    "bpftool prog show -j", "bpftool net show -j", "bpftool cgroup tree -j", "bpftool link show -j", "bpftool perf show -j", "ss -0 -b",
+)  # fmt: skip
+OURS = (sys.executable, "-m", "bpflens", "--json", "ls")
+PROGRAMS, EACH = 1000, 40
+
+
+def attach(lab: object) -> int:
+    """200 attachments and programs up to PROGRAMS; returns the number of programs."""
+    import socket
+    import struct
+
+    from live.attach_lab import ATTACH, Lacking, setsockopt
+
+    from bpflens.kernel.bpf import Buffer, bpf, cmd
+
+    made = 0
+    for number in range(EACH // 2):
+        lab.run("ip", "link", "add", f"b{number}", "type", "veth", "peer", "name", f"c{number}")
+        for device in (f"b{number}", f"c{number}"):
+            index = socket.if_nametoindex(device)
+            lab.run("tc", "qdisc", "add", "dev", device, "clsact")
+            prog, _ = lab.load("sched_cls")
+            path = lab.pin(prog, device)
+            lab.run("tc", "filter", "add", "dev", device, "ingress", "bpf", "da", "object-pinned", path)
+            os.unlink(path)
+            made += 2
+            try:
+                lab.link(lab.load("sched_cls", "tcx_ingress")[0], index, "tcx_ingress", extra=bytes(16))
+            except Lacking:
+                lab.link(lab.load("xdp", "xdp", "r0 = 2\nexit")[0], index, "xdp", 2)
+    for number in range(EACH):
+        path = lab.cgroup(f"/{number}" if number else "")
+        fd = lab.fd(os.open(lab.cgroup_mount + path, os.O_RDONLY))
+        lab.link(lab.load("cgroup_skb", "cgroup_inet_egress", "r0 = 1\nexit")[0], fd, "cgroup_inet_egress")
+        setsockopt(lab.socket(17, 3, 0x0300), 1, 26, lab.fprog(lab.classic()))
+        name = Buffer(b"sched_process_exit\0")
+        prog, _ = lab.load("raw_tracepoint", text="r0 = 0\nexit")
+        lab.fd(bpf(cmd.RAW_TRACEPOINT_OPEN, struct.pack("<QII", name.address, prog, 0))[0])
+        made += 2
+    assert ATTACH
+    for _ in range(PROGRAMS - made):
+        lab.load("socket_filter", text=f"r0 = {lab.mark()}\nexit")
+    return PROGRAMS
+
+
+def cost(argv: tuple[str, ...]) -> tuple[float, int]:
+    """(CPU seconds, peak memory in KB) of a command."""
+    with tempfile.TemporaryFile() as out:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        process = subprocess.Popen(argv, stdout=out, stderr=subprocess.DEVNULL)
+        _, _, usage = os.wait4(process.pid, 0)
+        process.returncode = 0
+    del before
+    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss
+
+
+def main() -> None:
+    """Attach, measure in alternation, print a table; exit code 1 where a bar is missed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    from live.attach_lab import Lab
+
+    resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192))
+    with Lab() as lab, lab.inside("a"):
+        attach(lab)
+        commands = {tool: tuple(tool.split()) for tool in TOOLS} | {"bpflens --json ls": OURS}
+        figures: dict[str, list[tuple[float, int]]] = {name: [] for name in commands}
+        for _ in range(arguments.rounds):
+            for name, argv in commands.items():
+                figures[name].append(cost(argv))
+    medians = {name: statistics.median(seconds for seconds, _ in values) for name, values in figures.items()}
+    memory = {name: max(kilobytes for _, kilobytes in values) / 1024 for name, values in figures.items()}
+    for name, seconds in medians.items():
+        print(f"{name:24} {seconds * 1000:8.1f} ms  {memory[name]:6.1f} MB")
+    theirs = sum(medians[name] for name in TOOLS)
+    without = theirs - medians["bpftool cgroup tree -j"]
+    ours = medians["bpflens --json ls"]
+    print(f"ratio {ours / theirs:.2f} of all six (bar 1.0); {ours / without:.2f} of them without the cgroup tree")
+    sys.exit(ours > theirs or memory["bpflens --json ls"] > 100)
+
+
+if __name__ == "__main__":
+    main()
