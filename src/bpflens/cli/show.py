@@ -35,6 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--values", action="store_true", help="the contents of maps too, decoded by their types")
     parser.add_argument("--limit", type=int, default=10, metavar="N", help="elements of each map with --values (default 10)")
     parser.add_argument("--no-attachments", action="store_true", help="do not search the machine for what the program hangs on")
+    parser.add_argument("--deep", action="store_true", help="search kernel memory for it too, by BPF programs of our own")
     parser.add_argument("--linktype", metavar="NAME", help="what a classic filter's packets begin with (a DLT name)")
 
 
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             if not maps:
                 raise
             programs = []  # a map that no program uses
-        around = _surroundings(programs, maps, not args.no_attachments)
+        around = _surroundings(programs, maps, args)
         if around is not None:
             denied.update(dict.fromkeys(around.denied))
             programs = [replace(p, attachments=around.attachments.get(p.id or 0, ()) or p.attachments) for p in programs]
@@ -77,7 +78,7 @@ def _print_json(programs: list[Program], maps: list[Map], around: Surroundings |
     for program, of_group in groups:
         record = {
             "schema": "show/1",
-            "program": view.program_record(program, _program_facts(program, around)) if program else None,
+            "program": view.program_record(program, _program_facts(program, around, args.deep)) if program else None,
             "maps": [view.map_record(map, _map_facts(map, program, around, args)) for map in of_group],
             "attachments": [view.attachment_record(item) for item in program.attachments] if program else [],
         }
@@ -92,7 +93,7 @@ def _print_text(
 
     shown: list[Map] = []
     blocks = [view.map_lines(map, _map_facts(map, None, around, args), color) for map in maps]
-    blocks += [view.program_lines(program, _program_facts(program, around), color) for program in programs]
+    blocks += [view.program_lines(program, _program_facts(program, around, args.deep), color) for program in programs]
     for program in programs:
         for map in program.maps:
             known = any(map is other or (map.id is not None and map.id == other.id) for other in (*shown, *maps))
@@ -106,7 +107,7 @@ def _print_text(
             print(line)
 
 
-def _surroundings(programs: list[Program], maps: list[Map], attachments: bool) -> Surroundings | None:
+def _surroundings(programs: list[Program], maps: list[Map], args: argparse.Namespace) -> Surroundings | None:
     """What hangs around all of them, in one walk; None where nothing of them is loaded."""
     prog_ids = {program.id for program in programs if program.id is not None}
     map_ids = {map.id for map in (*maps, *(map for program in programs for map in program.maps)) if map.id is not None}
@@ -114,15 +115,16 @@ def _surroundings(programs: list[Program], maps: list[Map], attachments: bool) -
         return None
     from bpflens.kernel.surroundings import surroundings
 
-    return surroundings(prog_ids, map_ids, attachments=attachments)
+    return surroundings(prog_ids, map_ids, attachments=not args.no_attachments, deep=args.deep)
 
 
-def _program_facts(program: Program, around: Surroundings | None) -> dict[str, Any]:
+def _program_facts(program: Program, around: Surroundings | None, deep: bool) -> dict[str, Any]:
     if around is None or program.id is None:
         return {"holders": program.holders}
     from bpflens.kernel.surroundings import attach_target, stats_enabled
 
     return {
+        "deep": deep,
         "attach_target": attach_target(program),
         "pins": around.prog_pins.get(program.id, ()),
         "holders": around.prog_holders.get(program.id, ()),

@@ -30,8 +30,10 @@ class Surroundings:
 _NOT_ATTACHED = frozenset({"pin", "fd", "held"})  # rows of the inventory for programs that hang on nothing
 
 
-def surroundings(prog_ids: Collection[int], map_ids: Collection[int] = (), *, attachments: bool = True) -> Surroundings:
-    """What is known around these programs and maps. Without `attachments` only holders, pins and users are looked for."""
+def surroundings(prog_ids: Collection[int], map_ids: Collection[int] = (), *, attachments: bool = True, deep: bool = False) -> Surroundings:
+    """What is known around these programs and maps. Without `attachments` only holders, pins and users are looked for; `deep` looks
+    for attachments in kernel memory too.
+    """
     from bpflens.kernel.inventory.collect import collect, in_own_thread
     from bpflens.kernel.inventory.context import Context
     from bpflens.kernel.inventory.fds import holders, map_holders
@@ -41,7 +43,7 @@ def surroundings(prog_ids: Collection[int], map_ids: Collection[int] = (), *, at
     attached: dict[int, list[Attachment]] = {}
     denied: dict[tuple[str, str], None] = {}
     if attachments and prog_ids:
-        inventory = collect()
+        inventory = collect(deep=deep)
         for row in inventory.rows:
             if row.prog_id in prog_ids and row.prog_id is not None and row.kind not in _NOT_ATTACHED:
                 attached.setdefault(row.prog_id, []).append(attachment(row))

@@ -17,7 +17,11 @@ __all__ = ("attachment_record", "map_lines", "map_record", "program_lines", "pro
 _LABEL = 13  # width of the column of labels
 _MAPS_OF_PROGRAMS = frozenset({3})  # PROG_ARRAY
 _MAPS_OF_MAPS = frozenset({12, 13})  # ARRAY_OF_MAPS, HASH_OF_MAPS
-_DETAILS_HIDDEN = frozenset({"link", "links", "pins", "netns_ino", "ifindex", "map_id", "cgroup_id"})
+# Facts of an attachment that its kind and object say already.
+_DETAILS_HIDDEN = frozenset({
+    "link", "links", "pins", "netns_ino", "ifindex", "map_id", "cgroup_id", "tp_name", "target_name", "perf_type", "path", "count", "pf",
+    "hooknum", "func_name", "file_name", "offset", "addr", "member", "index", "key", "parent",
+})  # fmt: skip
 
 
 # --- JSON ---
@@ -160,7 +164,7 @@ def program_lines(program: Program, facts: Mapping[str, Any], color: bool = Fals
         yield from _row("attach type", type_name(ATTACH_TYPES, program.expected_attach_type))
     yield from _row("attached", *(attachment_text(item) for item in program.attachments))
     if program.id is not None and not program.attachments:
-        yield from _row("attached", "to nothing that was found")
+        yield from _row("attached", "to nothing that was found" + ("" if facts.get("deep") else " (--deep looks in kernel memory too)"))
     yield from _row("held by", *(holder_text(holder) for holder in facts.get("holders", ())))
     yield from _row("pinned", *facts.get("pins", ()))
     yield from _row("functions", *_functions(program))
