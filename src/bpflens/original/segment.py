@@ -222,8 +222,8 @@ class _Walk:
 
     def _readings(self, slot: int, insn: Insn, candidates: tuple[Template, ...], state: State) -> tuple[Group, ...] | None:
         """All readings at a slot, likeliest first; None for an untouched instruction without another reading."""
-        groups = []
-        accesses = []
+        groups: list[Group] = []
+        accesses: list[Group] = []
         for template in candidates:
             group = self._try(slot, template, state)
             if group is not None:
