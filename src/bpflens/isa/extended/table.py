@@ -214,7 +214,7 @@ def _jumps() -> Iterator[Row]:
             )
     yield Row(
         "ja", *_bits(0x00 | JMP, dst=0, src=0, imm=0), "goto {jump}", "goto {xjump}",
-        (), (), "pc += off", "base64", "v3.18", doc, "goto",
+        (), (), "pc += off", "base32", "v3.18", doc, "goto",
     )
     yield Row(
         "gotol", *_bits(0x00 | JMP32, dst=0, src=0, off=0), "gotol {jumpl}", "gotol {xjumpl}",
@@ -301,7 +301,7 @@ def _loads_and_stores() -> Iterator[Row]:
                 ("dst", "src"), ("mem",), f"*(u{bits} *)(dst + off) = src", where, since, doc,
             )
     signed = (
-        (MEMSX, "", "base64", "v6.6", "RFC 9669 section 5.2"),
+        (MEMSX, "", "base32", "v6.6", "RFC 9669 section 5.2"),
         (PROBE_MEMSX, "probe_memsx", "internal", "v6.6", "include/linux/filter.h BPF_PROBE_MEMSX"),
         (PROBE_MEM32SX, "probe_mem32sx", "internal", "v6.18", "include/linux/filter.h BPF_PROBE_MEM32SX"),
     )
