@@ -253,3 +253,26 @@ def test_time_is_linear(piece):
 
     short, long = seconds(80_000), seconds(320_000)
     assert long < 10 * short + 0.2
+
+
+SECCOMP = """ line  CODE  JT   JF      K
+=================================
+ 0000: 0x20 0x00 0x00 0x00000004  A = arch
+ 0001: 0x15 0x01 0x00 0xc000003e  if (A == ARCH_X86_64) goto 0003
+ 0002: 0x06 0x00 0x00 0x00000000  return KILL
+ 0003: 0x06 0x00 0x00 0x7fff0000  return ALLOW
+"""
+
+
+def test_seccomp_dump():
+    assert one(SECCOMP).code == encode([(0x20, 0, 0, 4), (0x15, 1, 0, 0xC000003E), (6, 0, 0, 0), (6, 0, 0, 0x7FFF0000)])
+    with pytest.raises(InputError, match=r"^-:5: line 0002 where 0001 is expected$"):
+        read(SECCOMP.replace(" 0001", "-0001"))
+
+
+def test_corpus_file():
+    """A JSON list of programs: numbered, with the names and link types that it gives."""
+    programs = read(json.dumps(CORPUS))
+    assert [program.code for program in programs] == [encode(insns) for insns in INSNS]
+    assert [program.name for program in programs] == [entry["name"] for entry in CORPUS]
+    assert (programs[1].origin.where, one(json.dumps(CORPUS), part="2").code) == ("-#2", encode(INSNS[1]))

@@ -37,7 +37,7 @@ _OTHER_FILES = (
 
 _LOOKED_FOR = (
     "looked for: ELF objects; raw or hex struct sock_filter and struct bpf_insn; ss -b, tcpdump -d -dd -ddd, tc, iptables-save; "
-    "bpf_asm; C arrays; bpftool prog dump xlated and llvm-objdump -d, text or JSON"
+    "bpf_asm; dumps of seccomp-tools and libseccomp; C arrays; bpftool prog dump xlated and llvm-objdump -d, text or JSON"
 )
 
 
@@ -140,7 +140,12 @@ def _read_text(text: SourceText, isa: Isa | None) -> list[Program]:
     raise InputError(text.where, "no BPF program recognised", _LOOKED_FOR)
 
 
+# Each looks for a cheap sign first: importing a reader costs more than reading a small dump.
+
+
 def _json(text: SourceText) -> list[Program]:
+    if text.body.lstrip()[:1] not in ("[", "{"):
+        return []
     from bpflens.formats.json_dumps import read
 
     return read(text)
@@ -171,18 +176,32 @@ def _iptables(text: SourceText) -> list[Program]:
 
 
 def _tcpdump(text: SourceText) -> list[Program]:
+    if "(000)" not in text.body and not re.search(r"^[ \t]*\(\d{3,7}\)[ \t]", text.body, re.MULTILINE):
+        return []
     from bpflens.formats.classic_listing import read_tcpdump
 
     return read_tcpdump(text)
 
 
+def _seccomp_dump(text: SourceText) -> list[Program]:
+    if ": 0x" not in text.body:
+        return []
+    from bpflens.formats.classic_listing import read_seccomp_dump
+
+    return read_seccomp_dump(text)
+
+
 def _llvm_objdump(text: SourceText) -> list[Program]:
+    if not re.search(r"^[ \t]*\d{1,8}:[ \t]+[0-9a-f]{2} |^Disassembly of section |^[0-9a-f]{16} <", text.body, re.MULTILINE):
+        return []
     from bpflens.formats.extended_listing import read_llvm_objdump
 
     return read_llvm_objdump(text)
 
 
 def _bpftool(text: SourceText) -> list[Program]:
+    if not re.search(r"\([0-9a-f]{2}\)", text.body):
+        return []
     from bpflens.formats.extended_listing import read_bpftool
 
     return read_bpftool(text)
@@ -223,6 +242,7 @@ READERS: tuple[Callable[[SourceText], list[Program]], ...] = (
     _tc,
     _iptables,
     _tcpdump,
+    _seccomp_dump,
     _llvm_objdump,
     _bpftool,
     _c_source,

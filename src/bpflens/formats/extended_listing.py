@@ -67,8 +67,6 @@ class _Listing:
 
 def read_bpftool(text: SourceText) -> list[Program]:
     """Every xlated dump (with or without opcodes, linum, source lines) and verifier log; a new program begins at each slot 0."""
-    if "(" not in text.body:
-        return []
     listings: list[_Listing] = []
     pending: list[re.Match[str]] = []
     taken = []
@@ -208,8 +206,6 @@ def _assemble_match(text: SourceText, match: re.Match[str], dialect: str = "kern
 
 def read_llvm_objdump(text: SourceText) -> list[Program]:
     """Every section of `llvm-objdump -d` (-r, -S, --no-show-raw-insn), as one program each."""
-    if ":" not in text.body:
-        return []
     is_objdump = _OBJDUMP.search(text.body) is not None
     listings: list[_Listing] = []
     section: str | None = None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from bpflens.errors import InputError
@@ -37,6 +38,10 @@ def read(text: SourceText) -> list[Program]:
     programs = [*_dis_lines(values, origin)] or [program for value in values for program in _programs(value, origin)]
     if programs:
         text.take([(0, len(text.body))])
+    if len(programs) > 1:  # "x.json#2", which also selects it
+        programs = [
+            replace(program, origin=replace(program.origin, where=f"{text.where}#{number}")) for number, program in enumerate(programs, 1)
+        ]
     return programs
 
 
