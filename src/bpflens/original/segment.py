@@ -225,9 +225,7 @@ class _Walk:
         groups: list[Group] = []
         accesses: list[Group] = []
         for template in candidates:
-            group = self._try(slot, template, state)
-            if group is not None:
-                (accesses if template.base else groups).append(group)
+            (accesses if template.base else groups).extend(self._try(slot, template, state))
         accesses.sort(key=lambda g: (-g.length, g.cost))
         groups += [Group(g.length, g.items, g.rewrite, rank and rank + 1) for rank, g in enumerate(accesses)]
         special = _SPECIAL[insn.code]
@@ -246,36 +244,42 @@ class _Walk:
             return None
         return tuple(groups)
 
-    def _try(self, slot: int, template: Template, state: State) -> Group | None:
+    def _try(self, slot: int, template: Template, state: State) -> list[Group]:
+        """The readings by one template: none or one, more only where the image has lost the base register."""
         image = self.image
         if template.types is not None and image.prog_type not in template.types:
-            return None
+            return []
         length = len(template.image)
         bound = unify(template.image, image.words, slot, {})
         if bound is None:
-            return None
-        if template.base:
-            base = bound["S"]
-            pointer = state.get(base)
-            if pointer is None or (pointer.kind != template.base and pointer.kind != "conflict"):
-                return None
-            value = bound.get("D", -1)
-            if value in (base, op.AX) or (value == op.FP and template.original[0].value & 7 == op.LDX):
-                return None
-            if "T" in bound and bound["T"] != next(r for r in (9, 8, 7) if r not in (base, value)):
-                return None
+            return []
         if length > 1:
             if any(inner in self.starts for inner in range(slot + 1, slot + length)):
-                return None
+                return []
             if image.incoming.from_outside(slot, slot + length):
-                return None
+                return []
         if template.build is not None:
             items = template.build(image, slot, bound)
-            if items is None:
-                return None
-        else:
-            items = tuple((word, -1) for word in build(template.original, bound))
-        return Group(length, items, template.name, template.cost)
+            return [] if items is None else [Group(length, items, template.name, template.cost)]
+        if not template.base:
+            return [Group(length, tuple((word, -1) for word in build(template.original, bound)), template.name, template.cost)]
+        bases = [bound["S"]] if "S" in bound else [r for r in range(10) if r != bound.get("D")]
+        groups = []
+        for base in bases:
+            if self._fits(template, base, bound, state):
+                bound["S"] = base
+                groups.append(Group(length, tuple((word, -1) for word in build(template.original, bound)), template.name, template.cost))
+        return groups
+
+    def _fits(self, template: Template, base: int, bound: dict[str, int], state: State) -> bool:
+        """Can the registers be those of an access through `base`?"""
+        pointer = state.get(base)
+        if pointer is None or (pointer.kind != template.base and pointer.kind != "conflict"):
+            return False
+        value = bound.get("D", -1)
+        if value in (base, op.AX) or (value == op.FP and template.original[0].value & 7 == op.LDX):
+            return False
+        return "T" not in bound or bound["T"] == next(r for r in (9, 8, 7) if r not in (base, value))
 
     def _effect(self, insn: Insn, target: int, state: State, flow: Flow, slot: int) -> None:
         """The effect of an original instruction on the types, and where control may go from it."""
