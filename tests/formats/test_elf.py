@@ -48,7 +48,8 @@ def test_object_with_everything(flags: str) -> None:
     assert [f.proto for f in xdp.functions] == ["int entry(struct xdp_md *ctx)", "int second(struct xdp_md *ctx)"]
     assert {(r.kind, r.symbol, r.section) for r in xdp.relocations} == {
         ("map", "counts", ".maps"), ("map", "jumps", ".maps"), ("map", "outer", ".maps"), ("func", "cb", ".text"),
-        ("call", "global_fn", ".text"), ("call", "helper", ".text"), ("data", "version_of", ".data.custom"), ("data", "entry.____fmt", ".rodata"),
+        ("call", "global_fn", ".text"), ("call", "helper", ".text"), ("data", "version_of", ".data.custom"),
+        ("data", "entry.____fmt", ".rodata"),
     }  # fmt: skip
     for program in (text, xdp):
         for relocation in program.relocations:
@@ -243,7 +244,7 @@ def test_section_beyond_the_file() -> None:
     section = section_named(blob, "socket")
     table = struct.unpack_from("<Q", blob, 40)[0]
     struct.pack_into("<Q", blob, table + 64 * section.index + 24, len(blob) - 8)
-    with pytest.raises(InputError, match="section 'socket' .* goes past the end of the file"):
+    with pytest.raises(InputError, match=r"section 'socket' .* goes past the end of the file"):
         read_object(bytes(blob), "x.o")
 
 

@@ -10,6 +10,7 @@ maps, data, kfuncs and functions are the program's `relocations`; a program of t
 from __future__ import annotations
 
 import struct
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -101,6 +102,8 @@ class _Writer:
         self.sections: dict[str, OutSection] = {}
         self.symbols: dict[str, OutSymbol] = {}
         self.pieces: list[_Piece] = []
+        self.taken: dict[str, _Piece] = {}
+        self.relocations: dict[int, dict[int, Relocation]] = {}
         self.kfuncs: dict[str, None] = {}
 
     def section(self, name: str, type: int, flags: int) -> OutSection:
@@ -149,12 +152,12 @@ class _Writer:
             end = functions[index + 1].start if index + 1 < len(functions) else program.insn_count
             section = TEXT if function.start in called else program.section
             name = function.name
-            taken = {piece.name for piece in self.pieces}
-            if name in taken:
-                if index and any(_same(piece, program, function, end) for piece in self.pieces if piece.name == name):
+            if name in self.taken:
+                if index and _same(self.taken[name], program, function, end):
                     continue  # a subprogram that two programs share
-                name = next(f"{name}_{n}" for n in range(2, 1 << 20) if f"{name}_{n}" not in taken)
-            self.pieces.append(_Piece(program, function, function.start, end, section, name))
+                name = next(f"{name}_{n}" for n in range(2, 1 << 20) if f"{name}_{n}" not in self.taken)
+            piece = self.taken[name] = _Piece(program, function, function.start, end, section, name)
+            self.pieces.append(piece)
 
     def place(self) -> dict[tuple[int, int], tuple[str, int]]:
         """Put the pieces into their sections; (id of program, old start slot) -> (section, new start slot)."""
@@ -182,7 +185,9 @@ class _Writer:
         """Turn the references of a piece into ELF relocations, with what they add in the instruction, as SHT_REL wants it."""
         section, at = starts[id(piece.program), piece.start]
         out = self.sections[section]
-        known = {r.off_insns: r for r in piece.program.relocations if r.kind != "core"}
+        known = self.relocations.get(id(piece.program))
+        if known is None:
+            known = self.relocations[id(piece.program)] = {r.off_insns: r for r in piece.program.relocations if r.kind != "core"}
         slot = piece.start
         while slot < piece.end:
             here = 8 * (at + slot - piece.start)
@@ -298,15 +303,21 @@ class _Writer:
         """func_info, line_info and CO-RE relocations; empty where no program has any."""
         funcs: dict[str, list[tuple[int, ...]]] = {}
         lines: dict[str, list[tuple[int, ...]]] = {}
+        without = {id(piece.program) for piece in self.pieces if not piece.function.type_id}
+        by_program: dict[int, list[_Piece]] = {}
         for piece in self.pieces:
-            section, at = starts[id(piece.program), piece.start]
-            pieces = [p for p in self.pieces if p.program is piece.program]
-            if not all(p.function.type_id for p in pieces):
-                continue  # the kernel wants all functions of a program or none
-            funcs.setdefault(section, []).append((8 * at, piece.function.type_id))
-            for line in piece.program.lines:
-                if piece.start <= line.off_insns < piece.end:
-                    lines.setdefault(section, []).append(_line(build, line, 8 * (at + line.off_insns - piece.start)))
+            if id(piece.program) not in without:  # the kernel wants all functions of a program or none
+                section, at = starts[id(piece.program), piece.start]
+                funcs.setdefault(section, []).append((8 * at, piece.function.type_id))
+                by_program.setdefault(id(piece.program), []).append(piece)
+        for pieces in by_program.values():
+            pieces.sort(key=lambda piece: piece.start)
+            first_slots = [piece.start for piece in pieces]
+            for line in pieces[0].program.lines:
+                index = bisect_right(first_slots, line.off_insns) - 1
+                if index >= 0 and line.off_insns < pieces[index].end:
+                    section, at = starts[id(pieces[index].program), pieces[index].start]
+                    lines.setdefault(section, []).append(_line(build, line, 8 * (at + line.off_insns - pieces[index].start)))
         core: dict[str, list[tuple[int, ...]]] = {}
         for section, relocations in self.core.items():
             core[section] = [(8 * r.off_insns, r.type_id, build.string(r.access), r.kind) for r in relocations]
