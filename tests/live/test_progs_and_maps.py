@@ -79,6 +79,43 @@ def test_calls_are_named_by_kallsyms() -> None:
         assert not program.info["notes"]
 
 
+def test_kfuncs_and_kernel_addresses_are_named() -> None:
+    from bpflens.formats.btf import Kind
+    from bpflens.kernel.btf import vmlinux
+    from bpflens.kernel.kallsyms import kallsyms
+
+    lock, unlock = (vmlinux().find(name, Kind.FUNC) for name in ("bpf_rcu_read_lock", "bpf_rcu_read_unlock"))
+    needs.kernel_feature(bool(lock and unlock), "kfuncs for RCU")
+    address = kallsyms().address("jiffies") or kallsyms().address("vfs_read") or 0
+    code = b"".join((
+        insn(0x18, 1, 0, 0, (address & 0xFFFFFFFF) - (address << 1 & 1 << 32)), insn(0, imm=-1), insn(0x85, src=2, imm=lock or 0),
+        insn(0x85, src=2, imm=unlock or 0), insn(0xB7), insn(0x95),
+    ))  # fmt: skip
+    fd = load_program(code, 31, flags=1 << 4, name="bpflens_kfunc")
+    try:
+        program = progs.read_program_fd(fd, "x")
+        assert {"bpf_rcu_read_lock", "bpf_rcu_read_unlock"} <= set(program.symbols.values())
+        assert kallsyms().address(program.symbols[0]) == address
+    finally:
+        os.close(fd)
+
+
+def test_constants_that_are_no_address_have_no_name() -> None:
+    words = b"".join(insn(0x18, 1, 0, 0, low) + insn(0, imm=high) for low, high in ((-1, -1), (-22, -1), (0, 1), (5, -1), (0, 0x7FFFFFFF)))
+
+    assert progs.resolve_symbols(words) == {}
+    assert progs.resolve_symbols(b"") == {}
+    assert progs.resolve_symbols(insn(0x85, imm=12)) == {}  # tail_call keeps its number
+    assert progs.resolve_symbols(insn(0x18)) == {}  # second slot missing
+
+
+def test_call_without_a_target_is_hidden() -> None:
+    notes: list[str] = []
+
+    assert progs.resolve_symbols(insn(0x85), notes) == {}
+    assert notes == ["call targets are hidden by the kernel: needs CAP_SYSLOG (see kernel.kptr_restrict)"]
+
+
 def test_machine_code_is_the_kernels() -> None:
     with program_with_map() as loaded:
         program = progs.read_program(loaded.id, jited=True)

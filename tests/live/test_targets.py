@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import needs
 from bpflens.errors import BpflensError, InputError, NotFound, NotPermitted
@@ -230,3 +232,13 @@ def test_perf_event_by_descriptor() -> None:
         os.close(fd)
 
 
+
+
+@given(st.sampled_from(["id", "name", "tag", "pin", "map", "link", "fd"]), st.text(max_size=20) | st.from_regex(r"[0-9a-f/-]{1,22}"))
+@settings(max_examples=150)
+def test_any_text_as_a_name(kind: str, name: str) -> None:
+    try:
+        assert open_live(kind, name)
+    except BpflensError as error:
+        assert error.exit_code in (3, 4)
+        assert "\n" not in str(error).replace(name, "")
