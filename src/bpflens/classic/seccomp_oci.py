@@ -35,13 +35,16 @@ def profile(policy: Policy, arches: Sequence[Arch]) -> tuple[dict[str, Any], lis
     result["architectures"] = [arch.scmp for arch in arches if arch.scmp]
     problems += [f"{arch.name} has no name in OCI profiles" for arch in arches if not arch.scmp]
     entries: dict[str, list[dict[str, Any]]] = {}
+    differing: list[str] = []
     for other in reversed(own):
         for rule in other.known:
             assert rule.name is not None
             said = list(_entries(rule, other.default, problems, other.arch))
             if rule.name in entries and entries[rule.name] != said:
-                problems.append(f"{rule.name} differs between architectures: written as for {other.arch.name}")
+                differing.append(rule.name)
             entries[rule.name] = said
+    if differing:
+        problems.append(f"one syscall, different between architectures: {' '.join(differing)} (written as for the first that has it)")
     for other in own:
         if other.default != first.default:
             problems.append(f"the default of {other.arch.name} differs from {first.arch.name}'s")
