@@ -23,7 +23,8 @@ from bpflens.kernel.load import load_program
 from bpflens.kernel.prog_info import prog_info_by_fd
 from bpflens.kernel.syscalls import libc
 from bpflens.kernel.targets import open_live
-from live import nobody
+from live import attach_kinds, nobody
+from live.attach_lab import Lab
 from live.loaded import RETURN_0, SOCKET_FILTER, program_with_map
 
 pytestmark = pytest.mark.live
@@ -120,6 +121,15 @@ os.unlink({str(bpffs / "link")!r})
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
 
     assert done.returncode == 0, done.stderr
+
+
+def test_machine_code_by_what_a_program_hangs_on() -> None:
+    with Lab() as lab:
+        tcx = next(iter(attach_kinds.tcx(lab)))
+        with lab.inside("a"):
+            (program,) = (p for p in open_live("dev", "v0", jited=True) if p.id == tcx.prog_id)
+        assert program.jited
+        assert program.attachments
 
 
 def test_sockets() -> None:

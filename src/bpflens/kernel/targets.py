@@ -33,7 +33,15 @@ def open_live(kind: str, name: str, jited: bool = False) -> list[Program]:
         return opener(name, jited)
     from bpflens.kernel.inventory.targets import open_object
 
-    return open_object(kind, name)
+    programs = open_object(kind, name)
+    return [_with_machine_code(program) for program in programs] if jited else programs
+
+
+def _with_machine_code(program: Program) -> Program:
+    if program.id is None:
+        return program
+    again = read_program(program.id, jited=True)
+    return replace(again, attachments=program.attachments, holders=program.holders, expected_attach_type=program.expected_attach_type)
 
 
 def programs_of_map(map_id: int) -> list[int]:
