@@ -135,14 +135,14 @@ def relation(op: str, a: Term, b: Term, names: Names, layout: Layout, negated: b
         return f"{text(a, names, layout)} {sign} {number(b)}"
     if op == "jeq":
         constant, parts = linear(add(a, b, -1))
-        left = {t: c for t, c in parts.items() if c <= MASK // 2}
-        right = {t: (1 << 32) - c for t, c in parts.items() if c > MASK // 2}
-        if not left:
-            left, right, constant = right, left, -constant & MASK
-        shown = text(_build(0, left), names, layout)
-        if not right:
+        plus = {t: c for t, c in parts.items() if c <= MASK // 2}
+        minus = {t: (1 << 32) - c for t, c in parts.items() if c > MASK // 2}
+        if not plus:
+            plus, minus, constant = minus, plus, -constant & MASK
+        shown = text(_build(0, plus), names, layout)
+        if not minus:
             return f"{shown} {sign} {number(-constant & MASK)}"
-        return f"{shown} {sign} {text(_build(-constant & MASK, right), names, layout)}"
+        return f"{shown} {sign} {text(_build(-constant & MASK, minus), names, layout)}"
     return f"{text(a, names, layout)} {sign} {text(b, names, layout)}"
 
 

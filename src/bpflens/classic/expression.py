@@ -136,21 +136,20 @@ class _Printer:
             self.prefix = None
             return "1 = 1" if e.value else "1 = 0"
         if isinstance(e, And):
-            e = _src_and_dst(e)
-            if isinstance(e, Literal):
-                return self.literal(e.candidate)
-        elif sum(isinstance(item, Not) for item in e.items) * 2 > len(e.items):
+            shorter = _src_and_dst(e)
+            return self.literal(shorter.candidate) if isinstance(shorter, Literal) else self.series(shorter, outermost)
+        if sum(isinstance(item, Not) for item in e.items) * 2 > len(e.items):
             saved = self.prefix
-            as_is = self.list(e, outermost)
+            as_is = self.series(e, outermost)
             after, self.prefix = self.prefix, saved
             turned = f"not {self.show(And(tuple(opposite(item) for item in e.items)), False)}"
             if len(turned) < len(as_is):
                 return turned
             self.prefix = after
             return as_is
-        return self.list(e, outermost)
+        return self.series(e, outermost)
 
-    def list(self, e: And | Or, outermost: bool) -> str:
+    def series(self, e: And | Or, outermost: bool) -> str:
         word = " and " if isinstance(e, And) else " or "
         shown = word.join([self.show(item, False) for item in self.ordered(e)])
         return shown if outermost else f"({shown})"
@@ -196,7 +195,7 @@ def _joins(e: Expression) -> str:
     return "and" if isinstance(e, And) else "or" if isinstance(e, Or) else ""
 
 
-def _src_and_dst(e: And) -> Expression:
+def _src_and_dst(e: And) -> And | Literal:
     """`src host A and dst host A` as one primitive."""
     items = list(e.items)
     for item in e.items:
@@ -208,7 +207,8 @@ def _src_and_dst(e: And) -> Expression:
         if found is not None and not c.prefix.startswith("ether"):
             items[items.index(item)] = Literal(c._replace(prefix=c.prefix.replace("src ", "src and dst ")))
             items.remove(found)
-    return items[0] if len(items) == 1 else And(tuple(items))
+    only = items[0]
+    return only if len(items) == 1 and isinstance(only, Literal) else And(tuple(items))
 
 
 def size(e: Expression) -> int:

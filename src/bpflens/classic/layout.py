@@ -19,11 +19,11 @@ PACKET = Base("packet")
 
 class Layout(NamedTuple):
     """`network`: byte offset of the IP header, None where it varies; `protocol`: offset of a 2-byte ethertype, None without one;
-    `index`: the name of an index expression that counts from byte 0 of the packet."""
+    `start`: the name of an index expression that counts from byte 0 of the packet."""
 
     network: int | None
     protocol: int | None
-    index: str
+    start: str
 
 
 # libpcap gencode.c, init_linktype(): the fixed ones; the rest have only what the candidates' own code shows

@@ -83,9 +83,9 @@ class _Collector:
         self.tests = list(tests)
         self.linktype = linktype
         layout = layout_of(linktype)
-        self.layout = Layout(None if layout.network is None or shift is None else layout.network + shift, layout.protocol, layout.index)
+        self.layout = Layout(None if layout.network is None or shift is None else layout.network + shift, layout.protocol, layout.start)
         if shift is None:
-            self.layout = Layout(None, None, layout.index)
+            self.layout = Layout(None, None, layout.start)
         self.shift = shift or 0
         self.raw = raw
         self.found: dict[str, Candidate] = {}
@@ -133,11 +133,11 @@ class _Collector:
         for name, size, value in _ETHERNET:
             if value in (numbers if size == 1 else ethertypes) | constants[size]:
                 self.add(name)
-        for name, value in _IP:
-            if value in numbers:
+        for name, number in _IP:
+            if number in numbers:
                 self.add(name)
-                self.add(f"ip proto {value}", cost=len(f"ip proto {value}") + 4)
-                self.add(f"ip6 proto {value}", cost=len(f"ip6 proto {value}") + 4)
+                self.add(f"ip proto {number}", cost=len(f"ip proto {number}") + 4)
+                self.add(f"ip6 proto {number}", cost=len(f"ip6 proto {number}") + 4)
         named = {value: name for name, value in _IP}
         for value in sorted(numbers)[:64]:
             if value not in named:
@@ -284,9 +284,9 @@ class _Collector:
                     found[0].add((low, end - 1))
                     found[1].add((low, end - 1))
         else:
-            for direction in (0, 1):
-                for base, offset in ((header_base(network), network + 2 * direction), (PACKET, network + 40 + 2 * direction)):
-                    found[direction] |= set(self.pieces(base, offset, 2))
+            for side, ranges in enumerate(found):
+                for base, offset in ((header_base(network), network + 2 * side), (PACKET, network + 40 + 2 * side)):
+                    ranges |= set(self.pieces(base, offset, 2))
         protocols = [""] + [name for value, name in _PORT_PROTOCOLS.items() if value in self.numbers]
         if len(protocols) == 1:
             protocols += list(_PORT_PROTOCOLS.values())
@@ -320,7 +320,7 @@ class _Collector:
     def indexes(self) -> None:
         """Arithmetic on loads, under every name that a place has."""
         layout = self.layout
-        index = layout.index
+        start = layout.start
         places: list[Names] = []
         behind = [name for value, name in ((6, "tcp"), (17, "udp"), (1, "icmp"), (132, "sctp"), (2, "igmp")) if value in self.numbers]
         if layout.network is not None:
@@ -336,7 +336,7 @@ class _Collector:
             if 58 in self.numbers:
                 places.append(Names("icmp6", layout.network + 40))
             places += [Names("ip", layout.network, name, layout.network) for name in behind or ("tcp", "udp", "icmp")]
-        places.append(Names(index, 0))
+        places.append(Names(start, 0))
         header = header_base(layout.network) if layout.network is not None else None
         for test in self.tests:
             if type(test.a) is Length and type(test.b) is int:
@@ -350,7 +350,7 @@ class _Collector:
                 if names.behind is not None and (header is None or not _mentions(bases, header)):
                     continue
                 for text in relations(test.op, test.a, test.b, names, layout):
-                    extra = INDEX_COST + (8 if names.fixed == index else 0)
+                    extra = INDEX_COST + (8 if names.fixed == start else 0)
                     self.add(text, "", len(text) + extra)
 
     def explained(self, test: Test) -> bool:

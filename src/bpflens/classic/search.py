@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from bpflens.classic.diagram import FALSE, TRUE, Store, TooComplex
 from bpflens.classic.expression import FALSITY, KEYWORDS, TRUTH, Constant, Expression, Within, either, text
@@ -53,12 +54,13 @@ class Compiler:
         return self._nodes[expression]
 
 
-class Found:
-    """An answer: `expression`, its `text`, and whether the text was confirmed to have the wanted diagram."""
+class Found(NamedTuple):
+    """An answer: the expression, its text, its node, and whether it has terms of our extension (`@...`)."""
 
-    def __init__(self, expression: Expression, shown: str) -> None:
-        self.expression = expression
-        self.text = shown
+    expression: Expression
+    text: str
+    node: int
+    extended: bool = False
 
 
 class _Context:
@@ -70,17 +72,25 @@ class _Context:
         self.node = node
 
 
-def find(compiler: Compiler, lower: int, upper: int, tests: Iterable[Test], deadline: float) -> Found | None:
+def find(
+    compiler: Compiler,
+    lower: int,
+    upper: int,
+    tests: Iterable[Test],
+    deadline: float,
+    extended: Iterable[tuple[Candidate, int]] = (),
+) -> Found | None:
     """The shortest readable expression E with lower ≤ E ≤ upper, for packets not cut short; None where none was found.
 
-    `tests`: the jumps of the program, where constants are taken from. `deadline`: time.monotonic().
+    `tests`: the jumps of the program, where constants are taken from. `deadline`: time.monotonic(). `extended`: terms of the extension
+    that may be used where libpcap has none.
     """
     store = compiler.store
     if lower == FALSE:
-        return Found(FALSITY, text(FALSITY))
+        return Found(FALSITY, text(FALSITY), FALSE)
     if upper == TRUE:
-        return Found(TRUTH, text(TRUTH))
-    search = _Search(compiler, lower, upper, list(tests), deadline)
+        return Found(TRUTH, text(TRUTH), TRUE)
+    search = _Search(compiler, lower, upper, list(tests), deadline, list(extended))
     store.deadline = deadline + 2
     try:
         return search.run()
@@ -91,8 +101,11 @@ def find(compiler: Compiler, lower: int, upper: int, tests: Iterable[Test], dead
 
 
 class _Search:
-    def __init__(self, compiler: Compiler, lower: int, upper: int, tests: list[Test], deadline: float) -> None:
+    def __init__(
+        self, compiler: Compiler, lower: int, upper: int, tests: list[Test], deadline: float, extended: list[tuple[Candidate, int]]
+    ) -> None:
         self.compiler = compiler
+        self.extended = extended
         self.store = compiler.store
         self.lower = lower
         self.upper = upper
@@ -112,6 +125,13 @@ class _Search:
                 self.offer(self.after(context))
         if self.best is None:
             self.offer(self.plain(self.lower, self.upper, contexts, raw=True))
+        if self.best is None and self.extended:
+            literals = [*self.literals("", 0, TRUE, raw=True), *self.extended]
+            synthesis = Synthesis(self.store, literals, TRUE, self.deadline, target=self.lower, compile=self.compiler.node)
+            e = synthesis.solve(self.lower, self.upper)
+            if e is not None:
+                e = synthesis.polished(e)
+                self.best = Found(e, text(e), synthesis.node(e), "@" in text(e))
         return self.best
 
     def offer(self, e: Expression | None) -> None:
@@ -122,7 +142,7 @@ class _Search:
             shown = text(e, brief)
             node = self.compiler.node(shown, optimize=len(shown) < 4000)
             if node is not None and self.fits(node):
-                self.best, self.best_cost = Found(e, shown), cost_of(e)
+                self.best, self.best_cost = Found(e, shown, node), cost_of(e)
                 return
 
     def fits(self, node: int) -> bool:
@@ -271,4 +291,3 @@ class _Search:
 
 def _masks(a: object, mask: int) -> bool:
     return type(a) is Op and a.op == "and" and a.b == mask
-

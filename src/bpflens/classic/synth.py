@@ -343,9 +343,7 @@ class Synthesis:
                     found.append((-gain / lower_weight / (cost + 3), i, cost, both(a.expression, b.expression), node))
         return found
 
-    def _split(
-        self, lower: int, upper: int, depth: int, best: tuple[int, Expression] | None, limit: int
-    ) -> tuple[int, Expression] | None:
+    def _split(self, lower: int, upper: int, depth: int, best: tuple[int, Expression] | None, limit: int) -> tuple[int, Expression] | None:
         """`literal and E1 or E2`: both sides solved on their own."""
         store, weight = self.store, self.weight
         outside = store.negate(upper)
@@ -386,6 +384,8 @@ class Synthesis:
             for item in e.items:
                 result = store.conj(result, self.node(item))
             return result
+        if isinstance(e, Within):
+            raise ValueError("a context has no node here")
         return self.universe if e.value else FALSE
 
     def pruned(self, e: Expression, lower: int, upper: int) -> Expression:

@@ -1,0 +1,152 @@
+"""Two filters compared: equal, with proof, or what only one of them accepts: expression, words, packet.
+
+    diff(old, new)   ──►   different; only the first: tcp port 80 and host 10.0.0.2, packet 0a00...
+
+The difference of two diagrams is a diagram, so the same search that explains a program explains the difference.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bpflens.classic import prove
+from bpflens.classic.diagram import FALSE, TRUE, Store, TooComplex
+from bpflens.classic.extension import extended_literals
+from bpflens.classic.layout import LAYOUTS
+from bpflens.classic.primitives import tests_of
+from bpflens.classic.search import Compiler, find
+from bpflens.classic.symbolic import KERNEL, Loop, run_in
+from bpflens.classic.witness import packets_to
+from bpflens.classic.words import describe
+from bpflens.errors import InputError
+from bpflens.isa.classic.insn import SockFilter, decode
+from bpflens.program import Isa, Program
+
+__all__ = ("Difference", "Side", "diff")
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """What only one program accepts (or for which the values differ): `title`, expression, words, a confirmed packet and its decoding."""
+
+    title: str
+    expression: str | None
+    words: tuple[str, ...]
+    witness: prove.Witness | None
+    decoded: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """`equal` with its `grade`, or not equal with `witness` and `sides`; neither where nothing was decided (`reason`)."""
+
+    equal: bool
+    grade: prove.Grade
+    method: str
+    witness: prove.Witness | None
+    names: tuple[str, str]
+    linktype: str
+    given: tuple[str, ...]
+    libpcap: str
+    sides: tuple[Side, ...] = ()
+    reason: str = ""
+    decoded: str = ""
+
+
+def diff(
+    a: Program,
+    b: Program,
+    given: Sequence[str] = (),
+    linktype: str | None = None,
+    deadline: float = 10.0,
+    values: bool = False,
+) -> Difference:
+    """Compare two classic programs for the packets of one link type that satisfy `given`.
+
+    With `values` they must return the same, not only accept the same. Raises InputError for extended programs and unknown assumptions.
+    """
+    for program in (a, b):
+        if program.isa is not Isa.CLASSIC:
+            raise InputError(program.origin.where, "is an extended (eBPF) program; diff compares classic filters")
+    linktype = linktype or a.origin.linktype or b.origin.linktype or "EN10MB"
+    assumed = tuple(given) or tuple(dict.fromkeys(a.origin.given + b.origin.given))
+    names = (a.origin.where, b.origin.where)
+    if names[0] == names[1]:
+        names = (f"{names[0]} (first)", f"{names[1]} (second)")
+    store = Store()
+    compiler = Compiler(store, linktype)
+    from bpflens.formats import libpcap
+
+    def result(verdict: prove.Verdict, sides: tuple[Side, ...] = ()) -> Difference:
+        shown = _decoded(verdict.witness, linktype)
+        equal = verdict.grade != "none"
+        return Difference(
+            equal, verdict.grade, verdict.method, verdict.witness, names, linktype, assumed, libpcap.version(), sides, verdict.reason, shown
+        )
+
+    one, two = decode(a.code), decode(b.code)
+    assumption = compiler.program(" and ".join(f"({text})" for text in assumed)) if assumed else None
+    try:
+        verdict = prove.compare(one, two, KERNEL, given=assumption, values=values, timeout=max(1.0, deadline))
+    except Loop as loop:
+        return result(prove.Verdict("none", "", None, f"{loop}: only identical instructions could be called equal"))
+    if verdict.grade != "none" or verdict.witness is None:
+        return result(verdict)
+    try:
+        sides = _sides(store, compiler, one, two, assumed, names, linktype, time.monotonic() + deadline, verdict)
+    except TooComplex:
+        sides = ()
+    return result(verdict, sides)
+
+
+def _sides(
+    store: Store,
+    compiler: Compiler,
+    one: tuple[SockFilter, ...],
+    two: tuple[SockFilter, ...],
+    given: tuple[str, ...],
+    names: tuple[str, str],
+    linktype: str,
+    deadline: float,
+    verdict: prove.Verdict,
+) -> tuple[Side, ...]:
+    machine = KERNEL
+    nodes = [run_in(store, insns, machine, bounds=False, accept=True) for insns in (one, two)]
+    tests = tests_of(store)
+    universe = TRUE
+    for text in given:
+        universe = store.conj(universe, compiler.node(text) or TRUE)
+    sides = []
+    run = prove._runner(one, two, machine)
+    layout = LAYOUTS.get(linktype)
+    network = layout.network if layout is not None and layout.network is not None else 14
+    parts = [store.diff(nodes[0], nodes[1]), store.diff(nodes[1], nodes[0])]
+    for i, part in enumerate(parts):
+        part = store.conj(part, universe)
+        if part == FALSE:
+            continue
+        share = time.monotonic() + max(0.3, (deadline - time.monotonic()) / (2 - i))
+        upper = store.disj(part, store.negate(universe))
+        found = find(compiler, part, upper, tests, share, extended_literals(store, tests, plain=True))
+        witness = None
+        for packet in packets_to(store, part, 1, network_offset=network):
+            witness = run(packet)
+            if witness is not None and bool(witness.a) != bool(witness.b) and bool(witness.a) == (i == 0):
+                break
+            witness = None
+        if witness is None and verdict.witness is not None and bool(verdict.witness.a) == (i == 0):
+            witness = verdict.witness
+        words = describe(found.expression, compiler, universe) if found is not None else ()
+        sides.append(Side(f"only {names[i]}", found.text if found is not None else None, words, witness, _decoded(witness, linktype)))
+    return tuple(sides)
+
+
+def _decoded(witness: prove.Witness | None, linktype: str) -> str:
+    """The packet in one line, where a decoder is at hand."""
+    if witness is None:
+        return ""
+    from bpflens.classic.dissect import one_line
+
+    return one_line(witness.packet, linktype)

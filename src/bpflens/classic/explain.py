@@ -1,0 +1,282 @@
+"""What a classic filter does: expression, words, name, and the proof that they are right.
+
+    explain(program)   ──►   ip and udp dst port 68
+                             IPv4 UDP packets to port 68 (bootpc). Implied: not a later fragment; no VLAN tag in the frame's bytes.
+                             a DHCP client; proved equal for all packets (libpcap 1.10.3, EN10MB)
+
+The program becomes a decision diagram, the search finds an expression with the same diagram, libpcap compiles that expression again, and
+the two programs are proved equal. What the language cannot say is said in the extension and in words. Nothing found is said as plainly.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from bpflens.classic import prove
+from bpflens.classic.arithmetic import bases_of
+from bpflens.classic.diagram import FALSE, TRUE, Store, TooComplex
+from bpflens.classic.extension import extended_literals, needs_extension, term_text
+from bpflens.classic.known import name_of
+from bpflens.classic.layout import LAYOUTS
+from bpflens.classic.primitives import Test, tests_of
+from bpflens.classic.search import Compiler, Found, find
+from bpflens.classic.symbolic import KERNEL, Loop, Machine, run_in, value_terms
+from bpflens.classic.words import describe, returned
+from bpflens.errors import InputError
+from bpflens.isa.classic.insn import SockFilter, decode
+from bpflens.program import Isa, Program
+
+__all__ = ("Explanation", "Outcome", "Proof", "explain")
+
+MAX_OUTCOMES = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """How far the expression is proved to be the program. `grade`: "all-packets", "untruncated" (not cut short), or "none".
+
+    `libpcap` is the version that compiled the expression, `linktype` and `given` what was assumed of the packets, `assumptions`
+    further ones in words. `witness`: a packet on which they differ (for "untruncated": one too short), where one is known.
+    `reason`: why it is not proved.
+    """
+
+    grade: prove.Grade
+    method: str
+    libpcap: str
+    linktype: str
+    given: tuple[str, ...] = ()
+    assumptions: tuple[str, ...] = ()
+    witness: prove.Witness | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Packets for which one value is returned: `value` as text, the `expression` (None: none found), whether it has `@` terms, `words`."""
+
+    value: str
+    expression: str | None
+    extended: bool
+    words: tuple[str, ...]
+    proof: Proof | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The result. `expression` is tcpdump's language and None where that cannot say it; `extended` is our `@` syntax then.
+
+    `outcomes`: one per return value where a program returns several. `known`: the name of a known filter with this meaning.
+    `accepts`: what is delivered of a matching packet. `notes`: further facts (why a kernel would refuse the program ...).
+    """
+
+    where: str
+    name: str
+    insns: int
+    linktype: str
+    given: tuple[str, ...]
+    expression: str | None
+    extended: str | None
+    words: tuple[str, ...]
+    known: str | None
+    accepts: str
+    proof: Proof
+    outcomes: tuple[Outcome, ...] = ()
+    notes: tuple[str, ...] = ()
+    seconds: float = 0.0
+    complete: bool = field(default=True)
+
+
+def explain(program: Program, given: Sequence[str] = (), linktype: str | None = None, deadline: float = 10.0) -> Explanation:
+    """Explain a classic program. `given`: expressions that hold for every packet (default: what the program's origin says).
+
+    `linktype`: libpcap's name (default: the origin's, else EN10MB). `deadline`: seconds for the search; the best answer so far is given.
+    Raises InputError for an extended program, an unknown link type or assumption, and code that is not a program.
+    """
+    if program.isa is not Isa.CLASSIC:
+        raise InputError(program.origin.where, "is an extended (eBPF) program; explain speaks about classic filters")
+    insns = decode(program.code)
+    if not insns:
+        raise InputError(program.origin.where, "has no instructions")
+    start = time.monotonic()
+    explainer = _Explainer(
+        program,
+        insns,
+        tuple(given) or program.origin.given,
+        linktype or program.origin.linktype or "EN10MB",
+        start + deadline,
+    )
+    result = explainer.run()
+    from dataclasses import replace
+
+    return replace(result, seconds=time.monotonic() - start)
+
+
+class _Explainer:
+    def __init__(self, program: Program, insns: tuple[SockFilter, ...], given: tuple[str, ...], linktype: str, deadline: float) -> None:
+        self.program = program
+        self.insns = insns
+        self.given = given
+        self.linktype = linktype
+        self.deadline = deadline
+        self.notes: list[str] = []
+        self.assumptions: list[str] = []
+        self.machine: Machine = KERNEL
+        self.store = Store()
+
+    def run(self) -> Explanation:
+        self.compiler = Compiler(self.store, self.linktype)
+        from bpflens.isa.classic.check import check
+
+        refusals = check(self.insns, "socket")
+        if refusals:
+            self.notes.append(f"the kernel would refuse this program: {refusals[0]}")
+        try:
+            return self.explain()
+        except Loop as loop:
+            self.notes.clear()
+            reason = f"{loop}; libpcap makes such code for protochain, and no kernel loads it"
+            return self.result(None, (f"Not explained: {reason}.",), None, "", self.proof("none", reason=reason))
+        except TooComplex as error:
+            reason = f"too complex: {error}"
+            return self.result(None, (f"Not explained: {reason}.",), None, "", self.proof("none", reason=reason))
+
+    def explain(self) -> Explanation:
+        store = self.store
+        node = run_in(store, self.insns, self.machine, bounds=False, accept=True)
+        tests = tests_of(store)
+        if self.places_header(tests):
+            # The network header's place is known on this link type: with that assumption the language can speak of it.
+            layout = LAYOUTS.get(self.linktype)
+            if layout is not None and layout.network is not None:
+                self.machine = KERNEL.at_network_offset(layout.network)
+                self.assumptions.append(f"the network header is at byte {layout.network}")
+                store = self.store = Store()
+                self.compiler = Compiler(store, self.linktype, self.machine)
+                node = run_in(store, self.insns, self.machine, bounds=False, accept=True)
+                tests = tests_of(store)
+        universe = self.universe()
+        lower, upper = store.conj(node, universe), store.disj(node, store.negate(universe))
+        literals = extended_literals(store, tests, plain=False) if needs_extension(tests) else []
+        values = self.values()
+        found = find(self.compiler, lower, upper, tests, self.deadline, literals)
+        if found is None:
+            found = find(self.compiler, lower, upper, tests, self.deadline, extended_literals(store, tests, plain=True))
+        known = name_of(self.compiler, lower, upper, tests)
+        accepts = self.accepts(values)
+        outcomes = self.outcomes(values, tests, universe) if len(values) > 1 else ()
+        if found is None:
+            reason = "no expression was found in time" if time.monotonic() >= self.deadline else "no expression was found"
+            return self.result(None, self.tests_in_words(tests), known, accepts, self.proof("none", reason=reason), outcomes)
+        words = describe(found.expression, self.compiler, universe)
+        return self.result(found, words, known, accepts, self.proved(found), outcomes)
+
+    def places_header(self, tests: list[Test]) -> bool:
+        """Whether the program reads from the network or link header, and from nothing else outside the packet."""
+        regions = {base.region for test in tests for term in (test.a, test.b) for base in bases_of(term)}
+        return bool(regions & {"net", "link"})
+
+    def universe(self) -> int:
+        """The packets that the assumptions leave."""
+        universe = TRUE
+        for assumption in self.given:
+            node = self.compiler.node(assumption)
+            if node is None:
+                self.compiler.program(assumption)  # raises libpcap's own message
+                raise InputError(f"--given {assumption}", "loops")
+            universe = self.store.conj(universe, node)
+        if universe == FALSE:
+            raise InputError("--given", "the assumptions contradict each other")
+        return universe
+
+    def values(self) -> dict[int, int]:
+        """Nonzero return values, as terminals of the diagram whose node is under 0."""
+        node = run_in(self.store, self.insns, self.machine, bounds=False)
+        terminals = sorted(self.store.terminals(node) - {0})
+        self.valued = node
+        return dict.fromkeys(terminals, node)
+
+    def accepts(self, values: dict[int, int]) -> str:
+        constants = [value for value in values if value < 1 << 32]
+        if not values:
+            return ""
+        if len(values) == 1 and constants:
+            return returned(constants[0])
+        return f"{len(values)} different return values"
+
+    def outcomes(self, values: dict[int, int], tests: list[Test], universe: int) -> tuple[Outcome, ...]:
+        """An expression for each return value; neighbours beyond MAX_OUTCOMES are left to the words of the whole."""
+        store = self.store
+        terms = value_terms(store)
+        found = []
+        for number, value in enumerate(list(values)[:MAX_OUTCOMES]):
+            share = time.monotonic() + max(0.2, (self.deadline - time.monotonic()) / (min(len(values), MAX_OUTCOMES) - number))
+            node = store.map_terminals(self.valued, lambda v, value=value: int(v == value))  # type: ignore[misc]
+            lower, upper = store.conj(node, universe), store.disj(node, store.negate(universe))
+            answer = find(self.compiler, lower, upper, tests, share, extended_literals(store, tests, plain=True))
+            shown = term_text(terms[value]) if value in terms else str(value)
+            if answer is None:
+                found.append(Outcome(shown, None, False, ()))
+            else:
+                found.append(Outcome(shown, answer.text, answer.extended, describe(answer.expression, self.compiler, universe)))
+        if len(values) > MAX_OUTCOMES:
+            self.notes.append(f"{len(values) - MAX_OUTCOMES} further return values are not listed")
+        return tuple(found)
+
+    def tests_in_words(self, tests: list[Test]) -> tuple[str, ...]:
+        """Every condition that the program tests, where no expression ties them together."""
+        literals = extended_literals(self.store, tests, plain=True)
+        shown = [f"`{candidate.text}`" for candidate, _ in literals[::2]]
+        return (f"It decides on these conditions: {', '.join(shown)}.",) if shown else ("It tests nothing.",)
+
+    def proved(self, found: Found) -> Proof:
+        if found.extended:
+            return self.proof("untruncated", "diagrams of the extension's terms")
+        given = self.compiler.program(" and ".join(f"({text})" for text in self.given)) if self.given else None
+        optimize = len(found.text) < 4000
+        insns = self.compiler.program(found.text, optimize)
+        verdict = prove.compare(self.insns, insns, self.machine, given=given, timeout=max(1.0, self.deadline - time.monotonic()))
+        if verdict.grade == "untruncated":
+            better = self.in_other_order(found, given)
+            if better is not None:
+                return better
+        reason = verdict.reason
+        if verdict.different:
+            reason = "the expression differs from the program"
+        return self.proof(verdict.grade, verdict.method, verdict.witness, reason)
+
+    def in_other_order(self, found: Found, given: tuple[tuple[int, int, int, int], ...] | None) -> Proof | None:
+        """Not used yet for other orders of the same terms; the proof stands as it is."""
+        del found, given
+        return None
+
+    def proof(self, grade: prove.Grade, method: str = "", witness: prove.Witness | None = None, reason: str = "") -> Proof:
+        from bpflens.formats import libpcap
+
+        return Proof(grade, method, libpcap.version(), self.linktype, self.given, tuple(self.assumptions), witness, reason)
+
+    def result(
+        self,
+        found: Found | None,
+        words: tuple[str, ...],
+        known: str | None,
+        accepts: str,
+        proof: Proof,
+        outcomes: tuple[Outcome, ...] = (),
+    ) -> Explanation:
+        return Explanation(
+            self.program.origin.where,
+            self.program.name,
+            len(self.insns),
+            self.linktype,
+            self.given,
+            found.text if found is not None and not found.extended else None,
+            found.text if found is not None and found.extended else None,
+            words,
+            known,
+            accepts,
+            proof,
+            outcomes,
+            tuple(self.notes),
+        )
