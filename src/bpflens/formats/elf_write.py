@@ -103,6 +103,7 @@ class _Writer:
         self.symbols: dict[str, OutSymbol] = {}
         self.pieces: list[_Piece] = []
         self.taken: dict[str, _Piece] = {}
+        self.shared: dict[tuple[int, int], _Piece] = {}
         self.relocations: dict[int, dict[int, Relocation]] = {}
         self.kfuncs: dict[str, None] = {}
 
@@ -153,8 +154,9 @@ class _Writer:
             section = TEXT if function.start in called else program.section
             name = function.name
             if name in self.taken:
-                if index and _same(self.taken[name], program, function, end):
-                    continue  # a subprogram that two programs share
+                if index and _same(self.taken[name], program, function, end):  # a subprogram that two programs share
+                    self.shared[id(program), function.start] = self.taken[name]
+                    continue
                 name = next(f"{name}_{n}" for n in range(2, 1 << 20) if f"{name}_{n}" not in self.taken)
             piece = self.taken[name] = _Piece(program, function, function.start, end, section, name)
             self.pieces.append(piece)
@@ -162,18 +164,15 @@ class _Writer:
     def place(self) -> dict[tuple[int, int], tuple[str, int]]:
         """Put the pieces into their sections; (id of program, old start slot) -> (section, new start slot)."""
         starts: dict[tuple[int, int], tuple[str, int]] = {}
-        shared: dict[str, tuple[str, int]] = {}
         for piece in self.pieces:
             out = self.section(piece.section, SHT_PROGBITS, SHF_ALLOC | SHF_EXECINSTR)
             at = len(out.data)
             out.data += piece.program.code[8 * piece.start : 8 * piece.end]
-            starts[id(piece.program), piece.start] = shared[piece.function.name] = (piece.section, at // 8)
+            starts[id(piece.program), piece.start] = (piece.section, at // 8)
             bind = STB_LOCAL if piece.section == TEXT and self.linkage(piece) == 0 else STB_GLOBAL
             self.define(OutSymbol(piece.name, STT_FUNC, bind, out, at, 8 * (piece.end - piece.start)))
-        for program in self.programs:
-            for function in program.functions:
-                if function.name in shared:
-                    starts.setdefault((id(program), function.start), shared[function.name])
+        for place, piece in self.shared.items():
+            starts[place] = starts[id(piece.program), piece.start]
         return starts
 
     def linkage(self, piece: _Piece) -> int:
