@@ -111,6 +111,8 @@ def _run(text: SourceText, tokens: list[_Token], at: int) -> tuple[list[_Item], 
         stop = at = item.end
         if _text_at(tokens, at) in (",", ";"):
             at += 1
+        if at < len(tokens) and tokens[at].text.isdigit() and tokens[at].text != "0" and _text_at(tokens, at + 1) == ":":
+            at += 2  # slot number, as bpflens dis --dialect raw prints; 0 begins another program
     return run, stop
 
 

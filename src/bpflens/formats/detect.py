@@ -151,6 +151,14 @@ def _json(text: SourceText) -> list[Program]:
     return read(text)
 
 
+def _own_listing(text: SourceText) -> list[Program]:
+    if " insn" not in text.body:
+        return []
+    from bpflens.formats.own_listing import read
+
+    return read(text)
+
+
 def _ss(text: SourceText) -> list[Program]:
     if "bpf" not in text.body:
         return []
@@ -238,6 +246,7 @@ def _assembler(text: SourceText, isa: Isa | None) -> list[Program]:
 
 READERS: tuple[Callable[[SourceText], list[Program]], ...] = (
     _json,
+    _own_listing,
     _ss,
     _tc,
     _iptables,

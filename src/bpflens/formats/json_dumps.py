@@ -40,7 +40,8 @@ def read(text: SourceText) -> list[Program]:
         text.take([(0, len(text.body))])
     if len(programs) > 1:  # "x.json#2", which also selects it
         programs = [
-            replace(program, origin=replace(program.origin, where=f"{text.where}#{number}")) for number, program in enumerate(programs, 1)
+            replace(program, origin=replace(program.origin, where=f"{text.where}#{number}", lineno=None))
+            for number, program in enumerate(programs, 1)
         ]
     return programs
 
