@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 
-import needs
 import pytest
 from hypothesis import HealthCheck, settings
+
+import needs
 
 settings.register_profile(
     "default", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], print_blob=True

@@ -15,9 +15,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import needs
 import pytest
 
+import needs
 from bpflens.cli.verbs import VERBS
 
 EXAMPLES = [example for verb in VERBS for example in importlib.import_module(f"bpflens.cli.{verb.module}").EXAMPLES]
