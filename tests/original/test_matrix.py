@@ -6,7 +6,6 @@ import pytest
 
 from bpflens.original.recover import recover_id
 from bpflens.original.tag import tags
-
 from original.load import loaded
 from original.matrix import ROWS
 

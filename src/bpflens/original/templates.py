@@ -64,6 +64,10 @@ class Symbols(Protocol):
         """Address of function `name` less __bpf_call_base; None where it is unknown or hidden."""
         ...
 
+    def kfunc_id(self, name: str) -> int | None:
+        """BTF id of kfunc `name`."""
+        ...
+
 
 def rewrite(
     name: str,
@@ -115,18 +119,25 @@ class TemplateSet:
 
 
 def _bind(template: Template, symbols: Symbols | None) -> Template | None:
-    """The template with its calls' imms filled in; None where the kernel does not have the function."""
-    if not any(slot.symbol for slot in template.image):
+    """The template with its calls' imms and ids filled in; None where the kernel does not have the function."""
+    if not any(slot.symbol for slot in (*template.image, *template.original)):
         return template
-    image: list[Slot] = []
-    for slot in template.image:
+    if symbols is None:
+        return None
+    image, original = (_resolve(slots, find) for slots, find in ((template.image, symbols.imm_of), (template.original, symbols.kfunc_id)))
+    return None if image is None or original is None else replace(template, image=image, original=original)
+
+
+def _resolve(slots: tuple[Slot, ...], find: Callable[[str], int | None]) -> tuple[Slot, ...] | None:
+    out = []
+    for slot in slots:
         if slot.symbol:
-            imm = symbols.imm_of(slot.symbol) if symbols else None
+            imm = find(slot.symbol)
             if imm is None:
                 return None
             slot = bind_symbol(slot, imm)
-        image.append(slot)
-    return replace(template, image=tuple(image))
+        out.append(slot)
+    return tuple(out)
 
 
 def distinct(groups: Sequence[Group]) -> tuple[Group, ...]:
