@@ -32,8 +32,8 @@ def test_offsets_jumps_and_calls_of_x86() -> None:
     assert [line.offset for line in lines] == [0, 1, 4, 6, 8, 13]
     assert b"".join(line.code for line in lines) == X86
     assert [line.address for line in lines] == [ADDRESS + line.offset for line in lines]
-    assert lines[2].text == "je 0x8"
-    assert lines[4].text == "callq 0xd"
+    assert lines[2].text == f"je {ADDRESS + 8:#x} <main+0x8>"
+    assert lines[4].text == f"callq {ADDRESS + 0xD:#x} <main+0xd>"
 
 
 def test_instructions_belong_to_lines() -> None:

@@ -68,8 +68,10 @@ def listing(program: Program, syntax: str = "att") -> Iterator[JitedLine]:
             offset = address - jited.address
             target, text = found.get(address), _BIG_DECIMAL.sub(_hex, f"{mnemonic} {operands}".rstrip())
             symbol = None
-            if target is not None and 0 <= target - jited.address < len(jited.code):
-                text = _TARGET.sub(lambda match, to=target - jited.address: f"{match[1]}{to:x}", text)  # type: ignore[misc]
+            if target is not None and jited.address and jited.address < target < jited.address + len(jited.code):
+                text += f" <{jited.name}+{target - jited.address:#x}>"
+            elif target is not None and not jited.address and 0 <= target < len(jited.code):
+                text += f" <{jited.name}+{target:#x}>"
             elif target is not None and jited.address:
                 symbol = names.get(target)
                 text += f" <{symbol}>" if symbol else ""
