@@ -155,7 +155,7 @@ def test_kfuncs() -> None:
     assert (relocation.kind, relocation.text) == ("kfunc", "kfunc struct task_struct *bpf_task_acquire(struct task_struct *p)")
     assert again.btf is not None
     assert again.btf.find(".ksyms", Kind.DATASEC)
-    with pytest.raises(InputError, match="bpf_task_acquire: .* needs the kernel's BTF"):
+    with pytest.raises(InputError, match=r"bpf_task_acquire: .* needs the kernel's BTF"):
         write_object([called])
 
 
