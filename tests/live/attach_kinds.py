@@ -61,7 +61,7 @@ def other_sockets(lab: Lab) -> Iterator[Attached]:
 @kind
 def vsock(lab: Lab) -> Iterator[Attached]:
     """2"""
-    fd = lab.socket(40, 2, 0)
+    fd = lab.socket(40, 1, 0)
     code = lab.classic()
     setsockopt(fd, 1, SO_ATTACH_FILTER, lab.fprog(code))
     yield Attached("socket/vsock", f"sock:{inode(fd)}", os.fstat(lab.own).st_ino, classic=code, holder=os.getpid())
@@ -282,10 +282,10 @@ def tcx(lab: Lab) -> Iterator[Attached]:
 def netkit(lab: Lab) -> Iterator[Attached]:
     """16"""
     with lab.inside("a"):
-        lab.run("ip", "link", "add", "nk0", "type", "netkit")
+        lab.run("ip", "link", "add", "bnk", "type", "netkit")
         prog, id = lab.load("sched_cls", "netkit_primary")
-        lab.link(prog, ifindex("nk0"), "netkit_primary", extra=bytes(16))
-        yield Attached("netkit/primary", "dev:nk0", lab.spaces["a"], prog_id=id, holder=os.getpid())
+        lab.link(prog, ifindex("bnk"), "netkit_primary", extra=bytes(16))
+        yield Attached("netkit/primary", "dev:bnk", lab.spaces["a"], prog_id=id, holder=os.getpid())
 
 
 # --- XDP: rows 17, 18 ---

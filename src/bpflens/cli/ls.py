@@ -13,6 +13,7 @@ import sys
 import time
 
 from bpflens.cli.settings import Settings
+from bpflens.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", nargs="*", metavar="WHAT", help="kinds, objects, programs; default: everything")
     parser.add_argument("--deep", action="store_true", help="read kernel memory too: finds what no interface tells")
     parser.add_argument("--audit", action="store_true", help="compare with the kernel's count of programs; implies --deep")
+    parser.add_argument("--effective", action="store_true", help="with cgroup:PATH: also the programs that it inherits")
     parser.add_argument("--watch", nargs="?", type=float, const=1.0, metavar="SECONDS", help="print programs as they come and go")
     parser.add_argument("--count", type=int, metavar="N", help="with --watch: stop after N polls")
 
@@ -57,6 +59,12 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     else:
         inventory, verdict = collect(selection.families, deep=args.deep), None
     rows = [row for row in inventory.rows if selection.matches(row, inventory)]
+    if args.effective:
+        from bpflens.kernel.inventory.cgroups import inherited
+
+        if selection.cgroup is None:
+            raise UsageError("--effective", "goes with cgroup:PATH")
+        rows += inherited(inventory, selection.cgroup)
     show(inventory, rows, settings)
     if verdict is not None:
         print(verdict.json() if settings.json else verdict.text())

@@ -57,8 +57,9 @@ def program_text(inventory: Inventory, row: Found, summary: Summary, now_ns: int
     if row.image is not None:
         return f"classic, kept as {len(row.image) // 8} extended insns only"
     if row.prog_id is None:
-        name = row.details.get("name") or row.details.get("path")
-        return f"? {name or ''} ({row.details.get('unknown', 'unknown')})".replace("?  ", "? ")
+        name = row.details.get("name") or row.details.get("path") or ""
+        guess = f"probably {row.details['probably']}: " if "probably" in row.details else ""
+        return f"? {name} ({guess}{row.details.get('unknown', 'unknown')})".replace("?  ", "? ")
     head = (inventory.programs or {}).get(row.prog_id)
     if head is None:
         return f"id {row.prog_id}"

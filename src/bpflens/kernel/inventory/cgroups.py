@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from bpflens.kernel.inventory.context import Context
-from bpflens.kernel.inventory.found import Found
+from bpflens.kernel.inventory.found import Found, Inventory
 from bpflens.kernel.inventory.namespaces import mount_namespaces
 from bpflens.kernel.inventory.query import EFFECTIVE, query
 
-__all__ = ("ATTACH_TYPES", "cgroup_root", "effective", "find")
+__all__ = ("ATTACH_TYPES", "cgroup_root", "effective", "find", "inherited")
 
 _SKB, _SOCK, _SOCK_OPS, _DEVICE, _ADDR, _SYSCTL, _SOCKOPT, _LSM = 8, 9, 13, 15, 18, 23, 25, 29
 ATTACH_TYPES = {
@@ -115,6 +115,28 @@ def effective(ctx: Context, path: str) -> Iterator[tuple[str, int]]:
                 continue
     finally:
         os.close(fd)
+
+
+def inherited(inventory: Inventory, path: str) -> list[Found]:
+    """Rows of what a cgroup inherits from those above it; InputError where there is no such cgroup."""
+    from bpflens.errors import InputError
+
+    try:
+        running = list(effective(Context(), path))
+    except OSError as error:
+        raise InputError(f"cgroup:{path}", error.strerror or "cannot be opened") from None
+    own = {(row.kind, row.prog_id) for row in inventory.rows if row.object == f"cgroup:{path}"}
+    rows = []
+    for name, prog_id in running:
+        kind = f"cgroup/{name}"
+        if (kind, prog_id) not in own:
+            above = [row.object for row in inventory.rows if (row.kind, row.prog_id) == (kind, prog_id) and _is_above(row.object[7:], path)]
+            rows.append(Found(kind, f"cgroup:{path}", prog_id=prog_id, details={"inherited_from": above}))
+    return rows
+
+
+def _is_above(ancestor: str, path: str) -> bool:
+    return path.startswith(ancestor.rstrip("/") + "/")
 
 
 def _walk(root: str) -> Iterator[tuple[str, int]]:

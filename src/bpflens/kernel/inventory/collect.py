@@ -97,7 +97,8 @@ def walk(wanted: Callable[[Family], bool] | None, deep: bool, everything: bool) 
     programs = None if ctx.programs is None else {id: head for id, head in ctx.programs.items() if id not in own}
     rows = [row for row in rows if row.prog_id not in own or row.prog_id is None]
     memory_read = ctx.reader is not None and ctx.reader.memory_read
-    return Inventory(rows, list(ctx.denied), programs, ctx.namespaces, list(ctx.notes), memory_read)
+    denied = [denial for denial in ctx.denied if not (memory_read and "or --deep" in denial.needs)]  # it was, and has shown them
+    return Inventory(rows, denied, programs, ctx.namespaces, list(ctx.notes), memory_read)
 
 
 def _in_namespaces(ctx: Context, families: list[Family], rows: list[Found], deep_rows: list[Found]) -> None:
@@ -159,10 +160,12 @@ def _with_holders(ctx: Context, rows: list[Found]) -> list[Found]:
         pinned.setdefault((pin.kind, pin.id), []).append(pin.path)
     ctx.pinned = pinned
     ctx.held = held
+    by_path = {path: id for (kind, id), paths in pinned.items() if kind == "prog" for path in paths}
     result = []
     for row in rows:
         if row.prog_id is None:
-            result.append(row)
+            probably = by_path.get(row.details.get("path", ""))
+            result.append(row._replace(details={**row.details, "probably": probably}) if probably else row)
             continue
         who: dict[HeldBy, None] = dict.fromkeys(row.holders)
         paths = list(pinned.get(("prog", row.prog_id), ()))

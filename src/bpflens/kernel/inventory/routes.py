@@ -1,7 +1,7 @@
 """Programs on routes (rows 19, 20): lightweight tunnels of type bpf, and End.BPF of seg6local, in all tables and in nexthop objects.
 
-The kernel gives the id for End.BPF only. Of an LWT program it gives the name that the user chose when the route was made, so the program
-is known here only when exactly one loaded program of that LWT type exists that nothing else claims; otherwise the kernel-side reader knows.
+The kernel gives the id for End.BPF only. Of an LWT program it gives the name that the user chose when the route was made: which program it
+is, the kernel-side reader tells.
 """
 
 from __future__ import annotations

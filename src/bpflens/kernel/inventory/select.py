@@ -33,6 +33,7 @@ class Selection:
         self.kinds: list[str] = []
         self._tests: list[_Test] = []
         self._device = False
+        self.cgroup: str | None = None
         for word in words:
             self._add(word)
 
@@ -48,6 +49,8 @@ class Selection:
         elif colon and prefix in _OBJECTS:
             self._tests.append(_object_test(prefix, rest))
             self._device = self._device or prefix == "dev"
+            if prefix == "cgroup":
+                self.cgroup = "/" + rest.strip("/")
         else:
             self._kind(word)
 
@@ -102,9 +105,12 @@ def _object_test(prefix: str, rest: str) -> _Test:
         return lambda row, all: row.netns == (inode or _named(all, rest))
     if prefix == "dev":
         name, _, place = rest.partition("@")
-        return lambda row, all: (row.object == f"dev:{name}" or row.details.get("dev") == name) and (
-            not place or row.netns == (netns_inode(place) or _named(all, place))
-        )
+
+        def on_device(row: Found, all: Inventory) -> bool:
+            on = row.object == f"dev:{name}" or row.details.get("dev") == name or name in row.details.get("devices", ())
+            return on and (not place or row.netns == (netns_inode(place) or _named(all, place)))
+
+        return on_device
     if prefix == "cgroup":
         path = "/" + rest.strip("/")
         return lambda row, all: row.object == f"cgroup:{path}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from bpflens.errors import InputError, KernelError, NotFound, NotPermitted
 from bpflens.kernel.inventory.found import Found, Inventory
 from bpflens.program import Attachment, Holder, Isa, Origin, Program
@@ -47,10 +49,12 @@ def open_object(kind: str, name: str) -> list[Program]:
     unknown = next((row.details["unknown"] for row in rows if "unknown" in row.details), None)
     if unknown:
         raise NotPermitted(where, f"there is a program, but {unknown}", f'"bpflens ls --deep {where}" reads it from the kernel')
-    if inventory.denied and not rows:
-        first = inventory.denied[0]
-        raise NotPermitted(where, f"nothing found; not shown: {first.what}", f"needs {first.needs}")
-    raise NotFound(where, "no program hangs on it")
+    # Processes with more capabilities than ours are on every machine with containers: they alone do not make the answer a refusal.
+    refusals = [denial for denial in inventory.denied if "every capability" not in denial.needs]
+    if refusals and not rows and not (kind == "pid" and not os.path.exists(f"/proc/{name}")):
+        raise NotPermitted(where, f"nothing found; not shown: {refusals[0].what}", f"needs {refusals[0].needs}")
+    hint = f"not shown: {inventory.denied[0].what}: needs {inventory.denied[0].needs}" if inventory.denied else None
+    raise NotFound(where, "no program hangs on it", hint)
 
 
 def open_row(inventory: Inventory, row: Found) -> Program | None:

@@ -39,17 +39,19 @@ def find(ctx: Context) -> Iterable[Found]:
     return found
 
 
-def _parents(route: Netlink) -> Iterator[tuple[int, int, str]]:
-    """(ifindex, parent, word for it) of everything that may have filters; ifindex -1 for a shared block."""
-    blocks: dict[int, str] = {}
+def _parents(route: Netlink, blocks: dict[int, list[tuple[int, str]]]) -> Iterator[tuple[int, int, str]]:
+    """(ifindex, parent, word for it) of everything that may have filters; ifindex -1 for a shared block.
+
+    `blocks` receives the hooks that share a block: block -> [(ifindex, "ingress" or "egress")].
+    """
     classful: dict[int, None] = {}
     for _, body in route.dump(_GETQDISC, _TCMSG.pack(0, 0, 0, 0, 0, 0)):
         _, _, ifindex, handle, _, _ = _TCMSG.unpack_from(body)
         attrs = attributes(body, 20)
         kind = attrs.get(_KIND, b"").rstrip(b"\0")
-        for number in (_INGRESS_BLOCK, _EGRESS_BLOCK):
+        for number, hook in ((_INGRESS_BLOCK, "ingress"), (_EGRESS_BLOCK, "egress")):
             if number in attrs:
-                blocks[int.from_bytes(attrs[number][:4], "little")] = "block"
+                blocks.setdefault(int.from_bytes(attrs[number][:4], "little"), []).append((ifindex, hook))
         if kind == b"clsact":
             yield ifindex, _CLSACT_INGRESS, "ingress"
             yield ifindex, _CLSACT_EGRESS, "egress"
@@ -73,7 +75,8 @@ def _parents(route: Netlink) -> Iterator[tuple[int, int, str]]:
 def _filters(route: Netlink, namespace: int | None, users: dict[int, list[str]]) -> Iterator[Found]:
     links: dict[int, tuple[str, int]] | None = None
     seen = set()
-    for ifindex, parent, word in _parents(route):
+    blocks: dict[int, list[tuple[int, str]]] = {}
+    for ifindex, parent, word in _parents(route, blocks):
         try:
             answers = route.dump(_GETTFILTER, _TCMSG.pack(0, 0, ifindex, 0, parent, 0))
         except OSError:
@@ -81,7 +84,9 @@ def _filters(route: Netlink, namespace: int | None, users: dict[int, list[str]])
         for _, body in answers:
             if len(body) < 20:
                 continue
-            _, _, _, handle, _, info = _TCMSG.unpack_from(body)
+            _, _, place_ifindex, handle, _, info = _TCMSG.unpack_from(body)
+            if place_ifindex == _BLOCK_IFINDEX != ifindex:
+                continue  # the filter of a shared block, which is listed there
             attrs = attributes(body, 20)
             kind = attrs.get(_KIND, b"").rstrip(b"\0")
             options = attributes(attrs.get(_OPTIONS, b""))
@@ -100,6 +105,11 @@ def _filters(route: Netlink, namespace: int | None, users: dict[int, list[str]])
             if kind != b"bpf":
                 continue
             details: dict[str, Any] = {"parent": word, "chain": chain, "prio": info >> 16, "handle": handle}
+            if ifindex == _BLOCK_IFINDEX:
+                shared = [(links.get(index, (f"ifindex {index}", 0)), hook) for index, hook in blocks.get(parent, ())]
+                details["devices"] = [name for (name, _), _ in shared]
+                details["hooks"] = sorted({hook for _, hook in shared})
+                hardware = shared[0][0][1] if shared else 0
             protocol = int.from_bytes((info & 0xFFFF).to_bytes(2, "little"), "big")
             if protocol not in (0, 3):
                 details["protocol"] = f"{protocol:#06x}"

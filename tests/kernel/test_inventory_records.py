@@ -1,0 +1,150 @@
+"""Selection, merging, counting and the views, on records made here: no kernel."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bpflens.errors import InputError, UsageError
+from bpflens.kernel.inventory.audit import Verdict, images_of
+from bpflens.kernel.inventory.context import Context
+from bpflens.kernel.inventory.deep.builtin import converted
+from bpflens.kernel.inventory.deep.merge import merge
+from bpflens.kernel.inventory.families import DEEP_FAMILIES, FAMILIES
+from bpflens.kernel.inventory.found import Found, HeldBy, Inventory, NetNamespace, ProgHead
+from bpflens.kernel.inventory.select import KINDS, Selection
+from bpflens.view.inventory import age, holder_text, json_rows, table
+
+MINUTE = 60 * 10**9
+CODE = bytes.fromhex("06000000ffff0000")
+HEAD = ProgHead(12, 6, "0123456789abcdef", "xdp_main", 0, 0, 64, 0, 2000, 10, 1, 0, 0)
+ROWS = [
+    Found("xdp/native", "dev:eth0", 1, prog_id=12, holders=(HeldBy(7, "lb", 3),), details={"link": 5}),
+    Found("socket/packet", "sock:99", 1, classic=CODE, holders=(HeldBy(8, "dhclient", 6),), details={"dev": "eth0", "linktype": "EN10MB"}),
+    Found("seccomp", "pid:9", None, classic=CODE, holders=(HeldBy(9, "sshd", None, 9), HeldBy(9, "sshd", None, 10))),
+    Found("socket/udp", "sock:100", 2, details={"unknown": "an extended program"}),
+    Found("cgroup/device", "cgroup:/a", None, prog_id=13),
+    Found("fanout", "fanout:7", 2, image=bytes(16)),
+]
+INVENTORY = Inventory(ROWS, [], {12: HEAD}, {1: NetNamespace(1, "", None, True), 2: NetNamespace(2, "", "blue", False)}, [])
+
+
+def chosen(*words: str) -> list[str]:
+    selection = Selection(words)
+    return [row.object for row in ROWS if selection.matches(row, INVENTORY)]
+
+
+@pytest.mark.parametrize(("words", "objects"), (
+    ((), [row.object for row in ROWS]),
+    (("socket",), ["sock:99", "sock:100"]),
+    (("socket/udp", "xdp"), ["dev:eth0", "sock:100"]),
+    (("dev:eth0",), ["dev:eth0", "sock:99"]),
+    (("dev:eth0@blue",), []),
+    (("pid:9",), ["pid:9"]),
+    (("pid:7", "xdp"), ["dev:eth0"]),
+    (("netns:2",), ["sock:100", "fanout:7"]),
+    (("type=xdp",), ["dev:eth0"]),
+    (("name:xdp",), ["dev:eth0"]),
+    (("tag:0123",), ["dev:eth0"]),
+    (("id:13",), ["cgroup:/a"]),
+    (("link:5",), ["dev:eth0"]),
+    (("cgroup:a/",), ["cgroup:/a"]),
+    (("sock:100",), ["sock:100"]),
+))  # fmt: skip
+def test_selection(words: tuple[str, ...], objects: list[str]) -> None:
+    """Kinds are alternatives, everything else must hold."""
+    assert chosen(*words) == objects
+
+
+@pytest.mark.parametrize(("word", "error"), (("sokcet", UsageError), ("type=x", UsageError), ("pid:x", InputError), ("id:", InputError)))
+def test_meaningless_words(word: str, error: type[Exception]) -> None:
+    """Each is refused by name."""
+    with pytest.raises(error):
+        Selection([word])
+
+
+def test_selection_spares_families() -> None:
+    """A kind asks only the families that can have it; what hangs on nothing needs all of them."""
+    wanted = Selection(["xdp"]).families
+    assert wanted is not None
+    assert {family.module for family in FAMILIES if wanted(family)} == {"xdp", "maps", "links"}
+    assert Selection(["pin"]).families is None and Selection([]).families is None and Selection(["pid:1"]).families is None
+    assert all(kind in KINDS for family in FAMILIES + DEEP_FAMILIES for kind in family.kinds)
+
+
+def test_merge() -> None:
+    """What was unknown is known, what was known is not doubled, what is new is added."""
+    deep = [
+        Found("socket/udp", "sock:100", 2, prog_id=14, holders=(HeldBy(1, "init", 4),), details={"address": 1}),
+        Found("socket/packet", "sock:99", 1, classic=CODE, details={"address": 2}),
+        Found("reuseport", "sock:101", 1, prog_id=15),
+    ]
+    rows = merge(Context(), ROWS, deep)
+    by_object = {row.object: row for row in rows}
+
+    assert len(rows) == len(ROWS) + 1
+    assert by_object["sock:100"].prog_id == 14 and "unknown" not in by_object["sock:100"].details
+    assert by_object["sock:99"].details == {"dev": "eth0", "linktype": "EN10MB", "address": 2}
+    assert by_object["sock:99"].holders == ROWS[1].holders
+
+
+def test_images() -> None:
+    """A filter that several sockets share is one image; filters of tc have one each; extended programs are counted elsewhere."""
+    rows = [
+        Found("socket/tcp", "sock:1", classic=CODE, details={"address": 1}),
+        Found("socket/tcp", "sock:2", classic=CODE, details={"address": 1}),
+        Found("seccomp", "pid:1", classic=CODE, details={"addresses": [2, 3]}),
+        Found("tc/ingress", "dev:a", classic=CODE),
+        Found("tc/ingress", "dev:a", classic=CODE),
+        Found("xdp/native", "dev:a", prog_id=3, details={"address": 9}),
+    ]
+    assert images_of(rows) == 5
+
+
+def test_verdict() -> None:
+    """The three sentences."""
+    assert Verdict(True, True, "", 4, 2, 1, 1).text() == (
+        "audit: all 4 program images in the kernel are accounted for: 2 extended programs, 1 functions of them, 1 classic programs"
+    )
+    assert "3 of 7 program images in the kernel are NOT accounted for" in Verdict(True, False, "", 7, 2, 1, 1).text()
+    assert Verdict(False, False, "because").text() == "audit: cannot be established: because"
+    assert json.loads(Verdict(True, True, "").json())["schema"] == "audit/1"
+
+
+def test_table() -> None:
+    """One line for each row, with what is known of the program."""
+    lines = list(table(INVENTORY, ROWS, lambda row: "ip and udp" if row.classic else None, 5 * MINUTE))
+    assert [line.split()[0] for line in lines] == ["KIND", *(row.kind for row in ROWS)]
+    assert "12 xdp_main  xdp  0123456789abcdef  5 min  10 runs, 200 ns each" in lines[1] and lines[1].endswith("lb[7] fd 3")
+    assert "classic 1 insn: ip and udp" in lines[2] and " own " in lines[2]
+    assert lines[3].endswith("sshd[9], sshd[9] tid 10")
+    assert "? (an extended program)" in lines[4] and " blue " in lines[4]
+    assert "id 13" in lines[5]
+    assert "classic, kept as 2 extended insns only" in lines[6]
+
+
+def test_json() -> None:
+    """Every key of schema ls/1."""
+    first, second, *_, last = (json.loads(line) for line in json_rows(INVENTORY, ROWS, lambda row: "ip" if row.classic else None))
+    assert {key: first[key] for key in ("schema", "kind", "object", "netns", "classic", "insns", "expression")} == {
+        "schema": "ls/1", "kind": "xdp/native", "object": "dev:eth0", "netns": 1, "classic": False, "insns": None, "expression": None,
+    }  # fmt: skip
+    assert {key: first["program"][key] for key in ("id", "type", "name", "tag")} == {
+        "id": 12, "type": "xdp", "name": "xdp_main", "tag": "0123456789abcdef",
+    }  # fmt: skip
+    assert first["holders"] == [{"pid": 7, "comm": "lb", "fd": 3, "tid": None}]
+    assert (second["classic"], second["insns"], second["expression"], second["program"]) == (True, CODE.hex(), "ip", None)
+    assert last["classic"] is True and last["image"] == bytes(16).hex()
+
+
+def test_words() -> None:
+    """Durations and holders."""
+    assert [age(seconds * 10**9) for seconds in (-1, 1, 119, 120, 7200, 86400 * 3)] == ["0 s", "1 s", "119 s", "2 min", "2 h", "3 d"]
+    assert holder_text([HeldBy(number, "x") for number in range(5)]) == "x[0], x[1], x[2] and 2 more".replace(" and", ", and")
+
+
+def test_converted_images_are_recognised() -> None:
+    """By their three first instructions."""
+    head = bytes.fromhex("ac00000000000000ac77000000000000bf16000000000000")
+    assert converted(head + bytes(8)) and not converted(bytes(32)) and not converted(b"")

@@ -1,0 +1,190 @@
+"""Objects as targets of other verbs, the views, selections and --effective, on attachments made here."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from contextlib import redirect_stderr, redirect_stdout
+
+import pytest
+
+import needs
+from bpflens.cli.main import run
+from bpflens.errors import BpflensError, InputError, NotFound, NotPermitted
+from bpflens.kernel.inventory.targets import open_object
+from bpflens.program import Isa
+from live.attach_kinds import KINDS
+from live.attach_lab import Attached, Lab
+
+pytestmark = pytest.mark.live
+
+
+@pytest.fixture(scope="module")
+def lab():
+    needs.root()
+    with Lab() as made:
+        made.attached = {  # type: ignore[attr-defined]
+            name: list(KINDS[name](made))
+            for name in ("packet", "socket_ebpf", "seccomp", "tc_classic", "tc_extended", "xdp", "cgroups", "namespace_programs")
+        }
+        yield made
+
+
+def of(lab: Lab, name: str) -> list[Attached]:
+    return lab.attached[name]  # type: ignore[attr-defined,no-any-return]
+
+
+def command(*argv: str) -> tuple[int, str, str]:
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = run(list(argv))
+    return code, out.getvalue(), err.getvalue()
+
+
+def test_sock(lab: Lab) -> None:
+    """sock:INODE gives the filter with its context."""
+    raw, cooked = of(lab, "packet")
+    (program,) = open_object("sock", raw.object[5:])
+
+    assert (program.isa, program.code) == (Isa.CLASSIC, raw.classic)
+    assert program.holders[0].pid == os.getpid()
+    (program,) = open_object("sock", cooked.object[5:])
+    assert program.origin.given == ("ip",)  # its protocol is ETH_P_IP
+
+
+def test_sock_with_an_extended_program(lab: Lab) -> None:
+    """It is there, and how to learn which."""
+    with pytest.raises(NotPermitted, match="does not say which") as caught:
+        open_object("sock", of(lab, "socket_ebpf")[0].object[5:])
+    assert "--deep" in (caught.value.hint or "")
+
+
+def test_dev(lab: Lab) -> None:
+    """dev:IF finds devices of every namespace; a shared block counts for the devices that share it."""
+    codes = [program.code for program in open_object("dev", "v0")]
+    assert {one.classic for one in of(lab, "tc_classic") if one.object == "dev:v0"} <= set(codes)
+    shared = [one.classic for one in of(lab, "tc_classic") if one.object == "block:33"]
+    assert [program.code for program in open_object("dev", "v4")] == shared
+    ids = {program.id for program in open_object("dev", f"v2@{lab.name}a")}
+    assert ids == {one.prog_id for one in of(lab, "tc_extended")}
+    with pytest.raises(NotFound):
+        open_object("dev", f"v2@{lab.name}b")
+
+
+def test_pid(lab: Lab) -> None:
+    """pid:N gives what the process holds and its own filters, oldest first."""
+    seccomp = of(lab, "seccomp")
+    programs = open_object("pid", seccomp[0].object[4:])
+    assert [program.code for program in programs if program.isa is Isa.CLASSIC and program.arch] == [one.classic for one in seccomp]
+
+
+def test_cgroup_and_netns(lab: Lab) -> None:
+    """A cgroup by its path in the hierarchy, a namespace by name, path or inode."""
+    attached = of(lab, "cgroups")
+    path = attached[0].object[7:]
+    ids = {program.id for program in open_object("cgroup", path)}
+    assert ids == {one.prog_id for one in attached if one.object == attached[0].object}
+    for name in (f"{lab.name}b", lab.netns_path("b"), str(lab.spaces["b"])):
+        (program,) = open_object("netns", name)
+        assert program.id == of(lab, "namespace_programs")[0].prog_id
+
+
+@pytest.mark.parametrize(("kind", "name", "error"), (
+    ("sock", "x", InputError), ("sock", "1", NotFound), ("pid", "", InputError), ("pid", "999999999", NotFound),
+    ("dev", "nonesuch", NotFound), ("netns", "nonesuch", NotFound), ("cgroup", "/nonesuch", NotFound),
+))  # fmt: skip
+def test_errors(lab: Lab, kind: str, name: str, error: type[BpflensError]) -> None:
+    """One class and one line for each thing that is not there."""
+    with pytest.raises(error) as caught:
+        open_object(kind, name)
+    assert f"{kind}:{name}" in str(caught.value)
+
+
+def test_ls_selects(lab: Lab) -> None:
+    """Kinds, objects and types."""
+    def rows(*words: str) -> list[dict]:
+        return [json.loads(line) for line in command("--json", "ls", *words)[1].splitlines()]
+
+    assert {row["object"] for row in rows("xdp", f"netns:{lab.name}a")} == {one.object for one in of(lab, "xdp")}
+    assert {row["program"]["type"] for row in rows("type=sched_cls", "tc")} == {"sched_cls"}
+    classic = {row["insns"] for row in rows("socket/packet", f"pid:{os.getpid()}")} - {None}
+    assert classic == {one.classic.hex() for one in of(lab, "packet") if one.classic}
+    id = of(lab, "tc_extended")[0].prog_id
+    assert [row["kind"] for row in rows(f"id:{id}")] == ["tc/ingress"]
+    for words, hint in ((["sockets"], 'did you mean "socket"?'), (["type=xpd"], 'did you mean "xdp"?'), (["nonsense"], "--help")):
+        code, out, err = command("ls", *words)
+        assert (code, out) == (2, "") and hint in err
+
+
+def test_effective(lab: Lab) -> None:
+    """What a cgroup below inherits is shown with where it comes from."""
+    attached = of(lab, "cgroups")
+    above = attached[-1].object[7:]
+    inner = lab.cgroup_mount + above + "/inner"
+    os.mkdir(inner)
+    try:
+        code, out, _ = command("--json", "ls", "--effective", f"cgroup:{above}/inner")
+    finally:
+        os.rmdir(inner)
+    (row,) = map(json.loads, out.splitlines())
+    assert code in (0, 5)
+    assert (row["kind"], row["program"]["id"]) == (attached[-1].kind, attached[-1].prog_id)
+    assert row["details"]["inherited_from"] == [f"cgroup:{above}"]
+
+
+def test_tree(lab: Lab) -> None:
+    """The program under its object; a prog_array under the program that uses it, with where it leads."""
+    import struct
+
+    from bpflens.isa.extended.asm import assemble
+    from bpflens.kernel.load import create_map, load_program
+    from bpflens.kernel.map_data import update
+    from bpflens.kernel.prog_info import prog_info_by_fd
+
+    jumps = lab.fd(create_map(3, 4, 4, 4, name="bl_tree"))
+    loop = struct.pack("<BBhi", 0x18, 1 << 4 | 2, 0, jumps) + bytes(8)
+    code = loop + assemble("r3 = 1\ncall 12\nr0 = 0\nexit", "llvm")
+    fds = [lab.fd(load_program(code, 3, name=f"bl_tree{number}")) for number in range(2)]
+    first, second = (prog_info_by_fd(fd).id for fd in fds)
+    update(jumps, struct.pack("<I", 1), struct.pack("<i", fds[1]))
+
+    code, out, _ = command("--json", "tree", f"id:{first}")
+    (line,) = map(json.loads, out.splitlines())
+    (attachment,) = line["attachments"]
+    (map_node,) = attachment["maps"]
+
+    assert line["schema"] == "tree/1" and attachment["kind"] == "fd"
+    assert (map_node["name"], map_node["type"]) == ("bl_tree", "prog_array")
+    assert [(entry["index"], entry["program"]) for entry in map_node["entries"]] == [(1, second)]
+    assert map_node["entries"][0]["maps"][0]["above"]  # the loop ends
+    _, text, _ = command("tree", f"id:{first}")
+    assert f"[1] -> {second} bl_tree1" in text
+
+
+def test_watch() -> None:
+    """Programs that come and go, bounded by --count."""
+    import threading
+    import time
+
+    from bpflens.isa.extended.asm import assemble
+    from bpflens.kernel.load import load_program
+
+    fds: list[int] = []
+
+    def load() -> None:
+        time.sleep(0.6)
+        fds.append(load_program(assemble("r0 = 0\nexit", "llvm"), 1, name="bl_watched"))
+        time.sleep(0.7)
+        os.close(fds.pop())
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    code, out, _ = command("--json", "ls", "--watch", "0.25", "--count", "10")
+    thread.join()
+    events = [line["event"] for line in map(json.loads, out.splitlines()) if any(
+        one["program"] and one["program"]["name"] == "bl_watched" for one in line["attachments"]
+    )]  # fmt: skip
+    assert code == 0
+    assert events == ["loaded", "unloaded"]
+    assert command("ls", "--watch", "0")[0] == 2
