@@ -118,7 +118,7 @@ def test_table() -> None:
     assert [line.split()[0] for line in lines] == ["KIND", *(row.kind for row in ROWS)]
     assert "12 xdp_main  xdp  0123456789abcdef  5 min  10 runs, 200 ns each" in lines[1] and lines[1].endswith("lb[7] fd 3")
     assert "classic 1 insn: ip and udp" in lines[2] and " own " in lines[2]
-    assert lines[3].endswith("sshd[9], sshd[9] tid 10")
+    assert lines[3].endswith("sshd[9] tid 10")
     assert "? (an extended program)" in lines[4] and " blue " in lines[4]
     assert "id 13" in lines[5]
     assert "classic, kept as 2 extended insns only" in lines[6]
@@ -141,7 +141,8 @@ def test_json() -> None:
 def test_words() -> None:
     """Durations and holders."""
     assert [age(seconds * 10**9) for seconds in (-1, 1, 119, 120, 7200, 86400 * 3)] == ["0 s", "1 s", "119 s", "2 min", "2 h", "3 d"]
-    assert holder_text([HeldBy(number, "x") for number in range(5)]) == "x[0], x[1], x[2] and 2 more".replace(" and", ", and")
+    assert holder_text([HeldBy(number, "x") for number in range(5)]) == "x[0], x[1], x[2], and 2 more"
+    assert holder_text([HeldBy(1, "x", 3), HeldBy(1, "x", 4)]) == "x[1] fd 3,4"
 
 
 def test_converted_images_are_recognised() -> None:

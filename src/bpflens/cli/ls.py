@@ -99,17 +99,21 @@ def report_denials(inventory: Inventory) -> int:
 
 
 class Summaries:
-    """A classic program's expression or words, each distinct program once, all within one time budget."""
+    """A classic program's expression or words, each distinct program once, all within one time budget.
+
+    Only where it is known what the packets begin with: an expression for the wrong link type would be wrong.
+    """
 
     def __init__(self, expressions_only: bool) -> None:
         self._until = time.monotonic() + _EXPLAIN_SECONDS
-        self._known: dict[tuple[bytes, str, object], str | None] = {}
+        self._known: dict[tuple[bytes | None, str, tuple[str, ...]], str | None] = {}
         self._expressions_only = expressions_only
 
     def __call__(self, row: Found) -> str | None:
-        if row.classic is None:
+        linktype = row.details.get("linktype")
+        if row.classic is None or linktype is None:
             return None
-        key = (row.classic, row.kind, row.details.get("linktype"))
+        key = (row.classic, linktype, tuple(row.details.get("given", ())))
         if key not in self._known:
             left = self._until - time.monotonic()
             self._known[key] = self._summary(row, left) if left > 0.01 else None
@@ -120,13 +124,11 @@ class Summaries:
         from bpflens.kernel.inventory.targets import classic_program
 
         try:
-            if self._expressions_only:
-                from bpflens.classic.explain import explain
+            from bpflens.classic.explain import explain
 
-                program = classic_program(row)
-                return explain(program, program.origin.given, program.origin.linktype, deadline=seconds).expression
-            from bpflens.classic.summary import one_line
-
-            return one_line(classic_program(row), seconds)
-        except (BpflensError, ImportError):
+            result = explain(classic_program(row), deadline=seconds)
+        except BpflensError:
             return None
+        if result.expression is not None or self._expressions_only:
+            return result.expression
+        return result.extended or (result.words[0] if result.words else None)

@@ -16,7 +16,7 @@ from bpflens.kernel.inventory.found import Found, HeldBy, Inventory, NetNamespac
 __all__ = ("age", "holder_text", "json_rows", "netns_name", "program_text", "record", "table")
 
 _HEAD = ("KIND", "OBJECT", "NETNS", "PROGRAM", "HOLDERS")
-_HOLDERS_SHOWN = 3
+_HOLDERS_SHOWN, _WIDEST = 3, 64
 Summary = Callable[[Found], "str | None"]
 
 
@@ -24,14 +24,12 @@ def table(inventory: Inventory, rows: Iterable[Found], summary: Summary, now_ns:
     """Lines of text. `summary` gives a classic program's expression or words; `now_ns` is CLOCK_BOOTTIME, for ages."""
     cells = [_HEAD]
     for row in rows:
-        object = row.object + (f" {row.details['parent']}" if row.kind == "tc/cls" else "")
-        cells.append((
-            row.kind, object, netns_name(inventory.namespaces, row.netns), program_text(inventory, row, summary, now_ns),
-            holder_text(row.holders),
-        ))  # fmt: skip
+        object = row.object + (f" {row.details['parent']}" if row.kind == "tc/cls" and row.object.startswith("dev:") else "")
+        place = "?" if row.netns is None and "why" in row.details else netns_name(inventory.namespaces, row.netns)
+        cells.append((row.kind, object, place, program_text(inventory, row, summary, now_ns), holder_text(row.holders)))
     if len(cells) == 1:
         return
-    widths = [min(max(len(line[column]) for line in cells), 44) for column in range(4)]
+    widths = [min(max(len(line[column]) for line in cells), _WIDEST) for column in range(4)]
     for number, line in enumerate(cells):
         text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=False))
         text = f"{text}  {line[4]}".rstrip()
@@ -79,14 +77,18 @@ def age(nanoseconds: int) -> str:
 
 
 def holder_text(holders: Iterable[HeldBy]) -> str:
-    """ "comm[pid] fd 3", at most three of them."""
-    found = list(holders)
+    """ "comm[pid] fd 3,4": processes with their descriptors or threads, at most three of them."""
+    processes: dict[tuple[int, str], list[HeldBy]] = {}
+    for holder in holders:
+        processes.setdefault((holder.pid, holder.comm), []).append(holder)
     words = []
-    for holder in found[:_HOLDERS_SHOWN]:
-        place = f" fd {holder.fd}" if holder.fd is not None else f" tid {holder.tid}" if holder.tid not in (None, holder.pid) else ""
-        words.append(f"{holder.comm}[{holder.pid}]{place}")
-    if len(found) > _HOLDERS_SHOWN:
-        words.append(f"and {len(found) - _HOLDERS_SHOWN} more")
+    for (pid, comm), held in list(processes.items())[:_HOLDERS_SHOWN]:
+        fds = [str(holder.fd) for holder in held if holder.fd is not None]
+        tids = [str(holder.tid) for holder in held if holder.tid not in (None, pid)]
+        place = (f" fd {','.join(fds)}" if fds else "") + (f" tid {','.join(tids)}" if tids else "")
+        words.append(f"{comm}[{pid}]{place}")
+    if len(processes) > _HOLDERS_SHOWN:
+        words.append(f"and {len(processes) - _HOLDERS_SHOWN} more")
     return ", ".join(words)
 
 
