@@ -5,7 +5,8 @@
     BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 12),            BPF_MOV64_IMM(BPF_REG_0, 2),
     BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0x800, 0, 1),  BPF_EXIT_INSN(),
 
-Items that follow each other are one program; a name in front (`name[] = {`) is the program's. Values are integer expressions over the
+Items that follow each other are one program. Four or five numbers in braces alone are one only where the text names these structures,
+or where they end as a program must. A name in front (`name[] = {`) is the program's. Values are integer expressions over the
 headers' constants (c_constants.py); any other name is an error that says so.
 """
 
@@ -53,6 +54,7 @@ def read(text: SourceText) -> list[Program]:
     """Every run of instructions in C; InputError where a run breaks off in something that cannot be evaluated."""
     body = _COMMENT.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), text.body)
     tokens = _tokenize(body)
+    declared = "sock_filter" in body or "bpf_insn" in body or "BPF_" in body
     programs: list[Program] = []
     taken = []
     at = 0
@@ -65,7 +67,7 @@ def read(text: SourceText) -> list[Program]:
             at += 1
             continue
         run, stop = _run(text, tokens, at)
-        if not run:
+        if not run or not (declared or token.text != "{" or _ends(run[-1])):
             at += 1
             continue
         first, last = tokens[at].at, tokens[stop - 1].at + len(tokens[stop - 1].text)
@@ -77,6 +79,11 @@ def read(text: SourceText) -> list[Program]:
         at = stop
     text.take(taken)
     return programs
+
+
+def _ends(item: _Item) -> bool:
+    """A ret, an exit or a jump: what a program can end in. Arrays of other things rarely do."""
+    return item.code[0] & 7 == 6 if item.isa is Isa.CLASSIC else item.code[0] in (0x95, 0x05, 0x06)
 
 
 def _tokenize(body: str) -> list[_Token]:

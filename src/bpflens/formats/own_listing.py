@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import re
+from itertools import zip_longest
 
 from bpflens.errors import InputError
 from bpflens.formats.source_text import SourceText
@@ -31,7 +32,7 @@ def read(text: SourceText) -> list[Program]:
     headings = list(_HEADING.finditer(text.body))
     programs = []
     taken = []
-    for heading, following in zip(headings, [*headings[1:], None], strict=True):
+    for heading, following in zip_longest(headings, headings[1:]):
         end = following.start() if following else len(text.body)
         program = _program(text, heading, end)
         if program is not None:

@@ -5,9 +5,11 @@
     ...
     4,40 0 0 12,21 0 1 2048,6 0 0 4294967295,6 0 0 0      xt_bpf, tc: the count in front
     0x28 0 0 12, 0x15 0 1 2048, ...                        a piece of ss -b
+    [(0x28, 0, 0, 12), (0x15, 0, 1, 2048), ...]            a Python list
 
 `parse` is what the readers of ss, tc and iptables use for the numbers that they find; `read` finds bare blocks of them. Lines
-that mail has wrapped are put together again, because only the sequence of numbers counts.
+that mail has wrapped are put together again, because only the sequence of numbers counts. Bare numbers without a count are a program
+only where they end in a `ret`, as every valid one does: other tables of numbers are none of ours.
 """
 
 from __future__ import annotations
@@ -23,6 +25,9 @@ __all__ = ("number", "parse", "read")
 
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]+|-?[0-9]+")
 _BLOCK = re.compile(r"(?:^[ \t]*(?:0[xX][0-9a-fA-F]+|[0-9]+)(?:[ \t,]+(?:0[xX][0-9a-fA-F]+|[0-9]+))*[ \t,]*(?:\n|\Z))+", re.MULTILINE)
+_TUPLE = r"\(\s*{0}\s*,\s*{0}\s*,\s*{0}\s*,\s*{0}\s*\)".format(r"(?:0[xX][0-9a-fA-F]{1,8}|[0-9]{1,10})")
+_TUPLES = re.compile(rf"{_TUPLE}(?:\s*,?\s*{_TUPLE})*+")
+_COMMAS = re.compile(r",[ \t]*[0-9a-fA-FxX]+[ \t]*,")
 _BYTES = re.compile(r"\s*(?:[0-9a-fA-F]{2}\s+)*[0-9a-fA-F]{2}\s*\Z")
 
 
@@ -53,8 +58,8 @@ def read(text: SourceText) -> list[Program]:
     programs: list[Program] = []
     taken = []
     for block in _BLOCK.finditer(text.body):
-        if _BYTES.match(block[0]):
-            continue  # hex dump of bytes
+        if _BYTES.match(block[0]) or _COMMAS.search(block[0]):
+            continue  # hex dump of bytes; a table of something else
         tokens = list(_NUMBER.finditer(block[0]))
         if len(tokens) < 4:
             continue
@@ -62,9 +67,29 @@ def read(text: SourceText) -> list[Program]:
         behind = block[0][tokens[0].end() :].lstrip(" \t")[:1]
         if behind in (",", "\n") and not (len(values) % 4 == 0 and 4 * values[0] >= len(values)):
             programs += _counted(text, block, tokens, values)
-        else:
+        elif _ends(values) or tokens[0][0].lower().startswith("0x"):
             programs.append(_uncounted(text, block, values))
+        else:
+            continue
         taken.append(block.span())
+    text.take(taken)
+    return programs + _tuples(text)
+
+
+def _ends(values: list[int]) -> bool:
+    """The last instruction, or what is whole of it, is a ret."""
+    return values[(len(values) - 1) // 4 * 4] & 7 == 6
+
+
+def _tuples(text: SourceText) -> list[Program]:
+    """Numbers in round brackets, four and four."""
+    programs = []
+    taken = []
+    for run in _TUPLES.finditer(text.body):
+        values = numbers_of(run[0])
+        if _ends(values):
+            programs.append(_uncounted(text, run, values))
+            taken.append(run.span())
     text.take(taken)
     return programs
 
