@@ -11,8 +11,9 @@ from bpflens.program import Program, Relocation
 
 __all__ = ("data_section", "from_live")
 
-LD_IMM64 = 0x18
+LD_IMM64, CALL = 0x18, 0x85
 PSEUDO_MAP_FD, PSEUDO_MAP_VALUE = 1, 2
+PSEUDO_CALL = 1
 
 
 def from_live(program: Program, section: str | None = None) -> Program:
@@ -20,7 +21,7 @@ def from_live(program: Program, section: str | None = None) -> Program:
 
     Map loads in the dump of a loaded program have the map's id (kernel/bpf/syscall.c, bpf_insn_prepare_dump): each becomes a relocation to
     the map of that id in `program.maps`; values of global data ("opensnoo.rodata") become data of that section. InputError where a map is
-    not among them.
+    not among them. Calls of subprograms get their distance back, which the JIT's dump has in `off` (verifier.c, jit_subprogs).
     """
     maps = {map.id: map for map in program.maps}
     code = bytearray(program.code)
@@ -38,11 +39,15 @@ def from_live(program: Program, section: str | None = None) -> Program:
                 relocations.append(Relocation(slot, "data", name or maps[id].name, offset, section=name or maps[id].name))
             else:
                 relocations.append(Relocation(slot, "map", name or maps[id].name))
+        elif code[at] == CALL and source == PSEUDO_CALL:
+            (distance,) = struct.unpack_from("<h", code, at + 2)
+            if distance:
+                struct.pack_into("<hi", code, at + 2, 0, distance)
         slot += 2 if code[at] == LD_IMM64 else 1
     relocations += [r for r in program.relocations if r.kind not in ("map", "data")]
     renamed = tuple(replace(map, name=data_section(map.name) or map.name) for map in program.maps)
     relocations.sort(key=lambda r: r.off_insns)
-    return replace(program, section=section or program.section, relocations=tuple(relocations), maps=renamed)
+    return replace(program, code=bytes(code), section=section or program.section, relocations=tuple(relocations), maps=renamed)
 
 
 def data_section(map_name: str) -> str | None:

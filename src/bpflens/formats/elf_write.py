@@ -72,8 +72,8 @@ def write_object(
     Each program needs `section`, `code`, `name` and, for what its code refers to, `relocations`; several programs may share a section.
     Where its `functions` have BTF type ids (of `btf`), func_info and line info are written. Maps get their definitions in `.maps` from
     BTF that is added to `btf` (its ids stay), or as struct bpf_map_def with `legacy_maps`; maps named like a data section (".rodata")
-    become that section. `kernel` (vmlinux) is where the prototypes of kfuncs are from. `core` has CO-RE relocations by section.
-    InputError where something refers to what is not there.
+    become that section. Without `btf` type ids are not looked at. `kernel` (vmlinux) is where the prototypes of kfuncs are from.
+    `core` has CO-RE relocations by section. InputError where something refers to what is not there.
     """
     return _Writer(programs, maps, btf, license, kernel, core or {}, legacy_maps).write()
 
@@ -93,6 +93,8 @@ class _Writer:
     ) -> None:
         self.programs, self.license, self.kernel, self.core = programs, license, kernel, core
         self.maps = [map for map in maps if map.name != ".kconfig"]  # that one is in BTF only
+        if not btf:  # then there is nothing that type ids are of
+            self.maps = [replace(map, key_type_id=0, value_type_id=0) for map in self.maps]
         for map in self.maps:
             if map.type == STRUCT_OPS:
                 raise InputError(map.name, "struct_ops maps cannot be written to an object")
@@ -208,6 +210,8 @@ class _Writer:
             reason = f"the instruction at {here // 8} of {piece.section} refers to slot {target}, where no function starts"
             raise InputError(piece.program.origin.where, reason)
         section, slot = found
+        if out.data[here] == LD_IMM64:
+            out.data[here + 12 : here + 16] = bytes(4)
         if out.data[here] == CALL:
             self.against_section(out, here, section, slot - 1, R_BPF_64_32)
         else:
@@ -302,7 +306,7 @@ class _Writer:
         """func_info, line_info and CO-RE relocations; empty where no program has any."""
         funcs: dict[str, list[tuple[int, ...]]] = {}
         lines: dict[str, list[tuple[int, ...]]] = {}
-        without = {id(piece.program) for piece in self.pieces if not piece.function.type_id}
+        without = {id(piece.program) for piece in self.pieces if not (self.given and piece.function.type_id)}
         by_program: dict[int, list[_Piece]] = {}
         for piece in self.pieces:
             if id(piece.program) not in without:  # the kernel wants all functions of a program or none
