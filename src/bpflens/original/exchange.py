@@ -43,6 +43,7 @@ def export_templates(path: str) -> int:
         "sockets": sockets,
         "functions": imms,
         "btf_ids": ids,
+        "algorithm": kernel.algorithm(),
     }
     try:
         with open(path, "w", encoding="ascii") as stream:
@@ -102,6 +103,7 @@ class Exported:
             self._imms = {str(name): int(imm) for name, imm in record["functions"].items()}
             self._ids = {str(name): int(id) for name, id in record["btf_ids"].items()}
             self._contexts = {int(t): _rows(rows, path) for t, rows in record["contexts"].items()}
+            self._algorithm = str(record.get("algorithm", ""))
             self._sockets = {str(kind): _rows(rows, path) for kind, rows in record["sockets"].items()}
         except (KeyError, TypeError, ValueError, AttributeError):
             raise InputError(path, "is malformed") from None
@@ -129,6 +131,10 @@ class Exported:
     def imm_of(self, name: str) -> int | None:
         """See segment.Kernel."""
         return self._imms.get(name)
+
+    def algorithm(self) -> str:
+        """See segment.Kernel."""
+        return self._algorithm
 
     def templates(self, prog_type: int, attach_type: int | None) -> TemplateSet:
         """See segment.Kernel."""

@@ -55,6 +55,18 @@ class LiveKernel:
             cache.store("symbols", {"imms": self._imms, "names": self._names, "ids": self._ids})
             self._changed = False
 
+    def algorithm(self) -> str:
+        """The hash that this kernel makes tags with: SHA-1 up to v6.17, SHA-256 from v6.18; "" where no program can be loaded."""
+        if "algorithm" not in self._names:
+            from bpflens.original.learn import learn_algorithm
+
+            found = learn_algorithm()
+            if not found:
+                return ""
+            self._names["algorithm"] = found
+            self._changed = True
+        return self._names["algorithm"]
+
     def symbol(self, imm: int) -> str:
         """Name of the function that a call with this imm names; "" where it is unknown."""
         key = str(imm)

@@ -20,7 +20,7 @@ from bpflens.isa.extended.insn import Insn, words
 from bpflens.kernel.bpf import Buffer, bpf_errno, close, cmd
 from bpflens.original.accesses import PROBE_IMM, Row
 
-__all__ = ("ATTACH_TYPES", "learn_context", "learn_sockets")
+__all__ = ("ATTACH_TYPES", "learn_algorithm", "learn_context", "learn_sockets")
 
 # Expected attach types to ask with where the program's own is unknown: enough of them to see every field (v6.18).
 ATTACH_TYPES = {
@@ -76,6 +76,26 @@ def learn_context(prog_type: int, attach_type: int | None) -> tuple[Row, ...]:
             for row in _accesses(prober, neighbour, range(152, 153)):  # skb->tstamp, where tstamp_type is read in the program too
                 rows[row] = None
     return tuple(rows)
+
+
+def learn_algorithm() -> str:
+    """The hash of the kernel's tags, told by that of a small program; "" where none can be loaded."""
+    from bpflens.errors import KernelError
+    from bpflens.isa.extended.insn import encode
+    from bpflens.kernel.load import load_program
+    from bpflens.kernel.prog_info import prog_info_by_fd
+    from bpflens.original.tag import ALGORITHMS, tags
+
+    program = [Insn.make(op.ALU64 | op.MOV | op.K), Insn.make(op.EXIT_CODE)]
+    try:
+        fd = load_program(encode(program), 1)
+    except KernelError:
+        return ""
+    try:
+        got = prog_info_by_fd(fd).tag
+    finally:
+        close(fd)
+    return next((name for name, made in zip(ALGORITHMS, tags([i.word for i in program]), strict=True) if made == got), "")
 
 
 def learn_sockets() -> dict[str, tuple[Row, ...]]:

@@ -66,7 +66,7 @@ def recover(image: Image, kernel: Kernel, budget: Budget | None = None, live: bo
         segmentation = segment(image, kernel, options)
         unknown = segmentation.unknown
         try:
-            attempt = search(image, segmentation, budget)
+            attempt = search(image, segmentation, budget, kernel.algorithm())
         except Misfit as error:
             misfit = misfit or str(error)
             continue
@@ -80,7 +80,7 @@ def recover(image: Image, kernel: Kernel, budget: Budget | None = None, live: bo
         found = _with_spills(image, found, kernel, budget)
     if found.matched:
         return _exact(image, found, budget)
-    return _inexact(image, found, budget, unknown, live)
+    return _inexact(image, found, kernel, budget, unknown, live)
 
 
 def _with_spills(image: Image, found: Found, kernel: Kernel, budget: Budget) -> Found:
@@ -135,7 +135,7 @@ def _exact(image: Image, found: Found, budget: Budget) -> Original:
     )
 
 
-def _inexact(image: Image, found: Found, budget: Budget, unknown: dict[int, str], live: bool) -> Original:
+def _inexact(image: Image, found: Found, kernel: Kernel, budget: Budget, unknown: dict[int, str], live: bool) -> Original:
     layout = found.layout
     proof: Reloaded | None = None
     attributes: Attributes | None = None
@@ -146,7 +146,7 @@ def _inexact(image: Image, found: Found, budget: Budget, unknown: dict[int, str]
         missing = (image.verified_insns or 0) - (proof.verified_insns or 0)
         if proof.identical and 0 < missing <= _FEW_INSNS:
             budget.tags += 2 * len(layout.words)
-            again = _with_nop(image, found, budget, _algorithm(proof, layout))
+            again = _with_nop(image, found, budget, kernel.algorithm())
             if again.matched:
                 return _exact(image, again, budget)
         btf = _btf(image)
@@ -161,11 +161,6 @@ def _inexact(image: Image, found: Found, budget: Budget, unknown: dict[int, str]
         image, grade, reason, layout.code(), layout, original_funcs(image, layout), original_lines(image, layout), "", attributes, proof,
         traces, tags_tried=budget.spent, unknown=unknown,
     )  # fmt: skip
-
-
-def _algorithm(proof: Reloaded, layout: Layout) -> str:
-    """The hash that this kernel makes tags with, told by the reconstruction's own tag."""
-    return next((name for name, got in zip(ALGORITHMS, tags(layout.words), strict=True) if got == proof.tag), "")
 
 
 def _prove(image: Image, layout: Layout, unknown: dict[int, str]) -> Reloaded:

@@ -1,8 +1,8 @@
 """The search for the reading that has the program's tag, cheapest first, under a budget.
 
-Most programs match with the first reading of every group. Where they do not, readings are changed: all groups of the same words together
-(compilers are consistent), then each on its own, in order of total cost; then map references by index (light skeletons), then jumps over
-nothing that the kernel removed, then the spills around inlined calls (fastcall.py). A tag of 1,000 instructions costs 10 µs.
+Most programs match with the first reading of every group. Where they do not, map references are taken by index (light skeletons), then
+readings are changed, in order of total cost. What the kernel removed without a trace is tried later (insertion.py). A tag of 1,000
+instructions costs 10 µs, less where only words near the end change.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bpflens.analysis import opcodes as op
 from bpflens.original.image import Image
 from bpflens.original.layout import Layout, Misfit, lay_out
 from bpflens.original.segment import Segmentation
-from bpflens.original.tag import ALGORITHMS, tag, tags
+from bpflens.original.tag import ALGORITHMS, Tagger, tag, tags
 
 __all__ = ("Budget", "Found", "search")
 
@@ -28,7 +28,7 @@ _HOPELESS = 500  # readings of this cost are no readings of a program that the v
 class Budget:
     """What a search may spend: `tags` hashes and `seconds`; `spent` counts hashes."""
 
-    tags: int = 512
+    tags: int = 8192
     seconds: float = 0.05
     spent: int = 0
     started: float = field(default_factory=time.monotonic)
@@ -66,16 +66,20 @@ def search(image: Image, segmentation: Segmentation, budget: Budget, algorithm: 
     for name, got in zip(ALGORITHMS, tags(first.words), strict=True):
         if got == wanted:
             return Found(first, first.words, True, name)
-    names = (algorithm,) if algorithm else ALGORITHMS
+    names = (algorithm,) if algorithm else ALGORITHMS  # both where it is not known: one more hash per reading
     for words in _by_index(image, first.words):
         for name in names:
             if budget.left() and tag(words, name) == wanted:
                 return Found(first, words, True, name, by_index=True)
+    taggers = [(name, Tagger(first.words, name)) for name in names]
     complete = True
-    for choice in _choices(image, segmentation):
+    for choice in _choices(segmentation):
         if not budget.left():
             complete = False
             break
+        patch = _patch(segmentation, first, choice)
+        if patch is not None and not any(tagger.with_words(patch) == wanted for _, tagger in taggers):
+            continue
         try:
             layout = lay_out(image, segmentation, choice)
         except Misfit:
@@ -86,8 +90,27 @@ def search(image: Image, segmentation: Segmentation, budget: Budget, algorithm: 
     return Found(first, first.words, False, complete=complete)
 
 
-def _choices(image: Image, segmentation: Segmentation) -> Iterator[dict[int, int]]:
-    """Choices other than the first one, by total cost: classes of equal groups together, then single groups."""
+def _patch(segmentation: Segmentation, first: Layout, choice: dict[int, int]) -> dict[int, int] | None:
+    """The words that a choice changes, where every changed group keeps its length and refers to nothing; else None."""
+    patch: dict[int, int] = {}
+    for slot, index in choice.items():
+        readings = segmentation.readings[slot] or ()
+        old, new = readings[0], readings[index]
+        if old.length != new.length or len(old.items) != len(new.items):
+            return None
+        at = first.starts[slot]
+        for (old_word, old_target), (word, target) in zip(old.items, new.items, strict=True):
+            if target >= 0 or old_target >= 0 or (old_word & 0xFF == op.LD_IMM64) or (word & 0xFF == op.LD_IMM64):
+                return None
+            patch[at] = word
+            at += 1
+    return patch
+
+
+def _choices(segmentation: Segmentation) -> Iterator[dict[int, int]]:
+    """Choices other than the first one, by total cost. Groups of the same words are changed together (compilers are consistent), and
+    each on its own for a little more.
+    """
     classes: dict[tuple[int, ...], list[int]] = {}
     slot = 0
     while slot < segmentation.end:
@@ -100,16 +123,13 @@ def _choices(image: Image, segmentation: Segmentation) -> Iterator[dict[int, int
             classes.setdefault(shape, []).append(slot)
         slot += readings[0].length
     units: list[list[tuple[int, dict[int, int]]]] = []
-    singles: list[list[tuple[int, dict[int, int]]]] = []
     for slots in classes.values():
         readings = segmentation.readings[slots[0]] or ()
         costs = [(group.cost, index) for index, group in enumerate(readings) if index and group.cost < _HOPELESS]
         units.append([(cost, dict.fromkeys(slots, index)) for cost, index in costs])
         if len(slots) > 1:
-            singles += [[(cost, {slot: index}) for cost, index in costs] for slot in slots]
-    yield from _cheapest(units)
-    if singles:
-        yield from _cheapest([*(unit for unit in units if len(unit[0][1]) == 1), *singles])
+            units += [[(cost + 1, {slot: index}) for cost, index in costs] for slot in slots]
+    return _cheapest(units)
 
 
 def _cheapest(units: Sequence[list[tuple[int, dict[int, int]]]]) -> Iterator[dict[int, int]]:

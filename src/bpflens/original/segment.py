@@ -67,6 +67,10 @@ class Kernel(Protocol):
         """The templates for images of a program type."""
         ...
 
+    def algorithm(self) -> str:
+        """The hash of its tags (tag.ALGORITHMS), "" where it is not known."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Options:

@@ -1,0 +1,171 @@
+"""No grade is ever given that was not established: random programs, damaged images, damaged reconstructions."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bpflens.analysis import opcodes as op
+from bpflens.errors import KernelError
+from bpflens.isa.extended.insn import Insn, encode
+from bpflens.kernel.load import load_program
+from bpflens.kernel.prog_info import prog_dump, prog_info_by_fd
+from bpflens.original.image import of_code
+from bpflens.original.knowledge import live_kernel
+from bpflens.original.layout import Layout
+from bpflens.original.recover import live_image, recover, recover_id
+from bpflens.original.reload import candidates, reload
+from bpflens.original.tag import blanked, tags
+from original.load import loaded
+from original.matrix import ROWS
+
+pytestmark = pytest.mark.live
+
+SCALARS = (2, 3, 4, 5, 7, 8)
+OPERATIONS = (op.ADD, op.SUB, op.MUL, op.DIV, op.OR, op.AND, op.MOD, op.XOR, op.LSH, op.RSH, op.ARSH, op.MOV, op.NEG)
+FIELDS = ((0, 4), (4, 4), (8, 4), (16, 4), (16, 2), (18, 1), (24, 4), (32, 4), (40, 4), (44, 4), (48, 4), (52, 2), (68, 4), (152, 8), (84, 4))
+CONDITIONS = (op.JEQ, op.JGT, op.JGE, op.JSET, op.JNE, op.JSGT, op.JLT, op.JLE, op.JSLT)
+
+register = st.sampled_from(SCALARS)
+
+
+@st.composite
+def instruction(draw):
+    kind = draw(st.integers(0, 7))
+    dst, src = draw(register), draw(register)
+    if kind <= 1:
+        offset, size = draw(st.sampled_from(FIELDS))
+        return Insn.make(op.LDX | op.MEM | op.SIZE_CODE[size], dst, 6, offset)
+    if kind == 2:
+        return Insn.make(op.LDX | op.MEMSX | draw(st.sampled_from((op.B, op.H, op.W))), dst, 10, draw(st.sampled_from((-8, -16))))
+    if kind == 3:
+        return Insn.make(op.STX | op.MEM | draw(st.sampled_from((op.B, op.H, op.W, op.DW))), 10, src, draw(st.sampled_from((-8, -16))))
+    if kind == 4:
+        return Insn.make(op.JMP | draw(st.sampled_from(CONDITIONS)) | op.X, dst, src, draw(st.integers(0, 4)))
+    alu = draw(st.sampled_from((op.ALU, op.ALU64)))
+    operation = draw(st.sampled_from(OPERATIONS))
+    signed = draw(st.booleans()) if operation in (op.DIV, op.MOD) else 0
+    if operation == op.NEG:
+        return Insn.make(alu | op.NEG, dst)
+    if kind == 5 and operation not in (op.LSH, op.RSH, op.ARSH):
+        return Insn.make(alu | operation | op.K, dst, 0, int(signed), draw(st.integers(-3, 200)) or 1)
+    return Insn.make(alu | operation | op.X, dst, src, int(signed))
+
+
+def program(body):
+    start = [Insn.make(op.ALU64 | op.MOV | op.X, 6, 1)]
+    start += [Insn.make(op.LDX | op.MEM | op.W, r, 6, 4 * n) for n, r in enumerate(SCALARS) if 4 * n != 20]
+    start += [Insn.make(op.LDX | op.MEM | op.W, r, 6, 8) for n, r in enumerate(SCALARS) if 4 * n == 20]
+    start += [Insn.make(op.STX | op.MEM | op.DW, 10, 7, -8), Insn.make(op.STX | op.MEM | op.DW, 10, 8, -16)]
+    end = [Insn.make(op.ALU64 | op.MOV | op.K, 0)] * 5 + [Insn.make(op.EXIT_CODE)]
+    return [*start, *body, *end]
+
+
+@settings(max_examples=150)
+@given(body=st.lists(instruction(), max_size=25))
+def test_random_programs_come_back(body):
+    insns = program(body)
+    try:
+        fd = load_program(encode(insns), 3)
+    except KernelError:
+        return
+    try:
+        info = prog_info_by_fd(fd)
+        original = recover_id(info.id)
+    finally:
+        os.close(fd)
+    assert info.tag in tags([insn.word for insn in insns])
+    if original.grade == "exact":
+        assert list(blanked(original.layout.words)) == [insn.word for insn in insns]
+    else:
+        assert original.grade == "equivalent", original.reason
+        assert len(original.code) < 8 * len(insns), f"nothing was removed, yet it is not exact: {original.reason}"
+
+
+@pytest.fixture(scope="module")
+def images():
+    """(image, original code) of some rows of the matrix."""
+    out = []
+    for row in ROWS:
+        if row.grade == "exact" and row.row in ("8.1", "8.5", "8.8", "8.11", "8.17", "7", "7.1", "6.5", "6.8", "5.2"):
+            with loaded(row) as one:
+                out.append((live_image(one.id), [int.from_bytes(one.code[at : at + 8], "little") for at in range(0, len(one.code), 8)]))
+    return out
+
+
+@settings(max_examples=200)
+@given(data=st.data())
+def test_a_damaged_image_is_never_exact(images, data):
+    image, code = data.draw(st.sampled_from(images), label="image")
+    words = list(image.words)
+    for _ in range(data.draw(st.integers(1, 3), label="flips")):
+        words[data.draw(st.integers(0, len(words) - 1))] ^= 1 << data.draw(st.integers(0, 63))
+    damaged = of_code(
+        b"".join(word.to_bytes(8, "little") for word in words), image.prog_type, tag=image.tag, func_info=image.func_info,
+        line_info=image.line_info, map_ids=image.map_ids, maps=image.maps,
+    )  # fmt: skip
+
+    original = recover(damaged, live_kernel())
+
+    if original.grade == "exact":
+        assert list(blanked(_words(original.code))) == list(blanked(code)), "another program than the one that was loaded"
+    else:
+        assert original.grade == "unproven"
+        assert original.reason
+
+
+@settings(max_examples=200)
+@given(data=st.data())
+def test_a_damaged_reconstruction_is_never_proved(data):
+    row = data.draw(st.sampled_from([row for row in ROWS if row.type != "struct_ops" and not row.target[1]]), label="row")
+    with loaded(row) as one:
+        original = recover_id(one.id)
+        layout = original.layout
+        words = layout.words[:]
+        at = data.draw(st.integers(0, len(words) - 1), label="at")
+        words[at] ^= 1 << data.draw(st.integers(0, 63), label="bit")
+        damaged = Layout(words, layout.starts, layout.groups, layout.references)
+        result = reload(original.image, damaged, list(candidates(original.image)))
+        if result.identical:
+            independent = _image_of(damaged, original.image, row)
+            assert independent is None or independent == _masked(original.image.words, layout)
+        if list(blanked(words)) != list(blanked(layout.words)) and original.grade == "exact":
+            assert original.image.tag not in tags(words)
+
+
+def _image_of(layout, image, row):
+    """What bpftool would dump of the damaged program, loaded without anything that reload() does; None for programs with maps or BTF."""
+    if image.map_ids or image.btf_id:
+        return None
+    fd = load_program(layout.code(), image.prog_type, expected_attach_type=row.attach, flags=row.flags)
+    try:
+        return _words(prog_dump(fd).xlated)
+    finally:
+        os.close(fd)
+
+
+def _masked(words, layout):
+    return list(words)
+
+
+def _words(code):
+    return [int.from_bytes(code[at : at + 8], "little") for at in range(0, len(code), 8)]
+
+
+def test_the_tag_covers_all_but_map_references():
+    words = [Insn.make(op.LD_IMM64, 1, 1, 0, 5).word, 0, Insn.make(op.EXIT_CODE).word]
+    other_map = [Insn.make(op.LD_IMM64, 1, 1, 0, 77).word, 0, words[2]]
+    by_index = [Insn.make(op.LD_IMM64, 1, 5, 0, 5).word, 0, words[2]]
+
+    assert tags(words) == tags(other_map)
+    assert tags(words) != tags(by_index)
+
+
+def test_a_program_without_a_tag_is_unproven():
+    with loaded(next(row for row in ROWS if row.row == "8.1")) as one:
+        image = replace(live_image(one.id), tag="")
+        assert recover(image, live_kernel()).grade == "unproven"
