@@ -315,3 +315,49 @@ def test_section_table_against_the_kernel() -> None:
             assert (row.attach_type is None) == (attach is None)
             assert attach is None or attach_types[row.attach_type or 0] == f"BPF_{attach}"
     assert not expected
+
+
+STRUCT_OPS = """
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+struct tcp_congestion_ops { char pad[32]; unsigned (*ssthresh)(void *sk); void (*cong_avoid)(void *sk, unsigned a); char name[16]; };
+SEC("struct_ops/thresh") unsigned thresh(unsigned long long *ctx) { return 5; }
+SEC("struct_ops/avoid") void avoid(unsigned long long *ctx) { }
+SEC(".struct_ops") struct tcp_congestion_ops mine = { .ssthresh = (void *)thresh, .cong_avoid = (void *)avoid, .name = "mine" };
+SEC(".struct_ops.link") struct tcp_congestion_ops linked = { .ssthresh = (void *)thresh, .name = "linked" };
+SEC("?fentry.s/foo") int asleep(void *ctx) { return 0; }
+char _license2[] SEC("license") = "GPL";
+"""
+
+
+def test_struct_ops() -> None:
+    """The variables of .struct_ops are maps whose members are programs."""
+    programs = read_object(objects.compiled(STRUCT_OPS), "x.o")
+    mine, linked = programs[0].maps
+    assert (mine.name, mine.type, mine.value, mine.fields) == (
+        "mine", 26, "struct tcp_congestion_ops", {"values": {"ssthresh": "thresh", "cong_avoid": "avoid"}},
+    )  # fmt: skip
+    assert linked.fields == {"values": {"ssthresh": "thresh"}, "link": True}
+    assert [p.type for p in programs] == [27, 27, 26]
+    assert programs[2].info == {"byte_order": "little", "flags": ("sleepable",), "autoload": False}
+    assert read_object(objects.compiled(STRUCT_OPS), "x.o", "fentry.s/foo")[0].name == "asleep"
+
+
+def test_linked_object() -> None:
+    """What `bpftool gen object` links: its BTF has sizes and offsets already, and its functions have moved."""
+    bpftool = needs.tool("bpftool")
+    parts = [objects.compiled(objects.MAPS_AND_CALLS), objects.compiled(STRUCT_OPS)]
+    with tempfile.TemporaryDirectory() as directory:
+        paths = [Path(directory) / name for name in ("one.o", "two.o", "linked.o")]
+        for path, blob in zip(paths, parts, strict=False):
+            path.write_bytes(blob)
+        subprocess.run([bpftool, "gen", "object", paths[2], *paths[:2]], check=True, timeout=60)
+        linked = read_object(paths[2].read_bytes(), "x.o")
+    one, two = (read_object(part, "x.o") for part in parts)
+    assert sorted(str(p.section) for p in linked) == sorted(str(p.section) for p in [*one, *two])
+    assert maps_by_name(linked).keys() == maps_by_name(one).keys() | maps_by_name(two).keys()
+    for program in [*one, *two]:
+        again = next(p for p in linked if p.section == program.section)
+        assert [(f.start, f.name, f.proto) for f in again.functions] == [(f.start, f.name, f.proto) for f in program.functions]
+        assert [(r.off_insns, r.text) for r in again.relocations] == [(r.off_insns, r.text) for r in program.relocations]
+        assert list(again.lines) == list(program.lines)

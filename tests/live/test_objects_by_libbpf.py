@@ -25,7 +25,7 @@ CORE_NAMES = dict(zip(
 
 PACKAGED = (
     "bindsnoop", "biolatency", "biosnoop", "klockstat", "ksnoop", "runqlat", "tcpconnlat", "tcptracer", "fsdist", "xdp-bench",
-    "xdp-dispatcher.o", "xdp-filter", "xdpdump_bpf.o", "xdpfilt_dny_all.o",
+    "xdp-dispatcher.o", "xdp-filter", "xdpdump_bpf.o", "xdpfilt_dny_eth.o",
 )  # fmt: skip
 
 
