@@ -646,7 +646,7 @@ def tracepoint_ioctl(lab: Lab) -> Iterator[Attached]:
     event = perf_event(lab, 2, tracepoint_id(lab, "syscalls/sys_enter_nanosleep"))
     prog, id = lab.load("tracepoint", text="r0 = 0\nexit")
     ioctl(event, SET_BPF, prog)
-    yield Attached("tracepoint", "tracepoint:sys_enter_nanosleep", None, prog_id=id, holder=os.getpid())
+    yield Attached("tracepoint", "sys_enter_nanosleep", None, prog_id=id, holder=os.getpid())
 
 
 def pmu(name: str) -> int:
@@ -678,7 +678,7 @@ def kprobe_ioctl(lab: Lab) -> Iterator[Attached]:
     event = perf_event(lab, pmu("kprobe"), 0, struct.pack("<QQ", name.address, 0))
     prog, id = lab.load("kprobe", text="r0 = 0\nexit")
     ioctl(event, SET_BPF, prog)
-    yield Attached("kprobe", "function:do_nanosleep", None, prog_id=id, holder=os.getpid())
+    yield Attached("kprobe", "do_nanosleep", None, prog_id=id, holder=os.getpid())
 
 
 @kind
@@ -687,7 +687,7 @@ def software_event_ioctl(lab: Lab) -> Iterator[Attached]:
     event = perf_event(lab, 1, 0)
     prog, id = lab.load("perf_event", text="r0 = 0\nexit")
     ioctl(event, SET_BPF, prog)
-    yield Attached("perf_event", "event:cpu-clock", None, prog_id=id, holder=os.getpid(), deep=True)
+    yield Attached("perf_event", "cpu-clock", None, prog_id=id, holder=os.getpid(), deep=True)
 
 
 @kind

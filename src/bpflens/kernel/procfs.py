@@ -38,16 +38,13 @@ class Mount(NamedTuple):
 
 
 def read(path: str, dir_fd: int | None = None) -> bytes:
-    """A small file of procfs in one piece; OSError where it cannot be read."""
+    """A file of procfs; OSError where it cannot be read. A short read does not mean its end: the kernel hands out whole records."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=dir_fd)
     try:
         data = os.read(fd, 1 << 16)
-        if len(data) < 4096:
-            return data
-        parts = [data]
         while part := os.read(fd, 1 << 16):
-            parts.append(part)
-        return b"".join(parts)
+            data += part
+        return data
     finally:
         os.close(fd)
 

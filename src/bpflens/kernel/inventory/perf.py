@@ -1,7 +1,8 @@
 """Programs on perf events by ioctl (rows 32, 33): BPF_TASK_FD_QUERY on each perf descriptor (Linux 4.18).
 
 It answers for tracepoints, kprobes and uprobes. For hardware and software events, and for a descriptor whose holder is in a foreign pid
-namespace, the kernel gives nothing: the kernel-side reader does. A program attached by a link is found by links.py.
+namespace, the kernel gives nothing: the kernel-side reader does. A program attached by a link is found by links.py; before Linux 6.6 link
+info does not say on which event, so the row is made here and the link is claimed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from bpflens.kernel.inventory.found import Found, HeldBy
 
 __all__ = ("event_name", "find")
 
+_LINK_PERF = 7
 _KINDS = {0: "raw_tracepoint", 1: "tracepoint", 2: "kprobe", 3: "kretprobe", 4: "uprobe", 5: "uretprobe"}  # enum bpf_task_fd_type
 _TYPES = {0: "hardware", 1: "software", 2: "tracepoint", 3: "hw-cache", 4: "raw", 5: "breakpoint"}
 _HARDWARE = ("cpu-cycles", "instructions", "cache-references", "cache-misses", "branches", "branch-misses", "bus-cycles",
@@ -26,7 +28,7 @@ _SOFTWARE = ("cpu-clock", "task-clock", "page-faults", "context-switches", "cpu-
 def event_name(type: int, config: int) -> str:
     """The event of a perf_event_attr's type and config, in perf's words."""
     names = {0: _HARDWARE, 1: _SOFTWARE}.get(type, ())
-    return f"event:{names[config]}" if config < len(names) else f"event:{_TYPES.get(type, f'type {type}')} config {config:#x}"
+    return names[config] if config < len(names) else f"{_TYPES.get(type, f'type {type}')} config {config:#x}"
 
 
 def find(ctx: Context) -> Iterable[Found]:
@@ -49,12 +51,20 @@ def find(ctx: Context) -> Iterable[Found]:
         if kind.startswith("u"):
             object = f"{name}+{offset:#x}"
         elif kind.startswith("k"):
-            object = f"function:{name}" + (f"+{offset:#x}" if offset else "") if name else f"address:{address:#x}"
+            object = (name or f"{address:#x}") + (f"+{offset:#x}" if offset else "")
         else:
-            object = f"tracepoint:{name}"
+            object = name
         if prog_id:
             rows.setdefault((kind, object, prog_id), []).append(ctx.holder(file.pid, file.fd))
-    linked = {link.prog_id for link in ctx.links.values() if link.type == 7}
+    links = [link for link in ctx.links.values() if link.type == _LINK_PERF]
+    told = {link.prog_id for link in links if int.from_bytes(link.rest[:4], "little")}
     for (kind, object, prog_id), holders in rows.items():
-        if prog_id not in linked:
-            yield Found(kind, object, prog_id=prog_id, holders=tuple(holders))
+        if prog_id in told:
+            continue
+        details = {}
+        for link in links:
+            if link.prog_id == prog_id and link.id not in ctx.claimed_links:
+                ctx.claimed_links.add(link.id)
+                details["link"] = link.id
+                break
+        yield Found(kind, object, prog_id=prog_id, holders=tuple(holders), details=details)
