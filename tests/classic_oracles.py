@@ -112,3 +112,12 @@ def programs(draw: st.DrawFn, max_insns: int = 24, net_relative: bool = False) -
             insns.append((0x06, 0, 0, draw(small)))
     insns.append(draw(st.sampled_from(((0x16, 0, 0, 0), (0x06, 0, 0, 0), (0x06, 0, 0, 0x40000)))))
     return insns
+
+
+def corpus() -> list[dict[str, object]]:
+    """Filters of real programs: name, kind, insns, linktype (tests/corpus/cbpf_corpus.json)."""
+    import json
+    from pathlib import Path
+
+    found: list[dict[str, object]] = json.loads((Path(__file__).parent / "corpus" / "cbpf_corpus.json").read_text())
+    return found

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from bpflens.classic.condition import evaluate
-from bpflens.classic.diagram import Base, Field, Store
+from bpflens.classic.diagram import Base, Field, Store, TooComplex
 from bpflens.classic.interp import ANCILLARY, Model, run
 from bpflens.classic.packet_build import Ranges, allows, build, finish
 from bpflens.classic.packet_fields import fields, name
@@ -29,6 +29,7 @@ __all__ = ("Generated", "GeneratedPacket", "generate")
 
 _MOST_BYTES = 65535
 _TRIES = 12
+_MOST_NODES = 200_000
 
 Path = list[tuple[Field, Ranges]]
 
@@ -47,7 +48,7 @@ class GeneratedPacket(NamedTuple):
 
 
 class Generated(NamedTuple):
-    """`unsolved`: alternatives for which no packet was found; `left_out`: those beyond the number asked for."""
+    """`unsolved`: alternatives for which no packet was found; `left_out`: at most so many more, beyond the number asked for."""
 
     packets: tuple[GeneratedPacket, ...]
     unsolved: int
@@ -73,13 +74,19 @@ def generate(
     seconds).
     """
     network = _NETWORK_OFFSETS.get(dlt, 0)
-    store = Store(deadline=deadline)
-    node = run_in(store, insns, LIBPCAP if model == "libpcap" else KERNEL.at_network_offset(network))
+    machine = LIBPCAP if model == "libpcap" else KERNEL.at_network_offset(network)
+    store = Store(deadline=deadline, max_nodes=_MOST_NODES)
     work = _Work(tuple(insns), dlt, model, network)
-    paths = _cover(store, node)
+    try:
+        node = run_in(store, insns, machine)
+    except TooComplex:  # return values computed from the packet can be many: accepted or not is simpler
+        store = Store(deadline=deadline)
+        node = run_in(store, insns, machine, accept=True)
+        work.any_value = True
+    paths, left_out = _cover(store, node, most)
     packets: list[GeneratedPacket] = []
     unsolved = 0
-    for path, value in paths[:most]:
+    for path, value in paths:
         solved = work.solve(path, value)
         if solved is None:
             unsolved += 1
@@ -92,7 +99,7 @@ def generate(
     if not paths and rejected:
         data = finish(build({}, dlt), dlt, {})
         packets.append(GeneratedPacket(data, run(insns, data, None, model), "rejected", "the filter accepts no packet", {}))
-    return Generated(tuple(_distinct(packets)), unsolved, max(len(paths) - most, 0))
+    return Generated(tuple(_distinct(packets)), unsolved, left_out)
 
 
 def _distinct(packets: list[GeneratedPacket]) -> Iterator[GeneratedPacket]:
@@ -104,8 +111,8 @@ def _distinct(packets: list[GeneratedPacket]) -> Iterator[GeneratedPacket]:
             yield packet
 
 
-def _cover(store: Store, root: int) -> list[tuple[Path, int]]:
-    """Paths to values other than 0 such that every edge leading to one is on a path; shorter ones first."""
+def _cover(store: Store, root: int, most: int) -> tuple[list[tuple[Path, int]], int]:
+    """Paths to values other than 0 such that every edge leading to one is on a path; and how many edges are not, beyond `most` paths."""
     accepts: dict[int, bool] = {}
 
     def can_accept(node: int) -> bool:
@@ -117,9 +124,9 @@ def _cover(store: Store, root: int) -> list[tuple[Path, int]]:
         return found
 
     if not can_accept(root):
-        return []
+        return [], 0
     if root < 0:
-        return [([], ~root)]
+        return [([], ~root)], 0
     # breadth first: the way to each node
     way: dict[int, tuple[int, int] | None] = {root: None}
     order = [root]
@@ -129,10 +136,14 @@ def _cover(store: Store, root: int) -> list[tuple[Path, int]]:
                 way[kid] = (node, kid)
                 order.append(kid)
     covered: set[tuple[int, int]] = set()
-    paths = []
+    paths: list[tuple[Path, int]] = []
+    left_out = 0
     for node in order:
         for kid in dict.fromkeys(store.kids[node]):
             if (node, kid) in covered or not can_accept(kid):
+                continue
+            if len(paths) == most:
+                left_out += 1
                 continue
             edges = [(node, kid)]
             above = way[node]
@@ -147,7 +158,7 @@ def _cover(store: Store, root: int) -> list[tuple[Path, int]]:
                 kid = fresh
             covered.update(edges)
             paths.append(([_edge(store, *edge) for edge in edges], ~kid))
-    return paths
+    return paths, left_out
 
 
 def _edge(store: Store, node: int, kid: int) -> tuple[Field, Ranges]:
@@ -162,12 +173,13 @@ def _edge(store: Store, node: int, kid: int) -> tuple[Field, Ranges]:
 
 
 class _Solved(NamedTuple):
-    """A packet on a path: its bytes' ranges, and the least length."""
+    """A packet on a path: its bytes' ranges, and the lengths between which the path holds."""
 
     data: bytes
     value: int
     order: dict[int, Ranges]
     least: int
+    most: int
     aux: dict[str, int | None]
 
 
@@ -185,6 +197,11 @@ class _Work:
         self.network = network
         self.random = random.Random(1)
         self.missed: set[tuple[int, int]] = set()
+        self.any_value = False
+
+    def _reached(self, got: int, wanted: int) -> bool:
+        """Whether a packet took the path; values that the filter computes are not told apart."""
+        return got == wanted or (got != 0 and (self.any_value or wanted > 0xFFFFFFFF))
 
     def verdict(self, data: bytes, aux: dict[str, int | None]) -> int:
         return run(self.insns, data, None, self.model, {**aux, "network_offset": self.network})
@@ -196,7 +213,7 @@ class _Work:
                 solved = self._build(path, attempt)
             except _Contradiction:
                 continue
-            if solved is not None and (solved.value == value or (value > 0xFFFFFFFF and solved.value)):
+            if solved is not None and self._reached(solved.value, value):
                 return solved, self._note(solved)
         return None
 
@@ -244,8 +261,8 @@ class _Work:
         for candidate in (finished, data):
             value = self.verdict(candidate, aux)
             if value:
-                return _Solved(candidate, value, order, room[0], aux)
-        return _Solved(data, 0, order, room[0], aux)
+                return _Solved(candidate, value, order, least, most, aux)
+        return _Solved(data, 0, order, least, most, aux)
 
     def _fill(self, order: dict[int, Ranges], least: int, attempt: int) -> bytes:
         data = build(order, self.dlt, least)
@@ -324,8 +341,8 @@ class _Work:
                 solved = self._build(path, attempt)
             except _Contradiction:
                 continue
-            if solved is not None and solved.value == value:
-                yield GeneratedPacket(solved.data, value, "boundary", f"{which}: {self._note(solved)}", solved.aux)
+            if solved is not None and self._reached(solved.value, value):
+                yield GeneratedPacket(solved.data, solved.value, "boundary", f"{which}: {self._note(solved)}", solved.aux)
 
     def near_misses(self, solved: _Solved) -> Iterator[GeneratedPacket]:
         """One byte just outside its range, or one byte too few."""
@@ -340,11 +357,14 @@ class _Work:
                     if packet is not None:
                         self.missed.add((offset, byte))
                         yield packet
-        if solved.least and (-1, solved.least) not in self.missed:
-            short = data[: solved.least - 1]
-            if self.verdict(short, solved.aux) == 0:
-                self.missed.add((-1, solved.least))
-                yield GeneratedPacket(short, 0, "rejected", f"cut short: {solved.least} bytes are needed", solved.aux)
+        for size, what in ((solved.least - 1, f"too short: {solved.least} bytes are needed"), (solved.most + 1, f"over {solved.most} bytes")):
+            if 0 <= size <= _MOST_BYTES and (-1, size) not in self.missed:
+                other = data[:size].ljust(size, b"\0")
+                for candidate in (finish(other, self.dlt, solved.order), other):
+                    if self.verdict(candidate, solved.aux) == 0:
+                        self.missed.add((-1, size))
+                        yield GeneratedPacket(candidate, 0, "rejected", what, solved.aux)
+                        break
 
     def _changed(self, solved: _Solved, offset: int, byte: int) -> GeneratedPacket | None:
         """The packet with one byte changed, with lengths and checksums right again, if it is rejected."""

@@ -113,7 +113,7 @@ def _notes(made: Generated, where: str) -> None:
     import sys
 
     if made.left_out:
-        print(f"bpflens: {where}: {made.left_out} more alternatives (--count)", file=sys.stderr)
+        print(f"bpflens: {where}: up to {made.left_out} more alternatives (--count)", file=sys.stderr)
     if made.unsolved:
         print(f"bpflens: {where}: no packet found for {made.unsolved} alternatives", file=sys.stderr)
     if not any(packet.value for packet in made.packets):

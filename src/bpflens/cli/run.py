@@ -4,7 +4,7 @@ FILTER is any source of classic code (an expression, a dump, a live socket); whe
 pcap or pcapng file, or "-" for standard input. How many packets match is printed; --returns says what the filter returned, --profile how
 often each instruction was executed, beside the disassembly; -w writes the matching packets to a file.
 
-Two machines run classic code and differ in corners (see "bpflens help models"): the kernel, and libpcap in user space. The default is
+Two machines run classic code and differ in corners: the kernel, and libpcap in user space. The default is
 libpcap for pcap: expressions, the kernel for everything else. What the kernel knows of a packet beside its bytes is given with --aux.
 
 The number of packets that do not match costs a second look at the file: in captures above 64 MiB it is counted with --total only.
