@@ -10,40 +10,39 @@ Only facts of the program's source are named; a slot without one has no note. On
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Mapping
 from functools import lru_cache
 
+from bpflens.analysis.call_strings import pointed_by
+from bpflens.analysis.references import CALL, References
 from bpflens.errors import BpflensError
-from bpflens.isa.extended.helpers import helper_name, helper_prototype
+from bpflens.isa.extended.helpers import HELPER_COUNT, helper_name, helper_prototype
 from bpflens.isa.extended.names import MAP_TYPES, type_name
-from bpflens.isa.extended.table import lookup, writes
 from bpflens.program import Map, Program, Relocation
 
 __all__ = ("call_name", "slot_notes")
 
-_LD_IMM64, _CALL = 0x18, 0x85
 _ARRAY = 2  # BPF_MAP_TYPE_ARRAY
-_REFERENCES = re.compile(b"[\x18\x85]")
-_STRING_LOOKBACK_INSNS = 24
 _SHOWN_STRING = 72
 
 
-def slot_notes(program: Program, prototypes: bool = False, called: bool = False) -> dict[int, list[str]]:
+def slot_notes(
+    program: Program, prototypes: bool = False, called: bool = False, leaders: Container[int] | None = None
+) -> dict[int, list[str]]:
     """Notes of an extended program by slot.
 
     With `prototypes` calls carry the C prototype of what they call; with `called`, for text that has only its number, the name.
+    `leaders` are the targets of jumps and the functions, where the caller knows them.
     """
     notes: dict[int, list[str]] = {}
     for relocation in program.relocations:
         notes.setdefault(relocation.off_insns, []).append(_relocation(relocation, program))
-    if not (program.maps or program.symbols or prototypes or called):
-        return notes
-    slots = _Slots(program)
-    related = {relocation.off_insns for relocation in program.relocations}
-    for slot in slots.references():
+    slots = References(program, leaders)
+    related = slots.relocations.keys()
+    everything = prototypes or called or program.xlated or program.symbols
+    for slot in slots.referring() if everything else slots.calls_of(_string_helpers()):
         word = slots.word(slot)
-        if word & 0xFF == _CALL:
+        if word & 0xFF == CALL:
             found = _call_notes(slots, slot, prototypes, called)
         elif slot in related:
             found = []
@@ -56,38 +55,7 @@ def slot_notes(program: Program, prototypes: bool = False, called: bool = False)
 
 def call_name(symbols: Mapping[int, str], slot: int, word: int) -> str:
     """The name that `symbols` has for a helper or kfunc call, "" where the tables say it better or nothing is known."""
-    return symbols.get(slot, "") if word & 0xFF == _CALL and word >> 12 & 15 != 1 else ""
-
-
-class _Slots:
-    """Random access to the words of a program, and to its maps by id and by name."""
-
-    def __init__(self, program: Program) -> None:
-        self.program = program
-        self.code = program.code
-        self.count = len(program.code) // 8
-        self.maps_by_id = {m.id: m for m in program.maps if m.id is not None}
-        self.maps_by_name = {m.name: m for m in program.maps}
-        self.relocations: dict[int, Relocation] = {r.off_insns: r for r in program.relocations}
-
-    def word(self, slot: int) -> int:
-        return int.from_bytes(self.code[slot * 8 : slot * 8 + 8], "little")
-
-    def references(self) -> Iterator[int]:
-        opcodes = self.code[0 : self.count * 8 : 8]
-        return (found.start() for found in _REFERENCES.finditer(opcodes))
-
-    def pointed_at(self, slot: int) -> tuple[Map, int] | None:
-        """(data map, byte offset) that the ld_imm64 at `slot` points to."""
-        relocation = self.relocations.get(slot)
-        if relocation is not None:
-            m = self.maps_by_name.get(relocation.section) if relocation.kind == "data" else None
-            return (m, relocation.value) if m is not None else None
-        word = self.word(slot)
-        if word & 0xFF == _LD_IMM64 and word >> 12 & 15 == 2 and slot + 1 < self.count:
-            m = self.maps_by_id.get(word >> 32) if self.program.xlated else None
-            return (m, self.word(slot + 1) >> 32) if m is not None else None
-        return None
+    return symbols.get(slot, "") if word & 0xFF == CALL and word >> 12 & 15 != 1 else ""
 
 
 def _relocation(relocation: Relocation, program: Program) -> str:
@@ -98,7 +66,7 @@ def _relocation(relocation: Relocation, program: Program) -> str:
     return relocation.text or f"{relocation.kind} {relocation.symbol}"
 
 
-def _reference_notes(slots: _Slots, slot: int) -> list[str]:
+def _reference_notes(slots: References, slot: int) -> list[str]:
     word = slots.word(slot)
     source = word >> 12 & 15
     if slot in slots.program.symbols:
@@ -138,7 +106,11 @@ def _string_at(m: Map, offset: int) -> str | None:
     data = _constant_data(m)
     if data is None:
         return None
-    raw = data[offset : offset + 256]
+    return _quoted(data[offset : offset + 256])
+
+
+def _quoted(raw: bytes) -> str | None:
+    """The NUL-terminated string at the start of some bytes, as C would have it; None where there is none that can be printed."""
     end = raw.find(0)
     if end < 1:
         return None
@@ -171,7 +143,7 @@ def _live_value(map_id: int) -> bytes | None:
         return None  # a note less
 
 
-def _call_notes(slots: _Slots, slot: int, prototypes: bool, called: bool) -> list[str]:
+def _call_notes(slots: References, slot: int, prototypes: bool, called: bool) -> list[str]:
     word = slots.word(slot)
     kind, number = word >> 12 & 15, (word >> 32 ^ 0x80000000) - 0x80000000
     notes = []
@@ -188,13 +160,20 @@ def _call_notes(slots: _Slots, slot: int, prototypes: bool, called: bool) -> lis
         parameters = prototype[prototype.index("(") + 1 :].split(", ")
         for register, parameter in enumerate(parameters[:5], 1):
             if parameter.startswith("const char *"):
-                text = _string_in(slots, slot, register)
+                pointed = pointed_by(slots, slot, register)
+                text = None if pointed is None else _quoted(pointed) if isinstance(pointed, bytes) else _string_at(*pointed)
                 if text:
                     notes.append(f"{parameter.removeprefix('const char *')} {text}")
     return notes
 
 
-def _helper_prototype(slots: _Slots, slot: int, number: int) -> str | None:
+@lru_cache(maxsize=1)
+def _string_helpers() -> tuple[int, ...]:
+    """Numbers of the helpers that take strings."""
+    return tuple(n for n in range(1, HELPER_COUNT + 1) if "const char *" in (helper_prototype(n) or ""))
+
+
+def _helper_prototype(slots: References, slot: int, number: int) -> str | None:
     found = helper_prototype(number)
     if found is None and slot in slots.program.symbols:
         from bpflens.isa.extended.helpers import helper_id
@@ -203,7 +182,7 @@ def _helper_prototype(slots: _Slots, slot: int, number: int) -> str | None:
     return found
 
 
-def _kfunc_prototype(slots: _Slots, slot: int, number: int) -> str | None:
+def _kfunc_prototype(slots: References, slot: int, number: int) -> str | None:
     if not slots.program.xlated or slots.word(slot) >> 16 & 0xFFFF:
         return None  # a number of another BTF than the running vmlinux
     from bpflens.kernel.btf import vmlinux
@@ -212,27 +191,3 @@ def _kfunc_prototype(slots: _Slots, slot: int, number: int) -> str | None:
         return vmlinux().c_declaration(number)
     except (BpflensError, LookupError):
         return None
-
-
-def _string_in(slots: _Slots, call: int, register: int) -> str | None:
-    """The constant string in a register at a call: its last writer before, in the same block, if that is a ld_imm64."""
-    name = f"r{register}"
-    slot = call - 1
-    for _ in range(_STRING_LOOKBACK_INSNS):
-        if slot < 0:
-            return None
-        word = slots.word(slot)
-        if word & 0xFF == 0 and slot and slots.word(slot - 1) & 0xFF == _LD_IMM64:
-            slot -= 1
-            word = slots.word(slot)
-        row = lookup(word)
-        if row is None or row.control:
-            return None
-        if name in writes(word):
-            if row.name == "mov64_reg":
-                name = f"r{word >> 12 & 15}"
-            else:
-                target = slots.pointed_at(slot)
-                return _string_at(*target) if target is not None else None
-        slot -= 1
-    return None

@@ -132,11 +132,11 @@ class _Bodies(dict[int, str]):
 
 
 class _Distances(dict[int, int]):
-    """word of a jump -> slots from it to its target; _NOWHERE for words that are not of a jump's form. Bounded."""
+    """word of a jump, or of a call of a function -> slots from it to its target; _NOWHERE for words of no such form. Bounded."""
 
     def __missing__(self, word: int) -> int:
         row = lookup(word)
-        if row is None or "{jump" not in row.kernel or row.control == "call":
+        if row is None or "{jump" not in row.kernel:
             distance = _NOWHERE
         elif "{jumpl}" in row.kernel:
             distance = 1 + _signed(word >> 32, 32)
@@ -167,8 +167,9 @@ def listing(program: Program, options: ListingOptions) -> Iterator[str]:
     bodies = _shared_bodies.get(key)
     if bodies is None:
         bodies = _shared_bodies[key] = _Bodies(options, map_by)
-    names = _names(program, options)
-    flags, jumps = _find_targets(program.code, words, names.functions)
+    functions = {function.start: function.name for function in program.functions if function.name}
+    flags, jumps = _find_targets(program.code, words, functions)
+    names = _names(program, options, functions, _Flagged(flags))
     margins = None
     if options.arrows and jumps.slots:
         from bpflens.view.arrows import draw
@@ -197,7 +198,7 @@ def _signed(value: int, bits: int) -> int:
 class _Jumps(NamedTuple):
     """What goes where: `slots[i]` jumps to the labelled slot `targets[i]`, `odd` are (slot, target) of all other jumps.
 
-    `pairs` are the first slots of ld_imm64, `calls` the slots that call a function of the program. All in order.
+    `pairs` are the first slots of ld_imm64; `calls[i]` calls the function of the program at `called[i]`. All in order.
     """
 
     slots: array[int]
@@ -205,6 +206,7 @@ class _Jumps(NamedTuple):
     odd: dict[int, int]
     pairs: array[int]
     calls: array[int]
+    called: array[int]
 
 
 def _find_targets(code: bytes, words: memoryview | array[int], functions: dict[int, str]) -> tuple[bytearray, _Jumps]:
@@ -214,16 +216,17 @@ def _find_targets(code: bytes, words: memoryview | array[int], functions: dict[i
     for start in functions:
         if start < count:
             flags[start] = _FUNCTION
-    jumps = _Jumps(array("i"), array("i"), {}, array("i"), array("i"))
+    jumps = _Jumps(array("i"), array("i"), {}, array("i"), array("i"), array("i"))
     jumps.pairs.extend([at >> 3 for found in _PAIRS.finditer(code) if not (at := found.start()) & 7])
     for slot in jumps.pairs:
         flags[slot + 1] = _SECOND_SLOT
         if words[slot] >> 12 & 15 == 4:
             _mark(flags, slot + 1 + _signed(words[slot] >> 32, 32))
-    jumps.calls.extend([at >> 3 for found in _CALLS.finditer(code) if not (at := found.start()) & 7])
-    for slot in jumps.calls:
-        _mark(flags, slot + 1 + (_signed(words[slot] >> 16, 16) or _signed(words[slot] >> 32, 32)))
     distances = _Distances()
+    jumps.calls.extend([at >> 3 for found in _CALLS.finditer(code) if not (at := found.start()) & 7])
+    jumps.called.extend([min(slot + distances[words[slot]], count) for slot in jumps.calls])
+    for target in jumps.called:
+        _mark(flags, target)
     classes = code[0 : count * 8 : 8].translate(_TRANSLATION)
     for low in range(0, count, _BLOCK):
         slots = [found.start() for found in _ONES.finditer(classes, low, low + _BLOCK)]
@@ -232,15 +235,16 @@ def _find_targets(code: bytes, words: memoryview | array[int], functions: dict[i
             jumps.odd.update((slot, target) for slot, target in zip(slots, targets, strict=True) if not 0 <= target < count)
             inside = [(slot, target) for slot, target in zip(slots, targets, strict=True) if 0 <= target < count]
             slots, targets = [slot for slot, _ in inside], [target for _, target in inside]
-        aside = []
-        for index, target in enumerate(targets):
+        special = set()
+        for target in set(targets):
             flag = flags[target]
             if not flag:
                 flags[target] = _TARGET
             elif flag != _TARGET:
-                aside.append(index)
-        for index in reversed(aside):
-            jumps.odd[slots.pop(index)] = targets.pop(index)
+                special.add(target)
+        if special:
+            for index in [index for index, target in enumerate(targets) if target in special][::-1]:
+                jumps.odd[slots.pop(index)] = targets.pop(index)
         jumps.slots.extend(slots)
         jumps.targets.extend(targets)
     return flags, jumps
@@ -251,8 +255,17 @@ def _mark(flags: bytearray, target: int) -> None:
         flags[target] = _TARGET
 
 
-def _names(program: Program, options: ListingOptions) -> _Names:
-    functions = {function.start: function.name for function in program.functions if function.name}
+class _Flagged:
+    """The slots that are the target of a jump or the start of a function, as a container."""
+
+    def __init__(self, flags: bytearray) -> None:
+        self.flags = flags
+
+    def __contains__(self, slot: object) -> bool:
+        return isinstance(slot, int) and self.flags[slot] in (_TARGET, _FUNCTION)
+
+
+def _names(program: Program, options: ListingOptions, functions: dict[int, str], leaders: _Flagged) -> _Names:
     before: dict[int, list[str]] = {}
     for function in program.functions:
         heading = [""] if function.start else []
@@ -270,7 +283,7 @@ def _names(program: Program, options: ListingOptions) -> _Names:
                 before.setdefault(line.off_insns, []).append(text)
             shown = text
     called = options.dialect != "kernel" and options.arrows  # without arrows the name is part of the line's body
-    notes = slot_notes(program, options.prototypes, called) if options.notes else {}
+    notes = slot_notes(program, options.prototypes, called, leaders) if options.notes else {}
     return _Names(functions, before, notes)
 
 
@@ -366,10 +379,10 @@ class _Writer:
         else:
             for slot, target in pairs:
                 lines[slot - first] += f" <L{target}>"
-        for slot in jumps.calls[bisect_left(jumps.calls, first) : bisect_left(jumps.calls, end)]:
-            if slot not in self.related:
-                distance = _signed(self.words[slot] >> 16, 16) or _signed(self.words[slot] >> 32, 32)
-                lines[slot - first] += self._reference(slot + 1 + distance)
+        low, high = bisect_left(jumps.calls, first), bisect_left(jumps.calls, end)
+        for slot, target in zip(jumps.calls[low:high], jumps.called[low:high], strict=True):
+            if slot not in self.related and self.bodies[self.words[slot]].find(".quad") < 0:
+                lines[slot - first] += self._reference(target)
         for slot in _between(self.odd, first, end) if self.odd else ():
             target = jumps.odd[slot]
             if target in self.names.functions:
