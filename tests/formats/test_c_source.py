@@ -47,7 +47,22 @@ def test_code_around_it():
     assert [(p.name, p.origin.lineno) for p in programs] == [("foo", 5)]
 
 
+def test_integers_that_the_text_defines():
+    text = """#define PORT 67 + 1 /* client */
+#define PORTS (PORT << 16)
+#define KILL BPF_STMT(BPF_RET | BPF_K, 0)
+#define BOTH \\
+    BPF_STMT(6, 1), \\
+    BPF_STMT(6, 2)
+f[] = { BPF_STMT(BPF_LD, PORT), BPF_STMT(6, PORTS) };
+"""
+    programs = read_programs(text.encode(), "-")
+    assert [decode(p.code) for p in programs] == [((0, 0, 0, 68), (6, 0, 0, 68 << 16))]
+
+
 REFUSED = [
+    ("f[] = { BPF_STMT(0, 0), ALLOW(read), BPF_STMT(6, 0) };", "'ALLOW' behind instructions is not one that is known here"),
+    ("f[] = { CHECK, BPF_STMT(6, 0) };", "'CHECK' before this instruction is not one that is known here"),
     ("BPF_STMT(BPF_RET | BPF_K, __NR_read)", "the value of __NR_read is not known here"),
     ("BPF_STMT(BPF_RET | BPF_K, htons(80))", "htons() depends on the machine's byte order"),
     ("BPF_STMT(6)", "BPF_STMT has 2 arguments, not 1"),

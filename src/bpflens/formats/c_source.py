@@ -7,7 +7,8 @@
 
 Items that follow each other are one program. Four or five numbers in braces alone are one only where the text names these structures,
 or where they end as a program must. A name in front (`name[] = {`) is the program's. Values are integer expressions over the
-headers' constants (c_constants.py); any other name is an error that says so.
+headers' constants (c_constants.py) and over integers that the text itself defines (`#define PORT 68`); any other name, and any other macro
+among instructions, is an error that says so.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from bpflens.program import Isa, Program
 __all__ = ("read",)
 
 _COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
+_DIRECTIVE = re.compile(r"^[ \t]*#(?:[^\n\\]|\\\n|\\.)*+", re.MULTILINE)  # with its continuation lines
+_DEFINE = re.compile(r"^[ \t]*#[ \t]*define[ \t]+(\w+)[ \t]+([^\n\\]+)$", re.MULTILINE)
 _TOKEN = re.compile(
     r"(?P<blank>\s+)|(?P<number>0[xX][0-9a-fA-F]+|[0-9]+)(?:[uUlL]{0,3})(?![A-Za-z0-9_])|(?P<word>[A-Za-z_]\w*)|(?P<string>\"[^\"\n]*\")"
     r"|(?P<op><<|>>|->|[^\sA-Za-z0-9_])|(?P<other>.)",
@@ -52,7 +55,9 @@ class _NotAnItem(Exception):
 
 def read(text: SourceText) -> list[Program]:
     """Every run of instructions in C; InputError where a run breaks off in something that cannot be evaluated."""
-    body = _COMMENT.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), text.body)
+    body = _COMMENT.sub(_blank, text.body)
+    defined = _defines(body)
+    body = _DIRECTIVE.sub(_blank, body)
     tokens = _tokenize(body)
     declared = "sock_filter" in body or "bpf_insn" in body or "BPF_" in body
     programs: list[Program] = []
@@ -66,10 +71,11 @@ def read(text: SourceText) -> list[Program]:
         if not (token.text == "{" or (token.text in _MACROS and _text_at(tokens, at + 1) == "(")):
             at += 1
             continue
-        run, stop = _run(text, tokens, at)
+        run, stop = _run(text, tokens, at, defined)
         if not run or not (declared or token.text != "{" or _ends(run[-1])):
             at += 1
             continue
+        _check_neighbours(text, tokens, at, stop)
         first, last = tokens[at].at, tokens[stop - 1].at + len(tokens[stop - 1].text)
         isa = run[0].isa
         source = "c-classic" if isa is Isa.CLASSIC else "c-extended"
@@ -79,6 +85,31 @@ def read(text: SourceText) -> list[Program]:
         at = stop
     text.take(taken)
     return programs
+
+
+def _blank(match: re.Match[str]) -> str:
+    return re.sub(r"[^\n]", " ", match[0])
+
+
+def _defines(body: str) -> dict[str, int]:
+    """The integers that `#define NAME EXPRESSION` lines define, in terms of those before them."""
+    defined: dict[str, int] = {}
+    for match in _DEFINE.finditer(body):
+        try:
+            defined[match[1]] = _evaluate(_tokenize(match[2]), defined)
+        except _NotAnItem:
+            pass  # a macro of another kind; where it is used, its name is unknown
+    return defined
+
+
+def _check_neighbours(text: SourceText, tokens: Sequence[_Token], start: int, stop: int) -> None:
+    """A macro that is not known, before or behind instructions in one initialiser, hides instructions: an error."""
+    stop += _text_at(tokens, stop) == ","
+    before, behind = (tokens[start - 1].text if start else ""), (tokens[stop] if stop < len(tokens) else None)
+    if before == "," and start > 1:
+        text.fail(tokens[start].at, f"{tokens[start - 2].text[:40]!r} before this instruction is not one that is known here")
+    if behind is not None and behind.kind == "word" and before == "{":
+        text.fail(behind.at, f"{behind.text[:40]!r} behind instructions is not one that is known here")
 
 
 def _ends(item: _Item) -> bool:
@@ -98,7 +129,7 @@ def _text_at(tokens: Sequence[_Token], at: int) -> str:
     return tokens[at].text if at < len(tokens) else ""
 
 
-def _run(text: SourceText, tokens: list[_Token], at: int) -> tuple[list[_Item], int]:
+def _run(text: SourceText, tokens: list[_Token], at: int, defined: dict[str, int]) -> tuple[list[_Item], int]:
     """Items from token `at` on, separated by commas, and the token behind the last; no items where the first is none."""
     run: list[_Item] = []
     stop = at
@@ -107,7 +138,7 @@ def _run(text: SourceText, tokens: list[_Token], at: int) -> tuple[list[_Item], 
         if not is_macro and tokens[at].text != "{":
             break
         try:
-            item = _macro(tokens, at) if is_macro else _braces(tokens, at)
+            item = _macro(tokens, at, defined) if is_macro else _braces(tokens, at, defined)
         except _NotAnItem as error:
             if run or is_macro:
                 text.fail(tokens[at].at, str(error))
@@ -144,22 +175,22 @@ def _arguments(tokens: Sequence[_Token], at: int, close: str) -> tuple[list[list
     raise _NotAnItem(f"no closing {close}")
 
 
-def _braces(tokens: Sequence[_Token], at: int) -> _Item:
+def _braces(tokens: Sequence[_Token], at: int, defined: dict[str, int]) -> _Item:
     arguments, end = _arguments(tokens, at + 1, "}")
     if arguments and all(argument[0].text == "." and len(argument) > 2 for argument in arguments):
-        return _designated(arguments, end)
+        return _designated(arguments, end, defined)
     if len(arguments) not in (4, 5):
         raise _NotAnItem(f"{len(arguments)} values in braces; struct sock_filter has 4, struct bpf_insn has 5")
-    values = [_evaluate(argument) for argument in arguments]
+    values = [_evaluate(argument, defined) for argument in arguments]
     return _Item(*(_classic(*values) if len(values) == 4 else _extended(*values)), end)
 
 
-def _designated(arguments: list[list[_Token]], end: int) -> _Item:
+def _designated(arguments: list[list[_Token]], end: int, defined: dict[str, int]) -> _Item:
     values: dict[str, int] = {}
     for argument in arguments:
         if argument[2].text != "=":
             raise _NotAnItem("not .field = value")
-        values[argument[1].text] = _evaluate(argument[3:])
+        values[argument[1].text] = _evaluate(argument[3:], defined)
     if "code" not in values:
         raise _NotAnItem("no .code")
     names = values.keys()
@@ -241,14 +272,14 @@ def _rows() -> dict[str, _Macro]:
 _MACROS = _rows()
 
 
-def _macro(tokens: Sequence[_Token], at: int) -> _Item:
+def _macro(tokens: Sequence[_Token], at: int, defined: dict[str, int]) -> _Item:
     name = tokens[at].text
     macro = _MACROS[name]
     arguments, end = _arguments(tokens, at + 2, ")")
     parameters = macro.parameters.split()
     if len(arguments) != len(parameters):
         raise _NotAnItem(f"{name} has {len(parameters)} arguments, not {len(arguments)}")
-    values = {parameter: _evaluate(argument) for parameter, argument in zip(parameters, arguments, strict=True)}
+    values = {parameter: _evaluate(argument, defined) for parameter, argument in zip(parameters, arguments, strict=True)}
     fields = [_evaluate(_tokenize(expression), values) for expression in macro.fields]
     if macro.isa is Isa.CLASSIC:
         return _Item(*_classic(*fields), end)

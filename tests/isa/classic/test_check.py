@@ -191,3 +191,20 @@ REASONS = [
 @pytest.mark.parametrize(("rules", "insns", "reason"), REASONS)
 def test_reasons(rules, insns, reason):
     assert str(check(insns, rules)[0]).startswith(reason)
+
+
+def test_programs_of_real_software(seccomp):
+    """The corpus: the kernel, its seccomp and libpcap take each program exactly as our rules say."""
+    import json
+    from pathlib import Path
+
+    corpus = json.loads((Path(__file__).parents[2] / "corpus" / "cbpf_corpus.json").read_text())
+    refused = []
+    for entry in corpus:
+        insns = tuple(SockFilter(*insn) for insn in entry["insns"])
+        assert attaches(insns) == (check(insns, "socket") == [])
+        assert seccomp.accepts(insns) == (check(insns, "seccomp") == [])
+        assert libpcap.validate(insns) == (check(insns, "libpcap") == [])
+        if check(insns, "seccomp" if entry["kind"] == "seccomp" else "socket"):
+            refused.append(entry["name"])
+    assert refused == []

@@ -2,7 +2,8 @@
 
 * "socket": bpf_check_classic and check_load_and_stores (net/core/filter.c), for every kernel use of sock_fprog. Not modelled: the
   kernel also refuses a program whose conversion has a jump over more than 32767 extended instructions (BPF_EMIT_JMP in
-  bpf_convert_filter, same file), which takes thousands of packet loads between a `ja` and its target.
+  bpf_convert_filter, same file), which takes thousands of packet loads between a `ja` and its target, and one
+  that is too large for net.core.optmem_max.
 * "seccomp": the same and then seccomp_check_filter (kernel/seccomp.c)
 * "libpcap": bpf_validate (bpf_filter.c of libpcap 1.10). It looks only at class, mode and operation bits, so it lets codes pass on
   which bpf_filter aborts the process: run foreign programs only where `runs_in_libpcap` holds.
