@@ -341,6 +341,11 @@ def lwt(lab: Lab) -> Iterator[Attached]:
             lab.run("ip", "route", "add", destination, "encap", "bpf", hook, "pinned", path, "dev", "v0")
             os.unlink(path)
             yield Attached(f"lwt/{hook}", object, lab.spaces["a"], prog_id=id, deep=True)
+        prog, id = lab.load("lwt_xmit", text="r0 = 0\nexit")
+        path = lab.pin(prog, "lwt_nexthop")
+        lab.run("ip", "nexthop", "add", "id", "77", "encap", "bpf", "xmit", "pinned", path, "dev", "v0")
+        os.unlink(path)
+        yield Attached("lwt/xmit", "nexthop:77", lab.spaces["a"], prog_id=id, deep=True)
 
 
 @kind

@@ -18,7 +18,7 @@ from bpflens.kernel.netlink import ROUTE, Netlink, attributes
 __all__ = ("address", "find", "lwt_name")
 
 _GETROUTE, _GETNEXTHOP = 26, 106
-_RTA_DST, _RTA_OIF, _RTA_MULTIPATH, _RTA_TABLE, _RTA_ENCAP_TYPE, _RTA_ENCAP = 1, 4, 9, 15, 21, 22
+_RTA_DST, _RTA_OIF, _RTA_MULTIPATH, _RTA_TABLE, _RTA_ENCAP_TYPE, _RTA_ENCAP, _RTA_NH_ID = 1, 4, 9, 15, 21, 22, 30
 _NHA_ID, _NHA_OIF, _NHA_ENCAP_TYPE, _NHA_ENCAP = 1, 5, 7, 8
 _ENCAP_BPF, _ENCAP_SEG6_LOCAL = 6, 7
 _SEG6_LOCAL_BPF = 8
@@ -50,7 +50,7 @@ def find(ctx: Context) -> Iterable[Found]:
 
 def _route(ctx: Context, body: bytes, namespace: int | None, devices: dict[int, str]) -> Iterator[Found]:
     attrs = attributes(body, 12)
-    if _RTA_ENCAP not in attrs and _RTA_MULTIPATH not in attrs:
+    if (_RTA_ENCAP not in attrs and _RTA_MULTIPATH not in attrs) or _RTA_NH_ID in attrs:  # a nexthop object's, listed as that
         return
     family, prefix_bits, table = body[0], body[1], body[4]
     table = int.from_bytes(attrs.get(_RTA_TABLE, b"")[:4], "little") or table

@@ -1,4 +1,5 @@
-"""Programs of lightweight tunnels, from kernel memory (row 19): IPv6 routes by an iterator, IPv4 routes by a walk of the fib tries.
+"""Programs of lightweight tunnels, from kernel memory (row 19): IPv6 routes by an iterator, IPv4 routes by a walk of the fib tries,
+nexthop objects by a walk of their tree.
 
 The trie of the main and the local table can be one and the same (CONFIG_IP_MULTIPLE_TABLES, net/ipv4/fib_trie.c): it is walked once.
 """
@@ -30,12 +31,13 @@ def find(ctx: Context) -> Iterable[Found]:
         return
     namespace = ctx.netns.inode if ctx.netns else None
     seen: set[tuple[str, int]] = set()
-    for object, table, device, state in (*_ipv6(reader), *_ipv4(reader)):
+    for object, table, device, state in (*_ipv6(reader), *_ipv4(reader), *_nexthops(reader)):
         try:
             for hook, image in _lwt(reader, state):
                 if (hook, state) not in seen:
                     seen.add((hook, state))
-                    yield row(f"lwt/{hook}", object, namespace, image, table=table, dev=device)
+                    details = {"dev": device, **({"table": table} if table else {})}
+                    yield row(f"lwt/{hook}", object, namespace, image, **details)
         except OSError:
             continue
 
@@ -106,6 +108,37 @@ def _ipv4(reader: Reader) -> Iterator[tuple[str, int, str | None, int]]:
                 node = reader.u64(node)
             except OSError:
                 break
+
+
+def _nexthops(reader: Reader) -> Iterator[tuple[str, int, str | None, int]]:
+    """Nexthop objects (Linux 5.3): the red-black tree net.nexthop.rb_root of struct nexthop."""
+    offset = reader.offset
+    if not reader.has("net", "nexthop.rb_root") or not reader.has("nh_info", "fib_nhc"):
+        return
+    net = reader.current_net()
+    try:
+        pending = [reader.u64(net + offset("net", "nexthop.rb_root"))] if net else []
+    except OSError:
+        return
+    steps = 0
+    while pending and steps < _MOST_NODES:
+        steps += 1
+        node = pending.pop()
+        if not node:
+            continue
+        try:
+            pending += [reader.u64(node + offset("rb_node", "rb_left")), reader.u64(node + offset("rb_node", "rb_right"))]
+            nexthop = node - offset("nexthop", "rb_node")
+            if reader.read(nexthop + offset("nexthop", "is_group"), 1)[0]:
+                continue
+            common = reader.u64(nexthop + offset("nexthop", "nh_info")) + offset("nh_info", "fib_nhc")
+            state = reader.u64(common + offset("fib_nh_common", "nhc_lwtstate"))
+            device = reader.u64(common + offset("fib_nh_common", "nhc_dev"))
+            if state:
+                name = reader.text(device + offset("net_device", "name")) if device else None
+                yield f"nexthop:{reader.u32(nexthop + offset('nexthop', 'id'))}", 0, name, state
+        except OSError:
+            continue
 
 
 def _trie(reader: Reader, root: int, table: int) -> Iterator[tuple[str, int, str | None, int]]:
