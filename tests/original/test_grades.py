@@ -27,7 +27,7 @@ pytestmark = pytest.mark.live
 
 SCALARS = (2, 3, 4, 5, 7, 8)
 OPERATIONS = (op.ADD, op.SUB, op.MUL, op.DIV, op.OR, op.AND, op.MOD, op.XOR, op.LSH, op.RSH, op.ARSH, op.MOV, op.NEG)
-FIELDS = ((0, 4), (4, 4), (8, 4), (16, 4), (16, 2), (18, 1), (24, 4), (32, 4), (40, 4), (44, 4), (48, 4), (52, 2), (68, 4), (152, 8), (84, 4))
+FIELDS = ((0, 4), (4, 4), (8, 4), (16, 4), (16, 2), (18, 1), (24, 4), (32, 4), (40, 4), (44, 4), (48, 4), (52, 2), (68, 4), (152, 8))
 CONDITIONS = (op.JEQ, op.JGT, op.JGE, op.JSET, op.JNE, op.JSGT, op.JLT, op.JLE, op.JSLT)
 
 register = st.sampled_from(SCALARS)

@@ -22,7 +22,7 @@ from bpflens.original import cache
 if TYPE_CHECKING:
     from bpflens.formats.btf import Btf
 
-__all__ = ("Attributes", "oracle", "read_attributes", "sleepable_flag")
+__all__ = ("Attributes", "iterate", "oracle", "read_attributes", "sleepable_flag")
 
 _TRACING, _ITER = 26, 28
 _SEQ_WRITE = 127
@@ -62,7 +62,7 @@ def read_attributes(prog_id: int) -> Attributes | None:
         return None
     code, fn_id, names = plan
     try:
-        rows = _iterate(code, fn_id, 8 * (len(names) + 1))
+        rows = iterate(code, fn_id, 8 * (len(names) + 1))
     except (KernelError, OSError):
         return None
     for row in rows:
@@ -114,7 +114,8 @@ def _put(array: int, index: int, fd: int) -> bool:
     return result >= 0
 
 
-def _iterate(code: bytes, fn_id: int, row_bytes: int) -> Iterable[tuple[int, ...]]:
+def iterate(code: bytes, fn_id: int, row_bytes: int) -> Iterable[tuple[int, ...]]:
+    """Run an iterator program once: the rows of 64-bit numbers that it writes. KernelError where it can't be loaded."""
     from bpflens.kernel.load import load_program
 
     prog = link = iterator = -1

@@ -25,6 +25,7 @@ _NEEDS_TARGET = {
 }  # fmt: skip
 _PREFIXES = {23: "btf_trace_", 28: "bpf_iter_", 27: "bpf_lsm_", 43: "bpf_lsm_"}
 _TRACING, _STRUCT_OPS, _EXT, _LSM = 26, 27, 28, 29
+_ARRAY_OF_MAPS, _HASH_OF_MAPS = 12, 13
 _KERNEL_FLAGS, _RDONLY_PROG = (14, 25), 1 << 7  # DEVMAP, DEVMAP_HASH
 
 
@@ -52,8 +53,9 @@ def object_bytes(original: Original) -> bytes:
         # references to maps by index in fd_array are written as references to the maps: libbpf has no other
         program = replace(program, code=Layout(original.layout.words, [], ()).code())
     program = replace(program, functions=_functions(original, program), relocations=_kfuncs(program))
+    btf = btf_of(original) or _btf_of_maps(program)
+    program = replace(program, maps=tuple(_own_types(m, original, btf) for m in program.maps))
     program = from_live(_as_data(_with_maps(program)), section_name(original, attributes))
-    btf = btf_of(original)
     kernel = vmlinux() if any(relocation.kind == "kfunc" for relocation in program.relocations) else None
     return write_object([program], program.maps, btf.data if btf is not None else None, program.license, kernel=kernel)
 
@@ -138,6 +140,27 @@ def _name(btf: Btf, type_id: int) -> str:
     return btf.name(type_id)
 
 
+def _btf_of_maps(program: Program) -> Btf | None:
+    """The types of the maps, for a program that came without its own."""
+    from bpflens.kernel.btf import btf_by_id
+
+    ids = [m.fields["btf_id"] for m in program.maps if m.fields.get("btf_id")]
+    try:
+        return btf_by_id(ids[0]) if ids else None
+    except BpflensError:
+        return None
+
+
+def _own_types(m: Map, original: Original, btf: Btf | None) -> Map:
+    """A map whose types are not those of the object that is written has no types there."""
+    from bpflens.kernel.btf import btf_by_id
+
+    of_map = m.fields.get("btf_id")
+    if of_map and (of_map == original.image.btf_id or (btf is not None and btf is btf_by_id(of_map))):
+        return m
+    return replace(m, key_type_id=0, value_type_id=0)
+
+
 def _with_maps(program: Program) -> Program:
     """Maps with a name of their own and, for data, with their contents, which the verifier and the program depend on."""
     from bpflens.errors import KernelError
@@ -157,6 +180,11 @@ def _with_maps(program: Program) -> Program:
                     m = replace(m, data=lookup(fd, bytes(4)))
             except KernelError:
                 pass
+        if m.type in (_ARRAY_OF_MAPS, _HASH_OF_MAPS) and m.id is not None:
+            from bpflens.original.inner_maps import inner_map
+
+            inner = inner_map(m.id)
+            m = replace(m, fields={**m.fields, "inner": inner}) if inner is not None else m
         if m.type in _KERNEL_FLAGS:
             m = replace(m, flags=m.flags & ~_RDONLY_PROG)  # the kernel adds the flag to these and refuses it from users
         maps.append(m)
