@@ -16,7 +16,6 @@ import enum
 import struct
 import sys
 from array import array
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, overload
 
@@ -122,6 +121,7 @@ class Btf:
         "_align",
         "_data",
         "_first",
+        "_names",
         "_order",
         "_positions",
         "_strings",
@@ -139,6 +139,7 @@ class Btf:
         self.base = base
         self.where = where
         self._align: dict[int, int] = {}
+        self._names: bytes | None = None  # the name offset of each own type, made at the first search
         types, strings = self._header()
         self.types_at = types[0]
         self._strings_at, self._strings = strings
@@ -383,10 +384,17 @@ class Btf:
 
     def find_all(self, name: str, kind: Kind | None = None) -> Iterator[int]:
         """The ids of own types of that name (and kind), ascending. Searches bytes: no table of names is needed."""
-        ids: set[int] = set()
-        for offset in self._string_offsets(name):
-            ids.update(self._named(offset, kind))
-        return iter(sorted(ids))
+        if self._names is None:
+            self._names = array("I", map(self._words.__getitem__, self._positions)).tobytes() if self._words else b""
+        offsets = set(self._string_offsets(name))
+        if len(offsets) > 4:  # a tail that many strings share: one pass over all types
+            named = array("I", self._names)
+            found = [index for index, offset in enumerate(named) if offset in offsets]
+        else:
+            found = sorted(index for offset in offsets for index in self._named(offset))
+        for id in (self._first + index for index in found):
+            if id and (kind is None or self.kind(id) is kind):
+                yield id
 
     def _string_offsets(self, name: str) -> Iterator[int]:
         """The offsets at which string `name` starts, also as the tail of a longer one; the base's included."""
@@ -406,20 +414,14 @@ class Btf:
             yield at - start + self._strings_first
             at = self._data.find(wanted, at + 1, end)
 
-    def _named(self, string_off: int, kind: Kind | None) -> Iterator[int]:
-        """The ids of own types whose name is at `string_off`."""
-        start, end = self.types_at, self.types_at + 4 * len(self._words)
-        wanted = struct.pack(self._order + "I", string_off)
-        at = self._data.find(wanted, start, end)
+    def _named(self, string_off: int) -> Iterator[int]:
+        """Which own types have their name at `string_off`, counted from the first own type."""
+        names, wanted = self._names or b"", struct.pack("=I", string_off)
+        at = names.find(wanted)
         while at >= 0:
-            word, ragged = divmod(at - start, 4)
-            if not ragged:
-                index = bisect_left(self._positions, word, 0 if self.base else 1)
-                if index < len(self._positions) and self._positions[index] == word:
-                    id = self._first + index
-                    if kind is None or self.kind(id) is kind:
-                        yield id
-            at = self._data.find(wanted, at + 1, end)
+            if at % 4 == 0:
+                yield at // 4
+            at = names.find(wanted, at // 4 * 4 + 4)
 
     def ids(self, kind: Kind) -> Iterator[int]:
         """All own ids of a kind, ascending."""
