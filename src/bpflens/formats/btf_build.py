@@ -15,7 +15,8 @@ import struct
 from collections.abc import Iterable, Sequence
 
 from bpflens.errors import InputError
-from bpflens.formats.btf import MAGIC, SIZED, Btf, Kind
+from bpflens.formats.btf import MAGIC, Btf
+from bpflens.formats.btf_kinds import SIZED, Kind
 
 __all__ = ("BtfBuilder",)
 

@@ -6,7 +6,8 @@ BTF has sizes and offsets but no alignment: a packed struct is seen by a member 
 from __future__ import annotations
 
 from bpflens.errors import InputError
-from bpflens.formats.btf import MAX_CHAIN, SIZED, Btf, Kind, Member
+from bpflens.formats.btf import MAX_CHAIN, Btf
+from bpflens.formats.btf_kinds import SIZED, Kind, Member
 
 __all__ = ("align", "is_packed", "laid_out")
 
