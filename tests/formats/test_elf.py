@@ -16,7 +16,7 @@ from bpflens.errors import InputError
 from bpflens.formats.btf import Btf, Kind
 from bpflens.formats.elf import find_embedded, read_object
 from bpflens.formats.elf_file import ElfFile, Section
-from bpflens.formats.sec_names import SECTIONS, section_type
+from bpflens.formats.sec_names import SECTIONS, Sec, section_type
 from bpflens.program import Function, Isa, Map, Program
 
 # gcc-bpf 12.2 -O2 -gbtf, of this source:
@@ -361,3 +361,28 @@ def test_linked_object() -> None:
         assert [(f.start, f.name, f.proto) for f in again.functions] == [(f.start, f.name, f.proto) for f in program.functions]
         assert [(r.off_insns, r.text) for r in again.relocations] == [(r.off_insns, r.text) for r in program.relocations]
         assert list(again.lines) == list(program.lines)
+
+
+# What libbpf 1.1 does not have yet.
+NEWER = (
+    "kprobe.session", "uprobe.multi", "uretprobe.multi", "uprobe.session", "tc/", "tcx/", "netkit/", "struct_ops.s", "cgroup/connect_unix",
+    "cgroup/sendmsg_unix", "cgroup/recvmsg_unix", "cgroup/getpeername_unix", "cgroup/getsockname_unix", "netfilter", "usdt.s", "fsession",
+    "sk_skb/verdict",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("row", SECTIONS, ids=lambda row: row.name)
+def test_section_table_against_libbpf(row: Sec) -> None:
+    """libbpf itself is asked for the types of each name."""
+    import ctypes
+
+    try:
+        libbpf = ctypes.CDLL("libbpf.so.1")
+    except OSError:
+        needs.tool("of package libbpf1")
+    libbpf.libbpf_set_print(None)
+    for name in (row.name.rstrip("+"), row.name.replace("+", "/x")):
+        prog_type, attach_type = ctypes.c_int(-1), ctypes.c_int(-1)
+        known = libbpf.libbpf_prog_type_by_name(name.encode(), ctypes.byref(prog_type), ctypes.byref(attach_type)) == 0
+        if known or not row.name.startswith(NEWER):
+            assert (prog_type.value, attach_type.value) == (row.prog_type, row.attach_type or 0)
