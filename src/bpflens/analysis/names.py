@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 from functools import lru_cache
 
-from bpflens.analysis.call_strings import pointed_by
 from bpflens.analysis.references import CALL, References
 from bpflens.errors import BpflensError
 from bpflens.isa.extended.helpers import HELPER_COUNT, helper_name, helper_prototype
@@ -156,7 +155,9 @@ def _call_notes(slots: References, slot: int, prototypes: bool, called: bool) ->
         name = call_name(slots.program.symbols, slot, word) or (helper_name(number) if kind == 0 else None)
         if name:
             notes.append(name)
-    if prototype:
+    if prototype and "const char *" in prototype:
+        from bpflens.analysis.call_strings import pointed_by
+
         parameters = prototype[prototype.index("(") + 1 :].split(", ")
         for register, parameter in enumerate(parameters[:5], 1):
             if parameter.startswith("const char *"):

@@ -6,15 +6,13 @@ import re
 from collections.abc import Container, Iterable, Iterator
 from functools import cached_property
 
-from bpflens.analysis.cfg import jump_target, reference
-from bpflens.isa.extended.insn import Insn
 from bpflens.program import Map, Program, Relocation
 
 __all__ = ("CALL", "LD_IMM64", "References")
 
 LD_IMM64, CALL = 0x18, 0x85
 _REFERRING = re.compile(b"[\x18\x85]")
-_CONTROL = re.compile(b"[" + b"".join(re.escape(bytes([code])) for code in range(256) if code & 7 in (5, 6)) + b"\x18]")
+_CONTROL = b"[" + b"".join(re.escape(bytes([code])) for code in range(256) if code & 7 in (5, 6)) + b"\x18]"
 
 
 class References:
@@ -61,8 +59,11 @@ class References:
         """Slots that are reached by more than falling through: targets of jumps, first slots of functions."""
         if self._leaders is not None:
             return self._leaders
+        from bpflens.analysis.cfg import jump_target, reference
+        from bpflens.isa.extended.insn import Insn
+
         found = {0, *(function.start for function in self.program.functions)}
-        for match in _CONTROL.finditer(self._opcodes):
+        for match in re.finditer(_CONTROL, self._opcodes):
             slot = match.start()
             insn = Insn(self.word(slot))
             for target in (jump_target(insn, slot), reference(insn, slot, self.program.xlated)):
