@@ -39,7 +39,7 @@ __all__ = ("find_embedded", "read_object")
 
 LD_IMM64, CALL = 0x18, 0x85
 MAX_SHOWN = 20
-MAX_STEPS = 50_000  # spent on C declarations of one object; the largest of libbpf-tools takes 262
+MAX_STEPS = 20_000  # spent on C declarations of one object; the largest of libbpf-tools takes 262
 
 
 def read_object(data: bytes, where: str, part: str = "") -> list[Program]:
