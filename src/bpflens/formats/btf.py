@@ -177,13 +177,15 @@ class Btf:
 
     def _at(self, id: int) -> tuple[Btf, int]:
         """(the blob that has type `id`, position of its first word)."""
-        if id < self._first:
+        index = id - self._first
+        if index < 0:
             if id < 0 or self.base is None:
                 raise self._bad(f"type id {id} does not exist")
             return self.base._at(id)
-        if id >= len(self):
-            raise self._bad(f"type id {id} does not exist: the ids end at {len(self) - 1}")
-        return self, self._positions[id - self._first]
+        try:
+            return self, self._positions[index]
+        except IndexError:
+            raise self._bad(f"type id {id} does not exist: the ids end at {len(self) - 1}") from None
 
     def type(self, id: int) -> Type:
         """Type `id`; InputError where there is none."""
