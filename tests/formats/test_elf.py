@@ -386,3 +386,21 @@ def test_section_table_against_libbpf(row: Sec) -> None:
         known = libbpf.libbpf_prog_type_by_name(name.encode(), ctypes.byref(prog_type), ctypes.byref(attach_type)) == 0
         if known or not row.name.startswith(NEWER):
             assert (prog_type.value, attach_type.value) == (row.prog_type, row.attach_type or 0)
+
+
+def test_everything_that_debian_ships() -> None:
+    """Each executable of libbpf-tools and xdp-tools and each object: programs with names, types and functions, nothing left unresolved."""
+    files = [path for package in ("libbpf-tools", "xdp-tools", "libxdp1") for path in objects.package_files(package)]
+    assert len(files) > 70
+    kinds = set()
+    for path in files:
+        programs = read_object(path.read_bytes(), str(path))
+        for program in programs:
+            assert program.functions, program.origin.where
+            assert program.license, program.origin.where
+            assert program.type is not None or program.section == ".text", program.origin.where
+            assert all(function.proto for function in program.functions)
+            assert all(relocation.symbol for relocation in program.relocations if relocation.kind != "core")
+            kinds |= {relocation.kind for relocation in program.relocations}
+    assert kinds >= {"map", "data", "call", "core"}
+    assert "ksym" in kinds or "kfunc" in kinds or "extern" in kinds
