@@ -84,8 +84,9 @@ def _embedded_programs(data: bytes, where: str) -> list[Program]:
     if not programs and refused:
         raise refused
     if not programs:
-        is_elf = data[:4] == b"\x7fELF"
-        what = f"an ELF file for {machine_name(_machine(data))}" if is_elf else "not an ELF file"
+        what = "not an ELF file"
+        if data[:4] == b"\x7fELF":
+            what = f"an ELF file for {machine_name(_machine(data))}" if len(data) >= 20 else f"an ELF file of only {len(data)} bytes"
         raise InputError(where, f"{what}, and no BPF object is inside")
     return programs
 
