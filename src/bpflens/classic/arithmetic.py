@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from bpflens.classic.diagram import Base
 from bpflens.classic.layout import PACKET, Layout, header_base
-from bpflens.classic.term import MASK, Length, Linear, Load, Op, Term, add, linear
+from bpflens.classic.term import MASK, Length, Linear, Load, Op, Term, add, leaves, linear
 
 __all__ = ("Names", "Unspeakable", "number", "relation", "relations", "text")
 
@@ -67,6 +67,8 @@ def _sum(term: Term, constant: int, names: Names, layout: Layout) -> str:
     inner = text(term, names, layout, nested=True)
     if inner.startswith("(") and inner.endswith(")") and _balanced(inner[1:-1]) and not constant:
         inner = inner[1:-1]
+    if inner.endswith("len") and constant < 0:
+        return f"{inner} - {-constant}"  # libpcap reads "len-4" as a name
     return f"{inner}+{constant}" if constant > 0 else f"{inner}-{-constant}" if constant < 0 else inner
 
 
@@ -90,7 +92,7 @@ def text(term: Term, names: Names, layout: Layout, nested: bool = False) -> str:
         return _load(term, names, layout)
     if type(term) is Length:
         return "len"
-    space = "" if nested else " "
+    space = "" if nested and Length() not in leaves(term) else " "  # libpcap reads "len-4" as a name
     if type(term) is Linear:
         body = ""
         parts = sorted(term.parts, key=lambda part: part[1] > MASK // 2)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from bpflens.classic import prove
 from bpflens.classic.arithmetic import bases_of
 from bpflens.classic.diagram import FALSE, TRUE, Store, TooComplex
+from bpflens.classic.expression import orders, text
 from bpflens.classic.extension import extended_literals, needs_extension, term_text
 from bpflens.classic.known import name_of
 from bpflens.classic.layout import LAYOUTS
@@ -169,6 +170,7 @@ class _Explainer:
         if found is None:
             reason = "no expression was found in time" if time.monotonic() >= self.deadline else "no expression was found"
             return self.result(None, self.tests_in_words(tests), known, accepts, self.proof("none", reason=reason), outcomes)
+        found = self.in_best_order(found)
         words = describe(found.expression, self.compiler, universe)
         return self.result(found, words, known, accepts, self.proved(found), outcomes)
 
@@ -233,23 +235,39 @@ class _Explainer:
     def proved(self, found: Found) -> Proof:
         if found.extended:
             return self.proof("untruncated", "diagrams of the extension's terms")
-        given = self.compiler.program(" and ".join(f"({text})" for text in self.given)) if self.given else None
+        assumed = self.compiler.program(" and ".join(f"({given})" for given in self.given)) if self.given else None
         optimize = len(found.text) < 4000
         insns = self.compiler.program(found.text, optimize)
-        verdict = prove.compare(self.insns, insns, self.machine, given=given, timeout=max(1.0, self.deadline - time.monotonic()))
-        if verdict.grade == "untruncated":
-            better = self.in_other_order(found, given)
-            if better is not None:
-                return better
+        verdict = prove.compare(self.insns, insns, self.machine, given=assumed, timeout=max(1.0, self.deadline - time.monotonic()))
         reason = verdict.reason
         if verdict.different:
             reason = "the expression differs from the program"
         return self.proof(verdict.grade, verdict.method, verdict.witness, reason)
 
-    def in_other_order(self, found: Found, given: tuple[tuple[int, int, int, int], ...] | None) -> Proof | None:
-        """Not used yet for other orders of the same terms; the proof stands as it is."""
-        del found, given
-        return None
+    def in_best_order(self, found: Found) -> Found:
+        """The same terms, in an order for which the compiled code reads the packet as the program does, if there is one.
+
+        Only packets that are cut short can tell the orders apart.
+        """
+        if len(found.text) > 1000 or time.monotonic() > self.deadline:
+            return found
+        store = self.store
+        program = run_in(store, self.insns, self.machine, bounds=True, accept=True)
+
+        def equal(shown: str) -> bool:
+            code = self.compiler.program(shown)
+            return run_in(store, code, self.machine, bounds=True, accept=True) == program
+
+        if found.extended or equal(found.text):
+            return found
+        end = min(self.deadline, time.monotonic() + 0.5)
+        for other in orders(found.expression):
+            shown = text(other)
+            if len(shown) <= len(found.text) and self.compiler.node(shown) == found.node and equal(shown):
+                return found._replace(expression=other, text=shown)
+            if time.monotonic() > end:
+                break
+        return found
 
     def proof(self, grade: prove.Grade, method: str = "", witness: prove.Witness | None = None, reason: str = "") -> Proof:
         from bpflens.formats import libpcap

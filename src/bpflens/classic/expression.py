@@ -13,7 +13,7 @@ from typing import Union
 
 from bpflens.classic.primitives import Candidate
 
-__all__ = ("FALSITY", "TRUTH", "And", "Constant", "Expression", "Literal", "Not", "Or", "Within", "both", "either", "opposite", "text")
+__all__ = ("FALSITY", "TRUTH", "And", "Constant", "Expression", "Literal", "Not", "Or", "Within", "arranged", "both", "either", "opposite", "orders", "text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +193,71 @@ def _joins(e: Expression) -> str:
     if isinstance(e, Within):
         return e.join if e.inner != TRUTH else ""
     return "and" if isinstance(e, And) else "or" if isinstance(e, Or) else ""
+
+
+def arranged(e: Expression) -> Expression:
+    """The same terms in reading order: protocols, link addresses, hosts, ports, lengths, index expressions, negations, keywords last."""
+    if isinstance(e, (And, Or)):
+        return type(e)(tuple(sorted((arranged(item) for item in e.items), key=_reading_order)))
+    if isinstance(e, Not):
+        return Not(arranged(e.item))
+    return Within(e.keyword, e.join, arranged(e.inner)) if isinstance(e, Within) else e
+
+
+def _reading_order(e: Expression) -> tuple[object, ...]:
+    if isinstance(e, Literal):
+        return (_rank(e.candidate), *_natural(e.candidate))
+    if isinstance(e, Not):
+        rank, *rest = _reading_order(e.item)
+        return (20 + rank, *rest)  # type: ignore[operator]
+    if isinstance(e, (And, Or)):
+        return (*min(_reading_order(item) for item in e.items)[:1], "~", [], len(e.items))
+    return (99, "", [])
+
+
+def _rank(c: Candidate) -> int:
+    words = c.prefix.split()
+    if words[0] in KEYWORDS:
+        return 98
+    if "[" in c.text or c.text.startswith("@"):
+        return 10
+    if words[0] in ("len", "less", "greater"):
+        return 8
+    if not c.value or words[-1] == "proto" or words[0] in ("type", "subtype", "dir", "llc"):
+        return 1 if words[:2] == ["ether", "proto"] else 0
+    if words[0] in ("ether", "wlan"):
+        return 2
+    return {"host": 4, "net": 4, "port": 6, "portrange": 6}.get(words[-1], 5)
+
+
+def _natural(c: Candidate) -> tuple[str, list[int]]:
+    """Numbers inside a text compare as numbers."""
+    import re
+
+    numbers = [int(part, 0) for part in re.findall(r"0x[0-9a-f]+|(?<![0-9a-f:])\d+(?![0-9a-f:])", c.text)]
+    return re.sub(r"0x[0-9a-f]+|\d+", "#", c.text), numbers
+
+
+def orders(e: Expression, limit: int = 48) -> Iterable[Expression]:
+    """The same terms in other orders: what a program reads first differs, and so what it answers for packets that are cut short."""
+    import itertools
+
+    if isinstance(e, Not):
+        yield from (Not(item) for item in orders(e.item, limit))
+    if isinstance(e, Within):
+        yield from (Within(e.keyword, e.join, item) for item in orders(e.inner, limit))
+    if isinstance(e, (And, Or)):
+        kind = type(e)
+        turned = tuple(_turned(item) for item in e.items)
+        choices = itertools.permutations(range(len(e.items))) if len(e.items) <= 4 else (range(len(e.items) - 1, -1, -1),)
+        for permutation in itertools.islice(choices, limit):
+            yield kind(tuple(e.items[i] for i in permutation))
+            yield kind(tuple(turned[i] for i in permutation))
+
+
+def _turned(e: Expression) -> Expression:
+    """The parts of one level in reverse order."""
+    return type(e)(e.items[::-1]) if isinstance(e, (And, Or)) else Not(_turned(e.item)) if isinstance(e, Not) else e
 
 
 def _src_and_dst(e: And) -> And | Literal:

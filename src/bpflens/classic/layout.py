@@ -56,7 +56,7 @@ def pieces(store: Store, node: int, base: Base, offset: int, size: int, compleme
     """Ranges of the `size`-byte field at (base, offset) that the diagram treats unlike the field's other values; sorted, no duplicates.
 
     Where two ranges next to each other are treated differently from each other both are listed, and the whole that they make up too.
-    `complements`: where the field is cut in three at most, all parts.
+    `complements`: where the field is cut in three at most, all parts, and the ranges from the first to the last piece.
     """
     variables = [store.variable(base, offset + i) for i in range(size)]
     position = {variable: i for i, variable in enumerate(variables)}
@@ -116,6 +116,6 @@ def pieces(store: Store, node: int, base: Base, offset: int, size: int, compleme
         if complements and len(found) <= 3:
             wanted |= {(low, high) for low, high, _ in found if high - low < (1 << 8 * size) - 1}
         marked = [(low, high) for low, high, rest in found if rest != default]
-        if 1 < len(marked) <= 6:
+        if complements and 1 < len(marked) <= 6:
             wanted.add((marked[0][0], marked[-1][1]))
     return sorted(wanted)

@@ -77,7 +77,9 @@ _PORT_PROTOCOLS = {6: "tcp ", 17: "udp ", 132: "sctp "}
 
 
 class _Collector:
-    def __init__(self, store: Store, node: int, tests: Iterable[Test], linktype: str, shift: int | None, raw: bool) -> None:
+    def __init__(
+        self, store: Store, node: int, tests: Iterable[Test], linktype: str, shift: int | None, raw: bool, inside: bool
+    ) -> None:
         self.store = store
         self.node = node
         self.tests = list(tests)
@@ -88,6 +90,7 @@ class _Collector:
             self.layout = Layout(None, None, layout.start)
         self.shift = shift or 0
         self.raw = raw
+        self.inside = inside
         self.found: dict[str, Candidate] = {}
         self.constants: dict[int, set[int]] = {1: set(), 2: set(), 4: set()}
         self.wlan = linktype.startswith("IEEE802_11") or linktype in ("PRISM_HEADER", "PPI")
@@ -125,7 +128,7 @@ class _Collector:
         if layout.protocol is not None:
             ethertypes |= self.singles(PACKET, layout.protocol + self.shift, 2)
         self.numbers, self.ethertypes = numbers, ethertypes
-        if layout.protocol is None:
+        if layout.protocol is None or self.inside:
             self.add("ip")
             self.add("ip6")
         if 0x800 in ethertypes or self.wlan:
@@ -259,6 +262,13 @@ class _Collector:
                     self.add(f"type {kind} subtype {name}")
 
     def cooked(self) -> None:
+        regions = {base.region for test in self.tests for base in bases_of(test.a)}
+        if "ancillary" in regions:
+            self.add("inbound")
+            self.add("outbound")
+            for test in self.tests:
+                if type(test.b) is int and test.op == "jeq" and type(test.a) is Load and test.a.base.region == "ancillary":
+                    self.add("ifindex", str(test.b))
         if self.linktype in ("LINUX_SLL", "LINUX_SLL2"):
             for name in ("inbound", "outbound"):
                 self.add(name)
@@ -384,13 +394,15 @@ class _Collector:
         return False
 
 
-def candidates(store: Store, node: int, tests: Iterable[Test], linktype: str, shift: int | None = 0, raw: bool = False) -> list[Candidate]:
+def candidates(
+    store: Store, node: int, tests: Iterable[Test], linktype: str, shift: int | None = 0, raw: bool = False, inside: bool = False
+) -> list[Candidate]:
     """Candidates for a diagram of a program with these tests, cheapest first.
 
     `shift`: bytes by which an enclosing keyword (vlan, mpls, pppoes) moves the network header, None where it moves by a varying number
-    (geneve). `raw`: also index expressions for tests that named primitives cover.
+    (geneve). `raw`: also index expressions for tests that named primitives cover. `inside`: within such a keyword.
     """
-    collector = _Collector(store, node, tests, linktype, shift, raw)
+    collector = _Collector(store, node, tests, linktype, shift, raw, inside)
     collector.protocols()
     collector.addresses()
     collector.ethernet_addresses()

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from bpflens.classic.diagram import FALSE, TRUE, Store, TooComplex
-from bpflens.classic.expression import FALSITY, KEYWORDS, TRUTH, Constant, Expression, Within, either, text
+from bpflens.classic.expression import FALSITY, KEYWORDS, TRUTH, Constant, Expression, Within, arranged, either, text
 from bpflens.classic.layout import PACKET, layout_of
 from bpflens.classic.primitives import Candidate, Test, candidates
 from bpflens.classic.symbolic import KERNEL, Loop, Machine, run_in
@@ -24,6 +24,7 @@ from bpflens.errors import InputError
 
 __all__ = ("Compiler", "Found", "find")
 
+_NAMED, _NEEDED, _ALL = range(3)  # no index expressions; those for tests without a named primitive; all
 _ETHERTYPE_VLAN = {0x8100, 0x88A8, 0x9100}
 
 
@@ -116,28 +117,43 @@ class _Search:
 
     def run(self) -> Found | None:
         contexts = self.contexts()
-        self.offer(self.plain(self.lower, self.upper, contexts, raw=False))
-        if contexts and (self.best is None or "[" in self.best.text or self.best_cost > 40):
-            for context in contexts:
-                if time.monotonic() > self.deadline:
-                    break
-                self.offer(self.inside(context))
-                self.offer(self.after(context))
+        if contexts:
+            self.offer(self.plain(self.lower, self.upper, contexts, _NAMED))
+            if self.best is None or self.best_cost > 40:
+                self.in_contexts([c for c in contexts if not self.store.disjoint(c.node, self.lower)])
+        if self.best is None or "[" in self.best.text:
+            self.offer(self.plain(self.lower, self.upper, contexts, _NEEDED))
         if self.best is None:
-            self.offer(self.plain(self.lower, self.upper, contexts, raw=True))
+            self.offer(self.plain(self.lower, self.upper, contexts, _ALL))
         if self.best is None and self.extended:
-            literals = [*self.literals("", 0, TRUE, raw=True), *self.extended]
+            literals = [*self.literals("", 0, TRUE, _ALL), *self.extended]
             synthesis = Synthesis(self.store, literals, TRUE, self.deadline, target=self.lower, compile=self.compiler.node)
             e = synthesis.solve(self.lower, self.upper)
             if e is not None:
-                e = synthesis.polished(e)
+                e = arranged(synthesis.polished(e))
                 self.best = Found(e, text(e), synthesis.node(e), "@" in text(e))
         return self.best
+
+    def in_contexts(self, contexts: list[_Context]) -> None:
+        """Try each context until one gives an answer without index expressions; those that can stand before an `or` first."""
+        for context in contexts:
+            self.offer(self.after(context))
+            if self.good():
+                return
+        for context in contexts:
+            self.offer(self.inside(context))
+            if self.good():
+                return
+
+    def good(self) -> bool:
+        """Whether to stop looking."""
+        return (self.best is not None and "[" not in self.best.text) or time.monotonic() > self.deadline
 
     def offer(self, e: Expression | None) -> None:
         """Keep the expression if its text compiles to what is wanted and it is the cheapest so far."""
         if e is None or cost_of(e) >= self.best_cost:
             return
+        e = arranged(e)
         for brief in (True, False):
             shown = text(e, brief)
             node = self.compiler.node(shown, optimize=len(shown) < 4000)
@@ -150,19 +166,21 @@ class _Search:
 
     # one level
 
-    def plain(self, lower: int, upper: int, contexts: list[_Context], raw: bool) -> Expression | None:
+    def plain(self, lower: int, upper: int, contexts: list[_Context], indexes: int) -> Expression | None:
         """Without contexts; their keywords may occur as they stand."""
-        literals = self.literals("", 0, TRUE, raw)
+        literals = self.literals("", 0, TRUE, indexes)
         for context in contexts:
             if context.text.count(" and ") == 0:
                 literals.append((Candidate(context.text, "", len(context.text)), context.node))
         return self.synthesize(literals, TRUE, lower, upper, self.compiler.node)
 
-    def literals(self, prefix: str, shift: int | None, universe: int, raw: bool) -> list[tuple[Candidate, int]]:
-        """Candidates with their nodes; `prefix` is the context with its "and" or "or"."""
+    def literals(self, prefix: str, shift: int | None, universe: int, indexes: int) -> list[tuple[Candidate, int]]:
+        """Candidates with their nodes; `prefix` is the context with its "and" or "or". `indexes`: _NAMED, _NEEDED or _ALL."""
         compiler, store = self.compiler, self.store
         found = []
-        for candidate in candidates(store, self.lower, self.tests, compiler.linktype, shift, raw):
+        for candidate in candidates(store, self.lower, self.tests, compiler.linktype, shift, indexes == _ALL, inside=bool(prefix)):
+            if indexes == _NAMED and "[" in candidate.prefix:
+                continue
             node = compiler.node(prefix + candidate.text)
             if node is not None:
                 found.append((candidate, store.conj(node, universe)))
@@ -171,10 +189,9 @@ class _Search:
     def synthesize(
         self, literals: list[tuple[Candidate, int]], universe: int, lower: int, upper: int, compile: object
     ) -> Expression | None:
-        synthesis = Synthesis(
-            self.store, literals, universe, self.deadline, target=self.lower, compile=compile if callable(compile) else None
-        )
-        found = synthesis.solve(lower, upper)
+        deadline = self.deadline if self.best is None else min(self.deadline, time.monotonic() + 2)
+        synthesis = Synthesis(self.store, literals, universe, deadline, target=self.lower, compile=compile if callable(compile) else None)
+        found = synthesis.solve(lower, upper, limit=self.best_cost)
         return None if found is None else synthesis.polished(found)
 
     # keywords that move headers
@@ -202,7 +219,7 @@ class _Search:
         result = []
         for shown, shift in sorted(found, key=lambda item: -item[0].count(" and ")):
             node = self.compiler.node(shown)
-            if node is not None and not self.store.disjoint(node, self.lower):
+            if node is not None:
                 result.append(_Context(shown, shift, node))
         return result
 
@@ -223,8 +240,7 @@ class _Search:
         if 0x8847 in ethertypes or "mpls" in prefix:
             labels = {value >> 12 for value in equal.get((at, 4, 0xFFFFF000), ())}
             options += [(f"mpls {label}", 4) for label in sorted(labels)[:6]]
-            if 0x8847 in ethertypes or equal.get((at, 1, 1)) or equal.get((at - 2, 1, 1)):
-                options.append(("mpls", 4))
+            options.append(("mpls", 4))
         if 0x8864 in ethertypes:
             sessions = equal.get((at + 2, 2, None), set()) | equal.get((at, 4, 0xFFFF), set())
             options += [(f"pppoes {session:#x}", 8) for session in sorted(sessions)[:6]] + [("pppoes", 8)]
@@ -245,23 +261,25 @@ class _Search:
         lower = store.conj(self.lower, context.node)
         if lower == FALSE:
             return None
-        literals = self.literals(prefix, context.shift, context.node, raw=False)
-        inner: Expression | None = self.synthesize(literals, context.node, lower, self.upper, compile)
-        if inner is None:
-            inner = self.synthesize(self.literals(prefix, context.shift, context.node, raw=True), context.node, lower, self.upper, compile)
+        inner: Expression | None = None
+        for indexes in (_NAMED, _NEEDED, _ALL):
+            literals = self.literals(prefix, context.shift, context.node, indexes)
+            inner = self.synthesize(literals, context.node, lower, self.upper, compile)
+            if inner is not None:
+                break
         if inner is None or inner == FALSITY:
             return None
         within = Within(context.text, "and", inner)
         rest = store.diff(self.lower, context.node)
         if rest == FALSE:
             return within
-        before = self.plain(rest, self.upper, [], raw=False)
+        before = self.plain(rest, self.upper, [], _NEEDED)
         return None if before is None or isinstance(before, Constant) else either(before, within)
 
     def after(self, context: _Context) -> Expression | None:
         """`context or E`, with the headers moved for E as well: what libpcap makes of "vlan 100 or vlan 200"."""
         store = self.store
-        if " and " in context.text or not store.implies(context.node, self.upper):
+        if " and " in context.text or context.text.count(" or ") > 3 or not store.implies(context.node, self.upper):
             return None
         lower = store.diff(self.lower, context.node)
         if lower == FALSE:
@@ -273,12 +291,22 @@ class _Search:
             node = self.compiler.node(prefix + shown)
             return None if node is None else store.diff(node, context.node)
 
-        literals = self.literals(prefix, context.shift, universe, raw=False)
+        literals = self.literals(prefix, context.shift, universe, _NEEDED)
+        longer: list[_Context] = []
         for word in self.following(context.text):
             node = compile(word)
             if node is not None:
                 literals.append((Candidate(word, "", len(word)), node))
+                shift = None if context.shift is None else context.shift + 4
+                if not store.disjoint(node, lower):
+                    longer.append(_Context(prefix + word, shift, store.disj(context.node, node)))
         inner = self.synthesize(literals, universe, lower, self.upper, compile)
+        if inner is not None and not isinstance(inner, Constant) and "[" not in text(inner):
+            return Within(context.text, "or", inner)
+        for further in longer:
+            found = self.after(further)
+            if found is not None:
+                return found
         return None if inner is None or isinstance(inner, Constant) else Within(context.text, "or", inner)
 
     def following(self, keyword: str) -> list[str]:

@@ -25,6 +25,11 @@ __all__ = ("Choice", "Synthesis")
 _TINY = 1e-15
 _MAX_DEPTH = 40
 _UNLIMITED = 1 << 40
+_CALLS_BEFORE_DOUBT = 60
+
+
+class _Inseparable(Exception):
+    """No combination of the literals is an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,9 @@ class Synthesis:
         self._memo: dict[tuple[int, int], tuple[int, Expression]] = {}
         self._failed: dict[tuple[int, int], int] = {}
         self._effort = 0
+        self._calls = 0
+        self._settled = False
+        self._patience = float("inf")  # process_time() at which the search for something better ends
         self._collect_bounds([target, *(choice.node for choice in self.choices)])
 
     # measure
@@ -121,16 +129,17 @@ class Synthesis:
 
     # search
 
-    def solve(self, lower: int, upper: int, patience: float = 0.4) -> Expression | None:
+    def solve(self, lower: int, upper: int, patience: float = 0.4, limit: int = _UNLIMITED) -> Expression | None:
         """An expression with lower ≤ expression ≤ upper inside the universe; None where none was found in time.
 
-        First greedily; then `patience` seconds are spent on looking for a shorter one.
+        First greedily; then `patience` seconds (of CPU) are spent on looking for a shorter one. Only what costs less than `limit` counts.
         """
         store = self.store
         lower = store.conj(lower, self.universe)
         upper = store.disj(upper, store.negate(self.universe))
         best: tuple[int, Expression] | None = None
-        hard_deadline = self.deadline
+        self._calls = 0
+        self._settled = False
         for effort in (0, 1, 2):
             self._effort = effort
             self._memo.clear()
@@ -138,13 +147,43 @@ class Synthesis:
             if best is not None:
                 if best[0] <= 12:
                     break
-                self.deadline = min(hard_deadline, time.monotonic() + patience)
-            found = self._solve(lower, upper, 0, _UNLIMITED if best is None else best[0])
+                self._patience = time.process_time() + patience
+            try:
+                found = self._solve(lower, upper, 0, limit if best is None else best[0])
+            except _Inseparable:
+                return None
             if found is not None and (best is None or found[0] < best[0]):
                 pruned = self.pruned(found[1], lower, upper)
                 best = (cost_of(pruned), pruned)
-        self.deadline = hard_deadline
         return best[1] if best is not None else None
+
+    def _late(self) -> bool:
+        return time.monotonic() > self.deadline or time.process_time() > self._patience
+
+    def separable(self, inside: int, outside: int, budget: int = 3000) -> bool:
+        """Whether some combination of the literals tells the two sets of packets apart; True also where the budget ends first.
+
+        Both sets are cut by one literal after the other; a cell in which both are left at the end cannot be told apart.
+        """
+        store = self.store
+        nodes = [choice.node for choice in self.choices if not choice.negative]
+        nodes.sort(key=lambda node: -abs(self.weight(store.conj(node, inside)) - self.weight(store.conj(node, outside))))
+        seen: set[tuple[int, int]] = set()
+        stack = [(inside, outside, 0)]
+        while stack and budget:
+            a, b, i = stack.pop()
+            while i < len(nodes) and a != FALSE and b != FALSE:
+                node = nodes[i]
+                i += 1
+                left = (store.conj(a, node), store.conj(b, node))
+                if FALSE not in left and left not in seen:
+                    budget -= 1
+                    seen.add(left)
+                    stack.append((*left, i))
+                a, b = store.diff(a, node), store.diff(b, node)
+            if a != FALSE and b != FALSE:
+                return False
+        return True
 
     def _solve(self, lower: int, upper: int, depth: int, limit: int) -> tuple[int, Expression] | None:
         """The best expression that costs less than `limit`."""
@@ -174,7 +213,12 @@ class Synthesis:
                 below.append(choice)
             if best is not None and choice.cost >= best[0]:
                 break
-        late = time.monotonic() > self.deadline
+        self._calls += 1
+        if self._calls == _CALLS_BEFORE_DOUBT and not self._settled:
+            self._settled = True
+            if not self.separable(lower, store.negate(upper)):
+                raise _Inseparable
+        late = self._late()
         if best is not None and (best[0] <= 10 or late or depth > 3 or self._effort == 0):
             return self._remember(key, best, limit)
         if late or depth > _MAX_DEPTH:
@@ -193,7 +237,7 @@ class Synthesis:
         if best is None or (self._effort == 2 and depth < 3 and best[0] > 60):
             best = self._split(lower, upper, depth, best, limit)
         if best is None:
-            if time.monotonic() <= self.deadline:
+            if not late and not self._late():
                 self._failed[key] = limit
             return None
         return self._remember(key, best, limit)

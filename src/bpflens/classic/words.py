@@ -353,7 +353,9 @@ def _disjunction(e: Or, parts: _Parts) -> None:
         if len(nouns) == len(literals):
             parts.nouns.append(_either(nouns))
             return
-    parts.which.append(f"either {', or '.join(_clause(item) for item in _alternatives(e))}")
+    groups = _alternatives(e)
+    clauses = e.items if len(groups) == 1 else groups
+    parts.which.append(f"either {', or '.join(_clause(item) for item in clauses)}")
 
 
 def _implied(e: Expression, compiler: Compiler, node: int | None) -> tuple[str, ...]:
