@@ -8,6 +8,8 @@ Each step is a file of this package. What costs time is only done where the step
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from bpflens.errors import BpflensError, KernelError
@@ -60,7 +62,25 @@ def live_image(prog_id: int) -> Image:
 
 def recover(image: Image, kernel: Kernel, budget: Budget | None = None, live: bool = False) -> Original:
     """The original of an image. `live`: the program runs in this kernel, so that a reconstruction may be loaded beside it as proof."""
-    budget = budget or Budget()
+    with _collector_off():
+        return _recover(image, kernel, budget or Budget(), live)
+
+
+@contextmanager
+def _collector_off() -> Iterator[None]:
+    """Without cyclic garbage collection: it goes through all groups again and again, and none of them is garbage."""
+    import gc
+
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _recover(image: Image, kernel: Kernel, budget: Budget, live: bool) -> Original:
     found, unknown, misfit = None, {}, ""
     for options in _options(image):
         segmentation = segment(image, kernel, options)

@@ -228,6 +228,8 @@ class _Walk:
         """All readings at a slot, likeliest first; None for an untouched instruction without another reading."""
         groups: list[Group] = []
         accesses: list[Group] = []
+        if len(candidates) > 1 and slot + 1 < len(self.image):
+            candidates = self.templates.starting_with_both(insn.word, self.image.words[slot + 1])
         for template in candidates:
             (accesses if template.base else groups).extend(self._try(slot, template, state))
         accesses.sort(key=lambda g: (-g.length, g.cost))

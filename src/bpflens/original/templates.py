@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ("Group", "Item", "Symbols", "Template", "TemplateSet", "rewrite")
 
 _CODE_AND_OFF = 0xFFFF00FF
+_CACHED_PAIRS = 1 << 16
 
 # One original slot: its word, and the xlated slot that it refers to (a jump, a call, a PSEUDO_FUNC), -1 for none.
 Item = tuple[int, int]
@@ -91,6 +92,7 @@ class TemplateSet:
         """`accesses`: rows learnt from a kernel by (kind of pointer, name of struct); they become templates when a word asks for them."""
         self._by_code: dict[int, list[Template]] = {}
         self._by_word: dict[int, tuple[Template, ...]] = {}
+        self._by_pair: dict[int, tuple[Template, ...]] = {}
         self._rows: dict[int, list[tuple[str, str, Row]]] = {}
         for (kind, struct_name), rows in (accesses or {}).items():
             for row in rows:
@@ -111,6 +113,18 @@ class TemplateSet:
                     fits.append(Template(access.name, access.image, access.original, kind, None, access.odd))
             known = tuple(t for t in fits if word & t.image[0].mask == t.image[0].value)
             self._by_word[word] = known
+        return known
+
+    def starting_with_both(self, word: int, following: int) -> tuple[Template, ...]:
+        """Those of `starting_with` whose second slot, where they have one, fits the word that follows."""
+        key = word | following << 64
+        known = self._by_pair.get(key)
+        if known is None:
+            known = tuple(
+                t for t in self.starting_with(word) if len(t.image) < 2 or following & t.image[1].mask == t.image[1].value
+            )
+            if len(self._by_pair) < _CACHED_PAIRS:
+                self._by_pair[key] = known
         return known
 
     def words_cached(self) -> dict[int, tuple[Template, ...]]:
