@@ -208,6 +208,17 @@ def test_embedded_objects() -> None:
     assert ElfFile.parse(blob, "x.o").sections[-1].offset < len(blob)
 
 
+def test_damaged_object_among_others() -> None:
+    """The sound ones are read, and it is said that one was not."""
+    blob = bytearray(objects.compiled(objects.CORE))
+    section = section_named(blob, "raw_tp")
+    struct.pack_into("<Q", blob, struct.unpack_from("<Q", blob, 40)[0] + 64 * section.index + 24, 1 << 40)
+    (program,) = read_object(b"container" + bytes(blob) + objects.compiled(objects.LEGACY_MAPS), "many")
+    assert program.section == "socket"
+    assert program.origin.note is not None
+    assert "section 'raw_tp'" in program.origin.note
+
+
 def test_archive() -> None:
     """A static library is a file with objects inside."""
     one, two = objects.compiled(objects.LEGACY_MAPS), objects.compiled(objects.CORE)

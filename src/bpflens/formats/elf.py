@@ -81,8 +81,11 @@ def _embedded_programs(data: bytes, where: str) -> list[Program]:
             programs += _programs(inner, f"{where}@{offset:#x}")
         except InputError as error:
             refused = refused or error
-    if not programs and refused:
-        raise refused
+    if refused:
+        if not programs:
+            raise refused
+        note = f"an object inside could not be read: {refused}"
+        programs = [replace(program, origin=replace(program.origin, note=note)) for program in programs]
     if not programs:
         what = "not an ELF file"
         if data[:4] == b"\x7fELF":
@@ -115,7 +118,7 @@ class _Object:
         """slot -> name of each function of a section."""
         found = self._starts.get(section.index)
         if found is None:
-            symbols = [s for s in self.elf.symbols_in(section.index) if s.name]
+            symbols = [s for s in self.elf.symbols_in(section.index) if s.name and s.value < section.size]
             named = [s for s in symbols if s.type == STT_FUNC] or [s for s in symbols if s.type == STT_NOTYPE and s.bind != STB_LOCAL]
             named.sort(key=lambda s: (s.value, s.bind))  # of two names for a slot the global one stays
             found = self._starts[section.index] = {s.value // 8: s.name for s in named}
