@@ -6,14 +6,16 @@ import shutil
 import subprocess
 
 import pytest
+from hypothesis import given
 
 import needs
-from bpflens.errors import InputError
+from bpflens.errors import BpflensError, InputError
 from bpflens.formats.c_constants import _CLASSIC, _EXTENDED, _NETWORK, _SECCOMP
 from bpflens.formats.c_source import _MACROS
 from bpflens.formats.detect import read_programs
 from bpflens.isa.classic.insn import decode
 from bpflens.program import Isa
+from damage import damaged
 
 SECCOMP = """
 /* refuse everything but x86-64 */
@@ -155,3 +157,11 @@ EXTENDED = {
 @pytest.mark.parametrize("text", EXTENDED)
 def test_extended_macros(text):
     assert read_programs(text.encode(), "-")[0].code.hex() == EXTENDED[text]
+
+
+@given(damaged([SECCOMP, ",\n".join(EXTENDED)]))
+def test_damaged_dumps_are_programs_or_an_error(data):
+    try:
+        assert read_programs(data, "-")
+    except BpflensError:
+        pass

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given
 
-from bpflens.errors import InputError
+from bpflens.errors import BpflensError, InputError
 from bpflens.formats.detect import read_programs
 from bpflens.program import Function, Relocation, SourceLine
+from damage import damaged
 
 XLATED = """\
 int prog(struct xdp_md * ctx):
@@ -187,3 +189,11 @@ def test_refused(text, reason):
     with pytest.raises(InputError) as caught:
         read_programs(text.encode(), "-")
     assert caught.value.reason.startswith(reason)
+
+
+@given(damaged([XLATED, with_opcodes(XLATED), LLVM, json.dumps(as_json(True)), json.dumps(as_json(False))]))
+def test_damaged_dumps_are_programs_or_an_error(data):
+    try:
+        assert read_programs(data, "-")
+    except BpflensError:
+        pass

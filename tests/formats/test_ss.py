@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
 
+from bpflens.errors import BpflensError
 from bpflens.formats.detect import read_programs
 from bpflens.program import Holder
+from damage import damaged
 
 FILTER = "bpf filter (2):  0x28 0 0 12, 0x06 0 0 0,"
 HEADER = "Netid Recv-Q Send-Q Local Address:Port Peer Address:PortProcess                   \n"
@@ -62,3 +65,11 @@ def test_wrapped_anywhere(text):
 def test_withheld_filters_beside_others():
     """Length 0 is what the kernel tells those who may not see; the others are read."""
     assert len(read_programs(f"p_raw 0 0 *:lo *\n\tbpf filter (0):\np_raw 0 0 *:lo *\n\t{FILTER}".encode(), "-")) == 1
+
+
+@given(damaged([TABLE]))
+def test_damaged_dumps_are_programs_or_an_error(data):
+    try:
+        assert read_programs(data, "-")
+    except BpflensError:
+        pass

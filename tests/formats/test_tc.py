@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 
+from hypothesis import given
+
+from bpflens.errors import BpflensError
 from bpflens.formats.detect import read_programs
+from damage import damaged
 
 CODE = "2,40 0 0 12,6 0 0 0"
 
@@ -65,3 +69,11 @@ def test_iptables_rules_without_a_header():
     program = read_programs(f'-A INPUT -m bpf --bytecode "{CODE}" -j DROP'.encode(), "-")[0]
     assert program.origin.given == ()
     assert program.origin.note == "xt_bpf rule in chain INPUT; packets begin at the network header"
+
+
+@given(damaged([TC, IPTABLES]))
+def test_damaged_dumps_are_programs_or_an_error(data):
+    try:
+        assert read_programs(data, "-")
+    except BpflensError:
+        pass

@@ -177,7 +177,7 @@ def _arguments(tokens: Sequence[_Token], at: int, close: str) -> tuple[list[list
 
 def _braces(tokens: Sequence[_Token], at: int, defined: dict[str, int]) -> _Item:
     arguments, end = _arguments(tokens, at + 1, "}")
-    if arguments and all(argument[0].text == "." and len(argument) > 2 for argument in arguments):
+    if arguments and all(len(argument) > 2 and argument[0].text == "." for argument in arguments):
         return _designated(arguments, end, defined)
     if len(arguments) not in (4, 5):
         raise _NotAnItem(f"{len(arguments)} values in braces; struct sock_filter has 4, struct bpf_insn has 5")

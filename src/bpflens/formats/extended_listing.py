@@ -280,6 +280,8 @@ def read_assembler(text: SourceText) -> list[Program]:
     from bpflens.isa.extended.asm import assemble
 
     code = assemble(text.body, where=text.where)
+    if not code:
+        return []
     start = len(text.body) - len(text.body.lstrip())
     program = Program(Isa.EXTENDED, code, text.origin("assembler", start, len(text.body.rstrip())))
     text.take([(0, len(text.body))])

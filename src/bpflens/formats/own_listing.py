@@ -56,6 +56,8 @@ def _program(text: SourceText, heading: re.Match[str], end: int) -> Program | No
         code = assemble(listing)
     except InputError:
         return None
+    if not code:
+        return None
     functions = _functions(listing)
     section = _SECTION.search(said)
     return Program(

@@ -24,6 +24,7 @@ _FILTER = re.compile(r"bpf\s+filter\s+\((\d{1,9})\)\s*:")
 _QUAD = re.compile(r"\s*(0[xX][0-9a-fA-F]{1,8})\s+(\d{1,10})\s+(\d{1,10})\s+(\d{1,10})\s*,?")
 _SOCKET = re.compile(r"^[ \t]*(p_raw|p_dgr)\b", re.MULTILINE)
 _ROW = re.compile(r"(p_raw|p_dgr)\s+(?:UNCONN\s+)?\d+\s+\d+\s+(\[\d+\]|[^\s:]+):(\S+)")
+_NUMBERED = re.compile(r"\[(\d{1,9})\]\Z")
 _USER = re.compile(r'\("([^"]{0,64})",pid=(\d{1,10}),fd=(\d{1,10})\)')
 _INODE = re.compile(r"\bino:(\d{1,20})")
 
@@ -104,7 +105,14 @@ def _program(text: SourceText, code: bytes, start: int, end: int, row: _Row | No
 def _protocol_words(protocol: str) -> str:
     if protocol == "*":
         return "any"
-    return f"{int(protocol[1:-1]):#06x}" if protocol.startswith("[") and len(protocol) < 12 else protocol
+    ether_type = _ether_type(protocol)
+    return protocol if ether_type is None else f"{ether_type:#06x}"
+
+
+def _ether_type(protocol: str) -> int | None:
+    """The number of a protocol that ss has no name for, or was told not to name: "[34958]"."""
+    match = _NUMBERED.match(protocol)
+    return int(match[1]) if match else None
 
 
 def _given(row: _Row) -> tuple[str, ...]:
@@ -112,6 +120,7 @@ def _given(row: _Row) -> tuple[str, ...]:
     primitive = _PRIMITIVE.get(row.protocol)
     if row.netid == "p_dgr":
         return (primitive,) if primitive in ("ip", "ip6") else ()
-    if primitive is None and row.protocol.startswith("[") and 0x600 <= number(row.protocol[1:-1]) <= 0xFFFF:
-        primitive = f"ether proto {int(row.protocol[1:-1]):#06x}"
+    ether_type = _ether_type(row.protocol)
+    if primitive is None and ether_type is not None and 0x600 <= ether_type <= 0xFFFF:
+        primitive = f"ether proto {ether_type:#06x}"
     return (primitive,) if primitive else ()
