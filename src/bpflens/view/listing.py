@@ -15,8 +15,6 @@ opcode bytes. No object is made per instruction. Memory: the code, one flag byte
 from __future__ import annotations
 
 import re
-import sys
-from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
 from operator import add
@@ -25,17 +23,16 @@ from typing import NamedTuple
 from bpflens.analysis.names import call_name, slot_notes
 from bpflens.isa.extended.fields import Render, compile_template
 from bpflens.isa.extended.helpers import helper_name
-from bpflens.isa.extended.table import ROWS, explain_unknown, lookup
+from bpflens.isa.extended.table import ROWS, explain_unknown
 from bpflens.isa.extended.text import format_word, with_name
 from bpflens.program import Program
+from bpflens.view.jumps import FUNCTION, MARKED, NOWHERE, SECOND_SLOT, TARGET, Jumps, Words, find_jumps, signed, words_of
 
 __all__ = ("ListingOptions", "listing")
 
 _CHUNK = 1000
 _CACHED_WORDS = 1 << 15
 _NOTE_COLUMN = 48
-_BLOCK = 1 << 16
-_TARGET, _SECOND_SLOT, _FUNCTION = 1, 2, 3
 _INDENT = f"\n{'':10}"
 _BELOW = str.maketrans({"┌": "│", "┬": "│", "└": " ", "├": "│", "┼": "│", "┴": " ", "─": " ", "▸": " "})
 _VERTICAL = str.maketrans({"┌": " ", "┬": " ", "└": "│", "├": "│", "┼": "│", "┴": "│", "─": " ", "▸": " "})
@@ -57,17 +54,8 @@ class ListingOptions(NamedTuple):
     color: bool = False
 
 
-# Jumps are found in the opcode bytes (every eighth byte of the code) translated to ones and zeros.
-_JUMP_CODES = {_row.value & 0xFF for _row in ROWS if "{jump" in _row.kernel and _row.control in ("goto", "cond")}
-_TRANSLATION = bytes(code in _JUMP_CODES for code in range(256))
-_ONES = re.compile(b"\x01")
-# Over the code itself, where a match counts at a multiple of 8: complete ld_imm64, and calls of functions of the program.
-_PAIRS = re.compile(rb"\x18(?=[\x00-\x6f]\x00\x00.{4}\x00{4})", re.DOTALL)
-_CALLS = re.compile(rb"\x85(?=[\x10-\x1f])", re.DOTALL)
-
 _FIRST_NUMBERS = tuple(f"{n:8d}: " for n in range(_CHUNK))
 _NUMBERS = tuple(f"{n:03d}: " for n in range(_CHUNK))
-_NOWHERE = 1 << 40
 
 _Form = tuple[int, int, int, Render]
 
@@ -131,22 +119,6 @@ class _Bodies(dict[int, str]):
         return text
 
 
-class _Distances(dict[int, int]):
-    """word of a jump, or of a call of a function -> slots from it to its target; _NOWHERE for words of no such form. Bounded."""
-
-    def __missing__(self, word: int) -> int:
-        row = lookup(word)
-        if row is None or "{jump" not in row.kernel:
-            distance = _NOWHERE
-        elif "{jumpl}" in row.kernel:
-            distance = 1 + _signed(word >> 32, 32)
-        else:
-            distance = 1 + _signed(word >> 16, 16)
-        if len(self) < _CACHED_WORDS:
-            self[word] = distance
-        return distance
-
-
 class _Names(NamedTuple):
     """What positions of one program are called: functions by first slot, labels by slot, notes and source lines by slot."""
 
@@ -161,98 +133,26 @@ _shared_bodies: dict[tuple[ListingOptions, str], _Bodies] = {}
 def listing(program: Program, options: ListingOptions) -> Iterator[str]:
     """The text of a program, in pieces that end with a newline; without the header line that says what the program is."""
     count = len(program.code) // 8
-    words = _words(program.code)
+    words = words_of(program.code)
     map_by = "id" if program.xlated else "fd"
     key = (options, map_by)
     bodies = _shared_bodies.get(key)
     if bodies is None:
         bodies = _shared_bodies[key] = _Bodies(options, map_by)
     functions = {function.start: function.name for function in program.functions if function.name}
-    flags, jumps = _find_targets(program.code, words, functions)
+    flags, jumps = find_jumps(program.code, words, functions)
     names = _names(program, options, functions, _Flagged(flags))
     margins = None
     if options.arrows and jumps.slots:
         from bpflens.view.arrows import draw
 
-        inside = [(slot, target) for slot, target in jumps.odd.items() if 0 <= target < count and flags[target] != _SECOND_SLOT]
+        inside = [(slot, target) for slot, target in jumps.odd.items() if 0 <= target < count and flags[target] != SECOND_SLOT]
         margins = draw(count, [*zip(jumps.slots, jumps.targets, strict=True), *inside])
     start, stop = min(options.start, count), count if options.stop is None else min(options.stop, count)
     yield from _Writer(program, words, flags, jumps, names, bodies, options, margins).pieces(start, stop)
     tail = program.code[count * 8 :]
     if tail:
         yield f"; {len(tail)} bytes after the last instruction: {tail.hex(' ')}\n"
-
-
-def _words(code: bytes) -> memoryview | array[int]:
-    if sys.byteorder == "little":
-        return memoryview(code)[: len(code) & ~7].cast("Q")
-    from bpflens.isa.extended.insn import words
-
-    return words(code)
-
-
-def _signed(value: int, bits: int) -> int:
-    return (value & (1 << bits) - 1 ^ 1 << bits - 1) - (1 << bits - 1)
-
-
-class _Jumps(NamedTuple):
-    """What goes where: `slots[i]` jumps to the labelled slot `targets[i]`, `odd` are (slot, target) of all other jumps.
-
-    `pairs` are the first slots of ld_imm64; `calls[i]` calls the function of the program at `called[i]`. All in order.
-    """
-
-    slots: array[int]
-    targets: array[int]
-    odd: dict[int, int]
-    pairs: array[int]
-    calls: array[int]
-    called: array[int]
-
-
-def _find_targets(code: bytes, words: memoryview | array[int], functions: dict[int, str]) -> tuple[bytearray, _Jumps]:
-    """One flag per slot (a jump's target, second half of a ld_imm64, a function), and the jumps."""
-    count = len(code) // 8
-    flags = bytearray(count)
-    for start in functions:
-        if start < count:
-            flags[start] = _FUNCTION
-    jumps = _Jumps(array("i"), array("i"), {}, array("i"), array("i"), array("i"))
-    jumps.pairs.extend([at >> 3 for found in _PAIRS.finditer(code) if not (at := found.start()) & 7])
-    for slot in jumps.pairs:
-        flags[slot + 1] = _SECOND_SLOT
-        if words[slot] >> 12 & 15 == 4:
-            _mark(flags, slot + 1 + _signed(words[slot] >> 32, 32))
-    distances = _Distances()
-    jumps.calls.extend([at >> 3 for found in _CALLS.finditer(code) if not (at := found.start()) & 7])
-    jumps.called.extend([min(slot + distances[words[slot]], count) for slot in jumps.calls])
-    for target in jumps.called:
-        _mark(flags, target)
-    classes = code[0 : count * 8 : 8].translate(_TRANSLATION)
-    for low in range(0, count, _BLOCK):
-        slots = [found.start() for found in _ONES.finditer(classes, low, low + _BLOCK)]
-        targets = list(map(add, slots, map(distances.__getitem__, map(words.__getitem__, slots))))
-        if targets and (min(targets) < 0 or max(targets) >= count):
-            jumps.odd.update((slot, target) for slot, target in zip(slots, targets, strict=True) if not 0 <= target < count)
-            inside = [(slot, target) for slot, target in zip(slots, targets, strict=True) if 0 <= target < count]
-            slots, targets = [slot for slot, _ in inside], [target for _, target in inside]
-        special = set()
-        for target in set(targets):
-            flag = flags[target]
-            if not flag:
-                flags[target] = _TARGET
-            elif flag != _TARGET:
-                special.add(target)
-        if special:
-            for index in [index for index, target in enumerate(targets) if target in special][::-1]:
-                jumps.odd[slots.pop(index)] = targets.pop(index)
-        jumps.slots.extend(slots)
-        jumps.targets.extend(targets)
-    return flags, jumps
-
-
-def _mark(flags: bytearray, target: int) -> None:
-    if 0 <= target < len(flags) and not flags[target]:
-        flags[target] = _TARGET
 
 
 class _Flagged:
@@ -262,7 +162,7 @@ class _Flagged:
         self.flags = flags
 
     def __contains__(self, slot: object) -> bool:
-        return isinstance(slot, int) and self.flags[slot] in (_TARGET, _FUNCTION)
+        return isinstance(slot, int) and self.flags[slot] in (TARGET, FUNCTION)
 
 
 def _names(program: Program, options: ListingOptions, functions: dict[int, str], leaders: _Flagged) -> _Names:
@@ -297,9 +197,9 @@ class _Writer:
     def __init__(
         self,
         program: Program,
-        words: memoryview | array[int],
+        words: Words,
         flags: bytearray,
-        jumps: _Jumps,
+        jumps: Jumps,
         names: _Names,
         bodies: _Bodies,
         options: ListingOptions,
@@ -336,7 +236,7 @@ class _Writer:
     def _edit(self, lines: list[str], heads: list[str] | tuple[str, ...], first: int, end: int) -> str:
         """Everything that is not a function of the word alone. Returns what stands before the first line."""
         jumps, words = self.jumps, self.words
-        if lines and first and self.flags[first] == _SECOND_SLOT:
+        if lines and first and self.flags[first] == SECOND_SLOT:
             lines[0] = ""
         get_pair = self.pairs.get
         for slot in jumps.pairs[bisect_left(jumps.pairs, first) : bisect_left(jumps.pairs, end)]:
@@ -363,7 +263,7 @@ class _Writer:
         text = self.bodies.pair(*key)
         if key[0] >> 12 & 15 == 4 and self.options.labels:  # a function: the name of its target is not a matter of the words alone
             head, newline, rest = text.partition("\n")
-            return f"{head}{self._reference(slot + 1 + _signed(key[0] >> 32, 32))}{newline}{rest}"
+            return f"{head}{self._reference(slot + 1 + signed(key[0] >> 32, 32))}{newline}{rest}"
         if len(self.pairs) < _CACHED_WORDS:
             self.pairs[key] = text
         return text
@@ -387,7 +287,7 @@ class _Writer:
             target = jumps.odd[slot]
             if target in self.names.functions:
                 lines[slot - first] += self._reference(target)
-            elif target < _NOWHERE // 2:  # a jump by its form
+            elif target < NOWHERE // 2:  # a jump by its form
                 where = "the middle of a ld_imm64" if 0 <= target < self.count else "outside of the program"
                 self._add_note(lines, slot - first, f"target {target}: {where}")
 
@@ -413,14 +313,14 @@ class _Writer:
         lead = ""
         for slot in headed:
             above = list(self.names.before[slot])
-            if self.flags[slot] == _TARGET and self.options.labels:
+            if self.flags[slot] == TARGET and self.options.labels:
                 above.append(self._label_line(slot))
             lead = self._above(lines, slot - first, above, lead)
         if not self.options.labels:
             return lead
         done = set(headed)
         plain = not self.margins and not self.options.color
-        for found in _ONES.finditer(self.flags, first, end):
+        for found in MARKED.finditer(self.flags, first, end):
             slot = found.start()
             if slot in done:
                 continue
