@@ -357,7 +357,8 @@ class _Work:
                     if packet is not None:
                         self.missed.add((offset, byte))
                         yield packet
-        for size, what in ((solved.least - 1, f"too short: {solved.least} bytes are needed"), (solved.most + 1, f"over {solved.most} bytes")):
+        lengths = ((solved.least - 1, f"too short: {solved.least} bytes are needed"), (solved.most + 1, f"over {solved.most} bytes"))
+        for size, what in lengths:
             if 0 <= size <= _MOST_BYTES and (-1, size) not in self.missed:
                 other = data[:size].ljust(size, b"\0")
                 for candidate in (finish(other, self.dlt, solved.order), other):

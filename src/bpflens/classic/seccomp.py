@@ -23,8 +23,9 @@ from bpflens.classic.symbolic import SECCOMP, run_in, value_terms
 from bpflens.classic.syscalls import ARCHES, X32_BIT, Arch, syscall_names
 from bpflens.isa.classic.insn import SockFilter
 
-__all__ = ("ArchPolicy", "Arm", "Policy", "Rule", "Test", "describe_rule", "for_arch", "for_number", "is_seccomp", "numbers_of",
-           "pieces_of", "policy", "run_stack", "seccomp_data", "stack_node", "without_names")  # fmt: skip
+__all__ = ("ArchPolicy", "Arm", "Policy", "Rule", "Test", "describe_rule", "elsewhere", "for_arch", "for_number", "is_seccomp",
+           "numbers_of", "pieces_of", "policy", "run_stack", "seccomp_data", "stack_node", "without_names")  # fmt: skip
+
 
 NR = Field(DATA, 0, 32)
 ARCH = Field(DATA, 4, 32)
@@ -94,7 +95,7 @@ class ArchPolicy:
 class Policy:
     """What a stack of filters does. `arches` are those that it treats in their own way; `checks_arch` is false where it never looks.
 
-    `other`: the action for every other architecture, None where it depends on the syscall.
+    `other`: the action for every other architecture, None where it depends on the syscall or on more of the architecture's value.
     """
 
     arches: tuple[ArchPolicy, ...]
@@ -181,8 +182,9 @@ def policy(stack: Sequence[Insns], arches: Sequence[Arch] = (), deadline: float 
     store = Store(deadline=deadline)
     node = stack_node(store, stack)
     checks = any(store.depends(node, variable) for variable in store.variables(ARCH))
-    other_node = _other(store, node)
-    other = ~other_node if other_node < 0 else None
+    others = elsewhere(store, node)
+    other_node = max(others, key=lambda rest: others[rest])[0]
+    other = ~other_node if other_node < 0 and len(others) == 1 else None
     listed = []
     for arch in ARCHES:
         own = for_arch(store, node, arch)
@@ -198,17 +200,36 @@ def policy(stack: Sequence[Insns], arches: Sequence[Arch] = (), deadline: float 
 
 def for_arch(store: Store, node: int, arch: Arch) -> int:
     """What remains of a policy's diagram for one architecture."""
-    for variable, byte in zip(store.variables(ARCH), arch.audit.to_bytes(4, "big"), strict=True):
+    return _restrict(store, node, ARCH, arch.audit)
+
+
+# AUDIT_ARCH_ values that no architecture has, tried where a filter takes the value apart bit by bit
+_NO_ARCHES = (0x0BADBEEF, 0xC0003333, 0x40005555, 0x8000AAAA, 0x00006789)
+
+
+def elsewhere(store: Store, *nodes: int) -> dict[tuple[int, ...], int]:
+    """What remains of each diagram for AUDIT_ARCH_ values that no architecture has -> for how many values it is so."""
+    known = {arch.audit for arch in ARCHES}
+    width: dict[tuple[int, ...], int] = {}
+    try:
+        starts = sorted({first for node in nodes for first, _, _ in store.split(node, ARCH)})
+    except TooComplex:
+        starts = []
+    for first, end in zip(starts, [*starts[1:], _WORD + 1], strict=False):
+        count = end - first - sum(first <= value < end for value in known)
+        if count:
+            rest = tuple(_restrict(store, node, ARCH, first) for node in nodes)
+            width[rest] = width.get(rest, 0) + count
+    for value in () if starts else _NO_ARCHES:
+        rest = tuple(_restrict(store, node, ARCH, value) for node in nodes)
+        width[rest] = width.get(rest, 0) + 1
+    return width
+
+
+def _restrict(store: Store, node: int, field: Field, value: int) -> int:
+    for variable, byte in zip(store.variables(field), value.to_bytes(4, "big"), strict=True):
         node = store.restrict(node, variable, byte)
     return node
-
-
-def _other(store: Store, node: int) -> int:
-    """What remains for an architecture that no filter names: that of the widest range of AUDIT_ARCH_ values."""
-    width: dict[int, int] = {}
-    for first, last, rest in store.split(node, ARCH):
-        width[rest] = width.get(rest, 0) + last - first + 1
-    return max(width, key=lambda rest: width[rest])
 
 
 def _x32_matters(store: Store, node: int) -> bool:
@@ -221,9 +242,7 @@ def _x32_matters(store: Store, node: int) -> bool:
 
 def for_number(store: Store, node: int, number: int) -> int:
     """What remains of an architecture's diagram for one syscall number."""
-    for variable, byte in zip(store.variables(NR), number.to_bytes(4, "big"), strict=True):
-        node = store.restrict(node, variable, byte)
-    return node
+    return _restrict(store, node, NR, number)
 
 
 def numbers_of(arch: Arch) -> tuple[int, int]:
@@ -240,7 +259,7 @@ def pieces_of(store: Store, node: int, low: int, high: int) -> list[tuple[int, i
 
 def describe_rule(store: Store, arch: Arch, first: int, last: int, name: str | None, node: int) -> Rule:
     """One rule from what remains for its numbers; for whole policies use `policy`."""
-    return _Describer(store, arch, ALLOW).rule(first, last, name, node)
+    return _Describer(store, arch, None).rule(first, last, name, node)
 
 
 def _arch_policy(store: Store, arch: Arch, node: int) -> ArchPolicy:
@@ -284,7 +303,7 @@ def _most_likely(store: Store, node: int) -> int:
 class _Describer:
     """Says diagrams over the arguments as arms; keeps what it has said, since many syscalls share a diagram."""
 
-    def __init__(self, store: Store, arch: Arch, default: int) -> None:
+    def __init__(self, store: Store, arch: Arch, default: int | None) -> None:
         self.store = store
         self.places = [Place.of(IP_OFFSET + 8 * i, arch.big_endian) for i in range(_PLACES)]
         self.default = default
@@ -300,7 +319,7 @@ class _Describer:
         if node < 0:
             return (), ~node
         actions = self.store.terminals(node)
-        otherwise = self.default if self.default in actions else max(actions, key=precedence)
+        otherwise = self.default if self.default is not None and self.default in actions else min(actions, key=precedence)
         return tuple(arm for arm in self._arms(node, 0, ()) if arm.action != otherwise), otherwise
 
     def _arms(self, node: int, index: int, tests: tuple[Test, ...]) -> Iterator[Arm]:
@@ -312,8 +331,8 @@ class _Describer:
             return
         place = self.places[index]
         for rest, values in cases(self.store, node, place):
-            test = describe(self.store, values, place)
-            yield from self._arms(rest, index + 1, tests if test == ALL else (*tests, Test(index - 1, test)))
+            for sets in describe(self.store, values, place):
+                yield from self._arms(rest, index + 1, (*tests, *(Test(index - 1, one) for one in sets if one != ALL)))
 
     def _atoms(self, node: int, tests: tuple[Test, ...]) -> Iterator[Arm]:
         """Below the arguments are conditions that tie several words together."""

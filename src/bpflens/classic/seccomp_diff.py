@@ -9,20 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from bpflens.classic.diagram import FALSE, Store
+from bpflens.classic.diagram import FALSE, Store, TooComplex
 from bpflens.classic.seccomp import (
-    ARCH,
     ARGS_OFFSET,
-    IP_OFFSET,
     Insns,
     Rule,
     describe_rule,
+    elsewhere,
     for_arch,
     for_number,
     numbers_of,
     pieces_of,
     run_stack,
-    seccomp_data,
     stack_node,
     without_names,
 )
@@ -35,6 +33,7 @@ __all__ = ("Change", "PolicyDiff", "Witness", "diff_policies")
 class Witness(NamedTuple):
     """A system call and what each policy does; `confirmed` by running the filters."""
 
+    audit_arch: int
     number: int
     args: tuple[int, ...]
     before: int
@@ -56,11 +55,15 @@ class Change(NamedTuple):
 
 
 class PolicyDiff(NamedTuple):
-    """`equal`: for every system call of every architecture. `other`: whether architectures that neither names are treated differently."""
+    """`equal`: for every system call of every architecture. `other`: architectures that neither names are treated differently too.
+
+    `witness` is one system call on which they differ; None where they are equal.
+    """
 
     equal: bool
     changes: tuple[Change, ...]
     other: bool
+    witness: Witness | None = None
 
 
 def diff_policies(before: Insns | Sequence[Insns], after: Insns | Sequence[Insns]) -> PolicyDiff:
@@ -71,32 +74,20 @@ def diff_policies(before: Insns | Sequence[Insns], after: Insns | Sequence[Insns
     if a == b:
         return PolicyDiff(True, (), False)
     pairs = {arch: (for_arch(store, a, arch), for_arch(store, b, arch)) for arch in ARCHES}
-    elsewhere = _elsewhere(store, a, b)
+    others = elsewhere(store, a, b)
     changes: list[Change] = []
     for arch, (x, y) in pairs.items():
-        if x != y and (x, y) not in elsewhere:
+        if x != y and (x, y) not in others:
             changes += _changes(store, arch, x, y, stacks)
-    if not changes:  # only where no architecture is told apart: say it for the first
+    if not changes:  # no architecture is told apart from the others: say it for the first
         arch = ARCHES[0]
         changes += _changes(store, arch, *pairs[arch], stacks)
-    return PolicyDiff(False, tuple(changes), any(x != y for x, y in elsewhere))
+    return PolicyDiff(False, tuple(changes), any(x != y for x, y in others), _witness(store, a, b, stacks))
 
 
 def _stack(stack: Insns | Sequence[Insns]) -> Sequence[Insns]:
     first = stack[0] if stack else ()
     return (stack,) if first and isinstance(first[0], int) else stack  # type: ignore[return-value]
-
-
-def _elsewhere(store: Store, a: int, b: int) -> set[tuple[int, int]]:
-    """What both are for AUDIT_ARCH_ values that no architecture has."""
-    known = {arch.audit for arch in ARCHES}
-    found = set()
-    for first, last, rest in store.split(a, ARCH):
-        for start, end, other in store.split(b, ARCH):
-            low, high = max(first, start), min(last, end)
-            if low <= high and high - low + 1 > sum(low <= value <= high for value in known):
-                found.add((rest, other))
-    return found
 
 
 def _changes(store: Store, arch: Arch, a: int, b: int, stacks: Sequence[Sequence[Insns]]) -> Iterator[Change]:
@@ -107,10 +98,13 @@ def _changes(store: Store, arch: Arch, a: int, b: int, stacks: Sequence[Sequence
         if x != y:
             yield _change(store, arch, number, number, name, x, y, stacks)
     unnamed: dict[tuple[int, int], list[tuple[int, int]]] = {}
-    for first, last, x in pieces_of(store, a, low, high):
-        for start, end, y in pieces_of(store, b, max(low, first), min(high, last)):
-            if x != y:
-                unnamed.setdefault((x, y), []).extend(without_names(start, end, names))
+    try:
+        for first, last, x in pieces_of(store, a, low, high):
+            for start, end, y in pieces_of(store, b, max(low, first), min(high, last)):
+                if x != y:
+                    unnamed.setdefault((x, y), []).extend(without_names(start, end, names))
+    except TooComplex:
+        unnamed.clear()  # ranges without number: the witness of the whole still shows the difference
     for (x, y), ranges in unnamed.items():
         if ranges:
             first, last = max(ranges, key=lambda span: span[1] - span[0])
@@ -121,11 +115,13 @@ def _change(
     store: Store, arch: Arch, first: int, last: int, name: str | None, a: int, b: int, stacks: Sequence[Sequence[Insns]]
 ) -> Change:
     before, after = (describe_rule(store, arch, first, last, name, node) for node in (a, b))
-    return Change(arch, before, after, _witness(store, arch, first, a, b, stacks))
+    return Change(arch, before, after, _witness(store, a, b, stacks, arch, first))
 
 
-def _witness(store: Store, arch: Arch, number: int, a: int, b: int, stacks: Sequence[Sequence[Insns]]) -> Witness | None:
-    """Arguments with which the two differ."""
+def _witness(
+    store: Store, a: int, b: int, stacks: Sequence[Sequence[Insns]], arch: Arch | None = None, number: int | None = None
+) -> Witness | None:
+    """Architecture, number and arguments, as far as they are not given, with which the two differ."""
     differs = FALSE
     for value in store.terminals(a):
         here = store.map_terminals(a, lambda v, value=value: v == value)  # type: ignore[misc]
@@ -139,11 +135,14 @@ def _witness(store: Store, arch: Arch, number: int, a: int, b: int, stacks: Sequ
         field = store.field_of(variable)
         if field.base == DATA:
             data[field.offset] = lowest
+    for given, start in ((number, 0), (arch.audit if arch else None, 4)):
+        if given is not None:
+            data[start : start + 4] = given.to_bytes(4, "big")
     words = [int.from_bytes(data[i : i + 4], "big") for i in range(0, 64, 4)]
-    values = []
-    for offset in (IP_OFFSET, *range(ARGS_OFFSET, 64, 8)):
-        place = Place.of(offset, arch.big_endian)
-        values.append(words[place.high // 4] << 32 | words[place.low // 4])
-    call = seccomp_data(arch, number, values[1:], values[0])
-    x, y = (run_stack(stack, call) for stack in stacks)
-    return Witness(number, tuple(values[1:]), x, y, x != y)
+    big_endian = arch.big_endian if arch else not words[1] & 0x40000000  # __AUDIT_ARCH_LE
+    args = []
+    for offset in range(ARGS_OFFSET, 64, 8):
+        place = Place.of(offset, big_endian)
+        args.append(words[place.high // 4] << 32 | words[place.low // 4])
+    x, y = (run_stack(stack, bytes(data)) for stack in stacks)
+    return Witness(words[1], words[0], tuple(args), x, y, x != y)

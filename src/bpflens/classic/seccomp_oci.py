@@ -77,6 +77,8 @@ def _entries(rule: Rule, default: int, problems: list[str], arch: Arch) -> Itera
 
 def _combinations(arm: Arm, arch: Arch) -> list[list[dict[str, Any]]] | None:
     """Alternatives, each a list of comparisons that must all hold; None where there is no such form."""
+    if len({test.argument for test in arm.tests}) < len(arm.tests):
+        return None  # one comparison for each argument
     combinations: list[list[dict[str, Any]]] = [[]]
     for test in arm.tests:
         if test.argument < 0 or test.text:

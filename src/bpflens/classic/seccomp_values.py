@@ -101,21 +101,52 @@ def _select(store: Store, node: int, limit: int, wanted: int) -> int:
     return walk(node)
 
 
-def describe(store: Store, node: int, place: Place) -> Values:
-    """The set of a TRUE/FALSE diagram over the bytes at `place`."""
+def describe(store: Store, node: int, place: Place) -> list[tuple[Values, ...]]:
+    """The set of a TRUE/FALSE diagram over the bytes at `place`: alternatives that exclude each other, each a conjunction.
+
+    Nearly always one of one; where the two words are tested apart, each alternative has a set for the high and one for the low word.
+    """
+    single = _describe(store, node, place)
+    if single.ranges is not None:
+        return [(single,)]
+    products = _products(store, node, place)
+    return products or [(single,)]
+
+
+def _products(store: Store, node: int, place: Place) -> list[tuple[Values, ...]]:
+    """The set as disjoint products of a set of high words and a set of low words; empty where these are many or have no short form."""
+    try:
+        uppers = store.split(node, Field(DATA, place.high, 32))
+    except TooComplex:
+        return []
+    products: list[tuple[Values, ...]] = []
+    for rest in dict.fromkeys(rest for _, _, rest in uppers if rest != FALSE):
+        spans = [(first << 32, last << 32) for first, last, other in uppers if other == rest]
+        high = _shorter(FULL ^ LOW, spans)
+        low = _describe(store, rest, place)
+        if low.ranges is None or len(spans) > _FEW_RANGES or len(products) == _FEW_RANGES:
+            return []
+        products.append((high,) if low == ALL else (high, low))
+    return products
+
+
+def _describe(store: Store, node: int, place: Place) -> Values:
+    """One set for the whole argument; its `ranges` are None where it has no short form."""
     if node == TRUE:
         return ALL
     mask = _mask(store, node, place)
     words = (LOW if mask & LOW else 0) | (FULL ^ LOW if mask >> 32 else 0)
     ranges = _ranges(store, node, place, words)
-    if ranges is not None and len(ranges) <= _FEW_RANGES:
-        return _shorter(words, ranges)
-    masked = _masked(store, node, place, mask)
+    shortest = _shorter(words, ranges) if ranges is not None else None
+    if shortest is not None and len(shortest.ranges or ()) == 1:
+        return shortest
+    masked = _one_value_masked(store, node, place, mask)
     if masked is not None:
         return masked
-    if ranges is not None and len(ranges) <= _MOST_RANGES:
-        return _shorter(words, ranges)
-    return Values(words, None, example=_member(store, node, place))
+    if shortest is not None and len(shortest.ranges or ()) <= _FEW_RANGES:
+        return shortest
+    masked = _values_masked(store, node, place, mask)
+    return masked or shortest or Values(words, None, example=_member(store, node, place))
 
 
 def _shorter(mask: int, ranges: list[tuple[int, int]]) -> Values:
@@ -205,14 +236,20 @@ def _equals(store: Store, place: Place, mask: int, value: int) -> int:
     return node
 
 
-def _masked(store: Store, node: int, place: Place, mask: int) -> Values | None:
+def _one_value_masked(store: Store, node: int, place: Place, mask: int) -> Values | None:
+    """v & mask == value, or !=, if that is the set."""
     inside = _member(store, node, place) & mask
     if _equals(store, place, mask, inside) == node:
-        return Values(mask, ((inside, inside),))
+        return Values(mask, ((0, 0),), True) if inside == mask and mask & mask - 1 == 0 else Values(mask, ((inside, inside),))
     opposite = store.negate(node)
     outside = _member(store, opposite, place) & mask
     if _equals(store, place, mask, outside) == opposite:
         return Values(mask, ((outside, outside),), True)
+    return None
+
+
+def _values_masked(store: Store, node: int, place: Place, mask: int) -> Values | None:
+    """v & mask in a set of values, where the mask has few bits."""
     if mask.bit_count() > _MOST_MASK_BITS:
         return None
     members: list[tuple[int, int]] = []

@@ -31,7 +31,7 @@ def policy_text(policy: Policy, everything: bool = False) -> Iterator[str]:
         yield from _arch_text(own, everything)
     if policy.checks_arch:
         yield ""
-        what = "by number, as no architecture is told apart from others" if policy.other is None else action_text(policy.other)
+        what = "depends on the syscall's number, or on its own" if policy.other is None else action_text(policy.other)
         yield f"every other architecture: {what}"
 
 
@@ -165,6 +165,10 @@ def diff_text(difference: PolicyDiff, before: str, after: str) -> Iterator[str]:
             yield f"      e.g. {call}: {action_text(witness.before)} / {action_text(witness.after)} ({state})"
     if difference.other:
         yield "architectures that have no name here differ too"
+    if not difference.changes and difference.witness is not None:
+        shown = difference.witness
+        where = f"architecture {shown.audit_arch:#x}, number {shown.number}"
+        yield f"different: {where}: {action_text(shown.before)} / {action_text(shown.after)}"
 
 
 def _span(change: Change) -> str:
