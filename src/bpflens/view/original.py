@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bpflens.isa.extended.names import ATTACH_TYPES, PROG_TYPES, type_name
@@ -11,7 +11,7 @@ from bpflens.isa.extended.names import ATTACH_TYPES, PROG_TYPES, type_name
 if TYPE_CHECKING:
     from bpflens.original.grade import Original
     from bpflens.original.removed import Removed
-    from bpflens.program import Program
+    from bpflens.program import Program, SourceLine
 
 __all__ = ("heading_lines", "record", "removed_lines", "side_by_side", "text")
 
@@ -47,7 +47,7 @@ def record(original: Original) -> str:
         out["removed"] = {
             "maps": list(original.removed.maps),
             "functions": list(original.removed.functions),
-            "lines": list(original.removed.lines),
+            "lines": [list(line) for line in original.removed.lines],
             "jumps_over_nothing": list(original.removed.jumps),
             "verified_insns": list(original.removed.verified_insns) if original.removed.verified_insns else None,
         }
@@ -60,7 +60,8 @@ def heading_lines(original: Original, program: Program) -> list[str]:
     kind = type_name(PROG_TYPES, image.prog_type)
     attach = program.expected_attach_type
     what = f"{kind} {program.name}".strip() + (f", attach type {type_name(ATTACH_TYPES, attach)}" if attach else "")
-    counts = f"{len(original.code) // 8} insns as loaded, {len(image)} after the verifier's rewriting"
+    state = "as loaded" if str(original.grade) in ("exact", "recorded") else "reconstructed"
+    counts = f"{len(original.code) // 8} insns {state}, {len(image)} after the verifier's rewriting"
     tag = f", tag {image.tag}" if image.tag else ""
     lines = [f"; {image.where}: {what}{tag}, {counts}", f"; {original.grade}: {original.reason}"]
     if original.source:
@@ -68,8 +69,8 @@ def heading_lines(original: Original, program: Program) -> list[str]:
     return lines
 
 
-def removed_lines(removed: Removed) -> list[str]:
-    """What is known of removed code, as comment lines."""
+def removed_lines(removed: Removed, source: bool = False) -> list[str]:
+    """What is known of removed code, as comment lines; `source`: also the source lines that may be of other programs."""
     lines = []
     if removed.verified_insns:
         before, now = removed.verified_insns
@@ -80,9 +81,9 @@ def removed_lines(removed: Removed) -> list[str]:
         lines.append(f"; code was removed behind the jumps at {', '.join(map(str, removed.jumps))}")
     if removed.functions:
         lines.append(f"; functions without code here: {', '.join(removed.functions)}")
-    if removed.lines:
-        lines.append("; source lines without instructions (of this program or others of its object):")
-        lines += [f";     {line.strip()}" for line in removed.lines]
+    if removed.others and source:
+        lines.append("; source lines without instructions behind its last one, of this program or others of its object:")
+        lines += [f";     {line}" for line in removed.others]
     return lines
 
 
@@ -99,10 +100,21 @@ def text(original: Original, program: Program, dialect: str, color: bool, source
         options = ListingOptions(
             dialect=dialect, labels=commented, arrows=False, source=source and commented, notes=commented, color=color
         )
-        # map references hold ids, as in an image
-        yield from listing(replace(program, xlated=True), options)
+        shown = replace(program, xlated=True)  # map references hold ids, as in an image
+        if original.removed and original.removed.lines and commented:
+            shown = replace(shown, lines=_with_removed(program.lines if source else (), original.removed))
+            options = options._replace(source=True)
+        yield from listing(shown, options)
     if commented and original.removed:
-        yield "".join(f"{line}\n" for line in removed_lines(original.removed))
+        yield "".join(f"{line}\n" for line in removed_lines(original.removed, source))
+
+
+def _with_removed(lines: Sequence[SourceLine], removed: Removed) -> tuple[SourceLine, ...]:
+    """Source lines, and between them those whose code was removed."""
+    from bpflens.program import SourceLine
+
+    marked = [SourceLine(at, "", 0, 0, f"removed: {text}") for at, text in removed.lines]
+    return tuple(sorted([*marked, *lines], key=lambda line: line.off_insns))
 
 
 def side_by_side(original: Original, program: Program, color: bool) -> Iterator[str]:

@@ -1,0 +1,74 @@
+"""Programs compiled by clang for several versions of the instruction set come back."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import needs
+from bpflens.kernel.prog_info import prog_info_by_fd
+from bpflens.original.objects import look_up
+from bpflens.original.recover import recover_id
+from bpflens.original.tag import blanked
+from original.libbpf import library, loaded
+
+pytestmark = pytest.mark.live
+
+SOURCE = Path(__file__).parent / "programs.c"
+EXPECTED = 13
+
+
+def words(code):
+    return [int.from_bytes(code[at : at + 8], "little") for at in range(0, len(code), 8)]
+
+
+def cpus():
+    """Instruction set versions that the installed clang knows, with optimisation levels."""
+    wanted = [("v1", "-O2"), ("v2", "-O2"), ("v3", "-O2"), ("v3", "-O1"), ("v4", "-O2")]
+    clang = shutil.which("clang")
+    help = subprocess.run([clang, "-target", "bpf", "-mcpu=help"], input="", capture_output=True, text=True).stderr if clang else "v4"
+    return [pair for pair in wanted if pair[0] != "v4" or "v4" in help]
+
+
+@pytest.fixture(scope="module", params=cpus(), ids="".join)
+def compiled(request, tmp_path_factory):
+    cpu, level = request.param
+    clang = needs.tool("clang")
+    if library() is None:
+        pytest.skip("needs libbpf")
+    where = tmp_path_factory.mktemp("compiled") / f"{cpu}{level}.o"
+    arch = subprocess.run(["gcc", "-print-multiarch"], capture_output=True, text=True).stdout.strip()
+    command = [clang, level, "-g", "-target", "bpf", f"-mcpu={cpu}", f"-I/usr/include/{arch}", "-c", str(SOURCE), "-o", str(where)]
+    subprocess.run(command, check=True)
+    return where
+
+
+def test_every_program_comes_back(compiled):
+    found = {}
+    with loaded(compiled.read_bytes()) as programs:
+        for program in programs:
+            original = recover_id(prog_info_by_fd(program.fd).id)
+            found[program.name] = original
+            given = list(blanked(words(program.insns)))
+            if original.grade == "exact":
+                assert list(blanked(words(original.code))) == given, program.name
+            else:
+                assert original.grade == "equivalent", f"{program.name}: {original.reason}"
+                assert len(original.code) < len(program.insns), program.name
+                assert list(blanked(words(look_up(original, [str(compiled)]).code))) == given, program.name
+    assert len(found) == EXPECTED, sorted(found)
+    inexact = {name for name, original in found.items() if original.grade != "exact"}
+    assert inexact <= {"removed", "callbacks"}, inexact
+
+
+def test_the_removed_line_is_told_in_its_place(compiled):
+    with loaded(compiled.read_bytes()) as programs:
+        program = next(program for program in programs if program.name == "removed")
+        original = recover_id(prog_info_by_fd(program.fd).id)
+
+    assert original.grade == "equivalent"
+    assert any("this line is removed" in text for _, text in original.removed.lines)
+    assert original.removed.verified_insns
