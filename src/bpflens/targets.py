@@ -19,12 +19,14 @@ __all__ = ("PREFIXES", "Options", "open_target", "read_input")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line says about reading: `linktype` (DLT name without "DLT_"), `given` assumptions, machine code wanted."""
+    """What the command line says about reading: `linktype` (DLT name without "DLT_"), `given` assumptions, machine code
+    wanted, an `isa` ("classic", "extended") for code that could be either."""
 
     linktype: str | None = None
     given: tuple[str, ...] = ()
     jited: bool = False
     optimize: bool = True
+    isa: str | None = None
 
 
 def open_target(target: str, options: Options | None = None) -> list[Program]:
@@ -59,7 +61,7 @@ def _file(target: str, options: Options) -> list[Program]:
     path, part = target, ""
     if not os.path.exists(target) and "#" in target:
         path, _, part = target.rpartition("#")
-    return read_programs(read_input(path), path, part=part, linktype=options.linktype)
+    return read_programs(read_input(path), path, part=part, linktype=options.linktype, isa=options.isa)
 
 
 def _pcap(expression: str, options: Options) -> list[Program]:

@@ -58,12 +58,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     choice.add_argument("--stop", type=_slot, default=None, metavar="N", help="up to before this slot")
     reading = parser.add_argument_group("reading")
     reading.add_argument("--linktype", metavar="NAME", help="link type of pcap: expressions and of classic filters (default EN10MB)")
+    reading.add_argument("--isa", choices=("classic", "extended"), help="what raw code is, where it could be either")
     reading.add_argument("--unoptimized", action="store_true", help="do not let libpcap optimize a pcap: expression")
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Print every program of every target."""
-    options = Options(linktype=args.linktype, jited=args.jited, optimize=not args.unoptimized)
+    options = Options(linktype=args.linktype, jited=args.jited, optimize=not args.unoptimized, isa=args.isa)
     programs: list[Program] = []
     failures: list[BpflensError] = []
     for target in args.targets:

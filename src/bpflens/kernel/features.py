@@ -237,7 +237,6 @@ def _software() -> Iterator[Finding]:
     for module, lost, package in (
         ("capstone", "dis --jited", "capstone"),
         ("z3", "proofs that the diagrams cannot decide in explain and diff", "z3-solver"),
-        ("elftools", "object files", "pyelftools"),
     ):
         there = importlib.util.find_spec(module) is not None
         yield Finding("software", f"Python module {module}", there, _version(package) if there else "", lost, f"pip install {package}")
