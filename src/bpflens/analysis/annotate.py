@@ -10,6 +10,7 @@ By the types of pointers (pointer_types.py): what is not known gets no note.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,7 @@ def annotate(program: Program) -> dict[int, list[str]]:
     notes: dict[int, list[str]] = {}
     functions = [function.start for function in program.functions]
     helper_of = names.helper_of if program.xlated else None
-    for slot, insn, state in typed_walk(decode(program.code), facts, functions, program.xlated, helper_of):
+    for slot, insn, state in typed_walk(_insns(program), facts, functions, program.xlated, helper_of):
         kind = insn.code & 7
         if kind not in (op.LDX, op.ST, op.STX) or (insn.code & 0xE0 == op.NOSPEC and kind == op.ST):
             continue
@@ -55,6 +56,16 @@ def annotate(program: Program) -> dict[int, list[str]]:
         if text:
             notes[slot] = [text]
     return notes
+
+
+def _insns(program: Program) -> Sequence[Insn]:
+    """The instructions; calls that a linker would fill in are calls of nothing known."""
+    insns = list(decode(program.code))
+    for relocation in program.relocations:
+        slot = relocation.off_insns
+        if slot < len(insns) and insns[slot].code == op.CALL_CODE:
+            insns[slot] = Insn.make(op.CALL_CODE)
+    return insns
 
 
 @dataclass(slots=True)

@@ -49,6 +49,8 @@ def slot_notes(
             found = _reference_notes(slots, slot)
         if found:
             notes.setdefault(slot, []).extend(found)
+    for slot, found in program.info.get("annotations", {}).items():  # made by who asked for them (original/annotate.py)
+        notes.setdefault(slot, []).extend(found)
     return notes
 
 

@@ -19,6 +19,7 @@ EXAMPLES = (
     "bpflens dis 'pcap:tcp port 80'",
     "tcpdump -ddd 'udp' | bpflens dis -",
     "bpflens dis id:12 --jited",
+    "bpflens dis id:12 --annotate",
     "bpflens dis -S -l x.o",
     "bpflens dis x.o#xdp --function xdp_main --dialect llvm --opcodes",
     "bpflens --json dis x.o",
@@ -44,6 +45,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     text.add_argument("-S", "--source", action="store_true", help="source lines, where the program has line information")
     text.add_argument("-l", "--line-numbers", action="store_true", help="file, line and column of each source line")
     text.add_argument("--prototypes", action="store_true", help="C prototypes of the helpers and kfuncs that are called")
+    text.add_argument(
+        "-A", "--annotate", action="store_true",
+        help="context fields and kernel structures by name, helpers that the verifier inlined, checks that it added",
+    )  # fmt: skip
     text.add_argument("--no-notes", action="store_true", help="nothing beside the instructions")
     text.add_argument("--no-labels", action="store_true", help="no labels at jump targets")
     text.add_argument(
@@ -76,6 +81,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             failures.append(error)
     if failures and not programs:
         raise failures[0] if len(failures) == 1 else _together(failures, InputError)
+    if args.annotate:
+        programs = [_annotated(program) for program in programs]
     chosen = _choose(programs, args)
     _check_dialect(args.dialect, chosen)
     if settings.json:
@@ -85,6 +92,16 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if failures:
         raise _together(failures, PartialResult)
     return 0
+
+
+def _annotated(program: Program) -> Program:
+    from dataclasses import replace
+
+    from bpflens.original.annotate import image_notes
+
+    if program.isa is Isa.CLASSIC:
+        return program
+    return replace(program, info={**program.info, "annotations": image_notes(program)})
 
 
 def _slot(text: str) -> int:
