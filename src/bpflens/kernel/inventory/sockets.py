@@ -181,7 +181,11 @@ def find_packet(ctx: Context) -> Iterable[Found]:
     links: dict[int, tuple[str, int]] | None = None
     with netlink.Netlink(netlink.SOCK_DIAG) as diag:
         request = struct.pack("<BBHIIII", _AF_PACKET, 0, 0, 0, 0x3F, 0xFFFFFFFF, 0xFFFFFFFF)
-        answers = diag.dump(_SOCK_DIAG_BY_FAMILY, request)
+        try:
+            answers = diag.dump(_SOCK_DIAG_BY_FAMILY, request)
+        except FileNotFoundError:
+            ctx.deny("packet sockets, except by their holders", "a kernel with packet_diag (CONFIG_PACKET_DIAG)")
+            return
     for _, body in answers:
         _, type, protocol, inode = struct.unpack_from("<BBHI", body)
         attributes = netlink.attributes(body, 16)

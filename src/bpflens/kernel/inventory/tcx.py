@@ -25,13 +25,13 @@ def find(ctx: Context) -> Iterable[Found]:
         for attach_type, kind in list(hooks.items()):
             try:
                 answer = query(ifindex, attach_type, links=True)
-            except PermissionError:
-                ctx.deny("programs at tcx and netkit hooks", "CAP_NET_ADMIN")
-                return
             except OSError as error:
+                if error.errno == 1:
+                    ctx.deny("programs at tcx and netkit hooks", "CAP_NET_ADMIN")
+                    return
                 if error.errno == 22 and attach_type < 54:
                     del hooks[attach_type]  # this kernel has no such hook
-                continue  # EACCES and the like: not a netkit device
+                continue  # ENXIO: not a netkit device; EACCES: not the primary one of a netkit pair
             for position, prog_id in enumerate(answer.ids):
                 details: dict[str, object] = {"ifindex": ifindex, "position": position}
                 if position < len(answer.links) and answer.links[position]:

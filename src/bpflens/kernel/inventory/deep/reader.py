@@ -57,8 +57,8 @@ def open_reader(ctx: Context) -> Reader | None:
     try:
         reader.open_memory()
     except (BpflensError, OSError) as error:
-        locked = getattr(error, "log", "")
-        reason = "a kernel that is not locked down for confidentiality" if "unknown func" in locked else f"Linux 5.14 ({error})"
+        locked = "bpf_probe_read_kernel" in getattr(error, "log", "")  # the verifier says that the helper may not be used
+        reason = "a kernel that is not locked down for confidentiality" if locked else f"Linux 5.14 ({error})"
         ctx.deny("code that only kernel memory has", reason)
     return reader
 
