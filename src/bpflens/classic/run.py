@@ -96,11 +96,13 @@ def _libpcap(insns: tuple[SockFilter, ...], capture: Capture, total: bool, outpu
     """None where libpcap can't read the file to its end: nothing has been read from `capture` itself."""
     from bpflens.formats.pcap_filter import count_matches, count_packets, write_matches
 
-    matches = count_matches(capture.path, insns)
-    packets = count_packets(capture.path) if total and matches is not None else None
-    if matches is None or (total and packets is None):
-        return None
-    if output is not None and not write_matches(capture.path, insns, output, capture.nanoseconds):
+    packets = None
+    if total:
+        packets = count_packets(capture.path)
+        if packets is None:
+            return None
+    matches = count_matches(capture.path, insns) if output is None else write_matches(capture.path, insns, output, capture.nanoseconds)
+    if matches is None:
         return None
     return Result(packets, matches, engine="libpcap")
 

@@ -74,12 +74,15 @@ def count_packets(path: str) -> int | None:
     return _over_file(path, None, None)
 
 
-def write_matches(path: str, insns: Sequence[SockFilter], output: str, nanoseconds: bool = False) -> bool:
-    """Write the packets that the program accepts to a new pcap file, "-" for standard output; False where libpcap can't.
+def write_matches(path: str, insns: Sequence[SockFilter], output: str, nanoseconds: bool = False) -> int | None:
+    """Write the packets that the program accepts to a new pcap file, "-" for standard output; returns how many.
 
     `nanoseconds` is the precision of the times written. InputError where the output can't be written.
     """
-    return runs_in_libpcap(insns) and _over_file(path, insns, output, nanoseconds) is not None
+    if not runs_in_libpcap(insns):
+        return None
+    written = _over_file(path, insns, output, nanoseconds)
+    return written if written is None or written > 0 else _over_file(path, insns, None)  # libpcap before 1.10 does not say how many
 
 
 def _over_file(path: str, insns: Sequence[SockFilter] | None, output: str | None, nanoseconds: bool = False) -> int | None:
@@ -128,4 +131,4 @@ def _write(libraries: _Libraries, handle: int, output: str) -> int | None:
             raise InputError(output, "cannot be written")
     finally:
         libraries.dump_close(dumper)
-    return None if done < 0 else 0
+    return None if done < 0 else int(done)
