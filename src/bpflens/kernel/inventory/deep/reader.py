@@ -47,7 +47,8 @@ def open_reader(ctx: Context) -> Reader | None:
         ctx.deny(what, f"the kernel's BTF ({error})")
         return None
     try:
-        reader.files()
+        if os.getpid() not in {record.pid for record in reader.files()}:
+            ctx.note("this is not the initial pid namespace: process numbers from kernel memory are those of the initial one")
     except NotPermitted:
         ctx.deny(what, "CAP_BPF and CAP_PERFMON")
         return None

@@ -36,8 +36,8 @@ def find(ctx: Context) -> Iterable[Found]:
             for hook, image in _lwt(reader, state):
                 if (hook, state) not in seen:
                     seen.add((hook, state))
-                    details = {"dev": device, **({"table": table} if table else {})}
-                    yield row(f"lwt/{hook}", object, namespace, image, **details)
+                    found = row(f"lwt/{hook}", object, namespace, image, dev=device)
+                    yield found._replace(details={**found.details, "table": table}) if table else found
         except OSError:
             continue
 
