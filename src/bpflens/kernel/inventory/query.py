@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import os
-import platform
 import struct
 from typing import NamedTuple
 
-from bpflens.kernel.bpf import _NR, cmd
+from bpflens.kernel.bpf import call_number, cmd
 from bpflens.kernel.syscalls import libc
 
 __all__ = ("EFFECTIVE", "Answer", "query")
@@ -28,16 +27,15 @@ class Answer(NamedTuple):
 
 _NONE = Answer((), 0)
 _CAPACITY = 64
-_number = _NR.get(platform.machine(), 321)
 
 
 def query(target: int, attach_type: int, flags: int = 0, links: bool = False) -> Answer:
     """The programs at a hook; OSError where the kernel refuses (PermissionError: CAP_NET_ADMIN; EINVAL: no such hook)."""
-    capacity = _CAPACITY
+    capacity, number = _CAPACITY, call_number()
     attr = ctypes.create_string_buffer(_LAYOUT.size)
     while True:
         _LAYOUT.pack_into(attr, 0, target, attach_type, flags, 0, 0, 0, 0, 0, 0, 0, 0)
-        if libc.syscall(_number, cmd.PROG_QUERY, attr, _LAYOUT.size) < 0:  # count only: most hooks are empty
+        if libc.syscall(number, cmd.PROG_QUERY, attr, _LAYOUT.size) < 0:  # count only: most hooks are empty
             errno = ctypes.get_errno()
             raise OSError(errno, os.strerror(errno))
         count = _COUNT.unpack_from(attr, 24)[0]
@@ -48,7 +46,7 @@ def query(target: int, attach_type: int, flags: int = 0, links: bool = False) ->
         link_ids = (ctypes.c_uint32 * capacity)() if links else None
         links_at = ctypes.addressof(link_ids) if link_ids is not None else 0
         _LAYOUT.pack_into(attr, 0, target, attach_type, flags, 0, ctypes.addressof(ids), capacity, 0, 0, links_at, 0, 0)
-        if libc.syscall(_number, cmd.PROG_QUERY, attr, _LAYOUT.size) < 0:
+        if libc.syscall(number, cmd.PROG_QUERY, attr, _LAYOUT.size) < 0:
             errno = ctypes.get_errno()
             if errno == 28:  # ENOSPC: more came meanwhile
                 capacity *= 2

@@ -81,7 +81,7 @@ def _overlaps(a: str, b: str) -> bool:
 def _close(word: str, words: object) -> str | None:
     import difflib
 
-    close = difflib.get_close_matches(word, list(words), 1, 0.5)  # type: ignore[call-overload]
+    close = difflib.get_close_matches(word, list(words), 1, 0.6)  # type: ignore[call-overload]
     return f'did you mean "{close[0]}"?' if close else 'see "bpflens ls --help"'
 
 

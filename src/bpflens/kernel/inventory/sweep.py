@@ -11,7 +11,7 @@ import os
 import struct
 from collections.abc import Iterator
 
-from bpflens.kernel.bpf import cmd
+from bpflens.kernel.bpf import call_number, cmd
 from bpflens.kernel.inventory.found import LinkHead, MapHead, ProgHead
 from bpflens.kernel.syscalls import libc
 
@@ -57,8 +57,6 @@ def map_heads() -> dict[int, MapHead]:
 
 
 def _sweep(next_command: int, open_command: int, size: int) -> Iterator[bytes]:
-    from bpflens.kernel.bpf import call_number
-
     number = call_number()
     syscall = libc.syscall
     attr = ctypes.create_string_buffer(16)

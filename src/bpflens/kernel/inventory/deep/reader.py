@@ -18,7 +18,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bpflens.errors import BpflensError, InputError, KernelError, NotPermitted
-from bpflens.kernel.bpf import bpf, cmd
+from bpflens.kernel.bpf import bpf, call_number, cmd
 from bpflens.kernel.inventory.context import Context
 from bpflens.kernel.inventory.deep import programs
 from bpflens.kernel.inventory.deep.programs import FileRecord
@@ -137,8 +137,6 @@ class Reader:
         self._fds.append(prog)
         self._note(prog)
         self._value = mmap.mmap(fd, programs.READ_BYTES)
-        from bpflens.kernel.bpf import call_number
-
         self._number = call_number()
         self._context = ctypes.create_string_buffer(16)
         self._test = ctypes.create_string_buffer(_TEST.size)
