@@ -162,7 +162,7 @@ class _Explainer:
         literals = extended_literals(store, tests, plain=False) if needs_extension(tests) else []
         values = self.values()
         found = find(self.compiler, lower, upper, tests, self.deadline, literals)
-        if found is None:
+        if found is None and time.monotonic() < self.deadline:
             found = find(self.compiler, lower, upper, tests, self.deadline, extended_literals(store, tests, plain=True))
         known = name_of(self.compiler, lower, upper, tests)
         accepts = self.accepts(values)
@@ -194,6 +194,9 @@ class _Explainer:
 
     def values(self) -> dict[int, int]:
         """Nonzero return values, as terminals of the diagram whose node is under 0."""
+        constants = {insn.k for insn in self.insns if insn.code == 0x06} - {0}
+        if len(constants) < 2 and all(insn.code != 0x16 for insn in self.insns):
+            return dict.fromkeys(constants, FALSE)
         node = run_in(self.store, self.insns, self.machine, bounds=False)
         terminals = sorted(self.store.terminals(node) - {0})
         self.valued = node
@@ -236,8 +239,7 @@ class _Explainer:
         if found.extended:
             return self.proof("untruncated", "diagrams of the extension's terms")
         assumed = self.compiler.program(" and ".join(f"({given})" for given in self.given)) if self.given else None
-        optimize = len(found.text) < 4000
-        insns = self.compiler.program(found.text, optimize)
+        insns = self.compiler.program(found.text)
         verdict = prove.compare(self.insns, insns, self.machine, given=assumed, timeout=max(1.0, self.deadline - time.monotonic()))
         reason = verdict.reason
         if verdict.different:

@@ -19,6 +19,7 @@ from bpflens.classic.term import Length, Load, Op, Term, leaves, linear
 
 __all__ = ("Candidate", "Test", "candidates", "tests_of")
 
+MANY = 60  # address ranges from which on each is offered in one form only
 MAX_SINGLES = 64  # an address or port range is also offered value by value up to this size
 INDEX_COST = 25  # what `ip[9] = 17` must save, in characters, to be preferred to a named primitive
 
@@ -91,6 +92,7 @@ class _Collector:
         self.shift = shift or 0
         self.raw = raw
         self.inside = inside
+        self.restricted: dict[int, int] = {}
         self.found: dict[str, Candidate] = {}
         self.constants: dict[int, set[int]] = {1: set(), 2: set(), 4: set()}
         self.wlan = linktype.startswith("IEEE802_11") or linktype in ("PRISM_HEADER", "PPI")
@@ -172,49 +174,69 @@ class _Collector:
 
     def addresses(self) -> None:
         network = self.layout.network
-        arp = bool({0x806, 0x8035} & self.ethertypes)
         if network is None:
             seen = set(self.constants[4])
             for value in sorted(seen)[:64]:
-                self.ipv4(value, value, _DIRECTIONS, "")
+                self.ipv4(value, value, _DIRECTIONS, ("", "ip "))
             for test in self.tests:
                 if type(test.b) is int and type(test.a) is Op and test.a.op == "and" and type(test.a.b) is int:
                     mask = test.a.b
                     if mask > 0xFFFF and _prefix_length(mask) is not None:
-                        self.ipv4(test.b, test.b | (~mask & 0xFFFFFFFF), _DIRECTIONS, "")
+                        self.ipv4(test.b, test.b | (~mask & 0xFFFFFFFF), _DIRECTIONS, ("", "ip "))
             return
-        for family, source, destination in (("", network + 12, network + 16), ("arp ", network + 14, network + 24)):
-            if family and not arp:
-                continue
-            by_direction = [set(self.pieces(PACKET, offset, 4)) for offset in (source, destination)]
-            self.by_direction(by_direction, family)
-        by_direction = [set(self.pieces(PACKET, network + offset, 16)) for offset in (8, 24)]
-        for direction, ranges in (("src ", by_direction[0]), ("dst ", by_direction[1])):
-            for low, high in sorted(ranges)[:128]:
-                self.ipv6(low, high, ("", direction) if low in {r[0] for r in by_direction[0] & by_direction[1]} else (direction, ""))
+        told = bool({0x800, 0x806, 0x8035, 0x86DD} & self.ethertypes) and not self.inside
+        ip4: list[set[tuple[int, int]]] = [set(), set()]
+        arp4: list[set[tuple[int, int]]] = [set(), set()]
+        if not told or 0x800 in self.ethertypes:
+            ip4 = [self.under(0x800, PACKET, network + offset, 4) for offset in (12, 16)]
+        for ethertype in (0x806, 0x8035):
+            if ethertype in self.ethertypes:
+                for side, offset in enumerate((14, 24)):
+                    arp4[side] |= self.under(ethertype, PACKET, network + offset, 4)
+        many = sum(map(len, ip4)) + sum(map(len, arp4)) > MANY
+        for low, high in sorted(ip4[0] | ip4[1] | arp4[0] | arp4[1]):
+            in_ip = [(low, high) in side for side in ip4]
+            in_arp = [(low, high) in side for side in arp4]
+            directions = [name for name, one in (("src ", in_ip[0] or in_arp[0]), ("dst ", in_ip[1] or in_arp[1])) if one]
+            if not many or len(directions) == 2:
+                directions.insert(0, "")
+            families = [""]
+            if not many or not any(in_arp):
+                families += ["ip "] if any(in_ip) else []
+                families += ["arp "] if any(in_arp) else []
+            if many and len(directions) == 3:
+                directions = [""]
+            self.ipv4(low, high, directions, families)
+        if told and 0x86DD not in self.ethertypes:
+            return
+        ip6 = [self.under(0x86DD, PACKET, network + offset, 16) for offset in (8, 24)]
+        both = {low for low, _ in ip6[0] & ip6[1]}
+        for direction, ranges in (("src ", ip6[0]), ("dst ", ip6[1])):
+            for low, high in sorted(ranges)[:600]:
+                self.ipv6(low, high, ("",) if many and low in both else (direction, ""))
 
-    def by_direction(self, found: list[set[tuple[int, int]]], family: str) -> None:
-        both = found[0] & found[1]
-        for low, high in sorted(found[0] | found[1]):
-            directions = [""]
-            if (low, high) in found[0]:
-                directions.append("src ")
-            if (low, high) in found[1]:
-                directions.append("dst ")
-            if (low, high) not in both:
-                directions.remove("")
-                directions.append("")
-            self.ipv4(low, high, directions, family)
+    def under(self, ethertype: int, base: Base, offset: int, size: int) -> set[tuple[int, int]]:
+        """The pieces of a field in the packets of one ethertype, so that bytes of other headers at the same place do not count."""
+        if self.layout.protocol is None or self.inside or ethertype not in self.ethertypes:
+            return set(self.pieces(base, offset, size))
+        if ethertype not in self.restricted:
+            at = self.layout.protocol + self.shift
+            high = self.store.restrict(self.node, self.store.variable(PACKET, at), ethertype >> 8)
+            self.restricted[ethertype] = self.store.restrict(high, self.store.variable(PACKET, at + 1), ethertype & 255)
+        node = self.restricted[ethertype]
+        if not self.tests_at(base, offset, offset + size - 1):
+            return set()
+        return set(pieces(self.store, node, base, offset, size, complements=size <= 2))
 
-    def ipv4(self, low: int, high: int, directions: Iterable[str], family: str) -> None:
+    def ipv4(self, low: int, high: int, directions: Iterable[str], families: Iterable[str]) -> None:
         for network, length in _networks(low, high, 32):
             address = str(ipaddress.IPv4Address(network))
             for direction in directions:
-                for protocol in ("", "ip ") if not family else (family,):
+                for family in families:
                     if length == 32:
-                        self.add(f"{protocol}{direction}host", address)
+                        self.add(f"{family}{direction}host", address)
                     else:
-                        self.add(f"{protocol}{direction}net", f"{address}/{length}")
+                        self.add(f"{family}{direction}net", f"{address}/{length}")
 
     def ipv6(self, low: int, high: int, directions: Iterable[str]) -> None:
         for network, length in _networks(low, high, 128):
@@ -295,8 +317,8 @@ class _Collector:
                     found[1].add((low, end - 1))
         else:
             for side, ranges in enumerate(found):
-                for base, offset in ((header_base(network), network + 2 * side), (PACKET, network + 40 + 2 * side)):
-                    ranges |= set(self.pieces(base, offset, 2))
+                ranges |= self.under(0x800, header_base(network), network + 2 * side, 2)
+                ranges |= self.under(0x86DD, PACKET, network + 40 + 2 * side, 2)
         protocols = [""] + [name for value, name in _PORT_PROTOCOLS.items() if value in self.numbers]
         if len(protocols) == 1:
             protocols += list(_PORT_PROTOCOLS.values())
@@ -448,15 +470,16 @@ def _networks(low: int, high: int, bits: int) -> list[tuple[int, int]]:
             return networks
     else:
         networks = []
-    parts = 0
-    while low <= high and parts < 24:
+    parts: list[tuple[int, int]] = []
+    while low <= high:
         step = low & -low if low else 1 << bits
         while low + step - 1 > high:
             step >>= 1
-        networks.append((low, bits - step.bit_length() + 1))
+        parts.append((low, bits - step.bit_length() + 1))
         low += step
-        parts += 1
-    return networks
+        if len(parts) > 8:
+            return networks
+    return networks + parts
 
 
 def load_constants(test: Test) -> list[Load]:

@@ -24,6 +24,7 @@ from bpflens.errors import InputError
 
 __all__ = ("Compiler", "Found", "find")
 
+OPTIMIZED_UP_TO = 12_000  # characters
 _NAMED, _NEEDED, _ALL = range(3)  # no index expressions; those for tests without a named primitive; all
 _ETHERTYPE_VLAN = {0x8100, 0x88A8, 0x9100}
 
@@ -40,16 +41,21 @@ class Compiler:
         self._library = libpcap.load()
         self._dlt = self._library.dlt_value(linktype)
         self._nodes: dict[str, int | None] = {}
+        self._programs: dict[str, tuple[tuple[int, int, int, int], ...]] = {}
 
-    def program(self, expression: str, optimize: bool = True) -> tuple[tuple[int, int, int, int], ...]:
-        """libpcap's instructions; InputError with its message."""
-        return self._library.compile(expression, self._dlt, optimize)
+    def program(self, expression: str) -> tuple[tuple[int, int, int, int], ...]:
+        """libpcap's instructions, optimized unless the text is so long that the optimizer would take minutes; InputError if it refuses."""
+        found = self._programs.get(expression)
+        if found is None:
+            found = self._library.compile(expression, self._dlt, len(expression) < OPTIMIZED_UP_TO)
+            self._programs[expression] = found
+        return found
 
-    def node(self, expression: str, optimize: bool = True) -> int | None:
+    def node(self, expression: str) -> int | None:
         """The diagram of "accepted", for packets not cut short; None where libpcap cannot compile it or the code loops."""
         if expression not in self._nodes:
             try:
-                self._nodes[expression] = run_in(self.store, self.program(expression, optimize), self.machine, bounds=False, accept=True)
+                self._nodes[expression] = run_in(self.store, self.program(expression), self.machine, bounds=False, accept=True)
             except (InputError, Loop):
                 self._nodes[expression] = None
         return self._nodes[expression]
@@ -156,7 +162,7 @@ class _Search:
         e = arranged(e)
         for brief in (True, False):
             shown = text(e, brief)
-            node = self.compiler.node(shown, optimize=len(shown) < 4000)
+            node = self.compiler.node(shown)
             if node is not None and self.fits(node):
                 self.best, self.best_cost = Found(e, shown, node), cost_of(e)
                 return

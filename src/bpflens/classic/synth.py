@@ -26,6 +26,7 @@ _TINY = 1e-15
 _MAX_DEPTH = 40
 _UNLIMITED = 1 << 40
 _CALLS_BEFORE_DOUBT = 60
+_LONG_LIST = 16  # values of one qualifier from which on they are taken out as a list first
 
 
 class _Inseparable(Exception):
@@ -137,6 +138,17 @@ class Synthesis:
         store = self.store
         lower = store.conj(lower, self.universe)
         upper = store.disj(upper, store.negate(self.universe))
+        if lower == FALSE or upper == TRUE:
+            return FALSITY if lower == FALSE else TRUTH
+        for choice in self.choices:
+            if not choice.index and store.implies(lower, choice.node) and store.implies(choice.node, upper):
+                if choice.cost < limit and choice.cost <= 12:
+                    return choice.expression
+                break
+        for (family, negative), members in self.families.items():
+            if not negative and len(members) > _LONG_LIST and family.split()[-1] in ("host", "port", "src", "dst"):
+                found = self._solve_list(family, members, lower, upper, patience)
+                return None if found is None or cost_of(found) >= limit else self.pruned(found, lower, upper)
         best: tuple[int, Expression] | None = None
         self._calls = 0
         self._settled = False
@@ -156,6 +168,45 @@ class Synthesis:
                 pruned = self.pruned(found[1], lower, upper)
                 best = (cost_of(pruned), pruned)
         return best[1] if best is not None else None
+
+    def _solve_list(self, family: str, members: list[Choice], lower: int, upper: int, patience: float) -> Expression | None:
+        """A long list of values (hundreds of hosts) is taken out whole: `list and rest`, `list or rest`, or `not list and rest`."""
+        store = self.store
+        outside = store.negate(upper)
+        listed = {id(choice.expression) for choice in members}
+        saved = self.choices, self.families
+        self.choices = [
+            c for c in self.choices if id(c.expression.item if isinstance(c.expression, Not) else c.expression) not in listed
+        ]
+        self.families = {key: group for key, group in self.families.items() if key[0] != family}
+        try:
+            touching = [c for c in members if not store.disjoint(c.node, lower)]
+            union = store.any(c.node for c in touching)
+            if touching and store.implies(lower, union):
+                rest = self.solve(lower, store.disj(upper, store.negate(union)), patience)
+                if rest is not None:
+                    return both(rest, self._listed(touching, lower))
+            inside = [c for c in touching if store.implies(c.node, upper)]
+            if inside:
+                union = store.any(c.node for c in inside)
+                rest = self.solve(store.diff(lower, union), upper, patience)
+                if rest is not None:
+                    return either(self._listed(inside, lower), rest)
+            excluded = [c for c in members if store.disjoint(c.node, lower) and not store.disjoint(c.node, outside)]
+            if excluded:
+                union = store.any(c.node for c in excluded)
+                rest = self.solve(lower, store.disj(upper, union), patience)
+                if rest is not None:
+                    return both(rest, opposite(self._listed(excluded, store.conj(outside, union))))
+        finally:
+            self.choices, self.families = saved
+        self.families = {key: group for key, group in self.families.items() if key[0] != family}
+        return self.solve(lower, upper, patience)
+
+    def _listed(self, group: list[Choice], covered: int) -> Expression:
+        """The values in their own order, those that others cover left out as far as that is cheap to see."""
+        group = self._irredundant(group, covered) if len(group) <= 150 else group
+        return either(*sorted((choice.expression for choice in group), key=_natural))
 
     def _late(self) -> bool:
         return time.monotonic() > self.deadline or time.process_time() > self._patience
@@ -439,7 +490,7 @@ class Synthesis:
         upper = store.disj(upper, store.negate(self.universe))
         if isinstance(e, Not):
             return opposite(self.pruned(e.item, store.diff(self.universe, upper), store.diff(self.universe, lower)))
-        if not isinstance(e, (And, Or)) or len(e.items) > 150:
+        if not isinstance(e, (And, Or)) or len(e.items) > 40:
             return e
         items = list(e.items)
         join = both if isinstance(e, And) else either

@@ -131,7 +131,7 @@ def _alternatives(e: Expression) -> list[Expression]:
 
 def _node(e: Expression, compiler: Compiler) -> int | None:
     shown = text(e)
-    return None if "@" in shown else compiler.node(shown, optimize=len(shown) < 4000)
+    return None if "@" in shown else compiler.node(shown)
 
 
 def _sentence(e: Expression, compiler: Compiler, node: int | None) -> str:
