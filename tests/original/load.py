@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from bpflens.errors import NotSupported
 from bpflens.formats.btf import Kind
 from bpflens.formats.btf_build import BtfBuilder
 from bpflens.isa.extended.asm import assemble
@@ -57,7 +58,8 @@ def loaded(row: Row) -> Iterator[Loaded]:
             text = text.replace(whole, str(vmlinux().member_offset(name, member)))
         for whole, kind, name in re.findall(r"(\{(kfunc|struct):(\w+)\})", text):
             id = vmlinux().find(name, Kind.FUNC if kind == "kfunc" else Kind.STRUCT)
-            assert id is not None, f"this kernel has no {name}"
+            if id is None:
+                raise NotSupported(name, "this kernel does not have it")
             text = text.replace(whole, str(id))
         for name, fd in names.items():
             text = text.replace(f"{{{name}}}", str(fd))

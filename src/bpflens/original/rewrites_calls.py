@@ -16,7 +16,7 @@ __all__ = ("TEMPLATES",)
 _TRACING = (26,)
 _LSM_OR_TRACING = (26, 29)
 _LD_ABS_TYPES = (1, 3, 4)
-_GFP_ATOMIC, _GFP_KERNEL = 0x820, 0xCC0  # include/linux/gfp_types.h; kernel/bpf/verifier.c gives them to the storage helpers
+_GFP = (0x820, 0xA20, 0xCC0)  # GFP_ATOMIC now and up to v6.1, GFP_KERNEL: include/linux/gfp_types.h, given by do_misc_fixups()
 _STORAGE_GET = {
     "bpf_sk_storage_get": 107, "bpf_sk_storage_get_tracing": 107, "bpf_sk_storage_get_cg_sock": 107, "bpf_inode_storage_get": 145,
     "bpf_task_storage_get": 156, "bpf_task_storage_get_recur": 156, "bpf_cgrp_storage_get": 210,
@@ -26,7 +26,7 @@ _STORAGE_GET = {
 def _storage_get() -> list[Template]:
     rows = []
     for symbol, helper in _STORAGE_GET.items():
-        for flags in (_GFP_ATOMIC, _GFP_KERNEL):
+        for flags in _GFP:
             rows.append(rewrite(f"allocation flags of {symbol[4:]}", f"r5 = {flags}; call {symbol}", f"call #{helper}"))
     return rows
 
@@ -86,7 +86,7 @@ _BPF_LOOP = rewrite(
     build=_loop,
 )
 
-_CPU_NUMBER = "r0 = {cpu_number}; r0 = percpu r0; r0 = *(u32*)(r0+0)"
+_CPU_NUMBER = "{} = {{cpu_number}}; r0 = percpu r0; r0 = *(u32*)(r0+0)"
 _CURRENT = "r0 = {current}; r0 = percpu r0; r0 = *(u64*)(r0+0)"
 
 _AUX_KFUNCS = (
@@ -98,7 +98,9 @@ TEMPLATES = (
     *_load_packet(),
     *_MAY_GOTO,
     _BPF_LOOP,
-    rewrite("inlined get_smp_processor_id", _CPU_NUMBER, "call #8"),
+    rewrite("inlined get_smp_processor_id", _CPU_NUMBER.format("r0"), "call #8"),
+    rewrite("inlined get_smp_processor_id", _CPU_NUMBER.format("w0"), "call #8"),  # up to v6.14: pcpu_hot
+    rewrite("inlined get_smp_processor_id", "w0 ^= w0", "call #8", cost=30),  # kernels for one processor
     rewrite("inlined get_current_task_btf", _CURRENT, "call #158"),
     rewrite("inlined get_current_task", _CURRENT, "call #35", cost=1),
     rewrite("inlined jiffies64", "r0 = {address} ll; r0 = *(u64*)(r0+0)", build=_jiffies),

@@ -30,10 +30,13 @@ TEMPLATES = (
     *_array("inlined map_lookup_elem (array)", "goto +1; ", 1),
     *_array("inlined map_lookup_elem (percpu_array)", "r0 = *(u64*)(r0+0); r0 = percpu r0; goto +1; ", 3),
     *_array("inlined map_lookup_elem (array_of_maps)", "r0 = *(u64*)(r0+0); if r0 == 0 goto +1; goto +1; ", 3),
-    rewrite(
-        "inlined map_lookup_elem (xskmap)",
-        "r0 = *(u32*)(r2+0); if r0 >= {max} goto +5; r0 <<= 3; r1 += {value}; r0 += r1; r0 = *(u64*)(r0+0); goto +1; r0 = 0",
-        _LOOKUP,
+    *(
+        rewrite(
+            "inlined map_lookup_elem (xskmap)",
+            f"r0 = *(u32*)(r2+0); if {r0} >= {{max}} goto +5; r0 <<= 3; r1 += {{value}}; r0 += r1; r0 = *(u64*)(r0+0); goto +1; r0 = 0",
+            _LOOKUP,
+        )
+        for r0 in ("r0", "w0")  # 32 bits in 6.1 and 6.12
     ),
     rewrite("inlined map_lookup_elem (hash)", f"{_HTAB}; if r0 == 0 goto +1; r0 += {{value}}", _LOOKUP),
     rewrite(
