@@ -101,6 +101,23 @@ def test_a_filter_that_accepts_nothing():
     assert [packet.kind for packet in made.packets] == ["rejected"]
 
 
+def test_fields_that_are_compared_with_each_other():
+    """The length of the TCP payload: total length, both header lengths."""
+    made = generate(compiled("ip[2:2] - ((ip[0] & 0xf) << 2) - ((tcp[12] & 0xf0) >> 2) = 100 and tcp"), 1)
+
+    assert any(packet.value for packet in made.packets)
+
+
+def test_what_accepts_nothing_is_proved():
+    """ip[2:2] > tcp[0:2] > ip[2:2] + 70000."""
+    insns = [SockFilter(0x28, 0, 0, 2), SockFilter(0x07, 0, 0, 0), SockFilter(0x28, 0, 0, 4), SockFilter(0x2D, 0, 3, 0)]
+    insns += [SockFilter(0x1D, 0, 2, 0), SockFilter(0x06, 0, 0, 1), SockFilter(0x06, 0, 0, 0), SockFilter(0x06, 0, 0, 0)]
+    made = generate(insns, 147)
+
+    assert made.rejects_all
+    assert [packet.value for packet in made.packets] == [0]
+
+
 def test_checksums_are_right(tmp_path):
     """tcpdump -vv looks at all of them."""
     tcpdump = needs.tool("tcpdump")

@@ -81,9 +81,11 @@ def build(order: Order, dlt: int, least_bytes: int = 0) -> bytes:
         _ip(layout)
     else:
         _ip(layout)
-    needed = max(least_bytes, max(order, default=-1) + 1)
-    if needed > len(layout.data):
-        layout.put(bytes(needed - len(layout.data)))
+    template_bytes = len(layout.data)
+    layout.data += bytes(max(least_bytes, max(order, default=-1) + 1, template_bytes) - template_bytes)
+    for offset, ranges in order.items():
+        if offset >= template_bytes:
+            layout.data[offset] = _nearest(ranges, 0)
     return bytes(layout.data)
 
 

@@ -21,7 +21,7 @@ from bpflens.classic.diagram import Base, Field, Store, TooComplex
 from bpflens.classic.interp import ANCILLARY, Model, run
 from bpflens.classic.packet_build import Ranges, allows, build, finish
 from bpflens.classic.packet_fields import fields, name
-from bpflens.classic.symbolic import KERNEL, LIBPCAP, run_in
+from bpflens.classic.symbolic import KERNEL, LIBPCAP, Machine, run_in
 from bpflens.classic.term import Load, Term, leaves
 from bpflens.isa.classic.insn import SockFilter
 
@@ -29,6 +29,7 @@ __all__ = ("Generated", "GeneratedPacket", "generate")
 
 _MOST_BYTES = 65535
 _TRIES = 12
+_PROOF_SECONDS = 5.0
 _MOST_NODES = 200_000
 
 Path = list[tuple[Field, Ranges]]
@@ -48,11 +49,15 @@ class GeneratedPacket(NamedTuple):
 
 
 class Generated(NamedTuple):
-    """`unsolved`: alternatives for which no packet was found; `left_out`: at most so many more, beyond the number asked for."""
+    """`unsolved`: alternatives for which no packet was found; `left_out`: at most so many more, beyond the number asked for.
+
+    `rejects_all`: it is proved that the filter accepts no packet.
+    """
 
     packets: tuple[GeneratedPacket, ...]
     unsolved: int
     left_out: int
+    rejects_all: bool = False
 
 
 # where the network header is, for the kernel's SKF_NET_OFF
@@ -96,10 +101,28 @@ def generate(
             packets += work.boundaries(path, value)
         if rejected:
             packets += work.near_misses(solved[0])
-    if not paths and rejected:
+    rejects_all = not paths
+    if unsolved and not any(packet.value for packet in packets):
+        found, rejects_all = _by_proof(work, machine)
+        packets += found
+    if rejects_all and rejected:
         data = finish(build({}, dlt), dlt, {})
         packets.append(GeneratedPacket(data, run(insns, data, None, model), "rejected", "the filter accepts no packet", {}))
-    return Generated(tuple(_distinct(packets)), unsolved, left_out)
+    return Generated(tuple(_distinct(packets)), 0 if rejects_all else unsolved, left_out, rejects_all)
+
+
+def _by_proof(work: _Work, machine: Machine) -> tuple[list[GeneratedPacket], bool]:
+    """What ties several fields together: a difference from the filter that rejects everything, or the proof that there is none."""
+    from bpflens.classic.prove import compare
+
+    verdict = compare(work.insns, (SockFilter(0x06, 0, 0, 0),), machine, timeout=_PROOF_SECONDS)
+    witness = verdict.witness
+    if witness is None or not witness.a:
+        return [], verdict.grade == "all-packets"
+    aux: dict[str, int | None] = {key: value for key, value in witness.aux.items() if key != "network_offset"}
+    value = work.verdict(witness.packet, aux)
+    note = f"found by {verdict.method or 'search'}: conditions that tie several fields together"
+    return ([GeneratedPacket(witness.packet, value, "accepted", note, aux)] if value else []), False
 
 
 def _distinct(packets: list[GeneratedPacket]) -> Iterator[GeneratedPacket]:
@@ -269,7 +292,7 @@ class _Work:
         if attempt < 4:
             return data
         free = bytearray(data)
-        for offset in range(len(free)):
+        for offset in range(min(len(free), 512)):
             if offset not in order and self.random.random() < 0.3:
                 free[offset] = self.random.randrange(256)
         return bytes(free)

@@ -82,7 +82,7 @@ def _filter(target: str, args: argparse.Namespace, source: PacketSource | None) 
         from bpflens.isa.classic.insn import decode
 
         return decode(read_programs(target.encode(), "load")[0].code), ""
-    filters = packet_filters(target, linktype, not args.no_optimize)
+    filters = packet_filters(target, linktype, not args.no_optimize, bool(args.linktype))
     if len(filters) > 1:
         raise UsageError(target, f"names {len(filters)} programs", "name one of them (FILE#N)")
     return filters[0][1], filters[0][0].origin.source

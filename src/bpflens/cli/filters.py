@@ -63,10 +63,12 @@ def classic_programs(target: str, linktype: str | None = None, optimize: bool = 
     return programs
 
 
-def packet_filters(target: str, linktype: str | None = None, optimize: bool = True) -> list[tuple[Program, tuple[SockFilter, ...]]]:
+def packet_filters(
+    target: str, linktype: str | None = None, optimize: bool = True, forced: bool = False
+) -> list[tuple[Program, tuple[SockFilter, ...]]]:
     """The classic filters on packets that a target names, with their instructions, valid for the kernel or for libpcap.
 
-    InputError for seccomp filters, and for code that nothing would run.
+    InputError for seccomp filters (those that only look so are taken where `forced`), and for code that nothing would run.
     """
     from bpflens.isa.classic.check import check
 
@@ -79,8 +81,19 @@ def packet_filters(target: str, linktype: str | None = None, optimize: bool = Tr
         refusals = check(insns, "socket")
         if refusals and check(insns, "libpcap"):
             raise InputError(where, f"is not a valid classic program: {refusals[0]}")
+        if not forced and program.origin.source != "pcap" and _looks_like_seccomp(insns):
+            hint = 'see "bpflens seccomp --help"; with --linktype it is taken for a filter on packets'
+            raise InputError(where, "looks like a seccomp filter: it sees system calls, not packets", hint)
         filters.append((program, insns))
     return filters
+
+
+def _looks_like_seccomp(insns: tuple[SockFilter, ...]) -> bool:
+    if any(insn.code in (0x28, 0x30, 0x40, 0x48, 0x50, 0xB1) for insn in insns):
+        return False  # loads that seccomp does not have
+    from bpflens.classic.seccomp import is_seccomp
+
+    return is_seccomp(insns) and any(insn.code == 0x20 for insn in insns)
 
 
 def title(program: Program) -> str:

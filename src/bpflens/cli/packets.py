@@ -46,7 +46,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     from bpflens.classic.symbolic import Loop
     from bpflens.formats.libpcap import dlt_value
 
-    filters = packet_filters(args.filter, args.linktype, not args.no_optimize)
+    filters = packet_filters(args.filter, args.linktype, not args.no_optimize, bool(args.linktype))
     if len(filters) > 1:
         raise UsageError(args.filter, f"names {len(filters)} programs", "name one of them (FILE#N)")
     program, insns = filters[0]
@@ -116,5 +116,7 @@ def _notes(made: Generated, where: str) -> None:
         print(f"bpflens: {where}: up to {made.left_out} more alternatives (--count)", file=sys.stderr)
     if made.unsolved:
         print(f"bpflens: {where}: no packet found for {made.unsolved} alternatives", file=sys.stderr)
-    if not any(packet.value for packet in made.packets):
-        print(f"bpflens: {where}: no packet is accepted", file=sys.stderr)
+    if made.rejects_all:
+        print(f"bpflens: {where}: no packet is accepted (proved)", file=sys.stderr)
+    elif not any(packet.value for packet in made.packets):
+        print(f"bpflens: {where}: no packet that is accepted was found", file=sys.stderr)

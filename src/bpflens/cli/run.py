@@ -69,7 +69,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         with open_capture(args.capture) as capture:
             linktype = dlt_name(dlt_of(capture.linktype))
             if filters is None:
-                filters = packet_filters(args.filter, args.linktype or linktype, not args.no_optimize)
+                filters = packet_filters(args.filter, args.linktype or linktype, not args.no_optimize, bool(args.linktype))
                 if len(filters) > 1 and (args.write or not capture.path):
                     what = "-w writes" if args.write else "standard input is read"
                     raise UsageError(args.filter, f"names {len(filters)} programs, and {what} once", "name one of them (FILE#N)")

@@ -28,14 +28,14 @@ def policy_text(policy: Policy, everything: bool = False) -> Iterator[str]:
         yield "the architecture is not looked at: the same for every architecture, by number"
     for own in policy.arches:
         yield ""
-        yield from _arch_text(own, everything)
+        yield from _arch_text(own, everything, "" if policy.checks_arch else " (by its numbers)")
     if policy.checks_arch:
         yield ""
         what = "depends on the syscall's number, or on its own" if policy.other is None else action_text(policy.other)
         yield f"every other architecture: {what}"
 
 
-def _arch_text(own: ArchPolicy, everything: bool) -> Iterator[str]:
+def _arch_text(own: ArchPolicy, everything: bool, remark: str) -> Iterator[str]:
     by_action: dict[int, list[str]] = {}
     lines: dict[int, list[str]] = {}
     for rule in own.known:
@@ -52,7 +52,7 @@ def _arch_text(own: ArchPolicy, everything: bool) -> Iterator[str]:
             for line, action in zip(explain_rule(rule, own.arch), [*(arm.action for arm in rule.arms), rule.otherwise], strict=True):
                 condition = line.partition(" where ")[2]
                 lines.setdefault(action, []).append(f"{span} (no name){' where ' + condition if condition else ''}")
-    suffix = " (numbers with bit 30 of x86_64)" if own.arch.name == "x32" else ""
+    suffix = " (numbers with bit 30 of x86_64)" if own.arch.name == "x32" else remark
     yield f"{own.arch.name}{suffix}"
     for action in sorted({*by_action, *lines, own.default}, key=lambda action: (action == own.default, -precedence(action))):
         names = by_action.get(action, [])
