@@ -188,13 +188,12 @@ def policy(stack: Sequence[Insns], arches: Sequence[Arch] = (), deadline: float 
     listed = []
     for arch in ARCHES:
         own = for_arch(store, node, arch)
-        if arch.name == "x32":
-            x86_64 = own
-            distinct = checks and own != other_node and arch not in arches and _x32_matters(store, x86_64)
-        else:
-            distinct = checks and own != other_node
-        if distinct or arch in arches:
+        if arch in arches or (checks and own != other_node and arch.name != "x32"):
             listed.append(_arch_policy(store, arch, own))
+        elif arch.name == "x32" and checks and own != other_node:
+            x32 = _arch_policy(store, arch, own)
+            if {action for rule in (*x32.known, *x32.unknown) for action in rule.actions} != {listed[-1].default}:
+                listed.append(x32)
     return Policy(tuple(listed), other, checks, store, node, tuple(len(insns) for insns in stack))
 
 
@@ -232,29 +231,22 @@ def _restrict(store: Store, node: int, field: Field, value: int) -> int:
     return node
 
 
-def _x32_matters(store: Store, node: int) -> bool:
-    """Whether numbers with x32's bit are treated differently among each other."""
-    top = store.variables(NR)[0]
-    return any(store.restrict(node, top, byte) >= 0 for byte in range(0x40, 0x80)) or (
-        len({store.restrict(node, top, byte) for byte in range(0x40, 0x80)}) > 1
-    )
-
-
 def for_number(store: Store, node: int, number: int) -> int:
     """What remains of an architecture's diagram for one syscall number."""
     return _restrict(store, node, NR, number)
 
 
-def numbers_of(arch: Arch) -> tuple[int, int]:
-    """The lowest and highest number that belongs to an architecture: x32 has those of x86_64 with bit 30."""
+def numbers_of(arch: Arch) -> tuple[tuple[int, int], ...]:
+    """The numbers that belong to an architecture, as ranges: x32 has those of x86_64 with bit 30."""
     if arch.name == "x32":
-        return X32_BIT, 2 * X32_BIT - 1
-    return 0, X32_BIT - 1 if arch.name == "x86_64" else _WORD
+        return ((X32_BIT, 2 * X32_BIT - 1),)
+    return ((0, X32_BIT - 1), (2 * X32_BIT, _WORD)) if arch.name == "x86_64" else ((0, _WORD),)
 
 
-def pieces_of(store: Store, node: int, low: int, high: int) -> list[tuple[int, int, int]]:
-    """[(first, last number, what remains)] of one architecture between two numbers; TooComplex where they are too many."""
-    return [(max(a, low), min(b, high), rest) for a, b, rest in store.split(node, NR) if b >= low and a <= high]
+def pieces_of(store: Store, node: int, ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int, int]]:
+    """[(first, last number, what remains)] of one architecture within ranges of numbers; TooComplex where they are too many."""
+    pieces = store.split(node, NR)
+    return [(max(a, low), min(b, high), rest) for low, high in ranges for a, b, rest in pieces if b >= low and a <= high]
 
 
 def describe_rule(store: Store, arch: Arch, first: int, last: int, name: str | None, node: int) -> Rule:
@@ -264,13 +256,12 @@ def describe_rule(store: Store, arch: Arch, first: int, last: int, name: str | N
 
 def _arch_policy(store: Store, arch: Arch, node: int) -> ArchPolicy:
     names = syscall_names(arch.name)
-    low, high = numbers_of(arch)
     partial = None
     try:
-        pieces = pieces_of(store, node, low, high)
+        pieces = pieces_of(store, node, numbers_of(arch))
     except TooComplex as error:
         pieces, partial = [], str(error)
-    default_node = for_number(store, node, max(names) + 4096 if names else high)
+    default_node = for_number(store, node, max(names) + 4096)
     default = _most_likely(store, default_node)
     describer = _Describer(store, arch, default)
     known = tuple(describer.rule(n, n, name, for_number(store, node, n)) for n, name in sorted(names.items()))

@@ -92,15 +92,14 @@ def _stack(stack: Insns | Sequence[Insns]) -> Sequence[Insns]:
 
 def _changes(store: Store, arch: Arch, a: int, b: int, stacks: Sequence[Sequence[Insns]]) -> Iterator[Change]:
     names = syscall_names(arch.name)
-    low, high = numbers_of(arch)
     for number, name in sorted(names.items()):
         x, y = for_number(store, a, number), for_number(store, b, number)
         if x != y:
             yield _change(store, arch, number, number, name, x, y, stacks)
     unnamed: dict[tuple[int, int], list[tuple[int, int]]] = {}
     try:
-        for first, last, x in pieces_of(store, a, low, high):
-            for start, end, y in pieces_of(store, b, max(low, first), min(high, last)):
+        for first, last, x in pieces_of(store, a, numbers_of(arch)):
+            for start, end, y in pieces_of(store, b, [(first, last)]):
                 if x != y:
                     unnamed.setdefault((x, y), []).extend(without_names(start, end, names))
     except TooComplex:

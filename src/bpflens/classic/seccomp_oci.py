@@ -14,7 +14,7 @@ from typing import Any
 from bpflens.classic.seccomp import Arm, Policy, Rule
 from bpflens.classic.seccomp_actions import oci_action
 from bpflens.classic.seccomp_values import FULL, LOW, Values
-from bpflens.classic.syscalls import Arch
+from bpflens.classic.syscalls import X32_BIT, Arch
 
 __all__ = ("profile",)
 
@@ -51,7 +51,7 @@ def profile(policy: Policy, arches: Sequence[Arch]) -> tuple[dict[str, Any], lis
         problems += [
             f"numbers {rule.first} to {rule.last} of {other.arch.name} have no name and an action of their own"
             for rule in other.unknown
-            if rule.actions != {other.default}
+            if rule.actions != {other.default} and rule.first < X32_BIT
         ]
     result["syscalls"] = list(_grouped(entries))
     return result, list(dict.fromkeys(problems))

@@ -10,9 +10,9 @@ from bpflens.targets import Options, open_target
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-__all__ = ("add_aux", "add_filter_options", "classic_programs", "packet_filters", "parse_aux", "title")
+__all__ = ("add_aux", "add_filter_options", "classic_programs", "packet_filters", "parse_aux", "title", "unknown_aux")
 
 
 def add_filter_options(parser: argparse.ArgumentParser) -> None:
@@ -94,6 +94,14 @@ def _looks_like_seccomp(insns: tuple[SockFilter, ...]) -> bool:
     from bpflens.classic.seccomp import is_seccomp
 
     return is_seccomp(insns) and any(insn.code == 0x20 for insn in insns)
+
+
+def unknown_aux(insns: Sequence[SockFilter], aux: Mapping[str, int | None]) -> list[str]:
+    """Ancillary data that a program loads and nobody has given: it is taken as 0."""
+    from bpflens.classic.interp import ANCILLARY, SKF_AD_OFF
+
+    loads = {ANCILLARY.get(insn.k - SKF_AD_OFF, "") for insn in insns if insn.code in (0x20, 0x28, 0x30) and insn.k >= SKF_AD_OFF}
+    return sorted(loads - {"", "nlattr", "nlattr_nest", "alu_xor_x"} - set(aux))
 
 
 def title(program: Program) -> str:

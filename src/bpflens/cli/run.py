@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import sys
 
-from bpflens.cli.filters import add_aux, add_filter_options, packet_filters, parse_aux, title
+from bpflens.cli.filters import add_aux, add_filter_options, packet_filters, parse_aux, title, unknown_aux
 from bpflens.cli.settings import Settings
 from bpflens.errors import PartialResult, UsageError
 
@@ -76,6 +76,10 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             program, insns = filters[index]
             index += 1
             _warn(program.origin.linktype, linktype, program.origin.where)
+            missing = unknown_aux(insns, aux) if any(insn.k >= 0xFFFFF000 for insn in insns) else []
+            if missing:
+                names = ", ".join(missing)
+                print(f"bpflens: {program.origin.where}: taken as 0, since no capture has it: {names} (--aux)", file=sys.stderr)
             model: Model = args.model or ("libpcap" if program.origin.source == "pcap" else "kernel")
             result = run_capture(
                 insns,

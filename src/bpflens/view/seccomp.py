@@ -54,6 +54,9 @@ def _arch_text(own: ArchPolicy, everything: bool, remark: str) -> Iterator[str]:
                 lines.setdefault(action, []).append(f"{span} (no name){' where ' + condition if condition else ''}")
     suffix = " (numbers with bit 30 of x86_64)" if own.arch.name == "x32" else remark
     yield f"{own.arch.name}{suffix}"
+    if not lines and set(by_action) == {own.default}:
+        yield f"  {action_text(own.default)}: everything"
+        return
     for action in sorted({*by_action, *lines, own.default}, key=lambda action: (action == own.default, -precedence(action))):
         names = by_action.get(action, [])
         default = action == own.default
