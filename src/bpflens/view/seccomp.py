@@ -31,7 +31,7 @@ def policy_text(policy: Policy, everything: bool = False) -> Iterator[str]:
         yield from _arch_text(own, everything, "" if policy.checks_arch else " (by its numbers)")
     if policy.checks_arch:
         yield ""
-        what = "depends on the syscall's number, or on its own" if policy.other is None else action_text(policy.other)
+        what = "depends on the number of the syscall or of the architecture" if policy.other is None else action_text(policy.other)
         yield f"every other architecture: {what}"
 
 
@@ -60,8 +60,9 @@ def _arch_text(own: ArchPolicy, everything: bool, remark: str) -> Iterator[str]:
     for action in sorted({*by_action, *lines, own.default}, key=lambda action: (action == own.default, -precedence(action))):
         names = by_action.get(action, [])
         default = action == own.default
-        count = f"{len(names)} syscalls" if len(names) != 1 else "1 syscall"
-        yield f"  {action_text(action)}: {'everything else, ' if default else ''}{count} always"
+        count = f"{len(names)} syscall{'s' if len(names) != 1 else ''} always" if names else ""
+        what = ", ".join(filter(None, ("everything else" if default else "", count)))
+        yield f"  {action_text(action)}:{what and f' {what}'}"
         if names and (not default or everything or len(names) <= 100):
             yield from textwrap.wrap(" ".join(names), _WIDTH, initial_indent="      ", subsequent_indent="      ", break_on_hyphens=False)
         for line in lines.get(action, []):
