@@ -46,6 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     work.add_argument("--type", metavar="NAME", help="program type of a dump that does not tell (sched_cls, xdp ...)")
     work.add_argument("--tag", metavar="HEX", help="tag of a dump that does not tell")
     work.add_argument("--templates", metavar="FILE", help="rewriting rules of another kernel, for dumps from there")
+    work.add_argument("--kernel-btf", metavar="FILE", help="without rules: the types of the kernel that the dump is from (its vmlinux BTF)")
     work.add_argument("--export-templates", metavar="FILE", help="write this kernel's rewriting rules")
 
 
@@ -90,7 +91,8 @@ def _originals(target: str, args: argparse.Namespace) -> list[Original]:
             from bpflens.original.exchange import kernel_of
             from bpflens.original.image import of_program
 
-            originals.append(recover(of_program(program), kernel_of(args.templates), budget()))
+            image = of_program(program)
+            originals.append(recover(image, kernel_of(args.templates, args.kernel_btf, image), budget()))
     if args.objects:
         from bpflens.original.objects import look_up
 

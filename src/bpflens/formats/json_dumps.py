@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -22,6 +23,7 @@ from bpflens.program import Function, Isa, Origin, Program, SourceLine
 
 __all__ = ("read",)
 
+_CALLED = re.compile(r"\bcall ([A-Za-z_]\w*)#-?\d+$")
 _LISTS = ("insns", "filter", "instructions", "bytecode")
 
 
@@ -125,10 +127,14 @@ def _from_bpftool(items: list[Any], context: dict[str, Any], origin: Origin) -> 
     functions: list[Function] = []
     lines: list[SourceLine] = []
     texts: dict[int, str] = {}  # of slots that have no bytes
+    symbols: dict[int, str] = {}
     for number, item in enumerate(items):
         if not isinstance(item, dict) or not isinstance(item.get("disasm"), str):
             raise InputError(origin.where, f"insn {number} has no disasm")
         slot = len(code) // 8
+        called = _CALLED.search(item["disasm"])
+        if called:
+            symbols[slot] = called[1]
         proto, source = item.get("proto"), item.get("src")
         if isinstance(proto, str) and proto:
             functions.append(Function(slot, proto.partition("(")[0].split(" ")[-1].lstrip("*"), proto))
@@ -161,6 +167,7 @@ def _from_bpftool(items: list[Any], context: dict[str, Any], origin: Origin) -> 
         xlated=True,
         functions=tuple(functions),
         lines=tuple(lines),
+        symbols=symbols,
     )
 
 

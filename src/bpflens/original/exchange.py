@@ -18,6 +18,7 @@ from bpflens.analysis.contexts import CONTEXT, IDENTITY, SOCKET_KINDS, context_s
 from bpflens.errors import InputError
 from bpflens.original.accesses import Row
 from bpflens.original.helper_symbols import helper_ids, may_be_helper
+from bpflens.original.image import Image
 from bpflens.original.knowledge import SPECIALISED, LiveKernel, live_kernel, pack, static_templates, unpack
 from bpflens.original.segment import Kernel
 from bpflens.original.templates import TemplateSet
@@ -81,9 +82,20 @@ def _kfunc_ids(functions: Mapping[str, int]) -> dict[str, int]:
     return {name: id for id in btf.ids(Kind.FUNC) if (name := btf.name(id)).startswith("bpf_") and name in functions}
 
 
-def kernel_of(path: str | None) -> Kernel:
-    """The kernel whose rules are in a file; the running one without a file."""
-    return live_kernel() if path is None else Exported(path)
+def kernel_of(templates: str | None, btf: str | None, image: Image) -> Kernel:
+    """The kernel whose rules or whose BTF is in a file; the running one without either."""
+    if templates is not None:
+        return Exported(templates)
+    if btf is None:
+        return live_kernel()
+    from bpflens.formats.btf import Btf
+    from bpflens.original.builtin import DescribedKernel
+
+    try:
+        with open(btf, "rb") as stream:
+            return DescribedKernel(Btf.parse(stream.read(), where=btf), image)
+    except OSError as error:
+        raise InputError(btf, error.strerror or str(error)) from None
 
 
 class Exported:

@@ -171,7 +171,11 @@ def of_dump(dump: ProgDump, where: str = "") -> Image:
 
 
 def of_program(program: Program) -> Image:
-    """The image of an xlated program from a dump made elsewhere."""
+    """The image of an xlated program from a dump made elsewhere; names of calls are taken from its text too ("call NAME#-1234")."""
+    import re
+
+    names = {int(imm): name for name, imm in re.findall(r"call (\w+)#(-?\d+)", program.origin.line or "")}
+    symbols = {slot: names[insn.imm] for slot, insn in enumerate(decode(program.code)) if insn.code == CALL_CODE and insn.imm in names}
     return of_code(
         program.code,
         program.type or 0,
@@ -181,5 +185,5 @@ def of_program(program: Program) -> Image:
         name=program.name,
         id=program.id or 0,
         expected_attach_type=program.expected_attach_type,
-        symbols=dict(program.symbols),
+        symbols={**symbols, **program.symbols},
     )

@@ -20,7 +20,7 @@ from bpflens.isa.extended.insn import Insn, words
 from bpflens.kernel.bpf import Buffer, bpf_errno, close, cmd
 from bpflens.original.accesses import PROBE_IMM, Row
 
-__all__ = ("ATTACH_TYPES", "learn_algorithm", "learn_context", "learn_sockets")
+__all__ = ("ATTACH_TYPES", "learn_algorithm", "learn_context", "learn_sockets", "with_same_register")
 
 # Expected attach types to ask with where the program's own is unknown: enough of them to see every field (v6.18).
 ATTACH_TYPES = {
@@ -160,7 +160,7 @@ def _accesses(prober: _Prober, setup: list[Insn], offsets: Iterable[int], stores
             if image is None:
                 continue
             yield Row("R", offset, size, False, image)
-            same = _with_same_register(image)
+            same = with_same_register(image)
             if same is None:
                 same = became(Insn.make(op.LDX | op.MEM | width, 1, 1, offset))
             if same is not None:
@@ -174,7 +174,7 @@ def _accesses(prober: _Prober, setup: list[Insn], offsets: Iterable[int], stores
                         yield Row("I", offset, size, False, image)
 
 
-def _with_same_register(image: tuple[int, ...]) -> tuple[int, ...] | None:
+def with_same_register(image: tuple[int, ...]) -> tuple[int, ...] | None:
     """The image with its value register the base register; None where the base is still needed after the value has been written."""
     written = False
     out = []

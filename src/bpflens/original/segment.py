@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 from bpflens.analysis import opcodes as op
 from bpflens.analysis.pointer_types import Facts, Flow, Pointer, State, call_effect, callbacks, entry_state, step
 from bpflens.isa.extended.insn import Insn
+from bpflens.original.helper_symbols import helper_ids
 from bpflens.original.pattern import build, parse, unify
 from bpflens.original.templates import Group, Item, Template, TemplateSet, distinct
 
@@ -325,7 +326,8 @@ def _call(walk: _Walk, slot: int, insn: Insn, state: State) -> tuple[Group, ...]
         return (Group(1, ((Insn.make(op.CALL_CODE, 0, op.PSEUDO_KFUNC_CALL, insn.off, type_id).word, -1),)),)
     if insn.imm == 12 or 0 < insn.imm < 512:
         return (Group(1, ((insn.word, -1),)),)
-    ids = walk.kernel.helpers(insn.imm, image.prog_type)
+    named = image.symbols.get(slot)  # a dump that has names beside its calls
+    ids = walk.kernel.helpers(insn.imm, image.prog_type) or (helper_ids(named, image.prog_type) if named else ())
     if not ids:
         walk.result.unknown[slot] = "helper"
         return None
