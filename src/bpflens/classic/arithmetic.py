@@ -32,8 +32,8 @@ class Names(NamedTuple):
 
 
 def number(value: int) -> str:
-    """Small numbers in decimal, others in hexadecimal."""
-    return str(value) if value < 4096 else hex(value)
+    """Numbers below the first ethertype in decimal, others in hexadecimal."""
+    return str(value) if value < 0x600 else hex(value)
 
 
 def _index(name: str, inner: str, size: int) -> str:
@@ -134,7 +134,7 @@ def relation(op: str, a: Term, b: Term, names: Names, layout: Layout, negated: b
         masked = f"{shown} & {hex(k) if k >= 10 else k}" if k != MASK else shown
         return f"{masked} {'=' if negated else '!='} 0"
     if type(b) is int and not (op == "jeq" and type(a) is Linear):
-        return f"{text(a, names, layout)} {sign} {number(b)}"
+        return f"{text(a, names, layout)} {sign} {b if type(a) is Length else number(b)}"
     if op == "jeq":
         constant, parts = linear(add(a, b, -1))
         plus = {t: c for t, c in parts.items() if c <= MASK // 2}

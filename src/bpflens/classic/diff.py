@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bpflens.classic import prove
+from bpflens.classic import prove, smt
 from bpflens.classic.diagram import FALSE, TRUE, Store, TooComplex
 from bpflens.classic.extension import extended_literals
 from bpflens.classic.layout import LAYOUTS
@@ -119,7 +119,8 @@ def _sides(
     for text in given:
         universe = store.conj(universe, compiler.node(text) or TRUE)
     sides = []
-    run = prove._runner(one, two, machine)
+    run = prove.runner(one, two, machine)
+    assumption = compiler.program(" and ".join(f"({text})" for text in given)) if given else None
     layout = LAYOUTS.get(linktype)
     network = layout.network if layout is not None and layout.network is not None else 14
     parts = [store.diff(nodes[0], nodes[1]), store.diff(nodes[1], nodes[0])]
@@ -129,7 +130,6 @@ def _sides(
             continue
         share = time.monotonic() + max(0.3, (deadline - time.monotonic()) / (2 - i))
         upper = store.disj(part, store.negate(universe))
-        found = find(compiler, part, upper, tests, share, extended_literals(store, tests, plain=True))
         witness = None
         for packet in packets_to(store, part, 1, network_offset=network):
             witness = run(packet)
@@ -138,6 +138,13 @@ def _sides(
             witness = None
         if witness is None and verdict.witness is not None and bool(verdict.witness.a) == (i == 0):
             witness = verdict.witness
+        if witness is None:  # the diagrams may be wrong about conditions that exclude each other
+            sides_of = (one, two) if i == 0 else (two, one)
+            answer, found_packet = smt.find_packet(*sides_of, machine, assumption, max(1.0, share - time.monotonic()))
+            if answer == "unsat":
+                continue
+            witness = run(found_packet) if found_packet is not None else None
+        found = find(compiler, part, upper, tests, share, extended_literals(store, tests, plain=True))
         words = describe(found.expression, compiler, universe) if found is not None else ()
         sides.append(Side(f"only {names[i]}", found.text if found is not None else None, words, witness, _decoded(witness, linktype)))
     return tuple(sides)

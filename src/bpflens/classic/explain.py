@@ -12,18 +12,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from bpflens.classic import prove
+from bpflens.classic import arithmetic, prove
 from bpflens.classic.arithmetic import bases_of
 from bpflens.classic.diagram import FALSE, TRUE, Store, TooComplex
-from bpflens.classic.expression import orders, text
+from bpflens.classic.expression import FALSITY, orders, text
 from bpflens.classic.extension import extended_literals, needs_extension, term_text
 from bpflens.classic.known import name_of
-from bpflens.classic.layout import LAYOUTS
+from bpflens.classic.layout import LAYOUTS, layout_of
 from bpflens.classic.primitives import Test, tests_of
 from bpflens.classic.search import Compiler, Found, find
+from bpflens.classic.stripped_vlan import find_vlan, looks_at_stripped_tags
 from bpflens.classic.symbolic import KERNEL, Loop, Machine, run_in, value_terms
+from bpflens.classic.term import Term
 from bpflens.classic.words import describe, returned
 from bpflens.errors import InputError
 from bpflens.isa.classic.insn import SockFilter, decode
@@ -101,17 +103,40 @@ def explain(program: Program, given: Sequence[str] = (), linktype: str | None = 
     if not insns:
         raise InputError(program.origin.where, "has no instructions")
     start = time.monotonic()
-    explainer = _Explainer(
-        program,
-        insns,
-        tuple(given) or program.origin.given,
-        linktype or program.origin.linktype or "EN10MB",
-        start + deadline,
-    )
-    result = explainer.run()
-    from dataclasses import replace
-
+    chosen = linktype or program.origin.linktype or "EN10MB"
+    if program.origin.source == "seccomp" or chosen == "SECCOMP" or (linktype is None and _may_be_seccomp(insns)):
+        return replace(_seccomp(program, insns), seconds=time.monotonic() - start)
+    result = None
+    if program.origin.given and not given:
+        # What the origin says of the packets is only assumed where it makes the answer plainer.
+        result = _Explainer(program, insns, (), chosen, start + deadline / 2).run()
+        if result.expression is None or "[" in result.expression or result.proof.grade == "none":
+            result = None
+    if result is None:
+        result = _Explainer(program, insns, tuple(given) or program.origin.given, chosen, start + deadline).run()
     return replace(result, seconds=time.monotonic() - start)
+
+
+def _may_be_seccomp(insns: tuple[SockFilter, ...]) -> bool:
+    """Whether a program without context is a seccomp filter; the ordinary packet filter is told at a glance."""
+    if any(insn.code & 7 == 0 and insn.code not in (0x00, 0x20, 0x60, 0x80) for insn in insns) or len(insns) == 1:
+        return False
+    from bpflens.classic.seccomp import is_seccomp
+
+    return is_seccomp(insns)
+
+
+def _seccomp(program: Program, insns: tuple[SockFilter, ...]) -> Explanation:
+    """A seccomp filter has a policy instead of an expression."""
+    from bpflens.classic.policy_words import policy_words
+
+    reason = "a seccomp filter decides on system calls: it has a policy, read exactly from its decision diagram, and no expression"
+    try:
+        words = policy_words(insns)
+    except TooComplex as error:
+        words, reason = (f"Not explained: too complex: {error}.",), f"too complex: {error}"
+    proof = Proof("none", "", "", "SECCOMP", reason=reason)
+    return Explanation(program.origin.where, program.name, len(insns), "SECCOMP", (), None, None, words, "a seccomp filter", "", proof)
 
 
 class _Explainer:
@@ -161,12 +186,22 @@ class _Explainer:
         lower, upper = store.conj(node, universe), store.disj(node, store.negate(universe))
         literals = extended_literals(store, tests, plain=False) if needs_extension(tests) else []
         values = self.values()
+        if looks_at_stripped_tags(tests):
+            vlan = find_vlan(self.compiler, node, universe, tests, self.deadline)
+            if vlan is not None:
+                self.assumptions.append("a VLAN tag that the kernel took off counts as if it were in the frame, as in a live capture")
+                words = describe(vlan.expression, self.compiler, universe)
+                return self.result(vlan, words, None, self.accepts(values), self.proof("untruncated", "diagrams"))
         found = find(self.compiler, lower, upper, tests, self.deadline, literals)
         if found is None and time.monotonic() < self.deadline:
             found = find(self.compiler, lower, upper, tests, self.deadline, extended_literals(store, tests, plain=True))
         known = name_of(self.compiler, lower, upper, tests)
         accepts = self.accepts(values)
         outcomes = self.outcomes(values, tests, universe) if len(values) > 1 else ()
+        if found is not None and found.expression == FALSITY:
+            words = ("No packet that satisfies the assumptions." if self.given else "No packet.",)
+            proof = self.proof("all-packets" if not self.given else "untruncated", "diagrams")
+            return self.result(None, words, None, "", proof)
         if found is None:
             reason = "no expression was found in time" if time.monotonic() >= self.deadline else "no expression was found"
             return self.result(None, self.tests_in_words(tests), known, accepts, self.proof("none", reason=reason), outcomes)
@@ -197,7 +232,7 @@ class _Explainer:
         constants = {insn.k for insn in self.insns if insn.code == 0x06} - {0}
         if len(constants) < 2 and all(insn.code != 0x16 for insn in self.insns):
             return dict.fromkeys(constants, FALSE)
-        node = run_in(self.store, self.insns, self.machine, bounds=False)
+        node = run_in(self.store, self.insns, self.machine, bounds=False, terms=True)
         terminals = sorted(self.store.terminals(node) - {0})
         self.valued = node
         return dict.fromkeys(terminals, node)
@@ -220,7 +255,7 @@ class _Explainer:
             node = store.map_terminals(self.valued, lambda v, value=value: int(v == value))  # type: ignore[misc]
             lower, upper = store.conj(node, universe), store.disj(node, store.negate(universe))
             answer = find(self.compiler, lower, upper, tests, share, extended_literals(store, tests, plain=True))
-            shown = term_text(terms[value]) if value in terms else str(value)
+            shown = self.value_text(terms[value]) if value in terms else str(value)
             if answer is None:
                 found.append(Outcome(shown, None, False, ()))
             else:
@@ -228,6 +263,17 @@ class _Explainer:
         if len(values) > MAX_OUTCOMES:
             self.notes.append(f"{len(values) - MAX_OUTCOMES} further return values are not listed")
         return tuple(found)
+
+    def value_text(self, term: Term) -> str:
+        """A computed return value, with fields named by their header where that is possible."""
+        layout = layout_of(self.linktype)
+        network = layout.network or 0
+        for behind in ("udp", None):
+            try:
+                return arithmetic.text(term, arithmetic.Names(layout.start, 0, behind, network), layout)
+            except arithmetic.Unspeakable:
+                continue
+        return term_text(term)
 
     def tests_in_words(self, tests: list[Test]) -> tuple[str, ...]:
         """Every condition that the program tests, where no expression ties them together."""

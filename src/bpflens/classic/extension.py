@@ -25,7 +25,7 @@ EXTENSION_COST = 60
 
 ANCILLARY_WORDS = {
     "protocol": "the protocol of the packet as the kernel knows it (skb->protocol)",
-    "pkttype": "whom the packet is for (skb->pkt_type)",
+    "pkttype": "the packet type (skb->pkt_type)",
     "ifindex": "the number of the network interface",
     "nlattr": "the offset of a netlink attribute",
     "nlattr_nest": "the offset of a nested netlink attribute",

@@ -150,7 +150,10 @@ def constraint(relation: str) -> str:
                 else (f"bit {mask:#x} of {name} is {'clear' if sign == '=' else 'set'}")
             )
         name = f"{name} under the mask {mask:#x}"
-    return f"{name} {_SIGN_WORDS[sign]} {_value(header, offset, size, value)}"
+    verb = _SIGN_WORDS[sign]
+    if name.startswith(("bytes ", "the first 2 ", "the first 4 ")):
+        verb = verb.replace("is", "are", 1)
+    return f"{name} {verb} {_value(header, offset, size, value)}"
 
 
 def _special(header: str, offset: int, size: int, mask: int | None, sign: str, value: int) -> str | None:
@@ -197,7 +200,7 @@ def _flags(value: int) -> str:
 
 def _value(header: str, offset: int, size: int, value: int) -> str:
     """The value, with its name where it has one."""
-    shown = str(value) if value < 4096 else hex(value)
+    shown = str(value) if value < 0x600 or (header in ("tcp", "udp", "sctp") and offset in (0, 2)) else hex(value)
     name = None
     key = (header, offset, size)
     if key in (("ether", 12, 2), ("arp", 2, 2), ("@protocol", 0, 4)):

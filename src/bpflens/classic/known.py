@@ -73,7 +73,7 @@ KNOWN = (
     ),
     Known(
         "the Cisco Discovery Protocol",
-        (0x2000, 0x01000CCC, 0xCCCCCC),
+        (0x2000, 0x01000CCC, 0x0CCCCCCC),
         ("ether[20:2] = 0x2000", "ether dst 01:00:0c:cc:cc:cc", "ether dst 01:00:0c:cc:cc:cc and ether[20:2] = 0x2000"),
     ),
     Known(
@@ -85,6 +85,14 @@ KNOWN = (
         "PTP over Ethernet",
         (0x88F7,),
         ("ether proto 0x88f7", "ether proto 0x88f7 or (vlan and ether proto 0x88f7)"),
+    ),
+    Known(
+        "the kernel's classifier of PTP event messages (net/core/ptp_classifier.c)",
+        (0x88F7,),
+        (
+            "udp dst port 319 or (ether proto 0x88f7 and ether[14] & 8 = 0) or (vlan and ether[12:2] = 0x8100 and"
+            " (udp dst port 319 or (ether proto 0x88f7 and ether[18] & 8 = 0)))",
+        ),
     ),
     Known(
         "PTP general messages over Ethernet",
@@ -105,10 +113,10 @@ KNOWN = (
     Known("LACP", (0x8809,), ("ether proto 0x8809 and ether[14] = 1",)),
     Known(
         "the spanning tree protocol",
-        (0x42, 0x4242, 0x0180C200),
+        (0x42, 0x4242, 0x0180C200, 0xC2000000),
         ("stp", "ether dst 01:80:c2:00:00:00", "stp and ether dst 01:80:c2:00:00:00"),
     ),
-    Known("RARP", (0x8035,), ("rarp", "rarp and arp[6:2] = 3", "rarp and rarp[6:2] = 3")),
+    Known("RARP", (0x8035,), ("rarp", "rarp[6:2] = 3")),
     Known("ARP", (0x806,), ("arp",)),
     Known("ARP requests", (0x806,), ("arp[6:2] = 1", "arp and arp[6:2] = 1")),
     Known("ARP replies", (0x806,), ("arp[6:2] = 2",)),

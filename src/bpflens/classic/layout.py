@@ -12,7 +12,7 @@ from typing import NamedTuple
 from bpflens.classic.diagram import Base, Store
 from bpflens.classic.term import Load, Op, Term, scale
 
-__all__ = ("LAYOUTS", "PACKET", "Layout", "header_base", "layout_of", "pieces")
+__all__ = ("LAYOUTS", "PACKET", "PAYLOADS", "Layout", "header_base", "layout_of", "pieces")
 
 PACKET = Base("packet")
 
@@ -39,6 +39,10 @@ LAYOUTS = {
     "LINUX_SLL": Layout(16, 14, "link"),
     "LINUX_SLL2": Layout(20, 0, "link"),
 }
+
+
+PAYLOADS = {"UDP": "udp", "TCP": "tcp", "ICMP": "icmp", "ICMP6": "icmp6", "ARP": "arp", "LLC": "llc", "NETLINK": "nlmsghdr"}
+"""What a socket delivers that is no link layer's packet -> the header at its byte 0. libpcap has no names for these: only `link[...]`."""
 
 
 def layout_of(linktype: str) -> Layout:

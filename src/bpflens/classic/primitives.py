@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from bpflens.classic.arithmetic import Names, bases_of, relations
 from bpflens.classic.diagram import LENGTH, Base, Store
-from bpflens.classic.layout import PACKET, Layout, header_base, layout_of, pieces
+from bpflens.classic.layout import PACKET, PAYLOADS, Layout, header_base, layout_of, pieces
 from bpflens.classic.term import Length, Load, Op, Term, leaves, linear
 
 __all__ = ("Candidate", "Test", "candidates", "tests_of")
@@ -100,6 +100,8 @@ class _Collector:
             load = _load_of(test.a)
             if load is not None and type(test.b) is int:
                 self.constants[load.size].add(test.b)
+        self.numbers: set[int] = set()
+        self.ethertypes: set[int] = set()
         self.support = store.support(node)
 
     def add(self, prefix: str, value: str = "", cost: int | None = None) -> None:
@@ -425,6 +427,11 @@ def candidates(
     (geneve). `raw`: also index expressions for tests that named primitives cover. `inside`: within such a keyword.
     """
     collector = _Collector(store, node, tests, linktype, shift, raw, inside)
+    if linktype in PAYLOADS:
+        collector.raw = True
+        collector.lengths()
+        collector.indexes()
+        return sorted(collector.found.values(), key=lambda c: (c.cost, c.text))
     collector.protocols()
     collector.addresses()
     collector.ethernet_addresses()

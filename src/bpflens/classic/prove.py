@@ -16,7 +16,7 @@ from bpflens.classic.symbolic import KERNEL, Loop, Machine, run_in
 from bpflens.classic.witness import Packet, packets_to
 from bpflens.errors import InputError
 
-__all__ = ("Grade", "Verdict", "Witness", "compare")
+__all__ = ("Grade", "Verdict", "Witness", "compare", "runner")
 
 Grade = OneOf["all-packets", "untruncated", "none"]
 Insns = Sequence[tuple[int, int, int, int]]
@@ -72,7 +72,7 @@ def compare(
         assumed = TRUE if given is None else run_in(store, given, machine, bounds=False, accept=True)
     except Loop:
         assumed = TRUE
-    run = _runner(a, b, machine)
+    run = runner(a, b, machine)
     reason = ""
     level: Grade
     short: Witness | None = None
@@ -99,13 +99,13 @@ def compare(
     return smt.compare(a, b, machine, given=given, values=values, timeout=timeout, run=run, short=short, reason=reason)
 
 
-def _runner(a: Insns, b: Insns, machine: Machine) -> Callable[[Packet], Witness | None]:
+def runner(a: Insns, b: Insns, machine: Machine) -> Callable[[Packet], Witness | None]:
     """Runs both programs; the Witness where they differ."""
     from bpflens.classic.interp import run as interpret
 
     model: OneOf["kernel", "libpcap"] = "libpcap" if machine.name == "libpcap" else "kernel"
 
-    def run(packet: Packet) -> Witness | None:
+    def once(packet: Packet) -> Witness | None:
         try:
             one = interpret(a, packet.data, model=model, aux=packet.aux)
             two = interpret(b, packet.data, model=model, aux=packet.aux)
@@ -113,7 +113,25 @@ def _runner(a: Insns, b: Insns, machine: Machine) -> Callable[[Packet], Witness 
             return None
         return Witness(packet.data, one, two, {k: v for k, v in packet.aux.items() if k != "network_offset"}) if one != two else None
 
+    def run(packet: Packet) -> Witness | None:
+        found = once(packet)
+        if found is None:
+            return None
+        return _shortest(found, lambda data: once(Packet(data, packet.aux)))
+
     return run
+
+
+def _shortest(found: Witness, run: Callable[[bytes], Witness | None]) -> Witness:
+    """The witness without trailing zeros that do not matter to either answer."""
+    data = found.packet
+    significant = len(data.rstrip(b"\0"))
+    for length in sorted({significant, *(significant + extra for extra in (1, 2, 4, 8, 20, 40, 60)), 34, 54, 64, 128, 512}):
+        if significant <= length < len(data):
+            shorter = run(data[:length])
+            if shorter is not None and (shorter.a, shorter.b) == (found.a, found.b):
+                return shorter
+    return found
 
 
 def _search(store: Store, one: int, two: int, run: Callable[[Packet], Witness | None], machine: Machine) -> Witness | None:

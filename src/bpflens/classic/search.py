@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from bpflens.classic.diagram import FALSE, TRUE, Store, TooComplex
 from bpflens.classic.expression import FALSITY, KEYWORDS, TRUTH, Constant, Expression, Within, arranged, either, text
-from bpflens.classic.layout import PACKET, layout_of
+from bpflens.classic.layout import PACKET, PAYLOADS, layout_of
 from bpflens.classic.primitives import Candidate, Test, candidates
 from bpflens.classic.symbolic import KERNEL, Loop, Machine, run_in
 from bpflens.classic.synth import Synthesis, cost_of
@@ -39,7 +39,7 @@ class Compiler:
         self.linktype = linktype
         self.machine = machine
         self._library = libpcap.load()
-        self._dlt = self._library.dlt_value(linktype)
+        self._dlt = self._library.dlt_value("RAW" if linktype in PAYLOADS else linktype)
         self._nodes: dict[str, int | None] = {}
         self._programs: dict[str, tuple[tuple[int, int, int, int], ...]] = {}
 

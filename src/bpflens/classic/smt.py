@@ -397,8 +397,25 @@ def compare(
     return Verdict("none", "", None, unknown or reason or "neither a proof nor a packet was found")
 
 
+def find_packet(a: Insns, b: Insns, machine: Machine, given: Insns | None, timeout: float) -> tuple[str, Packet | None]:
+    """A packet, long enough for all loads, that a accepts and b does not: ("sat", packet), ("unsat", None) or (why not, None)."""
+    try:
+        import z3  # type: ignore[import-untyped,unused-ignore]
+    except ImportError:
+        return "z3 is not installed", None
+    return _check(z3, a, b, machine, False, given, False, timeout, one_sided=True)
+
+
 def _check(
-    z3: Any, a: Insns, b: Insns, machine: Machine, bounds: bool, given: Insns | None, values: bool, timeout: float
+    z3: Any,
+    a: Insns,
+    b: Insns,
+    machine: Machine,
+    bounds: bool,
+    given: Insns | None,
+    values: bool,
+    timeout: float,
+    one_sided: bool = False,
 ) -> tuple[str, Packet | None]:
     for arrays in (False, True):
         world = World(z3, arrays, machine.network_offset or 14)
@@ -412,7 +429,7 @@ def _check(
         solver.add(z3.ULE(world.length, _MAX_LENGTH))
         if assumed is not None:
             solver.add(assumed)
-        solver.add(one != two)
+        solver.add(z3.And(one, z3.Not(two)) if one_sided else one != two)
         answer = str(solver.check())
         if answer == "unknown":
             return f"z3 gave up: {solver.reason_unknown()}", None

@@ -27,6 +27,7 @@ from bpflens.classic import condition
 from bpflens.classic.diagram import FALSE, TRUE, Base, Diagram, Store, TooComplex, terminal
 from bpflens.classic.term import LEN, MASK, Load, Term, add, binary, linear, scale, upper_bound
 from bpflens.errors import InputError
+from bpflens.isa.classic.table import BY_CODE
 
 __all__ = ("KERNEL", "LIBPCAP", "SECCOMP", "Loop", "Machine", "run", "run_in", "value_terms")
 
@@ -96,19 +97,26 @@ def run_in(
     *,
     bounds: bool = True,
     accept: bool = False,
+    terms: bool = False,
     max_states: int = 200_000,
 ) -> int:
-    """As `run`, in an existing store; returns the node. With `accept` the terminals are TRUE (nonzero return) and FALSE only."""
-    return _Run(store, insns, machine, bounds, accept, max_states).result()
+    """As `run`, in an existing store; returns the node. With `accept` the terminals are TRUE (nonzero return) and FALSE only.
+
+    With `terms` a computed return value is one terminal, however many values it has (see value_terms).
+    """
+    return _Run(store, insns, machine, bounds, accept, terms, max_states).result()
 
 
 class _Run:
-    def __init__(self, store: Store, insns: Sequence[Sequence[int]], machine: Machine, bounds: bool, accept: bool, max_states: int) -> None:
+    def __init__(
+        self, store: Store, insns: Sequence[Sequence[int]], machine: Machine, bounds: bool, accept: bool, terms: bool, max_states: int
+    ) -> None:
         self.store = store
         self.insns = insns
         self.machine = machine
         self.bounds = bounds
         self.accept = accept
+        self.terms = terms
         self.max_states = max_states
         self.kernel = machine.name != "libpcap"
         self.live = _liveness(insns)
@@ -144,6 +152,8 @@ class _Run:
     def _successors(self, pc: int, state: _State) -> list[tuple[int, _State]]:
         code, jt, jf, k = self.insns[pc]
         kind = code & 7
+        if code not in BY_CODE:
+            raise InputError("program", f"instruction {pc} has the unknown code {code:#x}")
         if kind == 6:
             return []
         a, x, m = state
@@ -328,7 +338,7 @@ class _Run:
             if type(a) is not int:
                 if self.accept:
                     return self.store.negate(condition.test(self.store, "jeq", a, 0))
-                node = condition.table(self.store, a, terminal)
+                node = None if self.terms else condition.table(self.store, a, terminal)
                 if node is not None:
                     return node
                 known = self.store.values

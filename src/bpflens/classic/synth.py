@@ -147,8 +147,8 @@ class Synthesis:
                 break
         for (family, negative), members in self.families.items():
             if not negative and len(members) > _LONG_LIST and family.split()[-1] in ("host", "port", "src", "dst"):
-                found = self._solve_list(family, members, lower, upper, patience)
-                return None if found is None or cost_of(found) >= limit else self.pruned(found, lower, upper)
+                listed = self._solve_list(family, members, lower, upper, patience)
+                return None if listed is None or cost_of(listed) >= limit else self.pruned(listed, lower, upper)
         best: tuple[int, Expression] | None = None
         self._calls = 0
         self._settled = False

@@ -16,6 +16,7 @@ from bpflens.classic import well_known
 from bpflens.classic.diagram import FALSE
 from bpflens.classic.expression import FALSITY, TRUTH, And, Constant, Expression, Literal, Not, Or, Within, text
 from bpflens.classic.field_names import constraint
+from bpflens.classic.layout import PAYLOADS
 from bpflens.classic.primitives import Candidate
 from bpflens.classic.search import Compiler
 
@@ -88,10 +89,14 @@ class _Parts:
         self.nouns: list[str] = []
         self.where: list[str] = []
         self.which: list[str] = []
+        self.unlike: list[str] = []  # what they are not
 
 
 def describe(expression: Expression, compiler: Compiler, universe: int) -> tuple[str, ...]:
     """The sentences of an expression with the implications, those that all alternatives share said once at the end."""
+    header = PAYLOADS.get(compiler.linktype)
+    if header is not None:
+        return tuple(f"{line}." for line in _payload_sentences(expression, header))
     found = sentences(expression, compiler, universe)
     shared = tuple(item for item in found[0].implied if all(item in s.implied for s in found)) if found else ()
     lines = []
@@ -101,6 +106,26 @@ def describe(expression: Expression, compiler: Compiler, universe: int) -> tuple
     if shared:
         lines.append(f"Implied: {'; '.join(shared)}." if len(found) == 1 else f"Implied in all cases: {'; '.join(shared)}.")
     return tuple(lines)
+
+
+def _payload_sentences(expression: Expression, header: str) -> list[str]:
+    """For packets that begin with a transport header: `link[2:2]` is a field of it."""
+    if isinstance(expression, Constant):
+        return ["Every packet" if expression.value else "No packet"]
+    found = []
+    for alternative in _alternatives(expression):
+        parts = _Parts()
+        _collect(_renamed(alternative, header), parts)
+        found.append(f"{_PROTOCOL_NOUNS.get(header, header.upper())} messages in which {_listed(parts.which)}")
+    return found
+
+
+def _renamed(e: Expression, header: str) -> Expression:
+    if isinstance(e, Literal):
+        return Literal(e.candidate._replace(prefix=e.candidate.prefix.replace("link[", f"{header}[")))
+    if isinstance(e, Not):
+        return Not(_renamed(e.item, header))
+    return type(e)(tuple(_renamed(item, header) for item in e.items)) if isinstance(e, (And, Or)) else e
 
 
 def sentences(expression: Expression, compiler: Compiler, universe: int) -> list[Sentence]:
@@ -146,11 +171,11 @@ def _sentence(e: Expression, compiler: Compiler, node: int | None) -> str:
     subject = " ".join([*plain, "packets"]) if plain else "Packets"
     subject = subject[0].upper() + subject[1:]
     sentence = " ".join([subject, *parts.where])
-    which = [*parts.which]
-    if excluded:
-        which.insert(0, f"it is not {_either(excluded)}")
-    if which:
-        sentence += f" in which {_listed(which)}"
+    unlike = [*([_either(excluded)] if excluded else []), *parts.unlike]
+    if unlike:
+        sentence += f" that are {_listed([f'not {item}' for item in unlike])}"
+    if parts.which:
+        sentence += f"{',' if unlike else ''} in which {_listed(parts.which)}"
     return sentence
 
 
@@ -295,8 +320,8 @@ def _clause(e: Expression) -> str:
     clauses = []
     if nouns or parts.where:
         clauses.append(" ".join(["it is", *nouns, *parts.where]))
-    if excluded:
-        clauses.append(f"it is not {_either(excluded)}")
+    unlike = [*([_either(excluded)] if excluded else []), *parts.unlike]
+    clauses += [f"it is not {item}" for item in unlike]
     return _listed([*clauses, *parts.which])
 
 
@@ -308,7 +333,7 @@ def _negated(e: Expression, parts: _Parts) -> None:
                 assert isinstance(first, Literal)
                 values = [item.candidate.value for item in alternative.items if isinstance(item, Literal)]
                 protocol = _prefix_nouns(first.candidate)
-                parts.which.append(f"it is not {protocol}{_place(first.candidate, values)}")
+                parts.unlike.append(f"{protocol}{_place(first.candidate, values)}")
             else:
                 _negated(alternative, parts)
         return
@@ -317,6 +342,9 @@ def _negated(e: Expression, parts: _Parts) -> None:
         _literal(e.candidate, inner)
         if inner.nouns and not inner.where and not inner.which and len(inner.nouns) == 1:
             parts.nouns.append("!" + inner.nouns[0])
+            return
+        if (inner.nouns or inner.where) and not inner.which:
+            parts.unlike.append(" ".join([*inner.nouns, *inner.where]))
             return
     parts.which.append(
         f"it is not so that {_clause(e)}" if isinstance(e, And) else f"not: {_clause(e)}" if not isinstance(e, Literal) else _not(e)
@@ -388,9 +416,9 @@ def returned(value: int) -> str:
     """What a filter's nonzero return value means for the packet that it accepts."""
     if value >= 0x40000:
         return "the whole packet"
-    if value == 0x40000 or value >= 65535:
-        return "the whole packet" if value == 0x40000 else f"up to {value} bytes of the packet"
-    return f"the first {value} bytes of the packet" if value > 1 else "the packet (1 byte of it)"
+    if value >= 65535:
+        return f"up to {value} bytes of the packet"
+    return f"the first {value} bytes of the packet" if value > 1 else "1 byte (where the value is a length; elsewhere it is just a match)"
 
 
 def _either(values: Iterable[str]) -> str:

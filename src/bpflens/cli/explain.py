@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from bpflens.cli.settings import Settings
 from bpflens.errors import BpflensError, InputError, PartialResult, UsageError
-from bpflens.program import Isa, Program
+from bpflens.program import Program
 from bpflens.targets import PREFIXES, Options, open_target, read_input
 
 EXAMPLES = (
@@ -126,8 +126,6 @@ def _explained(
 
 
 def _one(program: Program, args: argparse.Namespace, settings: Settings) -> Iterator[str]:
-    if program.isa is Isa.CLASSIC and program.origin.source == "seccomp":
-        raise InputError(program.origin.where, "is a seccomp filter", 'see "bpflens seccomp"')
     from bpflens.classic.explain import explain
     from bpflens.view.explain import explanation_record, explanation_text
 

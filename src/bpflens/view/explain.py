@@ -21,6 +21,8 @@ _GRADES = {
 
 def proof_line(proof: Proof) -> str:
     """One line that says how far the expression is proved, by what, and under which assumptions."""
+    if proof.linktype == "SECCOMP":
+        return proof.reason
     where = [f"libpcap {proof.libpcap}", proof.linktype]
     where += [f"given {text}" for text in proof.given]
     where += [f"given that {text}" for text in proof.assumptions]
@@ -39,7 +41,7 @@ def proof_line(proof: Proof) -> str:
 def _runt(witness: Witness) -> str:
     count = len(witness.packet)
     shown = witness.packet.hex() if count <= 32 else f"{witness.packet[:32].hex()}..."
-    return f"a packet of {count} bytes ({shown or 'empty'}): program {witness.a}, expression {witness.b}"
+    return f"a packet of {count} byte{'' if count == 1 else 's'} ({shown or 'empty'}): program {witness.a}, expression {witness.b}"
 
 
 def explanation_text(e: Explanation, color: bool = False) -> Iterator[str]:

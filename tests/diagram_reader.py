@@ -1,0 +1,75 @@
+"""What the variables of a diagram are for one concrete packet, so that a diagram can be evaluated as if it were the program."""
+
+from __future__ import annotations
+
+from bpflens.classic.condition import evaluate
+from bpflens.classic.diagram import Base, Field, Store
+from bpflens.classic.symbolic import value_terms
+from bpflens.classic.term import Length, Load, Term, leaves
+
+NETWORK = 14
+
+
+class Reader:
+    """Reads fields of a packet as the kernel's loads do; bytes that are not there are 0 (the diagram tests for them itself)."""
+
+    def __init__(self, packet: bytes) -> None:
+        self.packet = packet
+
+    def value(self, store: Store, node: int) -> int:
+        """The return value that the diagram gives for the packet."""
+        found = store.evaluate(node, self.field)
+        terms = value_terms(store)
+        return self.term(terms[found]) if found in terms else found
+
+    def field(self, field: Field) -> int:
+        base = field.base
+        if base.region == "length":
+            return len(self.packet)
+        if base.region == "room":
+            assert isinstance(base.term, Base)
+            return max(0, len(self.packet) - self.start(base.term))
+        if base.region == "atom":
+            return int(self.atom(base.term))
+        return self.bytes(self.start(base) + field.offset, field.width // 8)
+
+    def atom(self, atom: object) -> bool:
+        kind, *rest = atom  # type: ignore[misc]
+        if kind == "zero":
+            return self.term(rest[0]) == 0
+        if kind == "gt":
+            return self.term(rest[0]) > self.term(rest[1])
+        assert kind == "reaches"
+        base, offset, size = rest
+        at = self.start(base) + offset
+        return self.absolute(at) is not None and self.absolute(at) + size <= len(self.packet)  # type: ignore[operator]
+
+    def start(self, base: Base) -> int:
+        index = 0 if base.term is None else self.term(base.term)  # type: ignore[arg-type]
+        return index + {"packet": 0, "link": 1 << 40, "net": 1 << 41}[base.region]
+
+    def absolute(self, at: int) -> int | None:
+        """Where a place lies in the packet: offsets of the packet wrap at 2^32, and negative ones count from the headers."""
+        if at >= 1 << 40:
+            return at - (1 << 41) + NETWORK if at >= 1 << 41 else at - (1 << 40)
+        at &= 0xFFFFFFFF
+        if at >= 0xFFF00000:
+            return at - 0xFFF00000 + NETWORK
+        if at >= 0xFFE00000:
+            return at - 0xFFE00000
+        return at if at < 1 << 31 else None
+
+    def bytes(self, at: int, size: int) -> int:
+        place = self.absolute(at)
+        if place is None or place + size > len(self.packet):
+            return 0
+        return int.from_bytes(self.packet[place : place + size], "big")
+
+    def term(self, term: Term) -> int:
+        values: dict[Load | Length, int] = {}
+        for leaf in leaves(term):
+            if type(leaf) is Load:
+                values[leaf] = self.bytes(self.start(leaf.base) + leaf.offset, leaf.size)
+            else:
+                values[leaf] = len(self.packet)
+        return evaluate(term, values)
