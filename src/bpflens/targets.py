@@ -10,11 +10,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from bpflens.errors import InputError
 from bpflens.program import Program
 
-__all__ = ("PREFIXES", "Options", "open_target", "read_input")
+__all__ = ("INPUT_LIMIT", "PREFIXES", "Options", "open_target", "read_input")
+
+INPUT_LIMIT = 1 << 30
+"""Bytes that an input which is not a file may have: a million instructions take 8 MB, as text 100; /dev/zero never ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +44,35 @@ def open_target(target: str, options: Options | None = None) -> list[Program]:
 
 
 def read_input(path: str) -> bytes:
-    """The bytes of a file, or of standard input for "-"; InputError where it cannot be read."""
+    """The bytes of a file, or of standard input for "-"; InputError where it cannot be read, or does not end."""
     if path == "-":
-        return sys.stdin.buffer.read()
+        if sys.stdin is None:
+            raise InputError("standard input", "is closed")
+        return _bounded(sys.stdin.buffer, path)
+    if not path:
+        raise InputError('""', "is no name of a file")
     try:
         with open(path, "rb") as stream:
-            return stream.read()
+            return _bounded(stream, path)
     except OSError as error:
         hint = 'an expression is written "pcap:EXPRESSION"' if " " in path else None
         raise InputError(path, error.strerror or str(error), hint) from None
     except ValueError as error:
         raise InputError(repr(path), str(error)) from None
+
+
+def _bounded(stream: BinaryIO, path: str) -> bytes:
+    import os
+
+    if os.path.isfile(path):
+        return stream.read()
+    pieces, size = [], 0
+    while piece := stream.read(1 << 20):
+        pieces.append(piece)
+        size += len(piece)
+        if size > INPUT_LIMIT:
+            raise InputError(path, f"is longer than {INPUT_LIMIT >> 20} MiB")
+    return b"".join(pieces)
 
 
 def _file(target: str, options: Options) -> list[Program]:

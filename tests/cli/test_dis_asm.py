@@ -191,3 +191,34 @@ def test_any_input_gives_a_listing_or_one_line(data: bytes, verb: str, as_json: 
 
     assert code in (0, 3)
     assert "internal error" not in said.getvalue()
+
+
+def test_range_of_a_classic_program_keeps_its_slots(capsys: pytest.CaptureFixture[str]) -> None:
+    whole = out(capsys, "dis", "pcap:tcp").splitlines()
+    part = out(capsys, "dis", "pcap:tcp", "--start", "3", "--stop", "5").splitlines()
+
+    assert part == [whole[0], *whole[4:6]]
+    assert out(capsys, "dis", "pcap:tcp", "--start", "3", "--stop", "4", "--dialect", "kernel").splitlines()[1].startswith("l3:")
+    for bad in ("-1", "x"):
+        assert run(["dis", "pcap:tcp", f"--start={bad}"]) == 2
+        assert f"'{bad}' is no slot" in capsys.readouterr().err
+
+
+def test_machine_code_of_what_is_not_loaded(raw: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["dis", "--jited", raw]) == 3
+    shown = capsys.readouterr()
+    assert "has no machine code" in shown.err and shown.out == ""
+
+
+def test_a_call_with_a_relocation_has_no_label(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "calls.o"
+    path.write_bytes(objects.compiled("""
+        extern int kf(int a) __attribute__((section(".ksyms")));
+        static __attribute__((noinline)) int st(int a) { asm volatile(""); return a * 9; }
+        __attribute__((noinline)) int gl(int a) { return a * 7; }
+        __attribute__((section("socket"))) int prog(int *ctx) { return st(kf(gl(*ctx)) + gl(3)) + gl(5); }
+    """))
+    text = out(capsys, "dis", str(path), "--section", "socket")
+
+    assert "; call gl in .text" in text and "; call st in .text" in text and "; kfunc int kf" in text
+    assert "<L" not in text and "\nL" not in text

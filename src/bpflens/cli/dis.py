@@ -85,6 +85,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         programs = [_annotated(program) for program in programs]
     chosen = _choose(programs, args)
     _check_dialect(args.dialect, chosen)
+    if args.jited:
+        chosen = _with_machine_code(chosen, failures)
     if settings.json:
         _print_json(chosen, args)
     else:
@@ -105,9 +107,12 @@ def _annotated(program: Program) -> Program:
 
 
 def _slot(text: str) -> int:
-    value = int(text, 0)
+    try:
+        value = int(text, 0)
+    except ValueError:
+        value = -1
     if value < 0:
-        raise ValueError(text)
+        raise argparse.ArgumentTypeError(f"{text!r} is no slot: a number from 0")
     return value
 
 
@@ -146,6 +151,25 @@ def _choose(programs: list[Program], args: argparse.Namespace) -> list[tuple[Pro
         names = sorted({p.section for p in programs if p.section})
         raise InputError("--section", f"no section {args.section!r}", _there_are("sections", names))
     return chosen
+
+
+def _with_machine_code(
+    chosen: list[tuple[Program, int, int | None]], failures: list[BpflensError]
+) -> list[tuple[Program, int, int | None]]:
+    """Those that have machine code; the others are failures, or the error where none has any."""
+    without = [
+        InputError(
+            program.origin.where,
+            (program.id is not None and program.origin.note) or "has no machine code",
+            None if program.id is not None else "only a program that is loaded has some: bpflens dis --jited id:N",
+        )
+        for program, _, _ in chosen
+        if not program.jited
+    ]
+    if len(without) == len(chosen):
+        raise without[0] if len(without) == 1 else _together([*failures, *without], InputError)
+    failures += without
+    return [item for item in chosen if item[0].jited]
 
 
 def _there_are(what: str, names: list[str]) -> str | None:
@@ -197,13 +221,9 @@ def _pieces(
 
         return jited_listing(program, source=args.source, color=settings.color)
     if program.isa is Isa.CLASSIC:
-        from dataclasses import replace
-
         from bpflens.view.classic_listing import classic_listing
 
-        if start or stop is not None:
-            program = replace(program, code=program.code[start * 8 : None if stop is None else stop * 8])
-        return classic_listing(program, dialect, args.raw_insn, not args.no_notes, settings.color)
+        return classic_listing(program, dialect, args.raw_insn, not args.no_notes, settings.color, start, stop)
     from bpflens.view.listing import ListingOptions, listing
 
     commented = _is_commented(program, dialect)

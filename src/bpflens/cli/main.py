@@ -6,18 +6,20 @@ and `run(args, settings)` which returns an exit code (None means 0).
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
 from bpflens import __version__
 from bpflens.cli.settings import Settings
 from bpflens.cli.verbs import VERBS, Verb
-from bpflens.errors import BpflensError, UsageError
+from bpflens.errors import BpflensError, InputError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from types import ModuleType
+    from typing import TextIO
 
 __all__ = ("main", "verb_parser")
 
@@ -47,6 +49,7 @@ def run(argv: list[str]) -> int:
     as_json = "--json" in argv
     verbosity = 0
     try:
+        _check_streams()
         settings, rest = _take_global_options(argv)
         verbosity = settings.verbosity
         code = _dispatch(settings, rest)
@@ -85,6 +88,28 @@ def run(argv: list[str]) -> int:
         return 3
 
 
+def _check_streams() -> None:
+    """Streams that the caller has closed are None; what an encoding lacks or a terminal would act on is escaped, not refused."""
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")  # print(file=None) would go to standard output
+    if sys.stdout is None:
+        raise InputError("standard output", "is closed")
+    sys.stdout, sys.stderr = _escaping(sys.stdout), _escaping(sys.stderr)
+
+
+def _escaping(stream: TextIO) -> TextIO:
+    if type(stream) is not io.TextIOWrapper:
+        return stream
+    if stream.isatty():
+        from bpflens.cli.terminal import Terminal
+
+        stream.flush()
+        return Terminal(stream.buffer, stream.encoding, "backslashreplace", line_buffering=True)
+    if stream.errors != "backslashreplace":
+        stream.reconfigure(errors="backslashreplace")
+    return stream
+
+
 def _dispatch(settings: Settings, rest: list[str]) -> int:
     if not rest:
         print(help_text(), file=sys.stderr)
@@ -111,6 +136,10 @@ def verb_parser(verb: Verb) -> tuple[ModuleType, argparse.ArgumentParser]:
     import argparse
     import importlib
 
+    class Formatter(argparse.RawDescriptionHelpFormatter):
+        def __init__(self, prog: str) -> None:  # with a width of its own argparse does not import shutil and its compressors
+            super().__init__(prog, width=_columns() - 2)
+
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> None:  # type: ignore[override]
             raise UsageError("", message, f'see "bpflens {verb.name} --help"')
@@ -121,11 +150,23 @@ def verb_parser(verb: Verb) -> tuple[ModuleType, argparse.ArgumentParser]:
         prog=f"bpflens {verb.name}",
         description=module.__doc__,
         epilog=f"Examples:\n{examples}\n\n{TARGETS}" if examples else TARGETS,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Formatter,
         allow_abbrev=False,
     )
     module.configure(parser)
     return module, parser
+
+
+def _columns() -> int:
+    """Width of the terminal as shutil.get_terminal_size finds it."""
+    try:
+        return int(os.environ["COLUMNS"]) or os.get_terminal_size(1).columns
+    except (KeyError, ValueError, OSError):
+        pass
+    try:
+        return os.get_terminal_size(1).columns or 80
+    except OSError:
+        return 80
 
 
 def help_text() -> str:
@@ -175,7 +216,9 @@ def _take_global_options(argv: list[str]) -> tuple[Settings, list[str]]:
 
 
 def _report(message: str, hint: str | None, code: int, as_json: bool) -> None:
-    message = " ".join(message.split("\n"))
+    from bpflens.view.printable import printable
+
+    message = printable(" ".join(message.split("\n")))
     if as_json:
         import json
 
@@ -184,11 +227,13 @@ def _report(message: str, hint: str | None, code: int, as_json: bool) -> None:
         return
     print(f"bpflens: error: {message}", file=sys.stderr)
     if hint:
-        print(f"hint: {hint}", file=sys.stderr)
+        print(f"hint: {printable(hint)}", file=sys.stderr)
 
 
 def _flush() -> None:
+    """What is printed already goes out before the message; where it cannot, it is dropped, so that the exit does not try again."""
     try:
-        sys.stdout.flush()
-    except BrokenPipeError:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -21,14 +21,16 @@ WHOLE = ("raw", "ss", "dd", "ddd", "xt_bpf")
 _NOTE_COLUMN = 48
 
 
-def classic_listing(program: Program, dialect: str, raw_insn: bool = False, notes: bool = True, color: bool = False) -> Iterator[str]:
-    """The lines of a classic program, each with its newline."""
+def classic_listing(
+    program: Program, dialect: str, raw_insn: bool = False, notes: bool = True, color: bool = False, start: int = 0, stop: int | None = None
+) -> Iterator[str]:
+    """The lines of a classic program, each with its newline: from slot `start` to before `stop`."""
     insns = decode(program.code)
     if dialect in WHOLE:
-        yield format_program(insns, dialect) + "\n"
+        yield format_program(insns[start:stop], dialect) + "\n"
         return
     said = slot_notes(program, insns) if notes else {}
-    for pc, line in enumerate(format(insns, dialect)):
+    for pc, line in list(enumerate(format(insns, dialect)))[start:stop]:
         text = line.expandtabs(8)
         if raw_insn:
             text = f"{program.code[pc * 8 : pc * 8 + 8].hex(' ')}  {text}"
@@ -37,5 +39,5 @@ def classic_listing(program: Program, dialect: str, raw_insn: bool = False, note
             text = f"{text:<{_NOTE_COLUMN}} {f'{chr(27)}[32m{note}{chr(27)}[0m' if color else note}"
         yield text + "\n"
     tail = program.code[len(insns) * 8 :]
-    if tail:
+    if tail and stop is None:
         yield f"; {len(tail)} bytes after the last instruction: {tail.hex(' ')}\n"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bpflens.isa.extended.names import ATTACH_TYPES, PROG_TYPES, type_name
 from bpflens.program import Isa, Program
+from bpflens.view.printable import printable
 
 __all__ = ("heading",)
 
@@ -32,4 +33,4 @@ def heading(program: Program) -> str:
     if origin.note:
         parts.append(origin.note)
     lineno = f":{origin.lineno}" if origin.lineno and f":{origin.lineno}" not in origin.where else ""
-    return f"{origin.where}{lineno}: " + ", ".join(part for part in parts if part)
+    return printable(f"{origin.where}{lineno}: " + ", ".join(part for part in parts if part))

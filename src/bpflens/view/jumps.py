@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import sys
 from array import array
+from collections.abc import Container
 from operator import add
 from typing import NamedTuple, TypeAlias
 
@@ -73,8 +74,13 @@ class Jumps(NamedTuple):
     called: array[int]
 
 
-def find_jumps(code: bytes, words: Words, functions: dict[int, str]) -> tuple[bytearray, Jumps]:
-    """One flag per slot (a jump's target, second half of a ld_imm64, a function), and the jumps."""
+def find_jumps(
+    code: bytes, words: Words, functions: dict[int, str], related: Container[int] = frozenset()
+) -> tuple[bytearray, Jumps]:
+    """One flag per slot (a jump's target, second half of a ld_imm64, a function), and the jumps.
+
+    `related` are the slots with a relocation: what they call or point to is not in the code yet.
+    """
     count = len(code) // 8
     flags = bytearray(count)
     for start in functions:
@@ -84,10 +90,10 @@ def find_jumps(code: bytes, words: Words, functions: dict[int, str]) -> tuple[by
     jumps.pairs.extend([at >> 3 for found in _PAIRS.finditer(code) if not (at := found.start()) & 7])
     for slot in jumps.pairs:
         flags[slot + 1] = SECOND_SLOT
-        if words[slot] >> 12 & 15 == 4:
+        if words[slot] >> 12 & 15 == 4 and slot not in related:
             _mark(flags, slot + 1 + signed(words[slot] >> 32, 32))
     distances = _Distances()
-    jumps.calls.extend([at >> 3 for found in _CALLS.finditer(code) if not (at := found.start()) & 7])
+    jumps.calls.extend([at >> 3 for found in _CALLS.finditer(code) if not (at := found.start()) & 7 and at >> 3 not in related])
     jumps.called.extend([min(slot + distances[words[slot]], count) for slot in jumps.calls])
     for target in jumps.called:
         _mark(flags, target)

@@ -27,6 +27,7 @@ from bpflens.isa.extended.table import ROWS, explain_unknown
 from bpflens.isa.extended.text import format_word, with_name
 from bpflens.program import Program
 from bpflens.view.jumps import FUNCTION, MARKED, NOWHERE, SECOND_SLOT, TARGET, Jumps, Words, find_jumps, signed, words_of
+from bpflens.view.printable import printable
 
 __all__ = ("ListingOptions", "listing")
 
@@ -139,8 +140,9 @@ def listing(program: Program, options: ListingOptions) -> Iterator[str]:
     bodies = _shared_bodies.get(key)
     if bodies is None:
         bodies = _shared_bodies[key] = _Bodies(options, map_by)
-    functions = {function.start: function.name for function in program.functions if function.name}
-    flags, jumps = find_jumps(program.code, words, functions)
+    functions = {function.start: printable(function.name) for function in program.functions if function.name}
+    related = {relocation.off_insns for relocation in program.relocations if relocation.kind != "core"}
+    flags, jumps = find_jumps(program.code, words, functions, related)
     names = _names(program, options, functions, _Flagged(flags))
     margins = None
     if options.arrows and jumps.slots:
@@ -170,15 +172,15 @@ def _names(program: Program, options: ListingOptions, functions: dict[int, str],
     for function in program.functions:
         heading = [""] if function.start else []
         if function.proto:
-            heading.append(f"; {function.proto}")
-        heading.append(f"{function.name}:" if _is_label(function.name) else f"; function {function.name}")
+            heading.append(f"; {printable(function.proto)}")
+        heading.append(f"{function.name}:" if _is_label(function.name) else f"; function {printable(function.name)}")
         before[function.start] = heading
     if options.source or options.line_numbers:
         shown = ""
         for line in program.lines:
             where = f"{line.file}:{line.line}:{line.col}" if options.line_numbers else ""
             what = line.text.strip() if options.source else ""
-            text = f"; {where}{'  ' if where and what else ''}{what}".rstrip()
+            text = printable(f"; {where}{'  ' if where and what else ''}{what}".rstrip())
             if text != shown and text != ";":  # several records may stand for pieces of one line
                 before.setdefault(line.off_insns, []).append(text)
             shown = text
@@ -255,13 +257,15 @@ class _Writer:
                     lines[slot - first] = heads[slot - first] + self._named_call(slot)
         if self.special:
             for slot in _between(self.special, first, end):
-                self._add_note(lines, slot - first, ", ".join(self.names.notes[slot]))
+                self._add_note(lines, slot - first, printable(", ".join(self.names.notes[slot])))
         return self._head(lines, first, end)
 
     def _pair(self, slot: int) -> str:
         key = (self.words[slot], self.words[slot + 1])
         text = self.bodies.pair(*key)
         if key[0] >> 12 & 15 == 4 and self.options.labels:  # a function: the name of its target is not a matter of the words alone
+            if slot in self.related:
+                return text
             head, newline, rest = text.partition("\n")
             return f"{head}{self._reference(slot + 1 + signed(key[0] >> 32, 32))}{newline}{rest}"
         if len(self.pairs) < _CACHED_WORDS:
@@ -281,7 +285,7 @@ class _Writer:
                 lines[slot - first] += f" <L{target}>"
         low, high = bisect_left(jumps.calls, first), bisect_left(jumps.calls, end)
         for slot, target in zip(jumps.calls[low:high], jumps.called[low:high], strict=True):
-            if slot not in self.related and self.bodies[self.words[slot]].find(".quad") < 0:
+            if self.bodies[self.words[slot]].find(".quad") < 0:
                 lines[slot - first] += self._reference(target)
         for slot in _between(self.odd, first, end) if self.odd else ():
             target = jumps.odd[slot]
@@ -298,7 +302,7 @@ class _Writer:
         return self.reference.format(name)
 
     def _named_call(self, slot: int) -> str:
-        word, name = self.words[slot], self.program.symbols[slot]
+        word, name = self.words[slot], printable(self.program.symbols[slot])
         text = format_word(word, None, self.options.dialect, self.bodies.map_by)
         text = self.bodies.line(word, with_name(text, name))
         return f"{word.to_bytes(8, 'little').hex(' ')}  {text}" if self.options.raw_insn else text

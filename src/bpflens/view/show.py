@@ -11,6 +11,7 @@ from bpflens.analysis.map_contents import Contents, Entry
 from bpflens.isa.extended.names import ATTACH_TYPES, MAP_TYPES, PROG_TYPES, type_name
 from bpflens.kernel.maps import flag_names
 from bpflens.program import Attachment, Holder, Isa, Map, Program
+from bpflens.view.printable import printable
 
 __all__ = ("attachment_record", "map_lines", "map_record", "program_lines", "program_record")
 
@@ -304,12 +305,7 @@ def _entry(map: Map, entry: Entry) -> str:
 def _row(label: str, *values: str) -> Iterator[str]:
     """The label before the first value, the others below it; nothing where there is no value."""
     for number, value in enumerate(values):
-        yield f"  {label if number == 0 else '':{_LABEL}}{_safe(value)}"
-
-
-def _safe(text: str) -> str:
-    """Text without what a terminal would act on: names of processes and pins may hold anything."""
-    return text if text.isprintable() else "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
+        yield f"  {label if number == 0 else '':{_LABEL}}{printable(value)}"
 
 
 def _typed(declaration: str | None, size: int) -> str:
@@ -321,7 +317,7 @@ def _bytes(size: int) -> str:
 
 
 def _bold(text: str, color: bool) -> str:
-    return f"\033[1m{text}\033[0m" if color else text
+    return f"\033[1m{printable(text)}\033[0m" if color else printable(text)
 
 
 def _time(seconds: float) -> str:
