@@ -197,7 +197,8 @@ class _Explainer:
             found = find(self.compiler, lower, upper, tests, self.deadline, extended_literals(store, tests, plain=True))
         known = name_of(self.compiler, lower, upper, tests)
         accepts = self.accepts(values)
-        outcomes = self.outcomes(values, tests, universe) if len(values) > 1 else ()
+        several = len(values) > 1 or any(value >= 1 << 32 for value in values)
+        outcomes = self.outcomes(values, tests, universe) if several else ()
         if found is not None and found.expression == FALSITY:
             words = ("No packet that satisfies the assumptions." if self.given else "No packet.",)
             proof = self.proof("all-packets" if not self.given else "untruncated", "diagrams")
@@ -243,7 +244,7 @@ class _Explainer:
             return ""
         if len(values) == 1 and constants:
             return returned(constants[0])
-        return f"{len(values)} different return values"
+        return f"{len(values)} different return values" if len(values) > 1 else "as much as the return value says"
 
     def outcomes(self, values: dict[int, int], tests: list[Test], universe: int) -> tuple[Outcome, ...]:
         """An expression for each return value; neighbours beyond MAX_OUTCOMES are left to the words of the whole."""
