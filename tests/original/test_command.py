@@ -31,7 +31,9 @@ def words(code):
 
 def record(capsys, *args):
     code = run(["--json", "original", *args])
-    return code, json.loads(capsys.readouterr().out)
+    said = capsys.readouterr()
+    assert said.out, said.err
+    return code, json.loads(said.out)
 
 
 def test_json_has_the_instructions_and_their_grade(capsys):

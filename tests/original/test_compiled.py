@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import needs
+from bpflens.cli.main import run
 from bpflens.kernel.prog_info import prog_info_by_fd
 from bpflens.original.objects import look_up
 from bpflens.original.recover import recover_id
@@ -72,3 +75,25 @@ def test_the_removed_line_is_told_in_its_place(compiled):
     assert original.grade == "equivalent"
     assert any("this line is removed" in text for _, text in original.removed.lines)
     assert original.removed.verified_insns
+
+
+def test_the_object_tells_what_was_removed(compiled, tmp_path, capsys):
+    """The whole program from the object file, side by side with what is left of it, and written out again."""
+    bpftool, written, pin = needs.tool("bpftool"), tmp_path / "x.o", f"/sys/fs/bpf/bpflens-test-{os.getpid()}"
+    with loaded(compiled.read_bytes()) as programs:
+        program = next(program for program in programs if program.name == "removed")
+        info = prog_info_by_fd(program.fd)
+        assert run(["original", f"id:{info.id}", "--objects", str(compiled), "--side-by-side"]) == 0
+        text = capsys.readouterr().out
+        assert run(["original", f"id:{info.id}", "--objects", str(compiled), "-o", str(written)]) == 0
+        try:
+            done = subprocess.run([bpftool, "prog", "load", written, pin], capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+            shown = subprocess.run([bpftool, "-j", "prog", "show", "pinned", pin], capture_output=True, text=True)
+        finally:
+            if os.path.exists(pin):
+                os.unlink(pin)
+
+    assert "; exact: the object's program has the tag" in text
+    assert len([line for line in text.splitlines() if line.endswith("; removed")]) >= 3
+    assert json.loads(shown.stdout)["tag"] == info.tag

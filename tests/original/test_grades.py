@@ -169,3 +169,22 @@ def test_a_program_without_a_tag_is_unproven():
     with loaded(next(row for row in ROWS if row.row == "8.1")) as one:
         image = replace(live_image(one.id), tag="")
         assert recover(image, live_kernel()).grade == "unproven"
+
+
+WORDS = st.one_of(
+    st.integers(0, (1 << 64) - 1),
+    st.builds(
+        lambda code, registers, off, imm: code | registers << 8 | (off & 0xFFFF) << 16 | (imm & 0xFFFFFFFF) << 32,
+        st.sampled_from((0x18, 0x85, 0x05, 0x06, 0x15, 0x61, 0x63, 0x7B, 0x79, 0xBF, 0xB7, 0x95, 0xE5, 0xC2, 0xDB, 0x55, 0x07, 0xB4, 0)),
+        st.integers(0, 255), st.integers(-4, 8), st.integers(-3, 20),
+    ),
+)  # fmt: skip
+
+
+@settings(max_examples=200)
+@given(words=st.lists(WORDS, max_size=30), prog_type=st.sampled_from((0, 1, 3, 6, 13, 18, 26, 99)), start=st.integers(0, 40))
+def test_any_image_is_answered(words, prog_type, start):
+    code = b"".join(word.to_bytes(8, "little") for word in words)
+    image = of_code(code, prog_type, tag="0123456789abcdef", func_info=((0, 1), (start, 2)))
+
+    assert recover(image, live_kernel()).grade == "unproven"

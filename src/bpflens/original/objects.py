@@ -12,13 +12,17 @@ from dataclasses import replace
 
 from bpflens.analysis import opcodes as op
 from bpflens.errors import BpflensError, InputError
+from bpflens.isa.extended.insn import words as words_of
 from bpflens.original.grade import Grade, Original
 from bpflens.original.image import Image
+from bpflens.original.layout import Layout
 from bpflens.original.link import Linked, ObjectPrograms, link
+from bpflens.original.reload import Reloaded, reload
 from bpflens.original.tag import ALGORITHMS, tags
+from bpflens.original.templates import Group
 from bpflens.program import Isa, Map, Origin, Program, SourceLine
 
-__all__ = ("files_under", "look_up")
+__all__ = ("files_under", "look_up", "removed_insns")
 
 _MAX_FILE_BYTES = 256 << 20
 
@@ -123,11 +127,51 @@ def _exact(original: Original, programs: ObjectPrograms, program: Program, linke
     )
     func_info = tuple((function.start, function.type_id) for function in functions if function.type_id)
     name = {"sha256": "SHA-256", "sha1": "SHA-1"}[algorithm]
-    reason = f"the object's program has the tag ({name}) {image.tag}; {len(linked.words)} insns, of which code was removed"
+    reason = f"the object's program has the tag ({name}) {image.tag}, the program's"
+    layout, proof = _traced(original, code, func_info)
+    if layout is not None:
+        gone = len(linked.words) - sum(len(group.items) for _, _, group in layout.groups)
+        reason += f"; {gone} of its insns were removed when it was loaded"
+        marks = {index: ["removed when loaded"] for index in removed_insns(layout)}
+        whole = replace(whole, info={"annotations": marks})
     return Original(
-        image, Grade.EXACT, reason, code, None, func_info, (), algorithm, original.attributes, None, original.removed, source, whole,
+        image, Grade.EXACT, reason, code, layout, func_info, (), algorithm, original.attributes, proof, original.removed, source, whole,
         original.tags_tried,
     )  # fmt: skip
+
+
+def _traced(original: Original, code: bytes, func_info: tuple[tuple[int, int], ...]) -> tuple[Layout | None, Reloaded | None]:
+    """Where every instruction of the object's program went, told by the kernel: it is loaded for a moment. None without BTF, or where it
+    does not become the identical image (with other data in its read-only maps it need not).
+    """
+    image = original.image
+    bare = Layout(words_of(code), [], ())
+    known = original.attributes or (original.reloaded.attributes if original.reloaded else None)
+    if not image.btf_id or known is None or not func_info:
+        return None, None
+    proof = reload(image, bare, [known], func_info)
+    if not proof.identical or proof.went is None:
+        return None, proof
+    size = len(bare.words)
+    wide = {index for index, word in enumerate(bare.words) if word & 0xFF == op.LD_IMM64}
+    starts = [-1] * (len(image) + 1)
+    starts[-1] = size
+    ordered = sorted(proof.went.items(), key=lambda pair: pair[1])
+    names = {slot: group.rewrite for slot, _, group in original.layout.groups} if original.layout else {}
+    groups = []
+    for number, (index, slot) in enumerate(ordered):
+        starts[slot] = index
+        end = ordered[number + 1][1] if number + 1 < len(ordered) else len(image)
+        items = tuple((word, -1) for word in bare.words[index : index + (2 if index in wide else 1)])
+        groups.append((slot, index, Group(end - slot, items, names.get(slot, ""))))
+    return Layout(bare.words, starts, tuple(groups)), proof
+
+
+def removed_insns(layout: Layout) -> list[int]:
+    """Instructions of a layout that no slot of the image is from."""
+    present = {index + half for _, index, group in layout.groups for half in range(len(group.items))}
+    wide = {index + 1 for index, word in enumerate(layout.words) if word & 0xFF == op.LD_IMM64}
+    return [index for index in range(len(layout.words)) if index not in present and index not in wide]
 
 
 def _live_maps(image: Image) -> dict[str, Map]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bpflens.analysis import opcodes as op
@@ -35,7 +35,8 @@ _ATTACH_TYPES = {
 @dataclass(frozen=True, slots=True)
 class Reloaded:
     """`identical`: the image is the same. `confirmed`: every instruction went where the reconstruction says (None: not asked, the program
-    has no BTF). `tag`: of the program that was loaded. `reason`: why it is not identical. `attributes`: with which it was loaded.
+    has no BTF). `tag`: of the program that was loaded. `reason`: why it is not identical. `attributes`: with which it was loaded. `went`:
+    instruction -> slot of the image, as the kernel reports it; instructions that were removed are missing (None without BTF).
     """
 
     identical: bool
@@ -44,6 +45,7 @@ class Reloaded:
     verified_insns: int | None = None
     confirmed: bool | None = None
     attributes: Attributes | None = None
+    went: Mapping[int, int] | None = None
 
 
 def candidates(image: Image) -> Iterator[Attributes]:
@@ -53,8 +55,12 @@ def candidates(image: Image) -> Iterator[Attributes]:
             yield Attributes(attach, flags, image.attach_btf_id)
 
 
-def reload(image: Image, layout: Layout, attributes: Sequence[Attributes]) -> Reloaded:
-    """Load the reconstruction with each of `attributes` until one gives the identical image."""
+def reload(
+    image: Image, layout: Layout, attributes: Sequence[Attributes], func_info: Sequence[tuple[int, int]] | None = None
+) -> Reloaded:
+    """Load the reconstruction with each of `attributes` until one gives the identical image. `func_info`: of the reconstruction, where it
+    is not the image's own.
+    """
     from bpflens.kernel.load import load_program
     from bpflens.kernel.prog_info import prog_dump
 
@@ -63,7 +69,7 @@ def reload(image: Image, layout: Layout, attributes: Sequence[Attributes]) -> Re
     try:
         try:
             code = _with_descriptors(layout, fds)
-            options = _options(image, layout, fds)
+            options = _options(image, layout, fds, func_info)
         except (KernelError, BpflensError) as error:
             return Reloaded(False, f"cannot be loaded again: {error}")
         for wanted in attributes:
@@ -89,8 +95,9 @@ def reload(image: Image, layout: Layout, attributes: Sequence[Attributes]) -> Re
             finally:
                 close(fd)
             difference = _difference(image, layout, dump.xlated)
-            confirmed = _confirmed(layout, dump.line_info) if options.get("line_info") and not difference else None
-            result = Reloaded(not difference, difference, dump.info.tag, dump.info.verified_insns, confirmed, wanted)
+            went = _where(layout, dump.line_info) if options.get("line_info") and not difference else None
+            confirmed = _confirmed(layout, went) if went is not None and layout.starts else None
+            result = Reloaded(not difference, difference, dump.info.tag, dump.info.verified_insns, confirmed, wanted, went)
             if result.identical:
                 return result
             best = result
@@ -128,14 +135,14 @@ def _with_descriptors(layout: Layout, fds: list[int]) -> bytes:
     return Layout(words, [], ()).code()
 
 
-def _options(image: Image, layout: Layout, fds: list[int]) -> dict[str, object]:
+def _options(image: Image, layout: Layout, fds: list[int], func_info: Sequence[tuple[int, int]] | None) -> dict[str, object]:
     """BTF, func_info, one line_info record per instruction, and the descriptors of module BTF that kfunc calls index."""
     options: dict[str, object] = {}
     if image.btf_id:
         btf = fd_by_id(cmd.BTF_GET_FD_BY_ID, image.btf_id, f"BTF {image.btf_id}")
         fds.append(btf)
         options["btf_fd"] = btf
-        options["func_info"] = original_funcs(image, layout)
+        options["func_info"] = original_funcs(image, layout) if func_info is None else tuple(func_info)
         options["line_info"] = _dye(layout)
     array_of_fds = _module_fds(layout, fds)
     if array_of_fds:
@@ -154,9 +161,19 @@ def _dye(layout: Layout) -> bytes:
     return b"".join(records)
 
 
-def _confirmed(layout: Layout, line_info: Sequence[tuple[int, int, int, int]]) -> bool:
+def _where(layout: Layout, line_info: Sequence[tuple[int, int, int, int]]) -> dict[int, int]:
+    """Instruction -> slot; a record of removed code that the kernel gave to the next instruction is not counted."""
+    went: dict[int, int] = {}
+    by_slot: dict[int, int] = {}
+    for off, _, _, line_col in line_info:
+        by_slot[off] = line_col >> 10
+    for off, index in by_slot.items():
+        went[index] = off
+    return went
+
+
+def _confirmed(layout: Layout, went: Mapping[int, int]) -> bool:
     """Did every instruction go to the slot where its group starts?"""
-    went = {line_col >> 10: off for off, _, _, line_col in line_info}
     empty = {slot for slot, _, group in layout.groups if not group.items}
     for slot, start in enumerate(layout.starts[:-1]):
         if start >= 0 and slot not in empty and went.get(start & 0x3FFFFF, slot) != slot:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bpflens.isa.extended.names import ATTACH_TYPES, PROG_TYPES, type_name
 
 if TYPE_CHECKING:
+    from bpflens.isa.extended.insn import Insn
     from bpflens.original.grade import Original
     from bpflens.original.removed import Removed
     from bpflens.program import Program, SourceLine
@@ -101,7 +102,7 @@ def text(original: Original, program: Program, dialect: str, color: bool, source
             dialect=dialect, labels=commented, arrows=False, source=source and commented, notes=commented, color=color
         )
         shown = replace(program, xlated=True)  # map references hold ids, as in an image
-        if original.removed and original.removed.lines and commented:
+        if original.removed and original.removed.lines and commented and not original.source:
             shown = replace(shown, lines=_with_removed(program.lines if source else (), original.removed))
             options = options._replace(source=True)
         yield from listing(shown, options)
@@ -131,11 +132,14 @@ def side_by_side(original: Original, program: Program, color: bool) -> Iterator[
     groups = {slot: group for slot, _, group in layout.groups}
     symbols = _symbols(original)
     slot, end = 0, len(image)
+    shown_to = 0
     while slot < end:
         index = layout.starts[slot] if slot < len(layout.starts) else -1
         group = groups.get(slot)
         length = group.length if group else (2 if image.insns[slot].code == 0x18 else 1)
         count = len(group.items) if group else length
+        yield from _gone(new, shown_to, index, names)
+        shown_to = max(shown_to, index + count) if index >= 0 else shown_to
         if index in names and count:
             yield f"{names.pop(index)}:\n"
         left = []
@@ -165,8 +169,21 @@ def side_by_side(original: Original, program: Program, color: bool) -> Iterator[
                 mark = f"\x1b[32m{mark}\x1b[0m"
             yield f"{a:{_COLUMN}} | {b}{mark}\n"
         slot += length
+    yield from _gone(new, shown_to, len(new), names)
     if original.removed:
         yield "".join(f"{line}\n" for line in removed_lines(original.removed))
+
+
+def _gone(insns: Sequence[Insn], start: int, end: int, names: dict[int, str]) -> Iterator[str]:
+    """Instructions that went nowhere: the object's program has them, the image not."""
+    from bpflens.isa.extended.text import format_word
+
+    while start < end:
+        if start in names:
+            yield f"{names.pop(start)}:\n"
+        following = insns[start + 1].word if start + 1 < len(insns) else None
+        yield f"{start:5d}: {format_word(insns[start].word, following, 'kernel', 'id')}".ljust(_COLUMN) + " |  ; removed\n"
+        start += 2 if insns[start].code == 0x18 else 1
 
 
 def _symbols(original: Original) -> dict[int, str]:
