@@ -224,6 +224,12 @@ def tc_classic(lab: Lab) -> Iterator[Attached]:
             where = ("dev", "v1", "parent", parent, "protocol", "ip")
             lab.run("tc", "filter", "add", *where, "bpf", "bytecode", bytecode(code), "classid", "1:10")
             yield Attached("tc/cls", "dev:v1", a, classic=code)
+        lab.run("ip", "link", "add", "v8", "type", "veth", "peer", "name", "v9")
+        lab.run("tc", "qdisc", "add", "dev", "v8", "ingress")  # the older qdisc, of which clsact is a superset
+        code = lab.classic()
+        where = ("dev", "v8", "parent", "ffff:", "protocol", "all")
+        lab.run("tc", "filter", "add", *where, "bpf", "bytecode", bytecode(code), "flowid", "1:1")
+        yield Attached("tc/ingress", "dev:v8", a, classic=code)
         lab.run("ip", "link", "add", "v4", "type", "veth", "peer", "name", "v5")
         for device in ("v4", "v5"):
             lab.run("tc", "qdisc", "add", "dev", device, "ingress_block", "33", "clsact")
