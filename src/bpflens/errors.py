@@ -3,6 +3,7 @@
 * BpflensError: everything that bpflens reports to its user; carries an exit code
   * UsageError (2): the command line does not mean anything
   * InputError (3): a file, dump or target that cannot be read or is malformed
+    * NothingThere (3): a whole table of a known kind in which no program stands; verbs that follow a table take it as an empty result
   * KernelError (4): the kernel refused, or lacks what is needed
     * NotPermitted (4): a capability is missing
     * NotSupported (4): this kernel does not have the feature
@@ -24,6 +25,7 @@ __all__ = (
     "NotFound",
     "NotPermitted",
     "NotSupported",
+    "NothingThere",
     "PartialResult",
     "UsageError",
 )
@@ -64,6 +66,10 @@ class InputError(BpflensError):
     """Input that cannot be read or is malformed."""
 
     exit_code = 3
+
+
+class NothingThere(InputError):
+    """A well-formed dump without a program: right now nothing is there."""
 
 
 class KernelError(BpflensError):

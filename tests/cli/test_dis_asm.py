@@ -222,3 +222,15 @@ def test_a_call_with_a_relocation_has_no_label(capsys: pytest.CaptureFixture[str
 
     assert "; call gl in .text" in text and "; call st in .text" in text and "; kfunc int kf" in text
     assert "<L" not in text and "\nL" not in text
+
+
+def test_a_table_in_which_nothing_stands(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    table = "Netid Recv-Q Send-Q Local Address:Port Peer Address:PortProcess\np_raw 0      0                  *:lo               *\n"
+    for verb, shown in (("dis", ""), ("explain", table)):
+        feed(monkeypatch, table)
+        assert run([verb, "-"]) == 0
+        printed = capsys.readouterr()
+        assert printed.out == shown
+        assert printed.err.startswith("bpflens: note: -: an ss table without filters")
+    feed(monkeypatch, table)
+    assert run(["dis", "-", "/nonexistent"]) == 3

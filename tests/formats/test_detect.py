@@ -255,8 +255,7 @@ def test_time_is_linear(piece):
             pass
         return time.process_time() - begin
 
-    short, long = seconds(80_000), seconds(320_000)
-    assert long < 10 * short + 0.2
+    assert any(seconds(320_000) < 10 * seconds(80_000) + 0.2 for _attempt in range(4))  # a busy machine slows one measurement down
 
 
 SECCOMP = """ line  CODE  JT   JF      K

@@ -10,6 +10,8 @@ from hypothesis import given
 from bpflens.errors import BpflensError, InputError
 from bpflens.formats.detect import read_programs
 from bpflens.program import Function, Relocation, SourceLine
+from bpflens.view.heading import heading
+from bpflens.view.listing import ListingOptions, listing
 from damage import damaged
 
 XLATED = """\
@@ -197,3 +199,29 @@ def test_damaged_dumps_are_programs_or_an_error(data):
         assert read_programs(data, "-")
     except BpflensError:
         pass
+
+
+def test_names_of_calls_are_kept() -> None:
+    dump = (
+        "   0: (85) call __htab_map_lookup_elem#330864\n   1: (85) call unknown#77\n"
+        "   2: (85) call pc+0#bpf_prog_a1_sub\n   3: (95) exit\n"
+    )
+    (program,) = read_programs(dump.encode(), "-")
+    assert program.symbols == {0: "__htab_map_lookup_elem", 2: "bpf_prog_a1_sub"}
+
+    items = [{"disasm": line[6:]} for line in dump.splitlines()]
+    (program,) = read_programs(json.dumps(items).encode(), "-")
+    assert program.symbols[0] == "__htab_map_lookup_elem" and 1 not in program.symbols
+
+    text = heading(program) + "\n" + "".join(listing(program, ListingOptions()))
+    assert "call __htab_map_lookup_elem#330864" in text
+    (again,) = read_programs(f"; {text}".encode(), "-")
+    assert again.code == program.code and again.symbols[0] == "__htab_map_lookup_elem"
+
+
+def test_kfuncs_of_a_verifier_log() -> None:
+    log = "func#0 @0\n0: (85) call bpf_cgroup_from_id#27896         ; R0=x\n1: (85) call bpf_get_prandom_u32#7 ; R0=x\n2: (95) exit\n"
+    (program,) = read_programs(log.encode(), "-")
+
+    assert program.code[1] == 0x20 and program.code[9] == 0
+    assert "call kfunc bpf_cgroup_from_id#27896" in "".join(listing(program, ListingOptions()))

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from bpflens.cli.settings import Settings
-from bpflens.errors import BpflensError, InputError, PartialResult, UsageError
+from bpflens.errors import BpflensError, InputError, NothingThere, PartialResult, UsageError
 from bpflens.program import Isa, Program
 from bpflens.targets import Options, open_target
 
@@ -77,8 +77,12 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             programs += open_target(target, options)
         except UsageError:
             raise
+        except NothingThere as nothing:
+            print(f"bpflens: note: {nothing}", file=sys.stderr)
         except BpflensError as error:
             failures.append(error)
+    if not failures and not programs:
+        return 0
     if failures and not programs:
         raise failures[0] if len(failures) == 1 else _together(failures, InputError)
     if args.annotate:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Iterator
 
 from bpflens.cli.settings import Settings
-from bpflens.errors import BpflensError, InputError, PartialResult, UsageError
+from bpflens.errors import BpflensError, InputError, NothingThere, PartialResult, UsageError
 from bpflens.program import Program
 from bpflens.targets import PREFIXES, Options, open_target, read_input
 
@@ -89,7 +90,11 @@ def _read(target: str, args: argparse.Namespace) -> tuple[str | None, list[Progr
     if not os.path.exists(target) and "#" in target:
         path, _, part = target.rpartition("#")
     data = read_input(path)
-    programs = read_programs(data, path, part=part, linktype=args.linktype)
+    try:
+        programs = read_programs(data, path, part=part, linktype=args.linktype)
+    except NothingThere as nothing:
+        print(f"bpflens: note: {nothing}", file=sys.stderr)
+        return data.decode("utf-8", "replace"), []
     if programs and all(p.origin.source in _LINE_SOURCES and p.origin.lineno and p.origin.line is not None for p in programs):
         return data.decode("utf-8", "replace"), programs
     return None, programs

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from bpflens.errors import InputError
+from bpflens.errors import InputError, NothingThere
 from bpflens.formats.source_text import SourceText, is_text
 from bpflens.program import Isa, Origin, Program
 
@@ -136,7 +136,7 @@ def _read_text(text: SourceText, isa: Isa | None) -> list[Program]:
             return programs
     for sign, reason, hint in _WITHOUT_CODE:
         if re.search(sign, text.body, re.MULTILINE):
-            raise InputError(text.where, reason, hint)
+            raise (NothingThere if reason.startswith("an ss table") else InputError)(text.where, reason, hint)
     raise InputError(text.where, "no BPF program recognised", _LOOKED_FOR)
 
 

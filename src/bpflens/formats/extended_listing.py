@@ -19,7 +19,16 @@ from bpflens.errors import InputError
 from bpflens.formats.source_text import SourceText
 from bpflens.program import Function, Isa, Program, Relocation, SourceLine
 
-__all__ = ("assemble_line", "jited_calls", "looks_like_assembler", "read_assembler", "read_bpftool", "read_llvm_objdump", "source_line")
+__all__ = (
+    "assemble_line",
+    "called_name",
+    "jited_calls",
+    "looks_like_assembler",
+    "read_assembler",
+    "read_bpftool",
+    "read_llvm_objdump",
+    "source_line",
+)
 
 _KERNEL_LINE = re.compile(
     r"^[ \t]*(?:"
@@ -45,6 +54,7 @@ _LLVM_LINE = re.compile(
     r"|[ \t]+[0-9a-f]{8,16}:[ \t]+(?P<reloc>R_BPF_\w+)[ \t]+(?P<symbol>\S+)[ \t]*)$",
     re.MULTILINE,
 )
+_CALL = re.compile(r"call (?:kfunc )?(?!(?:unknown|kernel-function)#)([A-Za-z_$.][\w$.]*)#(-?\d{1,10})(?!\S)")
 _SUBPROG_NAME = re.compile(r"(call pc([+-]\d{1,5}))#(\S+)")
 _OBJDUMP = re.compile(r"^(?:Disassembly of section |[^\n]*file format elf64-bpf|[0-9a-f]{16} <[^>\n]+>:)", re.MULTILINE)
 _BLOCK_LABEL = re.compile(r"\.?L(?:BB)?\d+(?:_\d+)?\Z")
@@ -122,6 +132,22 @@ def assemble_line(line: str, opcode: int | None = None, dialect: str = "kernel")
     return code
 
 
+def called_name(line: str) -> str:
+    """The subprogram, kfunc or inner function of the kernel that a listing names in its call; "" where the number says it alone."""
+    from bpflens.isa.extended.helpers import helper_name
+
+    found = _SUBPROG_NAME.match(line)
+    if found:
+        return found[3]
+    found = _CALL.match(line)
+    return found[1] if found and helper_name(int(found[2])) != found[1] else ""
+
+
+def _is_kfunc(line: str) -> bool:
+    """Is this line of a verifier log the call of a kfunc? The verifier prints helpers and kfuncs alike, as name#number."""
+    return _SUBPROG_NAME.match(line) is None and called_name(line) != ""
+
+
 def _add_context(listing: _Listing, slot: int, pending: list[re.Match[str]]) -> None:
     """Function headers and source lines that stand before slot `slot`."""
     for match in pending:
@@ -158,6 +184,8 @@ def _kernel_program(text: SourceText, listing: _Listing, is_log: bool, known: di
             if code is None:
                 code = known[match["text"]] = _assemble_match(text, match)
             code = calls.get(slot, code)
+            if is_log and _is_kfunc(match["text"]):
+                code = bytes((code[0], code[1] & 0x0F | 0x20, *code[2:]))
         elif code[0] != int(match["code"], 16) or len(code) % 8:
             text.fail(match.start(), f"the bytes below are not an instruction with opcode ({match['code']})")
         pieces.append(code)
@@ -173,13 +201,13 @@ def _kernel_program(text: SourceText, listing: _Listing, is_log: bool, known: di
         xlated=not is_log,
         functions=tuple(listing.functions),
         lines=tuple(listing.lines),
-        symbols=_subprog_names(listing),
+        symbols=_names(listing),
     )
 
 
-def _subprog_names(listing: _Listing) -> dict[int, str]:
-    names = ((slot, _SUBPROG_NAME.match(match["text"])) for slot, (match, _) in listing.entries.items())
-    return {slot: name[3] for slot, name in names if name}
+def _names(listing: _Listing) -> dict[int, str]:
+    names = ((slot, called_name(match["text"])) for slot, (match, _) in listing.entries.items())
+    return {slot: name for slot, name in names if name}
 
 
 def jited_calls(texts: Mapping[int, str], functions: Sequence[Function]) -> dict[int, bytes]:

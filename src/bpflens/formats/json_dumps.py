@@ -9,13 +9,12 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 from bpflens.errors import InputError
-from bpflens.formats.extended_listing import assemble_line, jited_calls, source_line
+from bpflens.formats.extended_listing import assemble_line, called_name, jited_calls, source_line
 from bpflens.formats.raw_code import from_bytes
 from bpflens.formats.source_text import SourceText
 from bpflens.isa.classic.insn import encode
@@ -23,7 +22,6 @@ from bpflens.program import Function, Isa, Origin, Program, SourceLine
 
 __all__ = ("read",)
 
-_CALLED = re.compile(r"\bcall ([A-Za-z_]\w*)#-?\d+$")
 _LISTS = ("insns", "filter", "instructions", "bytecode")
 
 
@@ -132,9 +130,9 @@ def _from_bpftool(items: list[Any], context: dict[str, Any], origin: Origin) -> 
         if not isinstance(item, dict) or not isinstance(item.get("disasm"), str):
             raise InputError(origin.where, f"insn {number} has no disasm")
         slot = len(code) // 8
-        called = _CALLED.search(item["disasm"])
+        called = called_name(item["disasm"].split(") ", 1)[-1])
         if called:
-            symbols[slot] = called[1]
+            symbols[slot] = called
         proto, source = item.get("proto"), item.get("src")
         if isinstance(proto, str) and proto:
             functions.append(Function(slot, proto.partition("(")[0].split(" ")[-1].lstrip("*"), proto))

@@ -13,6 +13,7 @@ import re
 from itertools import zip_longest
 
 from bpflens.errors import InputError
+from bpflens.formats.extended_listing import called_name
 from bpflens.formats.source_text import SourceText
 from bpflens.isa.classic.insn import encode
 from bpflens.program import Function, Isa, Program
@@ -23,6 +24,7 @@ _HEADING = re.compile(r"^; [^\n]*[ :]\d{1,9} insns?(?:,[^\n]*)?$", re.MULTILINE)
 _PROTO = re.compile(r"; ([^\n;]*\))[ \t]*$")
 _LABEL = re.compile(r"([A-Za-z_.$][\w.$]*):[ \t│]*$")
 _JUMP_LABEL = re.compile(r"L\d+\Z")
+_CALL = re.compile(r"^[ \t]*(\d{1,8}):[^\n]*?(?<=[ )])(call [^\n]*)", re.MULTILINE)
 _SLOT = re.compile(r"[ \t]*(\d{1,8}):")
 _SECTION = re.compile(r"\bsection ([^,\n]+)")
 
@@ -59,6 +61,7 @@ def _program(text: SourceText, heading: re.Match[str], end: int) -> Program | No
     if not code:
         return None
     functions = _functions(listing)
+    calls = ((int(call[1]), called_name(call[2])) for call in _CALL.finditer(listing))
     section = _SECTION.search(said)
     return Program(
         Isa.EXTENDED,
@@ -68,6 +71,7 @@ def _program(text: SourceText, heading: re.Match[str], end: int) -> Program | No
         section=section[1] if section else None,
         xlated="as rewritten by the kernel" in said,
         functions=functions,
+        symbols={slot: name for slot, name in calls if name},
     )
 
 
