@@ -137,6 +137,8 @@ def _print(original: Original, args: argparse.Namespace, settings: Settings, fir
         from bpflens.original.object_file import write_original
 
         write_original(original, args.output)
+        if original.layout is not None and original.code != original.layout.code():
+            print(f"{args.output}: refers to maps by name, not by index as the original does, so that its tag differs", file=sys.stderr)
     if settings.json:
         write(view.record(original) + "\n")
         return

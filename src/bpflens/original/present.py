@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bpflens.analysis.opcodes import LD_IMM64, PSEUDO_MAP_IDX, PSEUDO_MAP_IDX_VALUE
 from bpflens.errors import BpflensError
 from bpflens.original.grade import Original
 from bpflens.program import Function, Isa, Map, Origin, Program, SourceLine
@@ -25,6 +26,7 @@ def to_program(original: Original) -> Program:
     functions = _functions(original, btf)
     if functions and len(name) == 15 and functions[0].name.startswith(name):
         name = functions[0].name
+    maps = _maps(image.map_ids)
     return Program(
         isa=Isa.EXTENDED,
         code=original.code,
@@ -35,11 +37,25 @@ def to_program(original: Original) -> Program:
         license="GPL" if image.gpl else "Proprietary",
         id=image.id or None,
         tag=image.tag or None,
-        maps=_maps(image.map_ids),
+        maps=maps,
         functions=functions,
         lines=_lines(original, btf),
         btf=btf,
+        info={"annotations": _indexed(original, maps)},
     )
+
+
+def _indexed(original: Original, maps: tuple[Map, ...]) -> dict[int, list[str]]:
+    """Which map a reference by index in fd_array means: the image has its id."""
+    if original.layout is None:
+        return {}
+    names = {m.id: m.name for m in maps}
+    notes = {}
+    for index, word in enumerate(original.layout.words):
+        source = original.code[8 * index + 1] >> 4
+        if original.code[8 * index] == LD_IMM64 and source in (PSEUDO_MAP_IDX, PSEUDO_MAP_IDX_VALUE) and word >> 32 in names:
+            notes[index] = [f"map {names[word >> 32]}"]
+    return notes
 
 
 def btf_of(original: Original) -> Btf | None:
