@@ -41,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     show.add_argument("-o", "--output", metavar="FILE", help="write an ELF object that libbpf and bpftool load")
     work = parser.add_argument_group("how")
     work.add_argument("--no-reload", action="store_true", help="load nothing into the kernel: proof by tag only")
-    work.add_argument("--budget", type=float, metavar="SECONDS", help="for the search among ambiguous readings (default 0.05)")
+    work.add_argument("--budget", type=float, metavar="SECONDS", help="of CPU time for the search among ambiguous readings (default 0.1)")
     work.add_argument("--objects", nargs="+", metavar="PATH", default=[], help="files and directories to look in for the object it is from")
     work.add_argument("--type", metavar="NAME", help="program type of a dump that does not tell (sched_cls, xdp ...)")
     work.add_argument("--tag", metavar="HEX", help="tag of a dump that does not tell")
