@@ -97,3 +97,9 @@ def test_missing_capstone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_program_without_machine_code() -> None:
     assert list(listing(replace(program("x86_64", X86), jited=()))) == []
+
+
+def test_a_program_without_lines_and_functions() -> None:
+    bare = replace(program("x86_64", X86), functions=(), lines=())
+
+    assert [line.slots for line in listing(bare)] == [None] * 6

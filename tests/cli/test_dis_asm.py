@@ -234,3 +234,15 @@ def test_a_table_in_which_nothing_stands(capsys: pytest.CaptureFixture[str], mon
         assert printed.err.startswith("bpflens: note: -: an ss table without filters")
     feed(monkeypatch, table)
     assert run(["dis", "-", "/nonexistent"]) == 3
+
+
+@pytest.mark.parametrize("dialect", ["tcpdump", "kernel", "raw", "ss", "dd", "ddd", "xt_bpf"])
+def test_asm_reads_every_classic_dialect(
+    dialect: str, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bpflens.formats.libpcap import compile_program
+
+    assert run(["dis", "pcap:tcp port 80", "--dialect", dialect]) == 0
+    feed(monkeypatch, capfdbinary.readouterr().out)
+    assert run(["asm", "-", "--format", "raw"]) == 0
+    assert capfdbinary.readouterr().out == compile_program("tcp port 80").code

@@ -151,4 +151,4 @@ def _names(functions: Iterable[Jited], targets: Iterable[int]) -> Mapping[int, s
 def _slot_ends(program: Program) -> dict[int, int]:
     """First slot of a line_info record -> the slot where the next record, or the next function, begins."""
     starts = sorted({line.off_insns for line in program.lines} | {function.start for function in program.functions})
-    return dict(zip(starts, [*starts[1:], program.insn_count], strict=True))
+    return dict(zip(starts, [*starts[1:], program.insn_count], strict=False))  # without lines there is one end too many

@@ -1,7 +1,8 @@
 """Assemble: text of any dialect that "bpflens dis" prints, in, code out.
 
 Extended text is that of the verifier log and bpftool (r0 = *(u32 *)(r1 +4)) or of llvm-objdump (r0 = *(u32 *)(r1 + 0x4)); classic text
-that of bpf_asm (ldh [12]) or of `tcpdump -d`. Labels, comments and whole listings are read. Which instruction set it is shows."""
+that of bpf_asm (ldh [12]) or of `tcpdump -d`, or numbers. Labels, comments and whole listings are read.
+Which instruction set it is shows."""
 
 from __future__ import annotations
 
@@ -28,6 +29,9 @@ _FORMATS = {
     "ddd": "classic: as tcpdump -ddd",
     "xt_bpf": "classic: for iptables -m bpf and tc bytecode",
 }
+
+_NUMBERS = ("ss", "c-classic", "tcpdump-ddd", "xt_bpf", "numbers")
+"""Sources (Origin.source) that spell classic instructions in numbers."""
 
 _CLASSIC_LINE = re.compile(
     r"^\s*(?:\(\d+\)\s+|[A-Za-z_]\w*:\s*)?"
@@ -60,7 +64,13 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     except UnicodeDecodeError as error:
         raise InputError(args.file, f"not a text: byte {error.start} is not UTF-8", "binary code is read by dis") from None
     isa = args.isa if args.isa != "auto" else _isa_of(text)
-    code = _classic(text, args.file) if isa == "classic" else _extended(text, args)
+    try:
+        code = _classic(text, args.file) if isa == "classic" else _extended(text, args)
+    except InputError:
+        numbers = b"" if args.isa == "extended" else _numbers(raw, args.file)
+        if not numbers:
+            raise
+        code, isa = numbers, "classic"
     if not code:
         raise InputError(args.file, "no instructions in the text")
     form = args.format or ("raw" if args.output or settings.json else "hex")
@@ -94,6 +104,17 @@ def _classic(text: str, where: str) -> bytes:
         if where not in error.object:
             error.object = f"{where}: {error.object}" if error.object else where
         raise
+
+
+def _numbers(raw: bytes, where: str) -> bytes:
+    """The code of a classic program that is spelled in numbers, as dis prints it with --dialect ss, dd, ddd and xt_bpf."""
+    from bpflens.formats.detect import read_programs
+
+    try:
+        programs = read_programs(raw, where)
+    except InputError:
+        return b""
+    return programs[0].code if len(programs) == 1 and programs[0].origin.source in _NUMBERS else b""
 
 
 def _extended(text: str, args: argparse.Namespace) -> bytes:

@@ -296,7 +296,7 @@ def _from_initialiser(text: str, place: str) -> bytes:
 
 def _gap(found: int, expected: int) -> str:
     if found == 0:
-        return "slot 0 again: a second program starts here; assemble one program at a time"
+        return "slot 0 again: a second program starts here; assemble one program at a time (dis FILE#SECTION prints one)"
     return f"slot {found} where slot {expected} is expected"
 
 
