@@ -173,7 +173,7 @@ def _inexact(image: Image, found: Found, kernel: Kernel, budget: Budget, unknown
     traces = removed(image, layout, btf, proof.verified_insns if proof is not None and proof.identical else None)
     if proof is not None and proof.identical:
         grade, reason = Grade.EQUIVALENT, "loaded again with the same maps and types it becomes the identical image"
-        reason += f"; the tag differs: {_why(image, bool(traces))}"
+        reason += f"; the tag differs: {_why(bool(traces) or found.complete)}"
     else:
         grade = Grade.UNPROVEN
         reason = _unproven(image, proof, unknown)
@@ -192,8 +192,10 @@ def _prove(image: Image, layout: Layout, unknown: dict[int, str]) -> Reloaded:
     return load_again(image, layout, [known] if known is not None else list(candidates(image)))
 
 
-def _why(image: Image, traces: bool) -> str:
-    return "code was removed when it was loaded" if traces else "instructions without effect were removed or rewritten beyond recognition"
+def _why(certain: bool) -> str:
+    if certain:
+        return "code was removed when it was loaded"
+    return "code was removed when it was loaded, without a trace, or it has an odder reading than those that were tried"
 
 
 def _unproven(image: Image, proof: Reloaded | None, unknown: dict[int, str]) -> str:
