@@ -97,3 +97,41 @@ def test_the_object_tells_what_was_removed(compiled, tmp_path, capsys):
     assert "; exact: the object's program has the tag" in text
     assert len([line for line in text.splitlines() if line.endswith("; removed")]) >= 3
     assert json.loads(shown.stdout)["tag"] == info.tag
+
+
+VARIANT = """
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+const volatile int enabled;
+__u64 total;
+SEC("tc") int prog(struct __sk_buff *skb)
+{
+	int r = skb->len;
+
+	if (enabled)
+		total += skb->%s;
+	return r;
+}
+char _license[] SEC("license") = "GPL";
+"""
+
+
+def test_an_object_that_differs_in_removed_code_is_equivalent_only(tmp_path):
+    clang = needs.tool("clang")
+    if library() is None:
+        pytest.skip("needs libbpf")
+    arch = subprocess.run(["gcc", "-print-multiarch"], capture_output=True, text=True).stdout.strip()
+    for field in ("mark", "hash"):
+        (tmp_path / f"{field}.c").write_text(VARIANT % field)
+        command = [clang, "-O2", "-g", "-target", "bpf", f"-I/usr/include/{arch}", "-c", f"{field}.c", "-o", f"{field}.o"]
+        subprocess.run(command, cwd=tmp_path, check=True)
+    with loaded((tmp_path / "mark.o").read_bytes()) as programs:
+        original = recover_id(prog_info_by_fd(programs[0].fd).id)
+        other = look_up(original, [str(tmp_path / "hash.o")])
+        own = look_up(original, [str(tmp_path)])
+
+    assert original.grade == "equivalent"
+    assert (other.grade, own.grade) == ("equivalent", "exact")
+    assert other.source.endswith("hash.o#tc")
+    assert own.source.endswith("mark.o#tc")
+    assert words(own.code) != words(other.code)

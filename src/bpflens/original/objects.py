@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from bpflens.analysis import opcodes as op
 from bpflens.errors import BpflensError, InputError
@@ -25,24 +25,30 @@ from bpflens.program import Isa, Map, Origin, Program, SourceLine
 __all__ = ("files_under", "look_up", "removed_insns")
 
 _MAX_FILE_BYTES = 256 << 20
+_MAX_SIMILAR = 4  # programs of the same name that are loaded to see what becomes of them
 
 
 def look_up(original: Original, paths: Sequence[str]) -> Original:
-    """The original from an object among `paths` (files, directories) that has the program's tag; unchanged where there is none, or where
-    the original is exact already. InputError for a path that does not exist.
+    """The original from an object among `paths` (files, directories) that has the program's tag, or whose program of that name becomes the
+    identical image; unchanged where there is none, or where the original is exact already. InputError for a path that does not exist.
     """
     image = original.image
     if original.grade is Grade.EXACT or not image.tag:
         return original
     name = image.name.encode()
+    similar: list[_Candidate] = []
     for path in files_under(paths):
         data = _read(path)
         if data is None or name not in data:
             continue
         for where, blob in _objects(data, path):
-            found = _in_object(original, blob, where)
+            found = _in_object(original, blob, where, similar)
             if found is not None:
                 return found
+    for candidate in similar[:_MAX_SIMILAR]:
+        found = _equivalent(original, candidate)
+        if found is not None:
+            return found
     searched = ", ".join(paths)
     return replace(original, reason=f"{original.reason}; no object in {searched} has this tag")
 
@@ -80,7 +86,18 @@ def _objects(data: bytes, path: str) -> Iterator[tuple[str, bytes]]:
         yield (f"{path}@{offset:#x}" if offset else path), blob
 
 
-def _in_object(original: Original, blob: bytes, where: str) -> Original | None:
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A program of an object that has the name but not the tag."""
+
+    programs: ObjectPrograms
+    program: Program
+    linked: Linked
+    where: str
+
+
+def _in_object(original: Original, blob: bytes, where: str, similar: list[_Candidate]) -> Original | None:
+    """The original, where a program of the object has the tag; those of the same name are added to `similar`."""
     from bpflens.kernel.btf import vmlinux
     from bpflens.original.knowledge import live_kernel
 
@@ -100,7 +117,17 @@ def _in_object(original: Original, blob: bytes, where: str) -> Original | None:
         for algorithm, got in zip(ALGORITHMS, tags(linked.words), strict=True):
             if got == image.tag:
                 return _exact(original, programs, program, linked, where, algorithm)
+        similar.append(_Candidate(programs, program, linked, where))
     return None
+
+
+def _equivalent(original: Original, candidate: _Candidate) -> Original | None:
+    """The object's program as the original, where it becomes the identical image though its tag is another one."""
+    found = _exact(original, candidate.programs, candidate.program, candidate.linked, candidate.where, "")
+    if found.reloaded is None or not found.reloaded.identical:
+        return None
+    reason = "the object's program becomes the identical image when it is loaded with the same maps and types; its tag is another one"
+    return replace(found, grade=Grade.EQUIVALENT, reason=reason)
 
 
 def _exact(original: Original, programs: ObjectPrograms, program: Program, linked: Linked, where: str, algorithm: str) -> Original:
@@ -126,7 +153,7 @@ def _exact(original: Original, programs: ObjectPrograms, program: Program, linke
         btf=programs.btf,
     )
     func_info = tuple((function.start, function.type_id) for function in functions if function.type_id)
-    name = {"sha256": "SHA-256", "sha1": "SHA-1"}[algorithm]
+    name = {"sha256": "SHA-256", "sha1": "SHA-1"}.get(algorithm, "")
     reason = f"the object's program has the tag ({name}) {image.tag}, the program's"
     layout, proof = _traced(original, code, func_info)
     if layout is not None:
