@@ -6,24 +6,28 @@
     r1 += -16
     call bpf_trace_printk       ──►  r1: b"hello %d"
 
-Constants are followed through the straight-line code before the call, from the last slot that is also reached by a jump: what is
-known there holds on every path. A call, and a store through a pointer of unknown origin, end all knowledge of the stack.
+The registers and stores that matter are followed backwards through the straight-line code before the call, to the last slot that is
+also reached by a jump: what is known there holds on every path. A call, and a store through a pointer of unknown origin, end all
+knowledge of the stack. Going backwards, most calls take a few steps: the address is loaded just before.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from bpflens.analysis.references import LD_IMM64, References
 from bpflens.isa.extended.table import lookup, writes
-from bpflens.isa.extended.text import is_pair
 from bpflens.program import Map
 
 __all__ = ("Pointed", "pointed_by")
 
 _LOOKBACK_INSNS = 256
 _FRAME = 10
+_MAX_BYTES = 512  # MAX_BPF_STACK
+_CACHED_WORDS = 1 << 14
 
 Pointed = tuple[Map, int] | bytes
-"""A byte of a data map, or the bytes on the stack from the pointer up to the first one that is not known."""
+"""A byte of a data map, or the bytes on the stack from the pointer up to the first one that is zero or not known."""
 
 _Value = tuple[str, int] | tuple[Map, int]
 """("constant", value), ("frame", offset from r10), or a byte of a data map."""
@@ -31,99 +35,144 @@ _Value = tuple[str, int] | tuple[Map, int]
 
 def pointed_by(references: References, call: int, register: int) -> Pointed | None:
     """What `register` points to at the call at slot `call`, where that is constant; None otherwise."""
-    state = _State(references)
-    slot = _start(references, call)
-    while slot < call:
-        slot += state.step(slot)
-    value = state.registers.get(register)
+    back = _Backwards(references, call)
+    value = back.value(register, call)
     if value is None or value[0] == "constant":
         return None
     if value[0] == "frame":
-        return state.stack_from(value[1])
+        return back.stack_from(value[1], call)
     assert isinstance(value[0], Map)
     return value[0], value[1]
 
 
-def _start(references: References, call: int) -> int:
-    leaders = references.leaders
-    slot = call
-    while slot > max(0, call - _LOOKBACK_INSNS) and slot not in leaders:
-        before = lookup(references.word(slot - 1))
-        if before is not None and before.control in ("goto", "exit", "switch"):
-            break
-        slot -= 1
-    return slot
+class _Step(NamedTuple):
+    """What an instruction does, as far as this follows it. `kind`: "constant" (dst = imm), "copy" (dst = src), "add" (dst += imm),
+    "load" (ld_imm64), "store" (`size` bytes of src, or of imm where src is negative), "clobber" (all the stack), "end" (nothing before
+    is known), "" (none of these). `written` has a bit for each register written."""
+
+    kind: str
+    written: int = 0
+    dst: int = 0
+    src: int = 0
+    off: int = 0
+    imm: int = 0
+    size: int = 0
 
 
-class _State:
-    """What is known of the registers and of the bytes of the stack."""
+class _Steps(dict[int, _Step]):
+    """word -> step; bounded."""
 
-    def __init__(self, references: References) -> None:
+    def __missing__(self, word: int) -> _Step:
+        step = _decode(word)
+        if len(self) < _CACHED_WORDS:
+            self[word] = step
+        return step
+
+
+def _decode(word: int) -> _Step:
+    row = lookup(word)
+    if row is None or row.control in ("goto", "exit", "switch"):
+        return _Step("end")
+    dst, src = word >> 8 & 15, word >> 12 & 15
+    off, imm = _signed(word >> 16 & 0xFFFF, 16), _signed(word >> 32, 32)
+    written = 0
+    for name in writes(word):
+        if name[0] == "r":
+            written |= 1 << int(name[1:])
+    match row.name:
+        case "mov64_imm":
+            return _Step("constant", written, dst, imm=imm)
+        case "mov32_imm":
+            return _Step("constant", written, dst, imm=imm & 0xFFFFFFFF)
+        case "mov64_reg":
+            return _Step("copy", written, dst, src)
+        case "add64_imm":
+            return _Step("add", written, dst, imm=imm)
+        case "st8" | "st16" | "st32" | "st64":
+            return _Step("store", 0, dst, -1, off, imm, int(row.name[2:]) // 8)
+        case "stx8" | "stx16" | "stx32" | "stx64":
+            return _Step("store", 0, dst, src, off, 0, int(row.name[3:]) // 8)
+    if row.slots == 2:
+        return _Step("load", written, dst)
+    return _Step("clobber" if "mem" in row.writes or row.control == "call" else "", written)
+
+
+_steps = _Steps()
+
+
+class _Backwards:
+    """The straight-line code before a call, read backwards."""
+
+    def __init__(self, references: References, call: int) -> None:
         self.references = references
-        self.registers: dict[int, _Value] = {_FRAME: ("frame", 0)}
-        self.stack: dict[int, int] = {}
+        self.words, self.leaders = references.words, references.leaders
+        self.first = max(0, call - _LOOKBACK_INSNS)
 
-    def stack_from(self, offset: int) -> bytes:
-        out = bytearray()
-        while offset + len(out) in self.stack:
-            out.append(self.stack[offset + len(out)])
-        return bytes(out)
-
-    def step(self, slot: int) -> int:
-        """Execute the instruction at `slot`; its number of slots."""
-        word = self.references.word(slot)
-        row = lookup(word)
-        if row is None:
-            self.registers = {_FRAME: ("frame", 0)}
-            self.stack.clear()
-            return 1
-        dst, src = word >> 8 & 15, word >> 12 & 15
-        off, imm = _signed(word >> 16 & 0xFFFF, 16), _signed(word >> 32, 32)
-        before = self.registers.get(dst)
-        result: _Value | None = None
-        match row.name:
-            case "mov64_imm":
-                result = ("constant", imm)
-            case "mov32_imm":
-                result = ("constant", imm & 0xFFFFFFFF)
-            case "mov64_reg":
-                result = self.registers.get(src)
-            case "add64_imm" if before is not None:
-                result = (before[0], before[1] + imm)  # type: ignore[assignment]
-            case "st8" | "st16" | "st32" | "st64" | "stx8" | "stx16" | "stx32" | "stx64":
-                stored = ("constant", imm) if row.name[2] != "x" else self.registers.get(src)
-                self._store(before, off, int(row.name.lstrip("stx")) // 8, stored)
-                return 1
-        if row.slots == 2:
-            following = self.references.word(slot + 1) if slot + 1 < self.references.count else None
-            result = self._load_imm64(slot, word, following)
-        elif "mem" in row.writes or row.control == "call":
-            self.stack.clear()
-        for name in writes(word):
-            if name[0] == "r":
-                self.registers.pop(int(name[1:]), None)
-        if result is not None:
-            self.registers[dst] = result
-        self.registers[_FRAME] = ("frame", 0)
-        return 2 if row.slots == 2 and is_pair(word, following) else 1
-
-    def _load_imm64(self, slot: int, word: int, following: int | None) -> _Value | None:
-        target = self.references.pointed_at(slot)
-        if target is not None or following is None or word & 0xFF != LD_IMM64:
-            return target
-        if word >> 12 & 15 or slot in self.references.relocations:
+    def before(self, slot: int) -> tuple[int, _Step] | None:
+        """The instruction that always runs just before the one at `slot`; None where there is none."""
+        if slot <= self.first or slot in self.leaders:
             return None
-        return ("constant", following >> 32 << 32 | word >> 32)
+        word = self.words[slot - 1]
+        if not word & 0xFFFFFFFF and slot - 1 > self.first and self.words[slot - 2] & 0xFF == LD_IMM64:
+            if slot - 1 in self.leaders:
+                return None
+            step = _steps[self.words[slot - 2]]
+            if step.kind == "load":
+                return slot - 2, step
+        step = _steps[word]
+        return None if step.kind == "end" else (slot - 1, step)
 
-    def _store(self, pointer: _Value | None, off: int, size: int, value: _Value | None) -> None:
-        if pointer is None or pointer[0] == "constant":
-            self.stack.clear()
-        elif pointer[0] == "frame":
-            for n in range(size):
-                if value is not None and value[0] == "constant":
-                    self.stack[pointer[1] + off + n] = value[1] >> 8 * n & 0xFF
-                else:
-                    self.stack.pop(pointer[1] + off + n, None)
+    def value(self, register: int, slot: int) -> _Value | None:
+        """The value of a register before the instruction at `slot`."""
+        added = 0
+        while register != _FRAME:
+            found = self.before(slot)
+            if found is None:
+                return None
+            slot, step = found
+            if not step.written >> register & 1:
+                continue
+            if step.kind == "add":
+                added += step.imm
+            elif step.kind == "copy":
+                register = step.src
+            else:
+                value = ("constant", step.imm) if step.kind == "constant" else self._loaded(slot) if step.kind == "load" else None
+                return None if value is None else (value[0], value[1] + added)  # type: ignore[return-value]
+        return ("frame", added)
+
+    def _loaded(self, slot: int) -> _Value | None:
+        """What the ld_imm64 at `slot` loads."""
+        target = self.references.pointed_at(slot)
+        word = self.words[slot]
+        if target is not None or word & 0xFF != LD_IMM64:
+            return target
+        if word >> 12 & 15 or slot + 1 >= self.references.count or slot in self.references.related:
+            return None
+        return ("constant", self.words[slot + 1] >> 32 << 32 | word >> 32)
+
+    def stack_from(self, offset: int, slot: int) -> bytes:
+        """The bytes of the stack from `offset` before the instruction at `slot`."""
+        known: dict[int, int] = {}  # -1: not known
+        out = bytearray()
+        while True:
+            while len(out) < _MAX_BYTES and known.get(offset + len(out), -1) >= 0:
+                out.append(known[offset + len(out)])
+                if not out[-1]:
+                    return bytes(out)
+            found = None if offset + len(out) in known else self.before(slot)
+            if found is None or found[1].kind == "clobber":
+                return bytes(out)
+            slot, step = found
+            if step.kind == "store":
+                pointer = self.value(step.dst, slot)
+                if pointer is None or pointer[0] == "constant":
+                    return bytes(out)
+                if pointer[0] == "frame":
+                    stored = ("constant", step.imm) if step.src < 0 else self.value(step.src, slot)
+                    constant = stored is not None and stored[0] == "constant"
+                    for n in range(step.size):
+                        known.setdefault(pointer[1] + step.off + n, stored[1] >> 8 * n & 0xFF if constant and stored else -1)
 
 
 def _signed(value: int, bits: int) -> int:

@@ -10,6 +10,7 @@ Only facts of the program's source are named; a slot without one has no note. On
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Container, Mapping
 from functools import lru_cache
 
@@ -85,15 +86,32 @@ def _place(m: Map, offset: int) -> str:
     """A byte of a data map in words: the variable with its section, and the string that stands there."""
     variable = ""
     is_text = True
-    for start, (name, size, declaration) in m.datasec.items():
-        if start <= offset < start + max(size, 1):
+    starts = _starts(m)
+    index = bisect_right(starts, offset) - 1
+    if index >= 0:
+        start = starts[index]
+        name, size, declaration = m.datasec[start]
+        if offset < start + max(size, 1):
             variable = name if offset == start else f"{name}+{offset - start}"
             is_text = "char" in declaration
-            break
     section = _section_of(m)
     where = f"{variable} in {section}" if variable else f"{section}+{offset:#x}"
     text = _string_at(m, offset) if is_text else None
     return f"{where} {text}" if text else where
+
+
+def _starts(m: Map) -> list[int]:
+    """Where the variables of a data map start, ascending; worked out once for each map."""
+    known = _sorted_starts.get(id(m.datasec))
+    if known is None or known[0] is not m.datasec:
+        if len(_sorted_starts) > _MAPS_KNOWN:
+            _sorted_starts.clear()
+        known = _sorted_starts[id(m.datasec)] = (m.datasec, sorted(m.datasec))
+    return known[1]
+
+
+_MAPS_KNOWN = 64
+_sorted_starts: dict[int, tuple[Mapping[int, tuple[str, int, str]], list[int]]] = {}
 
 
 def _section_of(m: Map) -> str:

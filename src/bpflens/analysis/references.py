@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import re
+import sys
+from array import array
 from collections.abc import Container, Iterable, Iterator
 from functools import cached_property
+from typing import TypeAlias
 
 from bpflens.program import Map, Program, Relocation
 
-__all__ = ("CALL", "LD_IMM64", "References")
+__all__ = ("CALL", "LD_IMM64", "References", "Words", "words_of")
 
 LD_IMM64, CALL = 0x18, 0x85
 _REFERRING = re.compile(b"[\x18\x85]")
 _CONTROL = b"[" + b"".join(re.escape(bytes([code])) for code in range(256) if code & 7 in (5, 6)) + b"\x18]"
+
+
+Words: TypeAlias = "memoryview | array[int]"
+
+
+def words_of(code: bytes) -> Words:
+    """The 64-bit words of little-endian code, without a copy where the machine has the same order."""
+    if sys.byteorder == "little":
+        return memoryview(code)[: len(code) & ~7].cast("Q")
+    from bpflens.isa.extended.insn import words
+
+    return words(code)
 
 
 class References:
@@ -25,11 +40,26 @@ class References:
         self.count = len(program.code) // 8
         self.maps_by_id = {m.id: m for m in program.maps if m.id is not None}
         self.maps_by_name = {m.name: m for m in program.maps}
-        self.relocations: dict[int, Relocation] = {r.off_insns: r for r in program.relocations}
+
+    @cached_property
+    def relocations(self) -> dict[int, Relocation]:
+        """The relocations by slot."""
+        return {r.off_insns: r for r in self.program.relocations}
+
+    @cached_property
+    def related(self) -> Container[int]:
+        """The slots that have relocations."""
+        return self.relocations.keys()
+
+    @cached_property
+    def words(self) -> Words:
+        """The 64-bit words of the code."""
+        return words_of(self.code)
 
     def word(self, slot: int) -> int:
         """The 64-bit word of a slot."""
-        return int.from_bytes(self.code[slot * 8 : slot * 8 + 8], "little")
+        word: int = self.words[slot]
+        return word
 
     def referring(self) -> Iterator[int]:
         """Slots with the opcode of ld_imm64 or of a call, ascending; found by opcode, without a look at the other slots."""

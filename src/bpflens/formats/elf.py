@@ -10,6 +10,7 @@ import struct
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from bpflens.errors import InputError
@@ -39,7 +40,8 @@ __all__ = ("find_embedded", "read_object")
 
 LD_IMM64, CALL = 0x18, 0x85
 MAX_SHOWN = 20
-MAX_STEPS = 20_000  # spent on C declarations of one object; the largest of libbpf-tools takes 262
+MAX_STEPS = 20_000  # spent on C declarations of one object, and some for each of its types; the largest of libbpf-tools takes 262
+STEPS_PER_TYPE = 8
 
 
 def read_object(data: bytes, where: str, part: str = "") -> list[Program]:
@@ -102,17 +104,21 @@ class _Object:
 
     def __init__(self, elf: ElfFile, btf: Btf | None, ext: BtfExt | None) -> None:
         self.elf, self.btf, self.ext = elf, btf, ext
-        self.steps = Steps(MAX_STEPS)
+        self.steps = Steps(MAX_STEPS + STEPS_PER_TYPE * (len(btf) if btf else 0))
         places = read_maps(elf, btf, self.steps)
         self.maps = tuple(place.map for place in places)
         self.map_at = {(place.section, place.byte_off): place.map for place in places}
         self.data_map = {place.section: place.map for place in places if place.section >= 0 and is_data(elf.sections[place.section])}
         self.kconfig = {v[0]: offset for place in places if place.section == -1 for offset, v in place.map.datasec.items()}
-        self.declared: dict[str, int] = {}  # functions and variables of BTF by name
-        for kind in (Kind.VAR, Kind.FUNC) if btf else ():
-            self.declared |= {btf.name(id): id for id in btf.ids(kind)} if btf else {}
         self._starts: dict[int, dict[int, str]] = {}
         self._core: dict[tuple[int, str, int], str] = {}
+        self.offsets = {map.name: list(map.datasec) for map in self.data_map.values()}
+
+    @cached_property
+    def declared(self) -> dict[str, int]:
+        """Functions and variables of BTF by name."""
+        btf = self.btf
+        return {btf.name(id): id for kind in (Kind.VAR, Kind.FUNC) for id in btf.ids(kind)} if btf else {}
 
     def functions(self, section: Section) -> dict[int, str]:
         """slot -> name of each function of a section."""
@@ -311,7 +317,7 @@ def _data(object: _Object, target: Section, symbol: Symbol, byte_off: int) -> tu
     map = object.data_map.get(target.index)
     name, rest = object.elf.name_of(symbol), byte_off - symbol.value
     if map and map.datasec:
-        offsets = list(map.datasec)
+        offsets = object.offsets[map.name]
         index = bisect_right(offsets, byte_off) - 1
         if index >= 0:
             known, size, _ = map.datasec[offsets[index]]

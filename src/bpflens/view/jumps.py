@@ -9,17 +9,15 @@ Memory: one flag byte per slot, eight bytes per jump, a bounded cache.
 from __future__ import annotations
 
 import re
-import sys
 from array import array
 from collections.abc import Container
 from operator import add
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
+from bpflens.analysis.references import Words, words_of
 from bpflens.isa.extended.table import ROWS, lookup
 
 __all__ = ("FUNCTION", "MARKED", "NOWHERE", "SECOND_SLOT", "TARGET", "Jumps", "Words", "find_jumps", "signed", "words_of")
-
-Words: TypeAlias = "memoryview | array[int]"
 
 TARGET, SECOND_SLOT, FUNCTION = 1, 2, 3
 """Flags of a slot: a jump's target, the second half of a ld_imm64, the first of a named function. 0 is none of these."""
@@ -124,11 +122,3 @@ def _mark(flags: bytearray, target: int) -> None:
     if 0 <= target < len(flags) and not flags[target]:
         flags[target] = TARGET
 
-
-def words_of(code: bytes) -> Words:
-    """The 64-bit words of little-endian code, without a copy where the machine has the same order."""
-    if sys.byteorder == "little":
-        return memoryview(code)[: len(code) & ~7].cast("Q")
-    from bpflens.isa.extended.insn import words
-
-    return words(code)
