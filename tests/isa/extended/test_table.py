@@ -147,6 +147,10 @@ def document() -> str:
         "",
         "Made from `src/bpflens/isa/extended/table.py`; `pytest tests/isa/extended/test_table.py --update` writes it anew.",
         "A field that may hold anything is `any`; the destination register is free where the text names it, else 0.",
+        "",
+        "Every other word prints as `.quad 0x...` with the reason, and assembles back. Among these are words that some tool knows:",
+        "callx with the register in imm, as LLVM 14 encodes it, and what virtual machines other than Linux have added (sBPF: uhmul, shmul,",
+        "lmul, udiv ...).",
     ]
     for group, meaning in CONFORMANCE_GROUPS.items():
         lines += ["", f"## {group}: {meaning}", ""]
@@ -179,4 +183,6 @@ def test_document_is_current(request: pytest.FixtureRequest) -> None:
 
 def test_unknown_words_say_why() -> None:
     assert explain_unknown(0x8E) == "unknown opcode 0x8e"
+    assert explain_unknown(0x2_0000_008D) == "callx r2 as older LLVM encodes it, which no kernel takes"
+    assert explain_unknown(0xB_0000_008D) == "opcode 0x8d has no form with imm 0xb"
     assert explain_unknown(0x30B7) == "opcode 0xb7 has no form with src_reg 3"

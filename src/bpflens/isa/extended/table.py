@@ -462,6 +462,8 @@ def explain_unknown(word: int) -> str:
     rows = _by_code[word & 0xFF]
     if not rows:
         return f"unknown opcode {word & 0xFF:#04x}"
+    if word & 0xFFFFFFFF == 0x8D and 0 < word >> 32 <= 10:  # LLVM 14; LLVM 19 has the register in dst_reg
+        return f"callx r{word >> 32} as older LLVM encodes it, which no kernel takes"
     best: tuple[str, ...] = ()
     for row in rows:
         wrong = []
