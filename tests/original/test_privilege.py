@@ -59,30 +59,51 @@ def _slots(code):
     return [code[at : at + 8] for at in range(0, len(code), 8)]
 
 
-def test_hidden_calls_are_said_and_never_proved():
-    """Without CAP_SYSLOG and CAP_PERFMON the kernel shows calls with imm 0."""
-    fd = load_program(assemble("call bpf_ktime_get_ns\nr0 = 0\nexit\n"), 3)
+def recovered_by_child(text, kept):
+    """What a process with only the capabilities `kept` says of a program: "GRADE REASON"."""
+    map = create_map(1, 4, 8, 16)
+    fd = load_program(assemble(text.replace("{map}", str(map)), "kernel"), 3)
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
-            drop_all_but(CAP_BPF, CAP_SYS_ADMIN)
+            drop_all_but(*kept)
             from bpflens.kernel.prog_info import prog_info_by_fd
 
             original = recover_id(prog_info_by_fd(fd).id)
-            os.write(writing, f"{original.grade} {original.reason}".encode())
+            os.write(writing, f"{original.grade} hidden={original.image.calls_hidden} {original.reason}".encode())
         except BaseException as error:
             os.write(writing, repr(error).encode())
         finally:
             os._exit(0)
     os.close(writing)
     try:
-        said = os.read(reading, 4096).decode()
+        return os.read(reading, 4096).decode()
     finally:
         os.close(reading)
         os.close(fd)
+        os.close(map)
         os.waitpid(pid, 0)
 
-    assert said.startswith(("unproven", "exact")), said
-    if said.startswith("unproven"):
-        assert "CAP_SYSLOG" in said
+
+HIDDEN = (CAP_BPF, CAP_SYS_ADMIN)
+
+
+def test_one_hidden_call_is_told_by_the_tag():
+    """Without CAP_SYSLOG the kernel shows calls with imm 0."""
+    said = recovered_by_child("call bpf_ktime_get_ns\nr0 = 0\nexit\n", HIDDEN)
+
+    assert said.startswith("exact hidden=True "), said
+
+
+def test_hidden_calls_of_inlined_look_ups_are_told_by_their_shape():
+    said = recovered_by_child(LOOK_UP + "out:\nr0 = 0\nexit\n", HIDDEN)
+
+    assert said.startswith("exact hidden=True "), said
+
+
+def test_many_hidden_calls_are_said_to_be_hidden_and_never_proved():
+    said = recovered_by_child("r6 = r1\n" + "call bpf_get_cgroup_classid\nr1 = r6\n" * 6 + "r0 = 0\nexit\n", HIDDEN)
+
+    assert said.startswith("unproven hidden=True "), said
+    assert "CAP_SYSLOG" in said

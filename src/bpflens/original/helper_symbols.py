@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from functools import cache
 
-__all__ = ("helper_ids", "may_be_helper")
+__all__ = ("helper_ids", "likely_helpers", "may_be_helper")
 
 _TRACING_TYPES = frozenset((26, 17, 24, 29))
 
@@ -71,6 +71,17 @@ def helper_ids(symbol: str, prog_type: int) -> tuple[int, ...]:
     if symbol == "bpf_xdp_event_output" and prog_type in _TRACING_TYPES:
         return (121,)
     return _ids(symbol)
+
+
+# Those that tracing and networking programs call most, roughly in that order.
+_COMMON = (1, 2, 14, 3, 5, 6, 16, 15, 25, 113, 112, 8, 7, 35, 27, 114, 115, 131, 132, 130, 51, 23, 28, 9, 26, 44, 10, 11, 4, 45, 125, 107)
+
+
+@cache
+def likely_helpers() -> tuple[int, ...]:
+    """All helpers, those that most programs call first."""
+    known = _by_name().values()
+    return (*_COMMON, *sorted(set(known) - set(_COMMON)))
 
 
 def may_be_helper(symbol: str) -> bool:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ("live_image", "recover", "recover_id")
 
+_TRAP = 0xFFFF0005  # goto -1: sanitize_dead_code()
 _FEW_INSNS = 8  # so many verified instructions more: perhaps a jump over nothing was removed, not a branch
 _CAST = 0x10BF  # r0 = r1, the low half of its word
 
@@ -200,6 +201,9 @@ def _why(certain: bool) -> str:
 
 def _unproven(image: Image, proof: Reloaded | None, unknown: dict[int, str]) -> str:
     parts = []
+    traps = image.words.count(_TRAP)
+    if traps:
+        parts.append(f"{traps} dead instructions are traps (it was loaded without privilege): what they were is lost")
     if image.calls_hidden:
         parts.append("the kernel hides call targets from this process (needs CAP_SYSLOG and CAP_PERFMON)")
     elif unknown:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 from bpflens.analysis import opcodes as op
 from bpflens.analysis.pointer_types import Facts, Flow, Pointer, State, call_effect, callbacks, entry_state, step
 from bpflens.isa.extended.insn import Insn
-from bpflens.original.helper_symbols import helper_ids
+from bpflens.original.helper_symbols import helper_ids, likely_helpers
 from bpflens.original.pattern import build, parse, unify
 from bpflens.original.templates import Group, Item, Template, TemplateSet, distinct
 
@@ -108,6 +108,8 @@ class _Walk:
         self.kernel = kernel
         self.options = options
         self.templates = kernel.templates(image.prog_type, image.expected_attach_type)
+        if image.calls_hidden:
+            self.templates = self.templates.calls_hidden()
         self.facts = Facts(image.prog_type, {id: shape.type for id, shape in image.maps.items()})
         self.arenas = tuple((m.user_start, m.user_end, m.id) for m in image.maps.values() if m.type == 33)
         self.starts = image.lines | frozenset(image.functions)
@@ -326,6 +328,9 @@ def _call(walk: _Walk, slot: int, insn: Insn, state: State) -> tuple[Group, ...]
         return (Group(1, ((Insn.make(op.CALL_CODE, 0, op.PSEUDO_KFUNC_CALL, insn.off, type_id).word, -1),)),)
     if insn.imm == 12 or 0 < insn.imm < 512:
         return (Group(1, ((insn.word, -1),)),)
+    if insn.imm == 0:  # the kernel shows no addresses to this process: any helper, the common ones first, and the tag decides
+        walk.result.unknown[slot] = "hidden"
+        return tuple(Group(1, ((Insn.make(op.CALL_CODE, imm=id).word, -1),), "", cost) for cost, id in enumerate(likely_helpers()))
     named = image.symbols.get(slot)  # a dump that has names beside its calls
     ids = walk.kernel.helpers(insn.imm, image.prog_type) or (helper_ids(named, image.prog_type) if named else ())
     if not ids:

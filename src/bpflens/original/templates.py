@@ -90,6 +90,7 @@ class TemplateSet:
         self, templates: Iterable[Template], symbols: Symbols | None = None, accesses: Mapping[tuple[str, str], Sequence[Row]] | None = None
     ) -> None:
         """`accesses`: rows learnt from a kernel by (kind of pointer, name of struct); they become templates when a word asks for them."""
+        self._source = (templates := tuple(templates), symbols, accesses)
         self._by_code: dict[int, list[Template]] = {}
         self._by_word: dict[int, tuple[Template, ...]] = {}
         self._by_pair: dict[int, tuple[Template, ...]] = {}
@@ -127,9 +128,29 @@ class TemplateSet:
                 self._by_pair[key] = known
         return known
 
+    def calls_hidden(self) -> TemplateSet:
+        """The same templates for an image whose calls all read 0."""
+        templates, symbols, accesses = self._source
+        return TemplateSet(templates, _HiddenCalls(symbols) if symbols else None, accesses)
+
     def words_cached(self) -> dict[int, tuple[Template, ...]]:
         """The cache itself, for callers that look up in a loop; `starting_with` fills it."""
         return self._by_word
+
+
+class _HiddenCalls:
+    """Symbols of a kernel that shows no addresses."""
+
+    def __init__(self, symbols: Symbols) -> None:
+        self._symbols = symbols
+
+    def imm_of(self, name: str) -> int | None:
+        """Every call reads 0."""
+        return 0
+
+    def kfunc_id(self, name: str) -> int | None:
+        """As before."""
+        return self._symbols.kfunc_id(name)
 
 
 def _bind(template: Template, symbols: Symbols | None) -> Template | None:
