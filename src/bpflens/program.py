@@ -177,7 +177,7 @@ class Program:
     maps: tuple[Map, ...] = ()
     functions: tuple[Function, ...] = ()
     lines: Sequence[SourceLine] = ()
-    relocations: tuple[Relocation, ...] = ()
+    relocations: Sequence[Relocation] = ()
     symbols: Mapping[int, str] = field(default_factory=dict)
     btf: Btf | None = None
     jited: tuple[Jited, ...] = ()

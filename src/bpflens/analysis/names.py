@@ -16,6 +16,7 @@ from functools import lru_cache
 
 from bpflens.analysis.references import CALL, References
 from bpflens.errors import BpflensError
+from bpflens.formats.elf_relocations import RelocationTable
 from bpflens.isa.extended.helpers import HELPER_COUNT, helper_name, helper_prototype
 from bpflens.isa.extended.names import MAP_TYPES, type_name
 from bpflens.program import Map, Program, Relocation
@@ -35,10 +36,17 @@ def slot_notes(
     `leaders` are the targets of jumps and the functions, where the caller knows them.
     """
     notes: dict[int, list[str]] = {}
-    for relocation in program.relocations:
-        notes.setdefault(relocation.off_insns, []).append(_relocation(relocation, program))
     slots = References(program, leaders)
-    related = slots.relocations.keys()
+    table = program.relocations
+    if isinstance(table, RelocationTable):
+        texts = _Texts(table, slots)
+        for slot, text in zip(table.slots, map(texts.__getitem__, table.which), strict=True):
+            notes.setdefault(slot, []).append(text)
+    else:
+        maps = {m.name: m for m in reversed(program.maps)}
+        for relocation in table:
+            notes.setdefault(relocation.off_insns, []).append(_relocation(relocation, maps))
+    related = slots.related
     everything = prototypes or called or program.xlated or program.symbols
     for slot in slots.referring() if everything else slots.calls_of(_string_helpers()):
         word = slots.word(slot)
@@ -60,9 +68,20 @@ def call_name(symbols: Mapping[int, str], slot: int, word: int) -> str:
     return symbols.get(slot, "") if word & 0xFF == CALL and word >> 12 & 15 != 1 else ""
 
 
-def _relocation(relocation: Relocation, program: Program) -> str:
+class _Texts(dict[int, str]):
+    """Number of a meaning of a table of relocations -> its text."""
+
+    def __init__(self, table: RelocationTable, slots: References) -> None:
+        self.table, self.maps = table, {m.name: m for m in reversed(slots.program.maps)}
+
+    def __missing__(self, number: int) -> str:
+        text = self[number] = _relocation(Relocation(0, *self.table.meaning(number)), self.maps)
+        return text
+
+
+def _relocation(relocation: Relocation, maps: Mapping[str, Map]) -> str:
     if relocation.kind == "data":
-        m = next((m for m in program.maps if m.name == relocation.section), None)
+        m = maps.get(relocation.section)
         if m is not None:
             return _place(m, relocation.value)
     return relocation.text or f"{relocation.kind} {relocation.symbol}"

@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import re
-import sys
-from array import array
 from collections.abc import Container, Iterable, Iterator
 from functools import cached_property
-from typing import TypeAlias
 
+from bpflens.formats.elf_relocations import RelocationTable
+from bpflens.isa.extended.insn import Words, words_of
 from bpflens.program import Map, Program, Relocation
 
-__all__ = ("CALL", "LD_IMM64", "References", "Words", "words_of")
+__all__ = ("CALL", "LD_IMM64", "References", "relocation_slots")
 
 LD_IMM64, CALL = 0x18, 0x85
 _REFERRING = re.compile(b"[\x18\x85]")
 _CONTROL = b"[" + b"".join(re.escape(bytes([code])) for code in range(256) if code & 7 in (5, 6)) + b"\x18]"
 
 
-Words: TypeAlias = "memoryview | array[int]"
-
-
-def words_of(code: bytes) -> Words:
-    """The 64-bit words of little-endian code, without a copy where the machine has the same order."""
-    if sys.byteorder == "little":
-        return memoryview(code)[: len(code) & ~7].cast("Q")
-    from bpflens.isa.extended.insn import words
-
-    return words(code)
+def relocation_slots(program: Program) -> Iterable[int]:
+    """The slots of the relocations of a program."""
+    table = program.relocations
+    return table.slots if isinstance(table, RelocationTable) else (relocation.off_insns for relocation in table)
 
 
 class References:
@@ -47,9 +40,15 @@ class References:
         return {r.off_insns: r for r in self.program.relocations}
 
     @cached_property
+    def _meanings(self) -> dict[int, int]:
+        """slot -> number of what its relocation means, where the program's relocations are a table."""
+        table = self.program.relocations
+        return dict(zip(table.slots, table.which, strict=True)) if isinstance(table, RelocationTable) else {}
+
+    @cached_property
     def related(self) -> Container[int]:
         """The slots that have relocations."""
-        return self.relocations.keys()
+        return (self._meanings or self.relocations).keys()
 
     @cached_property
     def words(self) -> Words:
@@ -74,8 +73,14 @@ class References:
 
     def pointed_at(self, slot: int) -> tuple[Map, int] | None:
         """(data map, byte offset) that the ld_imm64 at `slot` points to."""
-        relocation = self.relocations.get(slot)
-        if relocation is not None:
+        table = self.program.relocations
+        if isinstance(table, RelocationTable):
+            number = self._meanings.get(slot)
+            if number is not None:
+                kind, _, value, _, section = table.meaning(number)
+                m = self.maps_by_name.get(section) if kind == "data" else None
+                return (m, value) if m is not None else None
+        elif (relocation := self.relocations.get(slot)) is not None:
             m = self.maps_by_name.get(relocation.section) if relocation.kind == "data" else None
             return (m, relocation.value) if m is not None else None
         word = self.word(slot)

@@ -212,6 +212,11 @@ class Btf:
         owner, at = self._at(id)
         return self.string(owner._words[at])
 
+    def name_and_ref(self, id: int) -> tuple[str, int]:
+        """The name of type `id`, which has no size of its own (VAR, FUNC, TYPEDEF ...), and the type that it refers to."""
+        owner, at = self._at(id)
+        return self.string(owner._words[at]), owner._words[at + 2]
+
     def kind(self, id: int) -> Kind:
         """The kind of type `id`."""
         if id == 0:
@@ -264,6 +269,11 @@ class Btf:
         """The variables of a DATASEC, in the order of the section."""
         _, words = self._tail(id, Kind.DATASEC)
         return tuple(map(Variable, words[::3], words[1::3], words[2::3]))
+
+    def variable_columns(self, id: int) -> tuple[Sequence[int], Sequence[int], Sequence[int]]:
+        """(type ids, byte offsets, sizes) of the variables of a DATASEC."""
+        _, words = self._tail(id, Kind.DATASEC)
+        return words[::3], words[1::3], words[2::3]
 
     def linkage(self, id: int) -> int:
         """VAR and FUNC: 0 static, 1 global, 2 extern."""

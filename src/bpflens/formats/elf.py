@@ -33,7 +33,9 @@ from bpflens.formats.elf_file import (
     machine_name,
 )
 from bpflens.formats.elf_maps import c_type, is_data, read_maps
+from bpflens.formats.elf_relocations import Meaning, RelocationTable
 from bpflens.formats.sec_names import section_type
+from bpflens.isa.extended.insn import words_of
 from bpflens.program import Function, Isa, Origin, Program, Relocation
 
 __all__ = ("find_embedded", "read_object")
@@ -167,10 +169,11 @@ def _linked_btf(elf: ElfFile, section: Section, where: str) -> Btf:
     raw = elf.bytes_of(section)
     word = struct.Struct(elf.order + "I")
     blob = bytearray(raw)
-    for reloc in elf.relocations(section):
-        if reloc.offset + 4 <= len(raw):
-            value = elf.symbol(reloc.symbol).value + reloc.addend
-            word.pack_into(blob, reloc.offset, (word.unpack_from(raw, reloc.offset)[0] + value) & 0xFFFFFFFF)
+    values = elf.symbol_values
+    for offset, info, addend in zip(*elf.relocation_columns(section), strict=True):
+        if offset + 4 <= len(raw):
+            value = (values[info >> 32] if info >> 32 < len(values) else elf.symbol(info >> 32).value) + addend
+            word.pack_into(blob, offset, (word.unpack_from(raw, offset)[0] + value) & 0xFFFFFFFF)
     btf = Btf.parse(bytes(blob), where=where)
     sizes = {known.name: known.size for known in reversed(elf.sections)}
     changed = False
@@ -208,9 +211,6 @@ def _program(object: _Object, section: Section, license: str | None, facts: Mapp
         info["flags"] = row.flags
     if section.name.startswith("?"):
         info["autoload"] = False
-    relocations = _relocations(object, section, code)
-    if ext:
-        relocations = sorted([*relocations, *object.core(section)], key=lambda r: r.off_insns)
     return Program(
         isa=Isa.EXTENDED,
         code=code,
@@ -223,7 +223,7 @@ def _program(object: _Object, section: Section, license: str | None, facts: Mapp
         maps=object.maps,
         functions=_functions(object, ext, section, starts),
         lines=ext.lines(section.name) if ext else (),
-        relocations=tuple(relocations),
+        relocations=_relocations(object, section, code, object.core(section) if ext else []),
         btf=btf,
         info=info,
     )
@@ -256,20 +256,29 @@ def little_endian(code: bytes) -> bytes:
 # --- relocations ---
 
 
-def _relocations(object: _Object, section: Section, code: bytes) -> list[Relocation]:
+def _relocations(object: _Object, section: Section, code: bytes, core: list[Relocation]) -> Sequence[Relocation]:
     """What the ELF relocations of the code mean; the instruction decides, as in libbpf, because relocation types changed over time."""
-    known: dict[tuple[int, bytes, int], tuple[str, str, int, str, str]] = {}
-    found = []
-    for offset, symbol, type, addend in object.elf.relocations(section):
-        slot, ragged = divmod(offset, 8)
-        if ragged or offset + 8 > len(code):
-            raise InputError(f"{object.elf.where}#{section.name}", f"a relocation at byte {offset}, where no instruction starts")
-        key = (symbol, code[offset : offset + 8], addend)
-        meaning = known.get(key)
-        if meaning is None:
-            meaning = known[key] = _meaning(object, code[offset], code[offset + 4 : offset + 8], Reloc(offset, symbol, type, addend))
-        found.append(Relocation(slot, *meaning))
-    return found
+    elf = object.elf
+    offsets, infos, addends = elf.relocation_columns(section)
+    if not offsets:
+        return tuple(core)
+    wrong = next((at for at in offsets if at & 7), None)
+    if wrong is None and max(offsets) + 8 > len(code):
+        wrong = max(offsets)
+    if wrong is not None:
+        raise InputError(f"{elf.where}#{section.name}", f"a relocation at byte {wrong}, where no instruction starts")
+    elf.symbol(max(infos) >> 32)
+    slots = [at >> 3 for at in offsets]
+    words = list(map(words_of(code).__getitem__, slots))
+    known: dict[tuple[int, int, int], int] = {}
+    which = [known.setdefault(key, len(known)) for key in zip(infos, words, addends, strict=True)]
+    keys = list(known)
+
+    def meaning(number: int) -> Meaning:
+        info, word, addend = keys[number]
+        return _meaning(object, word & 0xFF, (word >> 32).to_bytes(4, "little"), Reloc(0, info >> 32, info & 0xFFFFFFFF, addend))
+
+    return RelocationTable(slots, which, meaning, core)
 
 
 def _meaning(object: _Object, opcode: int, imm: bytes, reloc: Reloc) -> tuple[str, str, int, str, str]:

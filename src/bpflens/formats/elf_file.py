@@ -6,7 +6,10 @@ file is checked before use; what does not fit raises InputError naming the secti
 
 from __future__ import annotations
 
+import re
 import struct
+import sys
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +26,7 @@ SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR = 1, 2, 4
 STT_NOTYPE, STT_OBJECT, STT_FUNC, STT_SECTION, STT_FILE = range(5)
 STB_LOCAL, STB_GLOBAL, STB_WEAK = range(3)
 MAX_STRING = 1 << 12  # longer names are cut
+_NO_LABEL = re.compile(rb"[^\0]")  # over the st_info of all symbols: STB_LOCAL, STT_NOTYPE is 0
 MACHINES = {
     3: "x86", 8: "MIPS", 20: "PowerPC", 21: "PowerPC64", 22: "s390", 40: "ARM", 62: "x86-64", 183: "arm64", 243: "RISC-V", 258: "LoongArch",
 }  # fmt: skip
@@ -120,30 +124,58 @@ class ElfFile:
         return next((section for section in self.sections if section.name == name), None)
 
     @cached_property
-    def symbols(self) -> tuple[Symbol, ...]:
-        """The symbol table, empty where the file has none. Names of local labels (STT_NOTYPE, STB_LOCAL) are left out."""
+    def _symbol_table(self) -> tuple[bytes, bytes]:
+        """(entries of 24 bytes, names) of the symbol table, empty where the file has none."""
         table = next((section for section in self.sections if section.type == SHT_SYMTAB), None)
         if table is None:
-            return ()
+            return b"", b""
         if table.link >= len(self.sections):
             raise InputError(self.where, f"the symbol table's names are in section {table.link}, which does not exist")
-        names = self.bytes_of(self.sections[table.link])
         raw = self.bytes_of(table)
-        return tuple(
-            Symbol(_string(names, name) if info else "", info & 0xF, info >> 4, section, value, size)
-            for name, info, _, section, value, size in struct.iter_unpack(self.order + "IBBHQQ", raw[: len(raw) // 24 * 24])
-        )
+        return raw[: len(raw) // 24 * 24], self.bytes_of(self.sections[table.link])
+
+    @property
+    def symbol_count(self) -> int:
+        """Entries of the symbol table."""
+        return len(self._symbol_table[0]) // 24
+
+    @property
+    def symbols(self) -> tuple[Symbol, ...]:
+        """The symbol table, empty where the file has none. Names of local labels (STT_NOTYPE, STB_LOCAL) are left out."""
+        return tuple(map(self.symbol, range(self.symbol_count)))
 
     @cached_property
-    def _by_section(self) -> dict[int, list[Symbol]]:
-        found: dict[int, list[Symbol]] = {}
-        for symbol in self.symbols:
-            found.setdefault(symbol.section, []).append(symbol)
+    def _by_section(self) -> dict[int, list[int]]:
+        """The numbers of the symbols of each section, but for local labels: there is one for each block of code."""
+        found: dict[int, list[int]] = {}
+        raw = self._symbol_table[0]
+        kinds = raw[4::24]
+        low, high = (6, 7) if self.order == "<" else (7, 6)
+        lows, highs = raw[low::24], raw[high::24]
+        for match in _NO_LABEL.finditer(kinds):
+            index = match.start()
+            found.setdefault(highs[index] << 8 | lows[index], []).append(index)
         return found
 
-    def symbols_in(self, section: int) -> list[Symbol]:
-        """The symbols of the section with that index."""
-        return self._by_section.get(section, [])
+    def symbols_in(self, section: int, type: int | None = None) -> list[Symbol]:
+        """The symbols of the section with that index, of one type if one is given, without local labels."""
+        return [self.symbol(index) for index in self.symbol_numbers(section, type)]
+
+    def symbol_numbers(self, section: int, type: int | None = None) -> list[int]:
+        """The indexes of `symbols_in`."""
+        numbers = self._by_section.get(section, [])
+        if type is None:
+            return numbers
+        kinds = self._symbol_table[0][4::24]
+        return [index for index in numbers if kinds[index] & 0xF == type]
+
+    @cached_property
+    def symbol_values(self) -> array[int]:
+        """The values of all symbols by index."""
+        found = array("Q", self._symbol_table[0])[1::3]
+        if (self.order == "<") != (sys.byteorder == "little"):
+            found.byteswap()
+        return found
 
     @cached_property
     def _relocations(self) -> dict[int, list[Section]]:
@@ -155,20 +187,30 @@ class ElfFile:
 
     def relocations(self, section: Section) -> Iterator[Reloc]:
         """The relocations that apply to a section."""
+        for offset, info, addend in zip(*self.relocation_columns(section), strict=True):
+            yield Reloc(offset, info >> 32, info & 0xFFFFFFFF, addend)
+
+    def relocation_columns(self, section: Section) -> tuple[array[int], array[int], array[int]]:
+        """(offsets, symbol << 32 | type, addends) of the relocations that apply to a section."""
+        offsets, infos, addends = array("Q"), array("Q"), array("q")
         for table in self._relocations.get(section.index, ()):
             raw = self.bytes_of(table)
-            if table.type == SHT_REL:
-                for offset, info in struct.iter_unpack(self.order + "QQ", raw[: len(raw) & ~15]):
-                    yield Reloc(offset, info >> 32, info & 0xFFFFFFFF, 0)
-            else:
-                for offset, info, addend in struct.iter_unpack(self.order + "QQq", raw[: len(raw) // 24 * 24]):
-                    yield Reloc(offset, info >> 32, info & 0xFFFFFFFF, addend)
+            width = 2 if table.type == SHT_REL else 3
+            words = array("Q", raw[: len(raw) // (8 * width) * 8 * width])
+            if (self.order == "<") != (sys.byteorder == "little"):
+                words.byteswap()
+            offsets += words[0::width]
+            infos += words[1::width]
+            addends += array("q", bytes(len(words) // width * 8) if width == 2 else words[2::3].tobytes())
+        return offsets, infos, addends
 
     def symbol(self, index: int) -> Symbol:
         """Symbol `index`; InputError where there is none."""
-        if index >= len(self.symbols):
-            raise InputError(self.where, f"a relocation refers to symbol {index}, but there are {len(self.symbols)}")
-        return self.symbols[index]
+        raw, names = self._symbol_table
+        if index * 24 >= len(raw):
+            raise InputError(self.where, f"a relocation refers to symbol {index}, but there are {len(raw) // 24}")
+        name, info, _, section, value, size = struct.unpack_from(self.order + "IBBHQQ", raw, 24 * index)
+        return Symbol(_string(names, name) if info else "", info & 0xF, info >> 4, section, value, size)
 
     def name_of(self, symbol: Symbol) -> str:
         """A symbol's name; a section symbol has its section's."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -218,27 +218,47 @@ def _data_map(elf: ElfFile, btf: Btf | None, section: Section, datasec: int | No
     else:
         data = elf.bytes_of(section)
     flags = MMAPABLE | (RDONLY_PROG if section.name.startswith(".rodata") else 0)
-    variables: dict[int, tuple[str, int, str]] = {}
-    for symbol in elf.symbols_in(section.index):  # every variable has a symbol; where there is BTF it has the type too
-        if symbol.name and symbol.type == STT_OBJECT:
-            variables[symbol.value] = (symbol.name, symbol.size, "")
-    if btf and datasec:
-        variables |= _variables(btf, datasec, steps)
-    return MapPlace(
-        Map(section.name, ARRAY, 4, section.size, 1, flags, data=data, value_type_id=datasec or 0, datasec=dict(sorted(variables.items()))),
-        section.index,
-        0,
-    )
+    variables = Variables(elf, btf, section, datasec, steps)
+    map = Map(section.name, ARRAY, 4, section.size, 1, flags, data=data, value_type_id=datasec or 0, datasec=variables)
+    return MapPlace(map, section.index, 0)
 
 
-def _variables(btf: Btf, datasec: int, steps: Steps) -> dict[int, tuple[str, int, str]]:
-    """byte offset -> (name, size, C type)."""
-    found = {}
-    for variable in btf.variables(datasec):
-        type = btf.type(variable.type_id)
-        if type.kind is Kind.VAR:
-            found[variable.byte_off] = (type.name, variable.size or btf.size(type.ref), c_type(btf, type.ref, steps))
-    return found
+class Variables(Mapping[int, tuple[str, int, str]]):
+    """byte offset -> (name, size, C type) of the variables of a section, ascending; each is made when it is asked for.
+
+    Every variable has a symbol; where there is BTF it has the type too.
+    """
+
+    def __init__(self, elf: ElfFile, btf: Btf | None, section: Section, datasec: int | None, steps: Steps) -> None:
+        self._elf, self._btf, self._steps = elf, btf, steps
+        values = elf.symbol_values
+        symbols = {values[index]: index for index in elf.symbol_numbers(section.index, STT_OBJECT)}
+        self._symbols = symbols
+        self._typed: dict[int, tuple[int, int]] = {}
+        if btf and datasec:
+            types, offsets, sizes = btf.variable_columns(datasec)
+            is_variable = set(btf.ids(Kind.VAR)).__contains__
+            self._typed = {at: (type, size) for type, at, size in zip(types, offsets, sizes, strict=True) if is_variable(type)}
+        self._order = dict.fromkeys(sorted({*symbols, *self._typed}))
+        self._c: dict[int, str] = {}
+
+    def __getitem__(self, offset: int) -> tuple[str, int, str]:
+        typed = self._typed.get(offset)
+        if typed is None or self._btf is None:
+            symbol = self._elf.symbol(self._symbols[offset])
+            return symbol.name, symbol.size, ""
+        type, size = typed
+        name, ref = self._btf.name_and_ref(type)
+        c = self._c.get(ref)
+        if c is None:
+            c = self._c[ref] = c_type(self._btf, ref, self._steps)
+        return name, size or self._btf.size(ref), c
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._order)
+
+    def __len__(self) -> int:
+        return len(self._order)
 
 
 def _kconfig(btf: Btf, datasec: int, steps: Steps) -> MapPlace:

@@ -14,7 +14,7 @@ from collections.abc import Container
 from operator import add
 from typing import NamedTuple
 
-from bpflens.analysis.references import Words, words_of
+from bpflens.isa.extended.insn import Words, words_of
 from bpflens.isa.extended.table import ROWS, lookup
 
 __all__ = ("FUNCTION", "MARKED", "NOWHERE", "SECOND_SLOT", "TARGET", "Jumps", "Words", "find_jumps", "signed", "words_of")

@@ -21,6 +21,7 @@ from operator import add
 from typing import NamedTuple
 
 from bpflens.analysis.names import call_name, slot_notes
+from bpflens.analysis.references import relocation_slots
 from bpflens.isa.extended.fields import Render, compile_template
 from bpflens.isa.extended.helpers import helper_name
 from bpflens.isa.extended.table import ROWS, explain_unknown
@@ -209,7 +210,7 @@ class _Writer:
     ) -> None:
         self.program, self.words, self.flags = program, words, flags
         self.jumps, self.names, self.bodies, self.options, self.margins = jumps, names, bodies, options, margins
-        self.related = {relocation.off_insns for relocation in program.relocations}
+        self.related = set(relocation_slots(program))
         self.count = len(flags)
         self.pairs: dict[tuple[int, int], str] = {}
         self.special = sorted(names.notes)

@@ -9,9 +9,11 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
-__all__ = ("Insn", "decode", "encode", "words")
+__all__ = ("Insn", "Words", "decode", "encode", "words", "words_of")
+
+Words: TypeAlias = "memoryview | array[int]"
 
 
 class Insn:
@@ -71,6 +73,11 @@ def words(code: bytes) -> array[int]:
     if sys.byteorder == "big":
         out.byteswap()
     return out
+
+
+def words_of(code: bytes) -> Words:
+    """As `words`, without a copy where the machine has the same byte order."""
+    return memoryview(code)[: len(code) & ~7].cast("Q") if sys.byteorder == "little" else words(code)
 
 
 def decode(code: bytes) -> tuple[Insn, ...]:

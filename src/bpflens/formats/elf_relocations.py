@@ -1,0 +1,65 @@
+"""The relocations of a section of code, kept as columns: an object of a million instructions has a hundred thousand, few of them distinct.
+
+    table = RelocationTable(slots, which, meaning)
+    table[0]                  Relocation(off_insns=slots[0], *meaning(which[0]))
+    table.meaning(which[0])   ("data", "counter", 0, ".bss: counter", ".bss"), worked out once
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Sequence
+from typing import overload
+
+from bpflens.program import Relocation
+
+__all__ = ("Meaning", "RelocationTable")
+
+Meaning = tuple[str, str, int, str, str]
+"""kind, symbol, value, text and section of a `Relocation`."""
+
+
+class RelocationTable(Sequence[Relocation]):
+    """Relocations in the order of their slots; `which[i]` is the number of the meaning of the one at `slots[i]`."""
+
+    __slots__ = ("_known", "_meaning", "slots", "which")
+
+    def __init__(
+        self, slots: list[int], which: list[int], meaning: Callable[[int], Meaning], more: Sequence[Relocation] = ()
+    ) -> None:
+        self._meaning = meaning
+        self._known: dict[int, Meaning] = {}
+        first = 1 + max(which, default=-1)
+        for number, r in enumerate(more, first):
+            self._known[number] = (r.kind, r.symbol, r.value, r.text, r.section)
+        slots, which = [*slots, *(r.off_insns for r in more)], [*which, *range(first, first + len(more))]
+        order = sorted(range(len(slots)), key=slots.__getitem__)
+        self.slots, self.which = array("I", map(slots.__getitem__, order)), array("I", map(which.__getitem__, order))
+
+    def meaning(self, number: int) -> Meaning:
+        """What the relocations with this number of a meaning refer to; InputError where that is malformed."""
+        known = self._known.get(number)
+        if known is None:
+            known = self._known[number] = self._meaning(number)
+        return known
+
+    def __len__(self) -> int:
+        return len(self.slots)
+
+    @overload
+    def __getitem__(self, index: int) -> Relocation: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Relocation, ...]: ...
+    def __getitem__(self, index: int | slice) -> Relocation | tuple[Relocation, ...]:
+        if isinstance(index, slice):
+            return tuple(self[each] for each in range(*index.indices(len(self))))
+        return Relocation(self.slots[index], *self.meaning(self.which[index]))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __repr__(self) -> str:
+        return repr(tuple(self))
