@@ -167,7 +167,7 @@ class Store:
         if not number & 1023 and (
             number > self.max_nodes or (self.deadline is not None and time.monotonic() > self.deadline)
         ):
-            raise TooComplex(f"decision diagram of {number} nodes")
+            raise TooComplex(f"its decision diagram has {number} nodes and was not done in time")
         self._unique[key] = number
         self.var.append(variable)
         self.starts.append(starts)

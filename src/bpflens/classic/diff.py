@@ -75,7 +75,7 @@ def diff(
     names = (a.origin.where, b.origin.where)
     if names[0] == names[1]:
         names = (f"{names[0]} (first)", f"{names[1]} (second)")
-    store = Store()
+    store = Store(deadline=time.monotonic() + 2 * deadline + 5)
     compiler = Compiler(store, linktype)
     from bpflens.formats import libpcap
 

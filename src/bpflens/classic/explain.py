@@ -19,8 +19,8 @@ from bpflens.classic.arithmetic import bases_of
 from bpflens.classic.diagram import FALSE, TRUE, Store, TooComplex
 from bpflens.classic.expression import FALSITY, orders, text
 from bpflens.classic.extension import extended_literals, needs_extension, term_text
-from bpflens.classic.known import name_of
-from bpflens.classic.layout import LAYOUTS, layout_of
+from bpflens.classic.known import name_of, pattern_of
+from bpflens.classic.layout import LAYOUTS, PAYLOADS, layout_of
 from bpflens.classic.primitives import Test, tests_of
 from bpflens.classic.search import Compiler, Found, find
 from bpflens.classic.stripped_vlan import find_vlan, looks_at_stripped_tags
@@ -114,7 +114,25 @@ def explain(program: Program, given: Sequence[str] = (), linktype: str | None = 
             result = None
     if result is None:
         result = _Explainer(program, insns, tuple(given) or program.origin.given, chosen, start + deadline).run()
+    if not result.given and result.expression is not None and ("link[" in result.expression or "ether[" in result.expression):
+        plainer = _if_only_ip(program, insns, chosen, start + deadline)
+        if plainer is not None and len(plainer) < len(result.expression):
+            note = f"if only IPv4 packets come to it (--given ip), it is the same as: {plainer}"
+            result = replace(result, notes=(*result.notes, note))
     return replace(result, seconds=time.monotonic() - start)
+
+
+def _if_only_ip(program: Program, insns: tuple[SockFilter, ...], linktype: str, deadline: float) -> str | None:
+    """The expression under the assumption that a filter without a test of the IP version often makes; None where it is no plainer."""
+    if linktype in PAYLOADS or time.monotonic() > deadline - 0.5:
+        return None
+    try:
+        result = _Explainer(program, insns, ("ip",), linktype, min(deadline, time.monotonic() + 2)).run()
+    except InputError:
+        return None
+    if result.expression is None or result.expression == "1 = 1" or result.proof.grade == "none":
+        return None
+    return None if "link[" in result.expression or "ether[" in result.expression else result.expression
 
 
 def _may_be_seccomp(insns: tuple[SockFilter, ...]) -> bool:
@@ -149,7 +167,7 @@ class _Explainer:
         self.notes: list[str] = []
         self.assumptions: list[str] = []
         self.machine: Machine = KERNEL
-        self.store = Store()
+        self.store = Store(deadline=deadline + 1)
 
     def run(self) -> Explanation:
         self.compiler = Compiler(self.store, self.linktype)
@@ -178,7 +196,7 @@ class _Explainer:
             if layout is not None and layout.network is not None:
                 self.machine = KERNEL.at_network_offset(layout.network)
                 self.assumptions.append(f"the network header is at byte {layout.network}")
-                store = self.store = Store()
+                store = self.store = Store(deadline=self.deadline + 1)
                 self.compiler = Compiler(store, self.linktype, self.machine)
                 node = run_in(store, self.insns, self.machine, bounds=False, accept=True)
                 tests = tests_of(store)
@@ -207,6 +225,7 @@ class _Explainer:
             reason = "no expression was found in time" if time.monotonic() >= self.deadline else "no expression was found"
             return self.result(None, self.tests_in_words(tests), known, accepts, self.proof("none", reason=reason), outcomes)
         found = self.in_best_order(found)
+        known = known or pattern_of(found.text)
         words = describe(found.expression, self.compiler, universe)
         return self.result(found, words, known, accepts, self.proved(found), outcomes)
 
@@ -239,6 +258,8 @@ class _Explainer:
         return dict.fromkeys(terminals, node)
 
     def accepts(self, values: dict[int, int]) -> str:
+        if self.program.origin.source in ("iptables", "xt_bpf", "tc") and all(value < 1 << 32 for value in values):
+            return ""  # the value is a verdict there, not a length
         constants = [value for value in values if value < 1 << 32]
         if not values:
             return ""

@@ -250,9 +250,9 @@ def _natural(c: Candidate) -> tuple[str, list[int]]:
     """Numbers inside a text compare as numbers."""
     import re
 
-    index = re.match(r"(@?[a-z0-9]+)\[(\d+)", c.text)
+    index = re.match(r"(@?[a-z0-9]+)\[(?:(\d+)[\]:])?", c.text)
     if index:
-        return index[1], [int(index[2])]
+        return index[1], [int(index[2] or 9999)]
     numbers = [int(part, 0) for part in re.findall(r"0x[0-9a-f]+|(?<![0-9a-f:])\d+(?![0-9a-f:])", c.text)]
     return re.sub(r"0x[0-9a-f]+|\d+", "#", c.text), numbers
 

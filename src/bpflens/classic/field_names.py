@@ -142,16 +142,16 @@ def constraint(relation: str) -> str:
         start = _STARTS.get(header, header)
         where = f"byte {offset}" if size == 1 else f"bytes {offset} to {offset + size - 1}"
         name = f"{where} of {start}"
+    plural = name.startswith(("bytes ", "the first 2 ", "the first 4 "))
     if mask is not None:
         if value == 0 and sign in ("=", "!="):
-            return (
-                f"{name} {'have no' if sign == '=' else 'have some'} bit of {mask:#x}"
-                if mask & (mask - 1)
-                else (f"bit {mask:#x} of {name} is {'clear' if sign == '=' else 'set'}")
-            )
+            if not mask & (mask - 1):
+                return f"bit {mask:#x} of {name} is {'clear' if sign == '=' else 'set'}"
+            verb = "have" if plural else "has"
+            return f"{name} {verb} {'no' if sign == '=' else 'some'} bit of {mask:#x} set"
         name = f"{name} under the mask {mask:#x}"
     verb = _SIGN_WORDS[sign]
-    if name.startswith(("bytes ", "the first 2 ", "the first 4 ")):
+    if plural:
         verb = verb.replace("is", "are", 1)
     return f"{name} {verb} {_value(header, offset, size, value)}"
 

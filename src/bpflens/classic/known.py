@@ -11,7 +11,7 @@ from typing import NamedTuple
 from bpflens.classic.primitives import Test
 from bpflens.classic.search import Compiler
 
-__all__ = ("KNOWN", "Known", "name_of")
+__all__ = ("KNOWN", "Known", "name_of", "pattern_of")
 
 
 class Known(NamedTuple):
@@ -214,4 +214,12 @@ def name_of(compiler: Compiler, lower: int, upper: int, tests: list[Test]) -> st
                 return known.name
     if constants.issuperset(_MAGIC):
         return "perhaps a magic-packet backdoor: it looks for trigger values of BPFDoor, among other things"
+    return None
+
+
+def pattern_of(expression: str) -> str | None:
+    """A suspicion that an answer raises: fixed bytes wanted at the start of the payload of more than one protocol, as BPFDoor does."""
+    starts = [text for text in ("tcp[(tcp[12]&0xf0)>>2", "udp[8", "icmp[8") if text in expression]
+    if len(starts) > 1 and " or " in expression:
+        return "perhaps a magic-packet trigger: it waits for fixed bytes at the start of the payload of several protocols"
     return None

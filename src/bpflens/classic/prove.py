@@ -7,6 +7,7 @@ were run by the interpreter and answered differently.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal as OneOf
@@ -65,7 +66,7 @@ def compare(
     `given`: only packets that this program accepts count. `timeout` in seconds bounds the use of z3. Loop and InputError of either program
     are raised as they are.
     """
-    store = Store()
+    store = Store(deadline=time.monotonic() + max(timeout, 5.0))
     if tuple(map(tuple, a)) == tuple(map(tuple, b)):
         return Verdict("all-packets", "identical instructions")
     try:

@@ -98,13 +98,14 @@ def find(
     if upper == TRUE:
         return Found(TRUTH, text(TRUTH), TRUE)
     search = _Search(compiler, lower, upper, list(tests), deadline, list(extended))
+    before = store.deadline
     store.deadline = deadline + 2
     try:
         return search.run()
     except TooComplex:
         return search.best
     finally:
-        store.deadline = None
+        store.deadline = before
 
 
 class _Search:
@@ -198,7 +199,7 @@ class _Search:
         deadline = self.deadline if self.best is None else min(self.deadline, time.monotonic() + 2)
         synthesis = Synthesis(self.store, literals, universe, deadline, target=self.lower, compile=compile if callable(compile) else None)
         found = synthesis.solve(lower, upper, limit=self.best_cost)
-        return None if found is None else synthesis.polished(found)
+        return None if found is None else synthesis.clarified(synthesis.polished(found))
 
     # keywords that move headers
 

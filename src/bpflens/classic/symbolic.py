@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 
 from bpflens.classic import condition
 from bpflens.classic.diagram import FALSE, TRUE, Base, Diagram, Store, TooComplex, terminal
-from bpflens.classic.term import LEN, MASK, Load, Term, add, binary, linear, scale, upper_bound
+from bpflens.classic.term import LEN, MASK, Load, Term, add, binary, is_larger, linear, scale, upper_bound
 from bpflens.errors import InputError
 from bpflens.isa.classic.table import BY_CODE
 
@@ -38,6 +38,7 @@ SKF_AD_IFINDEX, SKF_AD_NLATTR, SKF_AD_NLATTR_NEST, SKF_AD_HATYPE, SKF_AD_ALU_XOR
 _SIZES = {0x00: 4, 0x08: 2, 0x10: 1}
 _ALU = {0x00: "add", 0x10: "sub", 0x20: "mul", 0x30: "div", 0x40: "or", 0x50: "and", 0x60: "lsh", 0x70: "rsh", 0x90: "mod", 0xA0: "xor"}
 _JUMPS = {0x10: "jeq", 0x20: "jgt", 0x30: "jge", 0x40: "jset"}
+_MAX_TERM = 400
 _UNKNOWN_VALUE = 1 << 33  # terminals from here on stand for return values that are terms
 
 
@@ -197,6 +198,8 @@ class _Run:
             value = self._value(pc, state)
             if value is None:
                 return None
+            if type(value) is Load and value.base.term is not None and is_larger(value, _MAX_TERM):
+                raise TooComplex(f"instruction {pc} reads at an offset computed in more than {_MAX_TERM} steps")
             return (value, x, m) if kind == 0 else (a, value, m)
         if kind in (2, 3):
             value = a if kind == 2 else x
@@ -225,7 +228,10 @@ class _Run:
                 return None
         elif op in ("lsh", "rsh") and self.kernel and upper_bound(b) > 31:
             b = binary("and", b, 31)
-        return binary(op, a, b), x, m
+        result = binary(op, a, b)
+        if type(b) is not int and is_larger(result, _MAX_TERM):
+            raise TooComplex(f"instruction {pc} computes from more than {_MAX_TERM} values")
+        return result, x, m
 
     def _value(self, pc: int, state: _State) -> Term | None:
         """What a load loads; None where it always fails."""

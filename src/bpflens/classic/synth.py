@@ -510,12 +510,30 @@ class Synthesis:
 
     def polished(self, e: Expression) -> Expression:
         """Rewritten locally as long as that makes the text shorter and leaves the diagram as it is."""
+        e = _together_negated(e)
         for _ in range(20):
             better = self._rewritten(e)
             if better is None:
                 return e
             e = better
         return e
+
+    def clarified(self, e: Expression) -> Expression:
+        """`port 67 and dst port 68` as `src port 67 and dst port 68` where that is the same: it says what is meant."""
+        if isinstance(e, Not):
+            return opposite(self.clarified(e.item))
+        if not isinstance(e, (And, Or)) or len(e.items) > 20:
+            return e
+        items = [self.clarified(item) for item in e.items]
+        join = both if isinstance(e, And) else either
+        if isinstance(e, And):
+            for i, item in enumerate(items):
+                for variant in _directed(item, items):
+                    changed = both(*items[:i], variant, *items[i + 1 :])
+                    if self._known(variant) and self.node(changed) == self.node(e):
+                        items[i] = variant
+                        break
+        return join(*items)
 
     def _rewritten(self, e: Expression) -> Expression | None:
         if isinstance(e, Not):
@@ -569,6 +587,36 @@ def _variants(e: Expression) -> Iterable[Expression]:
                 if shared and len(e.items) > 2:
                     inner = either(both(*(x for x in _terms(a) if x not in shared)), both(*(x for x in _terms(b) if x not in shared)))
                     yield either(*(both(*shared, inner) if item is a else item for item in e.items if item is not b))
+
+
+def _together_negated(e: Expression) -> Expression:
+    """`not a or not b` as `not (a and b)`."""
+    if isinstance(e, Not):
+        return opposite(_together_negated(e.item))
+    if isinstance(e, (And, Or)):
+        items = [_together_negated(item) for item in e.items]
+        if isinstance(e, Or) and all(isinstance(item, Not) for item in items):
+            return Not(both(*(opposite(item) for item in items)))
+        return (both if isinstance(e, And) else either)(*items)
+    return e
+
+
+def _directed(e: Expression, others: Sequence[Expression]) -> Iterable[Expression]:
+    """A host or port without a direction, with the one that another term of its kind leaves."""
+    if not isinstance(e, Literal) or not e.candidate.value:
+        return
+    words = e.candidate.prefix.split()
+    if words[-1] not in ("host", "net", "port", "portrange") or {"src", "dst"} & set(words) or words[0] == "ether":
+        return
+    kind = {"net": "host", "portrange": "port"}.get(words[-1], words[-1])
+    for mine, other in (("src", "dst"), ("dst", "src")):
+        for item in others:
+            if isinstance(item, Literal) and item is not e and item.candidate.value:
+                theirs = item.candidate.prefix.split()
+                if other in theirs and {"net": "host", "portrange": "port"}.get(theirs[-1], theirs[-1]) == kind:
+                    c = e.candidate
+                    yield Literal(Candidate(" ".join([*words[:-1], mine, words[-1]]), c.value, c.cost + 4))
+                    break
 
 
 def _terms(e: Expression) -> tuple[Expression, ...]:

@@ -14,7 +14,7 @@ from typing import NamedTuple, Union
 
 from bpflens.classic.diagram import Base
 
-__all__ = ("LEN", "Length", "Linear", "Load", "Op", "Term", "binary", "header_length_of", "leaves", "linear", "upper_bound")
+__all__ = ("LEN", "Length", "Linear", "Load", "Op", "Term", "binary", "header_length_of", "is_larger", "leaves", "linear", "upper_bound")
 
 MASK = 0xFFFFFFFF
 
@@ -218,6 +218,24 @@ def leaves(term: Term) -> Iterator[Load | Length]:
             stack += [t.a, t.b]
         elif type(t) is Linear:
             stack += [part for part, _ in t.parts]
+
+
+def is_larger(term: Term, limit: int) -> bool:
+    """Whether a term has more than `limit` parts, those inside the bases of loads included."""
+    stack: list[object] = [term]
+    count = 0
+    while stack:
+        t = stack.pop()
+        count += 1
+        if count > limit:
+            return True
+        if type(t) is Op:
+            stack += [t.a, t.b]
+        elif type(t) is Linear:
+            stack += [part for part, _ in t.parts]
+        elif type(t) is Load and t.base.term is not None:
+            stack += t.base.term if type(t.base.term) is tuple else [t.base.term]
+    return False
 
 
 def header_length_of(term: Term) -> Load | None:

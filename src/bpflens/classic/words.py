@@ -331,6 +331,11 @@ def _negated(e: Expression, parts: _Parts) -> None:
             if isinstance(alternative, Or):
                 first = alternative.items[0]
                 assert isinstance(first, Literal)
+                words = first.candidate.prefix.split()
+                if words[-1] not in ("host", "net", "port", "portrange") and (words[0] not in ("ether", "wlan") or words[-1] == "proto"):
+                    for item in alternative.items:
+                        _negated(item, parts)
+                    continue
                 values = [item.candidate.value for item in alternative.items if isinstance(item, Literal)]
                 protocol = _prefix_nouns(first.candidate)
                 parts.unlike.append(f"{protocol}{_place(first.candidate, values)}")
