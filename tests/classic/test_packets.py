@@ -123,7 +123,8 @@ def test_checksums_are_right(tmp_path):
     tcpdump = needs.tool("tcpdump")
     path = tmp_path / "x.pcap"
     packets = []
-    for expression in ("tcp port 80", "udp port 53", "icmp", "icmp6", "sctp port 5000", "vlan and ip6 and udp", "mpls and udp port 53"):
+    for expression in ("tcp port 80", "udp port 53", "icmp", "icmp6", "sctp port 5000", "vlan and ip6 and udp", "mpls and udp port 53",
+                       "ip6 and tcp dst portrange 5-9"):
         packets += [packet.data for packet in generate(compiled(expression), 1, rejected=False).packets]
     with open(path, "wb") as stream:
         write_pcap(stream, [Packet(data, len(data), 0, 1) for data in packets], 1)
@@ -131,7 +132,7 @@ def test_checksums_are_right(tmp_path):
     text = subprocess.run([tcpdump, "-vv", "-nr", path], capture_output=True, text=True).stdout
 
     assert not re.findall(r"[^(]*(?:bad|wrong|incorrect)[^)]*", text)
-    assert text.count("cksum") >= 8
+    assert text.count("(correct)") + text.count("sum ok") >= 8
 
 
 def test_known_checksums():
@@ -198,3 +199,24 @@ def test_captures_of_other_link_types(capsysbinary):
 def test_a_missing_filter_is_named():
     with pytest.raises(InputError):
         generate([], 1)
+
+
+def test_ends_are_those_of_whole_fields():
+    """1000 and 2000, not the ends of a byte (1023, 1024); and every protocol of a port gets a packet."""
+    made = generate(compiled("tcp dst portrange 1000-2000"), 1)
+    ports = {(p.kind == "rejected", int.from_bytes(p.data[36:38], "big")) for p in made.packets if p.data[12:14] == b"\x08\x00"}
+
+    assert {port for rejected, port in ports if not rejected} <= {1000, 2000}
+    assert {(False, 1000), (False, 2000), (True, 999), (True, 2001)} <= ports
+
+    made = generate(compiled("port 53"), 1)
+
+    assert len([packet for packet in made.packets if packet.kind == "accepted"]) == 4
+    assert {packet.data[23] for packet in made.packets if packet.value and packet.data[12:14] == b"\x08\x00"} == {6, 17, 132}
+
+
+def test_a_field_that_a_program_reads_with_its_neighbour():
+    """ip[6:2] of IPv4 is at the place of the next header and the hop limit of IPv6; only the former matters there."""
+    made = generate(compiled("udp dst port 68"), 1)
+
+    assert not [packet.note for packet in made.packets if "hlim" in packet.note]

@@ -5,47 +5,29 @@
                              rejected  the same with ip.proto 5 instead of 6
 
 The filter's decision diagram has a path for each way through its tests. Paths are chosen until every edge that leads to acceptance is on
-one; a packet is built for each (packet_build.py), with lengths and checksums right where the path leaves them free. Near misses
-change one byte of an accepted packet to just outside its range, or cut the packet short. Nothing is believed: every verdict is what the
-interpreter returned for that packet, and a path for which no packet turns up is counted as unsolved.
+one; a packet is built for each (packet_build.py), with lengths and checksums right where the path leaves them free. Of such a packet, each
+field that the filter tests goes to the ends of its ranges and just beyond (packet_ends.py); paths that differ only in bytes of one range
+are one alternative. Near misses also cut the packet short. Nothing is believed: every verdict is what the interpreter returned for
+that packet, and a path for which no packet turns up is counted as unsolved.
 """
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from bpflens.classic.condition import evaluate
-from bpflens.classic.diagram import Base, Field, Store, TooComplex
-from bpflens.classic.interp import ANCILLARY, Model, run
-from bpflens.classic.packet_build import Ranges, allows, build, finish
-from bpflens.classic.packet_fields import fields, name
+from bpflens.classic.diagram import Field, Store, TooComplex
+from bpflens.classic.interp import Model, run
+from bpflens.classic.packet_build import Ranges, build, finish
+from bpflens.classic.packet_solve import MOST_RANGES, GeneratedPacket, Path, Work
+from bpflens.classic.primitives import load_constants, tests_of
 from bpflens.classic.symbolic import KERNEL, LIBPCAP, Machine, run_in
-from bpflens.classic.term import Load, Term, leaves
 from bpflens.isa.classic.insn import SockFilter
 
 __all__ = ("Generated", "GeneratedPacket", "generate")
 
-_MOST_BYTES = 65535
-_TRIES = 12
 _PROOF_SECONDS = 5.0
 _MOST_NODES = 200_000
-
-Path = list[tuple[Field, Ranges]]
-
-
-class GeneratedPacket(NamedTuple):
-    """`value` is what the filter returns for `data`; `aux` the ancillary data that it was run with; `note` says what the packet shows.
-
-    `kind`: "accepted", "boundary" (accepted, at the end of a range) or "rejected".
-    """
-
-    data: bytes
-    value: int
-    kind: str
-    note: str
-    aux: dict[str, int | None]
 
 
 class Generated(NamedTuple):
@@ -81,7 +63,7 @@ def generate(
     network = _NETWORK_OFFSETS.get(dlt, 0)
     machine = LIBPCAP if model == "libpcap" else KERNEL.at_network_offset(network)
     store = Store(deadline=deadline, max_nodes=_MOST_NODES)
-    work = _Work(tuple(insns), dlt, model, network)
+    work = Work(tuple(insns), dlt, model, network)
     try:
         node = run_in(store, insns, machine)
     except TooComplex:  # return values computed from the packet can be many: accepted or not is simpler
@@ -91,16 +73,26 @@ def generate(
     paths, left_out = _cover(store, node, most)
     packets: list[GeneratedPacket] = []
     unsolved = 0
+    loads = list(dict.fromkeys(load for test in tests_of(store) for load in load_constants(test)))
+    alternatives = set()
     for path, value in paths:
         solved = work.solve(path, value)
         if solved is None:
             unsolved += 1
             continue
-        packets.append(work.accepted(*solved))
+        answer, note = solved
+        fields_tested = work.spans(store, node, loads, answer)
+        if fields_tested:
+            reach = [span.ranges if len(span.ranges) <= MOST_RANGES else span.around for span in fields_tested]
+            alternative = (answer.value, *((s.offset, s.size) for s in fields_tested), *reach, *answer.aux.items())
+            if alternative in alternatives:
+                continue
+            alternatives.add(alternative)
+        packets.append(work.accepted(answer, work.named(answer, fields_tested) or note))
         if boundaries:
-            packets += work.boundaries(path, value)
+            packets += work.ends(answer, fields_tested) if fields_tested else work.boundaries(path, value)
         if rejected:
-            packets += work.near_misses(solved[0])
+            packets += [*work.beyond(answer, fields_tested), *work.wrong_lengths(answer)] if fields_tested else work.near_misses(answer)
     rejects_all = not paths
     if unsolved and not any(packet.value for packet in packets):
         found, rejects_all = _by_proof(work, machine)
@@ -111,7 +103,7 @@ def generate(
     return Generated(tuple(_distinct(packets)), 0 if rejects_all else unsolved, left_out, rejects_all)
 
 
-def _by_proof(work: _Work, machine: Machine) -> tuple[list[GeneratedPacket], bool]:
+def _by_proof(work: Work, machine: Machine) -> tuple[list[GeneratedPacket], bool]:
     """What ties several fields together: a difference from the filter that rejects everything, or the proof that there is none."""
     from bpflens.classic.prove import compare
 
@@ -193,233 +185,3 @@ def _edge(store: Store, node: int, kid: int) -> tuple[Field, Ranges]:
         (start, min(end - 1, last)) for start, end, below in zip(starts, starts[1:], store.kids[node], strict=False) if below == kid
     )
     return field, tuple(ranges)
-
-
-class _Solved(NamedTuple):
-    """A packet on a path: its bytes' ranges, and the lengths between which the path holds."""
-
-    data: bytes
-    value: int
-    order: dict[int, Ranges]
-    least: int
-    most: int
-    aux: dict[str, int | None]
-
-
-class _Contradiction(Exception):
-    """The ranges of a path exclude each other."""
-
-
-class _Work:
-    """Builds and checks packets for one filter."""
-
-    def __init__(self, insns: tuple[SockFilter, ...], dlt: int, model: Model, network: int) -> None:
-        self.insns = insns
-        self.dlt = dlt
-        self.model = model
-        self.network = network
-        self.random = random.Random(1)
-        self.missed: set[tuple[int, int]] = set()
-        self.any_value = False
-
-    def _reached(self, got: int, wanted: int) -> bool:
-        """Whether a packet took the path; values that the filter computes are not told apart."""
-        return got == wanted or (got != 0 and (self.any_value or wanted > 0xFFFFFFFF))
-
-    def verdict(self, data: bytes, aux: dict[str, int | None]) -> int:
-        return run(self.insns, data, None, self.model, {**aux, "network_offset": self.network})
-
-    def solve(self, path: Path, value: int) -> tuple[_Solved, str] | None:
-        """A packet for which the filter returns `value` (anything but 0 where that is computed), and what it shows."""
-        for attempt in range(_TRIES):
-            try:
-                solved = self._build(path, attempt)
-            except _Contradiction:
-                continue
-            if solved is not None and self._reached(solved.value, value):
-                return solved, self._note(solved)
-        return None
-
-    def _build(self, path: Path, attempt: int) -> _Solved | None:
-        """Attempt 0 takes what a usual packet has, 1 the lowest values, 2 the highest, others random ones."""
-        order: dict[int, Ranges] = {}
-        length, room = (0, _MOST_BYTES), (0, _MOST_BYTES)
-        later: list[tuple[Field, Ranges]] = []
-        aux: dict[str, int | None] = {}
-        for field, ranges in path:
-            region, term = field.base
-            low, high = self._span(attempt, ranges)
-            if region == "length":
-                length = (low, min(high, _MOST_BYTES))
-            elif region == "room" and (not isinstance(term, Base) or term.term is None):
-                room = self._room(room, term, low, high, 0)
-            elif region == "ancillary":
-                self._ancillary(aux, field, low)
-            elif region == "atom":
-                if term == ("device",):
-                    aux.update({"ifindex": None, "hatype": None} if high == 0 else {})
-            elif region != "room" and term is None:
-                _narrow(order, self._region(field.base) + field.offset, self._choice(attempt, ranges))
-            else:
-                later.append((field, ranges))
-        data = self._fill(order, room[0], attempt)
-        for field, ranges in later:
-            base = field.base.term if field.base.region == "room" else field.base
-            assert isinstance(base, Base)
-            start = self._evaluate(base.term, data)
-            if field.base.region == "room":
-                room = self._room(room, base, *self._span(attempt, ranges), start)
-            elif self._region(base) + start + field.offset > _MOST_BYTES:
-                raise _Contradiction
-            else:
-                _narrow(order, self._region(base) + start + field.offset, self._choice(attempt, ranges))
-            data = self._fill(order, room[0], attempt)
-        least, most = max(length[0], room[0]), min(length[1], room[1])
-        if least > most:
-            raise _Contradiction
-        if len(data) < least:
-            data = self._fill(order, least, attempt)
-        data = data[:most]
-        finished = finish(data, self.dlt, order)
-        for candidate in (finished, data):
-            value = self.verdict(candidate, aux)
-            if value:
-                return _Solved(candidate, value, order, least, most, aux)
-        return _Solved(data, 0, order, least, most, aux)
-
-    def _fill(self, order: dict[int, Ranges], least: int, attempt: int) -> bytes:
-        data = build(order, self.dlt, least)
-        if attempt < 4:
-            return data
-        free = bytearray(data)
-        for offset in range(min(len(free), 512)):
-            if offset not in order and self.random.random() < 0.3:
-                free[offset] = self.random.randrange(256)
-        return bytes(free)
-
-    def _choice(self, attempt: int, ranges: Ranges) -> Ranges:
-        if attempt == 0 or attempt == 3:
-            return ranges
-        if attempt == 1:
-            value = ranges[0][0]
-        elif attempt == 2:
-            value = ranges[-1][1]
-        else:
-            value = self.random.randint(*self.random.choice(ranges))
-        return ((value, value),)
-
-    def _span(self, attempt: int, ranges: Ranges) -> tuple[int, int]:
-        """One of the ranges, for lengths and what is not a byte of the packet."""
-        return ranges[-1] if attempt == 2 else ranges[attempt % len(ranges)] if attempt > 3 else ranges[0]
-
-    def _room(self, room: tuple[int, int], base: object, low: int, high: int, start: int) -> tuple[int, int]:
-        """The bytes that the packet must have, narrowed by what it must have from `base` + `start` on."""
-        start += self._region(base) if isinstance(base, Base) else 0
-        return max(room[0], low + start if low else 0), min(room[1], high + start)
-
-    def _region(self, base: Base) -> int:
-        return self.network if base.region == "net" else 0
-
-    def _evaluate(self, term: object, data: bytes) -> int:
-        """The value of X's term in the packet so far."""
-        if term is None:
-            return 0
-        values: dict[object, int] = {}
-        for leaf in leaves(term):  # type: ignore[arg-type]
-            if type(leaf) is Load:
-                start = self._region(leaf.base) + self._evaluate(leaf.base.term, data) + leaf.offset
-                values[leaf] = int.from_bytes(data[start : start + leaf.size].ljust(leaf.size, b"\0"), "big")
-            else:
-                values[leaf] = len(data)
-        typed: Term = term  # type: ignore[assignment]
-        return evaluate(typed, values)  # type: ignore[arg-type]
-
-    def _ancillary(self, aux: dict[str, int | None], field: Field, low: int) -> None:
-        """Ancillary values are tested byte by byte; a byte is 0 where that is allowed."""
-        what = ANCILLARY.get(field.offset // 4)
-        if what is None or low == 0:
-            return
-        aux[what] = (aux.get(what) or 0) | low << 8 * (3 - field.offset % 4)
-
-    # ---- what is made of a solution
-
-    def accepted(self, solved: _Solved, note: str) -> GeneratedPacket:
-        return GeneratedPacket(solved.data, solved.value, "accepted", note, solved.aux)
-
-    def _note(self, solved: _Solved) -> str:
-        """What the path asks for, by the names of the fields."""
-        names = []
-        for offset in sorted(solved.order):
-            text = name(solved.data, self.dlt, offset, 1)
-            if text and text not in names:
-                names.append(text.replace("[0] ", " ").strip())
-        words = list(dict.fromkeys(_whole(text) for text in names))
-        words += [f"{key} {'none' if value is None else value}" for key, value in solved.aux.items()]
-        return ", ".join(words) or f"{len(solved.data)} bytes"
-
-    def boundaries(self, path: Path, value: int) -> Iterator[GeneratedPacket]:
-        """The lowest and the highest values of every range on the path."""
-        for attempt, which in ((1, "lowest values"), (2, "highest values")):
-            try:
-                solved = self._build(path, attempt)
-            except _Contradiction:
-                continue
-            if solved is not None and self._reached(solved.value, value):
-                yield GeneratedPacket(solved.data, solved.value, "boundary", f"{which}: {self._note(solved)}", solved.aux)
-
-    def near_misses(self, solved: _Solved) -> Iterator[GeneratedPacket]:
-        """One byte just outside its range, or one byte too few."""
-        data = solved.data
-        for offset, ranges in sorted(solved.order.items()):
-            if offset >= len(data):
-                continue
-            low, high = next((span for span in ranges if span[0] <= data[offset] <= span[1]), (data[offset], data[offset]))
-            for byte in (high + 1, low - 1):
-                if 0 <= byte <= 255 and not allows(ranges, byte) and (offset, byte) not in self.missed:
-                    packet = self._changed(solved, offset, byte)
-                    if packet is not None:
-                        self.missed.add((offset, byte))
-                        yield packet
-        lengths = ((solved.least - 1, f"too short: {solved.least} bytes are needed"), (solved.most + 1, f"over {solved.most} bytes"))
-        for size, what in lengths:
-            if 0 <= size <= _MOST_BYTES and (-1, size) not in self.missed:
-                other = data[:size].ljust(size, b"\0")
-                for candidate in (finish(other, self.dlt, solved.order), other):
-                    if self.verdict(candidate, solved.aux) == 0:
-                        self.missed.add((-1, size))
-                        yield GeneratedPacket(candidate, 0, "rejected", what, solved.aux)
-                        break
-
-    def _changed(self, solved: _Solved, offset: int, byte: int) -> GeneratedPacket | None:
-        """The packet with one byte changed, with lengths and checksums right again, if it is rejected."""
-        data = bytearray(solved.data)
-        data[offset] = byte
-        for candidate in (finish(bytes(data), self.dlt, {**solved.order, offset: ((byte, byte),)}), bytes(data)):
-            if self.verdict(candidate, solved.aux) == 0:
-                before, after = (_field_at(packet, self.dlt, offset) for packet in (solved.data, candidate))
-                if before and after and before[0] == after[0] and before[1] != after[1]:
-                    note = f"{before[0]} {before[1]} -> {after[1]}"
-                else:
-                    note = f"byte {offset}{f' ({before[0]})' if before else ''} {solved.data[offset]} -> {byte}"
-                return GeneratedPacket(candidate, 0, "rejected", note, solved.aux)
-        return None
-
-
-def _field_at(packet: bytes, dlt: int, offset: int) -> tuple[str, str] | None:
-    return next(((f.name, f.text) for f in fields(packet, dlt) if f.start <= offset < f.start + f.size), None)
-
-
-def _narrow(order: dict[int, Ranges], offset: int, ranges: Ranges) -> None:
-    """Both what was asked of a byte before and `ranges`."""
-    if offset < 0:
-        raise _Contradiction
-    both = ((max(a, c), min(b, d)) for a, b in order.get(offset, ((0, 255),)) for c, d in ranges)
-    order[offset] = tuple((low, high) for low, high in both if low <= high)
-    if not order[offset]:
-        raise _Contradiction
-
-
-def _whole(text: str) -> str:
-    """ "tcp.dport[1] 80" and "tcp.dport[0] 80" are both "tcp.dport 80"."""
-    head, bracket, rest = text.partition("[")
-    return head + rest.partition("]")[2] if bracket else text
