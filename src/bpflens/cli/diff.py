@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 
+from bpflens.cli.explain import _seconds
 from bpflens.cli.settings import Settings
 from bpflens.errors import InputError, PartialResult
 from bpflens.program import Isa, Program
@@ -27,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--linktype", metavar="NAME", help="link type of the packets (libpcap's name; default EN10MB)")
     parser.add_argument("--given", metavar="EXPRESSION", action="append", default=[], help="something that holds for every packet")
     parser.add_argument("--values", action="store_true", help="the return values must be equal too, not only what is accepted")
-    parser.add_argument("--deadline", metavar="SECONDS", type=float, default=10.0, help="time for z3 and for describing the difference")
+    parser.add_argument("--deadline", metavar="SECONDS", type=_seconds, default=10.0, help="time for z3 and for describing the difference")
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:

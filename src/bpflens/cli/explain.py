@@ -49,9 +49,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
     if not 0 < value < 1e6:
-        raise ValueError
+        raise argparse.ArgumentTypeError(f'"{text}" is not a number of seconds')
     return value
 
 
