@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterable, Iterator
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from bpflens.formats.elf_relocations import RelocationTable
 from bpflens.isa.extended.insn import Words, words_of
 from bpflens.program import Map, Program, Relocation
+
+if TYPE_CHECKING:
+    from bpflens.analysis.data_places import Places
 
 __all__ = ("CALL", "LD_IMM64", "References", "relocation_slots")
 
@@ -17,10 +21,12 @@ _REFERRING = re.compile(b"[\x18\x85]")
 _CONTROL = b"[" + b"".join(re.escape(bytes([code])) for code in range(256) if code & 7 in (5, 6)) + b"\x18]"
 
 
-def relocation_slots(program: Program) -> Iterable[int]:
-    """The slots of the relocations of a program."""
+def relocation_slots(program: Program, core: bool = True) -> Iterable[int]:
+    """The slots of the relocations of a program; without `core` only of those that a linker or loader needs."""
     table = program.relocations
-    return table.slots if isinstance(table, RelocationTable) else (relocation.off_insns for relocation in table)
+    if isinstance(table, RelocationTable):
+        return table.slots if core else table.of_the_linker
+    return (relocation.off_insns for relocation in table if core or relocation.kind != "core")
 
 
 class References:
@@ -28,6 +34,8 @@ class References:
 
     def __init__(self, program: Program, leaders: Container[int] | None = None) -> None:
         self.program = program
+        self._places: dict[int, Places] = {}
+        self._by_section: dict[str, Places] = {}
         self._leaders = leaders
         self.code = program.code
         self.count = len(program.code) // 8
@@ -54,6 +62,25 @@ class References:
     def words(self) -> Words:
         """The 64-bit words of the code."""
         return words_of(self.code)
+
+    def places(self, m: Map) -> Places:
+        """The bytes of a data map of the program."""
+        known = self._places.get(id(m))
+        if known is None:
+            from bpflens.analysis.data_places import Places
+
+            known = self._places[id(m)] = Places(m)
+        return known
+
+    def place(self, section: str, offset: int) -> str:
+        """A byte of a section of global data in words, "" where the program has no such map."""
+        places = self._by_section.get(section)
+        if places is None:
+            m = next((m for m in self.program.maps if m.name == section), None)
+            if m is None:
+                return ""
+            places = self._by_section[section] = self.places(m)
+        return places.place(offset)
 
     def word(self, slot: int) -> int:
         """The 64-bit word of a slot."""

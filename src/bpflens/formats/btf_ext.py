@@ -167,7 +167,8 @@ def _read(data: bytes, start: int, length: int, least: int, order: str, btf: Btf
         at += 8
         if at + count * size > end:
             raise InputError(where, f".BTF.ext: {count} records of {size} bytes go past the end")
-        words = array("I", data[at : at + count * size])
+        words = array("I")
+        words.frombytes(memoryview(data)[at : at + count * size])
         if swap:
             words.byteswap()
         section = btf.string(name)

@@ -15,7 +15,7 @@ from typing import Any
 
 from bpflens.errors import InputError
 from bpflens.formats.btf import Btf, Kind
-from bpflens.formats.btf_c import Steps
+from bpflens.formats.btf_c import Steps, declaration
 from bpflens.formats.btf_ext import BtfExt, CoreRelocation, SourceLines, core_text
 from bpflens.formats.elf_file import (
     EM_BPF,
@@ -44,6 +44,7 @@ LD_IMM64, CALL = 0x18, 0x85
 MAX_SHOWN = 20
 MAX_STEPS = 20_000  # spent on C declarations of one object, and some for each of its types; the largest of libbpf-tools takes 262
 STEPS_PER_TYPE = 8
+_NAME = "\1"  # stands for the name in a declaration
 
 
 def read_object(data: bytes, where: str, part: str = "") -> list[Program]:
@@ -113,6 +114,7 @@ class _Object:
         self.data_map = {place.section: place.map for place in places if place.section >= 0 and is_data(elf.sections[place.section])}
         self.kconfig = {v[0]: offset for place in places if place.section == -1 for offset, v in place.map.datasec.items()}
         self._starts: dict[int, dict[int, str]] = {}
+        self._prototypes: dict[int, str] = {}
         self._core: dict[tuple[int, str, int], str] = {}
         self.offsets = {map.name: list(map.datasec) for map in self.data_map.values()}
 
@@ -121,6 +123,14 @@ class _Object:
         """Functions and variables of BTF by name."""
         btf = self.btf
         return {btf.name(id): id for kind in (Kind.VAR, Kind.FUNC) for id in btf.ids(kind)} if btf else {}
+
+    def prototype(self, btf: Btf, id: int) -> str:
+        """A function in C, on one line; many have the same type."""
+        name, ref = btf.name_and_ref(id)
+        known = self._prototypes.get(ref)
+        if known is None:
+            known = self._prototypes[ref] = " ".join(declaration(btf, ref, _NAME, steps=self.steps).split())
+        return known.replace(_NAME, name)
 
     def functions(self, section: Section) -> dict[int, str]:
         """slot -> name of each function of a section."""
@@ -161,6 +171,7 @@ def _programs(data: bytes, where: str) -> list[Program]:
     for section in code:
         programs.append(_program(object, section, license, info, section.name not in names))
         names.add(section.name)
+    elf.let_go()
     return programs
 
 
@@ -168,21 +179,26 @@ def _linked_btf(elf: ElfFile, section: Section, where: str) -> Btf:
     """.BTF with its relocations applied and the sizes of data sections filled in: compilers leave both to the linker or loader."""
     raw = elf.bytes_of(section)
     word = struct.Struct(elf.order + "I")
-    blob = bytearray(raw)
-    values = elf.symbol_values
-    for offset, info, addend in zip(*elf.relocation_columns(section), strict=True):
-        if offset + 4 <= len(raw):
-            value = (values[info >> 32] if info >> 32 < len(values) else elf.symbol(info >> 32).value) + addend
-            word.pack_into(blob, offset, (word.unpack_from(raw, offset)[0] + value) & 0xFFFFFFFF)
-    btf = Btf.parse(bytes(blob), where=where)
+    offsets, infos, addends = elf.relocation_columns(section)
+    if offsets:
+        blob = bytearray(raw)
+        values = elf.symbol_values
+        for offset, info, addend in zip(offsets, infos, addends, strict=True):
+            if offset + 4 <= len(raw):
+                value = (values[info >> 32] if info >> 32 < len(values) else elf.symbol(info >> 32).value) + addend
+                word.pack_into(blob, offset, (word.unpack_from(raw, offset)[0] + value) & 0xFFFFFFFF)
+        raw = bytes(blob)
+        del blob
+    btf = Btf.parse(raw, where=where)
     sizes = {known.name: known.size for known in reversed(elf.sections)}
-    changed = False
-    for id in btf.ids(Kind.DATASEC):
-        size = sizes.get(btf.name(id), 0)
-        if size and not btf.type(id).size:
-            word.pack_into(blob, btf.types_at + 4 * btf.position(id) + 8, size & 0xFFFFFFFF)
-            changed = True
-    return Btf.parse(bytes(blob), where=where) if changed else btf
+    missing = {id: sizes[btf.name(id)] for id in btf.ids(Kind.DATASEC) if sizes.get(btf.name(id)) and not btf.type(id).size}
+    if not missing:
+        return btf
+    blob = bytearray(raw)
+    for id, size in missing.items():
+        word.pack_into(blob, btf.types_at + 4 * btf.position(id) + 8, size & 0xFFFFFFFF)
+    del raw, btf
+    return Btf.parse(bytes(blob), where=where)
 
 
 def _license(elf: ElfFile) -> str | None:
@@ -238,7 +254,7 @@ def _functions(object: _Object, ext: BtfExt | None, section: Section, starts: Ma
         type_id = type_ids.get(start) or object.declared.get(name, 0)
         if not btf or btf.kind(type_id) is not Kind.FUNC:
             type_id = 0
-        proto = c_type(btf, type_id, object.steps) if btf and type_id else None
+        proto = object.prototype(btf, type_id) if btf and type_id else None
         functions.append(Function(start, name, proto, type_id))
     return tuple(functions)
 
@@ -274,19 +290,19 @@ def _relocations(object: _Object, section: Section, code: bytes, core: list[Relo
     which = [known.setdefault(key, len(known)) for key in zip(infos, words, addends, strict=True)]
     keys = list(known)
 
-    def meaning(number: int) -> Meaning:
+    def meaning(number: int, text: bool) -> Meaning:
         info, word, addend = keys[number]
-        return _meaning(object, word & 0xFF, (word >> 32).to_bytes(4, "little"), Reloc(0, info >> 32, info & 0xFFFFFFFF, addend))
+        return _meaning(object, word & 0xFF, (word >> 32 ^ 1 << 31) - (1 << 31), Reloc(0, info >> 32, info & 0xFFFFFFFF, addend), text)
 
     return RelocationTable(slots, which, meaning, core)
 
 
-def _meaning(object: _Object, opcode: int, imm: bytes, reloc: Reloc) -> tuple[str, str, int, str, str]:
-    """(kind, symbol, value, text, section) of a `Relocation`."""
+def _meaning(object: _Object, opcode: int, imm: int, reloc: Reloc, text: bool) -> Meaning:
+    """(kind, symbol, value, text, section) of a `Relocation`; "data" has its text only where `text` says so."""
     elf = object.elf
     symbol = elf.symbol(reloc.symbol)
     name = elf.name_of(symbol)
-    addend = reloc.addend or int.from_bytes(imm, "little", signed=True)
+    addend = reloc.addend or imm
     if opcode not in (LD_IMM64, CALL):
         return "extern", name, reloc.addend, f"relocation of type {reloc.type} against {name or 'nothing'}", ""
     if not 0 < symbol.section < len(elf.sections):
@@ -298,6 +314,8 @@ def _meaning(object: _Object, opcode: int, imm: bytes, reloc: Reloc) -> tuple[st
     map = object.map_at.get((symbol.section, symbol.value + (addend if symbol.type == STT_SECTION else 0)))
     if map and not is_data(target):
         return "map", map.name, 0, f"map {map.name}", target.name
+    if not text:
+        return "data", name, symbol.value + addend, "", target.name
     return _data(object, target, symbol, symbol.value + addend)
 
 

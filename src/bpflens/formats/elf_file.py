@@ -105,6 +105,11 @@ class ElfFile:
             raise InputError(where, "its sections overlap")  # no tool writes this, and it can make a small file endless work
         return ElfFile(data, where, order == ">", sections)
 
+    def let_go(self) -> None:
+        """Forget the bytes of the file, which are most of the memory that reading an object takes; symbols and section headers stay."""
+        self._symbol_table, self._by_section, self.symbol_values  # noqa: B018 (read now)
+        object.__setattr__(self, "data", b"")
+
     @property
     def order(self) -> str:
         """The byte order as struct writes it."""

@@ -20,28 +20,50 @@ Meaning = tuple[str, str, int, str, str]
 
 
 class RelocationTable(Sequence[Relocation]):
-    """Relocations in the order of their slots; `which[i]` is the number of the meaning of the one at `slots[i]`."""
+    """Relocations in the order of their slots; `which[i]` is the number of the meaning of the one at `slots[i]`.
 
-    __slots__ = ("_known", "_meaning", "slots", "which")
+    `meaning` works one out, the text of "data" only where it is asked for; `more` are CO-RE relocations.
+    """
+
+    __slots__ = ("_first_more", "_known", "_meaning", "_whole", "slots", "which")
 
     def __init__(
-        self, slots: list[int], which: list[int], meaning: Callable[[int], Meaning], more: Sequence[Relocation] = ()
+        self, slots: list[int], which: list[int], meaning: Callable[[int, bool], Meaning], more: Sequence[Relocation] = ()
     ) -> None:
         self._meaning = meaning
         self._known: dict[int, Meaning] = {}
-        first = 1 + max(which, default=-1)
+        self._whole: dict[int, Meaning] = {}
+        self._first_more = first = 1 + max(which, default=-1)
         for number, r in enumerate(more, first):
-            self._known[number] = (r.kind, r.symbol, r.value, r.text, r.section)
-        slots, which = [*slots, *(r.off_insns for r in more)], [*which, *range(first, first + len(more))]
-        order = sorted(range(len(slots)), key=slots.__getitem__)
-        self.slots, self.which = array("I", map(slots.__getitem__, order)), array("I", map(which.__getitem__, order))
+            self._known[number] = self._whole[number] = (r.kind, r.symbol, r.value, r.text, r.section)
+        if more:
+            slots, which = [*slots, *(r.off_insns for r in more)], [*which, *range(first, first + len(more))]
+        if more or slots != sorted(slots):
+            order = sorted(range(len(slots)), key=slots.__getitem__)
+            slots, which = list(map(slots.__getitem__, order)), list(map(which.__getitem__, order))
+        self.slots, self.which = array("I", slots), array("I", which)
 
     def meaning(self, number: int) -> Meaning:
-        """What the relocations with this number of a meaning refer to; InputError where that is malformed."""
+        """What the relocations with this number of a meaning refer to, "data" without its text; InputError where that is malformed."""
         known = self._known.get(number)
         if known is None:
-            known = self._known[number] = self._meaning(number)
+            known = self._known[number] = self._meaning(number, False)
         return known
+
+    def whole(self, number: int) -> Meaning:
+        """As `meaning`, with the text of "data" too."""
+        known = self._whole.get(number)
+        if known is None:
+            known = self._whole[number] = self._meaning(number, True)
+        return known
+
+    @property
+    def of_the_linker(self) -> Sequence[int]:
+        """The slots without those of `more`."""
+        first = self._first_more
+        if not self._known or max(self._known) < first:
+            return self.slots
+        return [slot for slot, number in zip(self.slots, self.which, strict=True) if number < first]
 
     def __len__(self) -> int:
         return len(self.slots)
@@ -53,7 +75,7 @@ class RelocationTable(Sequence[Relocation]):
     def __getitem__(self, index: int | slice) -> Relocation | tuple[Relocation, ...]:
         if isinstance(index, slice):
             return tuple(self[each] for each in range(*index.indices(len(self))))
-        return Relocation(self.slots[index], *self.meaning(self.which[index]))
+        return Relocation(self.slots[index], *self.whole(self.which[index]))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and tuple(self) == tuple(other)

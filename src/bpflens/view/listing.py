@@ -59,6 +59,8 @@ class ListingOptions(NamedTuple):
 _FIRST_NUMBERS = tuple(f"{n:8d}: " for n in range(_CHUNK))
 _NUMBERS = tuple(f"{n:03d}: " for n in range(_CHUNK))
 
+_is_label = re.compile(r"[A-Za-z_.$][A-Za-z0-9_.$]*").fullmatch
+
 _Form = tuple[int, int, int, Render]
 
 
@@ -142,7 +144,7 @@ def listing(program: Program, options: ListingOptions) -> Iterator[str]:
     if bodies is None:
         bodies = _shared_bodies[key] = _Bodies(options, map_by)
     functions = {function.start: printable(function.name) for function in program.functions if function.name}
-    related = {relocation.off_insns for relocation in program.relocations if relocation.kind != "core"}
+    related = set(relocation_slots(program, core=False))
     flags, jumps = find_jumps(program.code, words, functions, related)
     names = _names(program, options, functions, _Flagged(flags))
     margins = None
@@ -188,10 +190,6 @@ def _names(program: Program, options: ListingOptions, functions: dict[int, str],
     called = options.dialect != "kernel" and options.arrows  # without arrows the name is part of the line's body
     notes = slot_notes(program, options.prototypes, called, leaders) if options.notes else {}
     return _Names(functions, before, notes)
-
-
-def _is_label(name: str) -> bool:
-    return re.fullmatch(r"[A-Za-z_.$][\w.$]*", name) is not None
 
 
 class _Writer:
@@ -257,8 +255,15 @@ class _Writer:
                 if call_name(self.program.symbols, slot, words[slot]):
                     lines[slot - first] = heads[slot - first] + self._named_call(slot)
         if self.special:
+            notes, colored = self.names.notes, self.options.color
             for slot in _between(self.special, first, end):
-                self._add_note(lines, slot - first, printable(", ".join(self.names.notes[slot])))
+                index, found = slot - first, notes[slot]
+                note = found[0] if len(found) == 1 else ", ".join(found)
+                line = lines[index]
+                if colored or "\n" in line or not note.isprintable():
+                    self._add_note(lines, index, printable(note))
+                else:
+                    lines[index] = f"{line:<{_NOTE_COLUMN}} ; {note}"
         return self._head(lines, first, end)
 
     def _pair(self, slot: int) -> str:

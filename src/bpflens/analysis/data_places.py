@@ -1,0 +1,93 @@
+"""What stands at a byte of a map of global data: the variable, the section, the string.
+
+    Places(rodata).place(4)     ──►  'fmt in .rodata "hello %d\\n"'
+    Places(rodata).string(4)    ──►  '"hello %d\\n"'
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from functools import lru_cache
+
+from bpflens.errors import BpflensError
+from bpflens.program import Map
+
+__all__ = ("Places", "quoted")
+
+_ARRAY = 2  # BPF_MAP_TYPE_ARRAY
+_SHOWN_STRING = 72
+_LOOKED_AT = 256
+_CACHED = 1 << 15
+
+
+class Places:
+    """The bytes of one map, which many slots of a program refer to; each string is worked out once."""
+
+    def __init__(self, m: Map) -> None:
+        self.map = m
+        self._starts = sorted(m.datasec)
+        name, dot, section = m.name.partition(".")
+        self.section = f".{section}" if dot and name else m.name  # of a map that libbpf named "obj.rodata"
+        self._data = _constant_data(m)
+        self._strings: dict[int, str | None] = {}
+
+    def place(self, offset: int) -> str:
+        """A byte in words: the variable with its section, and the string that stands there."""
+        variable = ""
+        is_text = True
+        index = bisect_right(self._starts, offset) - 1
+        if index >= 0:
+            start = self._starts[index]
+            name, size, declaration = self.map.datasec[start]
+            if offset < start + max(size, 1):
+                variable = name if offset == start else f"{name}+{offset - start}"
+                is_text = "char" in declaration
+        where = f"{variable} in {self.section}" if variable else f"{self.section}+{offset:#x}"
+        text = self.string(offset) if is_text else None
+        return f"{where} {text}" if text else where
+
+    def string(self, offset: int) -> str | None:
+        """The printable NUL-terminated string at a byte of constant data, quoted, or None."""
+        if self._data is None:
+            return None
+        try:
+            return self._strings[offset]
+        except KeyError:
+            text = quoted(self._data[offset : offset + _LOOKED_AT])
+            if len(self._strings) < _CACHED:
+                self._strings[offset] = text
+            return text
+
+
+def quoted(raw: bytes) -> str | None:
+    """The NUL-terminated string at the start of some bytes, as C would have it; None where there is none that can be printed."""
+    end = raw.find(0)
+    if end < 1:
+        return None
+    try:
+        text = raw[:end].decode()
+    except UnicodeDecodeError:
+        return None
+    if not text.isprintable() and not text.replace("\n", "").replace("\t", "").isprintable():
+        return None
+    shown = text if len(text) <= _SHOWN_STRING else text[:_SHOWN_STRING] + "..."
+    return '"' + shown.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t") + '"'
+
+
+def _constant_data(m: Map) -> bytes | None:
+    """The value of a map of constants: from the object, or of a frozen array of the running kernel."""
+    if m.data is not None or m.type != _ARRAY or m.id is None or not m.fields.get("frozen"):
+        return m.data if "rodata" in m.name else None
+    return _live_value(m.id)
+
+
+@lru_cache(maxsize=16)
+def _live_value(map_id: int) -> bytes | None:
+    from bpflens.kernel.map_data import lookup
+    from bpflens.kernel.maps import open_map
+
+    try:
+        with open_map(map_id) as fd:
+            return lookup(fd, bytes(4))
+    except BpflensError:
+        return None  # a note less
