@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+import needs
 from bpflens.analysis import opcodes as op
 from bpflens.analysis.contexts import IDENTITY, context_struct, fields
 from bpflens.errors import KernelError
@@ -76,7 +77,8 @@ def test_every_access_comes_back(prog_type, attach):
         what = f"{form} of {size} at {offset}, base r{base}, value r{value}"
         assert original.grade == "exact", f"{what}: {original.reason}"
         assert list(blanked(original.layout.words)) == [insn.word for insn in insns], what
-    assert tried, "the kernel accepts no access at all"
+    if not tried:
+        needs.kernel_feature(False, f"{PROG_TYPES[prog_type]} programs")
 
 
 def _unless_null(register):
