@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from bpflens.cli.settings import Settings
-from bpflens.errors import BpflensError, InputError, NothingThere, PartialResult, UsageError
+from bpflens.errors import BpflensError, InputError, NothingThere, NotPermitted, NotSupported, PartialResult, UsageError
 from bpflens.program import Isa, Program
 from bpflens.targets import Options, open_target
 
@@ -161,19 +161,19 @@ def _with_machine_code(
     chosen: list[tuple[Program, int, int | None]], failures: list[BpflensError]
 ) -> list[tuple[Program, int, int | None]]:
     """Those that have machine code; the others are failures, or the error where none has any."""
-    without = [
-        InputError(
-            program.origin.where,
-            (program.id is not None and program.origin.note) or "has no machine code",
-            None if program.id is not None else "only a program that is loaded has some: bpflens dis --jited id:N",
-        )
-        for program, _, _ in chosen
-        if not program.jited
-    ]
+    without: list[BpflensError] = [_no_machine_code(program) for program, _, _ in chosen if not program.jited]
     if len(without) == len(chosen):
         raise without[0] if len(without) == 1 else _together([*failures, *without], InputError)
     failures += without
     return [item for item in chosen if item[0].jited]
+
+
+def _no_machine_code(program: Program) -> BpflensError:
+    where = program.origin.where
+    said = next((note for note in program.info.get("notes", ()) if "machine code" in note), None)
+    if said is not None:  # the kernel's reason
+        return NotPermitted(where, said) if "CAP_" in said else NotSupported(where, said)
+    return InputError(where, "has no machine code", "only a program that is loaded has some: bpflens dis --jited id:N")
 
 
 def _there_are(what: str, names: list[str]) -> str | None:
