@@ -35,6 +35,27 @@ _Value = tuple[str, int] | tuple[Map, int]
 
 def pointed_by(references: References, call: int, register: int) -> Pointed | None:
     """What `register` points to at the call at slot `call`, where that is constant; None otherwise."""
+    words, flags = references.words, references.leader_flags
+    slot, first = call, max(0, call - _LOOKBACK_INSNS)
+    while slot > first and not flags[slot] & 1:  # the usual case: the first instruction found that sets the register loads an address
+        word = words[slot - 1]
+        if word & 0xFFFFFFFF:
+            written = _written[word]
+            if written < 0:
+                return None
+            if written >> register & 1:
+                return _pointed_by(references, call, register)
+            slot -= 1
+        elif slot - 1 > first and not flags[slot - 1] & 1 and words[slot - 2] & 0xFFFFF0FF == LD_IMM64:
+            slot -= 2
+            if words[slot] >> 8 & 15 == register:
+                return references.pointed_at(slot)
+        else:
+            return _pointed_by(references, call, register)
+    return None
+
+
+def _pointed_by(references: References, call: int, register: int) -> Pointed | None:
     back = _Backwards(references, call)
     value = back.value(register, call)
     if value is None or value[0] == "constant":
@@ -43,6 +64,30 @@ def pointed_by(references: References, call: int, register: int) -> Pointed | No
         return back.stack_from(value[1], call)
     assert isinstance(value[0], Map)
     return value[0], value[1]
+
+
+class _Written(dict[int, int]):
+    """word -> a bit for each register written, -1 where nothing before it is known; bounded."""
+
+    def __init__(self) -> None:
+        self.forms: dict[tuple[str, int], int] = {}
+
+    def __missing__(self, word: int) -> int:
+        row = lookup(word)
+        if row is None or row.control in ("goto", "exit", "switch"):
+            written = -1
+        else:
+            form = (row.name, word & 0xFF00)
+            known = self.forms.get(form)
+            if known is None:
+                known = self.forms[form] = sum(1 << int(name[1:]) for name in set(writes(word)) if name[0] == "r")
+            written = known
+        if len(self) < _CACHED_WORDS:
+            self[word] = written
+        return written
+
+
+_written = _Written()
 
 
 class _Step(NamedTuple):
@@ -75,10 +120,7 @@ def _decode(word: int) -> _Step:
         return _Step("end")
     dst, src = word >> 8 & 15, word >> 12 & 15
     off, imm = _signed(word >> 16 & 0xFFFF, 16), _signed(word >> 32, 32)
-    written = 0
-    for name in writes(word):
-        if name[0] == "r":
-            written |= 1 << int(name[1:])
+    written = _written[word]
     match row.name:
         case "mov64_imm":
             return _Step("constant", written, dst, imm=imm)
@@ -105,16 +147,16 @@ class _Backwards:
 
     def __init__(self, references: References, call: int) -> None:
         self.references = references
-        self.words, self.leaders = references.words, references.leaders
+        self.words, self.flags = references.words, references.leader_flags
         self.first = max(0, call - _LOOKBACK_INSNS)
 
     def before(self, slot: int) -> tuple[int, _Step] | None:
         """The instruction that always runs just before the one at `slot`; None where there is none."""
-        if slot <= self.first or slot in self.leaders:
+        if slot <= self.first or self.flags[slot] & 1:
             return None
         word = self.words[slot - 1]
         if not word & 0xFFFFFFFF and slot - 1 > self.first and self.words[slot - 2] & 0xFF == LD_IMM64:
-            if slot - 1 in self.leaders:
+            if self.flags[slot - 1] & 1:
                 return None
             step = _steps[self.words[slot - 2]]
             if step.kind == "load":

@@ -10,7 +10,7 @@ Only facts of the program's source are named; a slot without one has no note. On
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 
 from bpflens.analysis.references import CALL, References
@@ -23,14 +23,13 @@ from bpflens.program import Program
 __all__ = ("call_name", "slot_notes")
 
 
-
 def slot_notes(
-    program: Program, prototypes: bool = False, called: bool = False, leaders: Container[int] | None = None
+    program: Program, prototypes: bool = False, called: bool = False, leaders: bytes | bytearray | None = None
 ) -> dict[int, list[str]]:
     """Notes of an extended program by slot.
 
     With `prototypes` calls carry the C prototype of what they call; with `called`, for text that has only its number, the name.
-    `leaders` are the targets of jumps and the functions, where the caller knows them.
+    `leaders` has a byte for each slot, odd for targets of jumps and functions, where the caller knows them.
     """
     notes: dict[int, list[str]] = {}
     slots = References(program, leaders)
@@ -46,13 +45,12 @@ def slot_notes(
         for r in table:
             text = (slots.place(r.section, r.value) if r.kind == "data" else "") or r.text or f"{r.kind} {r.symbol}"
             notes.setdefault(r.off_insns, []).append(text)
-    related = slots.related
     everything = prototypes or called or program.xlated or program.symbols
     for slot in slots.referring() if everything else slots.calls_of(_string_helpers()):
         word = slots.word(slot)
         if word & 0xFF == CALL:
             found = _call_notes(slots, slot, prototypes, called)
-        elif slot in related:
+        elif slot in slots.related:
             found = []
         else:
             found = _reference_notes(slots, slot)
@@ -99,7 +97,7 @@ def _reference_notes(slots: References, slot: int) -> list[str]:
 def _call_notes(slots: References, slot: int, prototypes: bool, called: bool) -> list[str]:
     word = slots.word(slot)
     kind, number = word >> 12 & 15, (word >> 32 ^ 0x80000000) - 0x80000000
-    notes = []
+    notes: list[str] = []
     prototype = _helper_prototype(slots, slot, number) if kind == 0 else None
     if prototypes:
         shown = prototype if kind == 0 else _kfunc_prototype(slots, slot, number) if kind == 2 else None

@@ -30,9 +30,10 @@ def relocation_slots(program: Program, core: bool = True) -> Iterable[int]:
 
 
 class References:
-    """Random access to the words of a program, and to its maps by id and by name. `leaders` where the caller knows them already."""
+    """Random access to the words of a program, and to its maps by id and by name. `leaders` as `leader_flags`, where the
+    caller has them already."""
 
-    def __init__(self, program: Program, leaders: Container[int] | None = None) -> None:
+    def __init__(self, program: Program, leaders: bytes | bytearray | None = None) -> None:
         self.program = program
         self._places: dict[int, Places] = {}
         self._by_section: dict[str, Places] = {}
@@ -117,13 +118,14 @@ class References:
         return None
 
     @cached_property
-    def leaders(self) -> Container[int]:
-        """Slots that are reached by more than falling through: targets of jumps, first slots of functions."""
+    def leader_flags(self) -> bytes | bytearray:
+        """A byte for each slot, odd where it is reached by more than falling through: targets of jumps, first slots of functions."""
         if self._leaders is not None:
             return self._leaders
         from bpflens.analysis.cfg import jump_target, reference
         from bpflens.isa.extended.insn import Insn
 
+        flags = bytearray(self.count + 1)
         found = {0, *(function.start for function in self.program.functions)}
         for match in re.finditer(_CONTROL, self._opcodes):
             slot = match.start()
@@ -131,7 +133,10 @@ class References:
             for target in (jump_target(insn, slot), reference(insn, slot, self.program.xlated)):
                 if target is not None:
                     found.add(target)
-        return frozenset(found)
+        for slot in found:
+            if 0 <= slot < self.count:
+                flags[slot] = 1
+        return flags
 
     @cached_property
     def _opcodes(self) -> bytes:

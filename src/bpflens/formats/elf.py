@@ -119,6 +119,13 @@ class _Object:
         self.offsets = {map.name: list(map.datasec) for map in self.data_map.values()}
 
     @cached_property
+    def data_symbols(self) -> dict[int, tuple[int, str]]:
+        """(value, section name) of the symbols in sections of global data, by their index."""
+        values, elf = self.elf.symbol_values, self.elf
+        sections = [s for s in elf.sections if is_data(s) and not s.flags & SHF_EXECINSTR]
+        return {index: (values[index], s.name) for s in sections for index in elf.symbol_numbers(s.index)}
+
+    @cached_property
     def declared(self) -> dict[str, int]:
         """Functions and variables of BTF by name."""
         btf = self.btf
@@ -292,6 +299,8 @@ def _relocations(object: _Object, section: Section, code: bytes, core: list[Relo
 
     def meaning(number: int, text: bool) -> Meaning:
         info, word, addend = keys[number]
+        if not text and word & 0xFF == LD_IMM64 and (row := object.data_symbols.get(info >> 32)):
+            return "data", "", row[0] + (addend or (word >> 32 ^ 1 << 31) - (1 << 31)), "", row[1]
         return _meaning(object, word & 0xFF, (word >> 32 ^ 1 << 31) - (1 << 31), Reloc(0, info >> 32, info & 0xFFFFFFFF, addend), text)
 
     return RelocationTable(slots, which, meaning, core)

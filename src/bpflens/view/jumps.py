@@ -20,7 +20,8 @@ from bpflens.isa.extended.table import ROWS, lookup
 __all__ = ("FUNCTION", "MARKED", "NOWHERE", "SECOND_SLOT", "TARGET", "Jumps", "Words", "find_jumps", "signed", "words_of")
 
 TARGET, SECOND_SLOT, FUNCTION = 1, 2, 3
-"""Flags of a slot: a jump's target, the second half of a ld_imm64, the first of a named function. 0 is none of these."""
+"""Flags of a slot: a jump's target, the second half of a ld_imm64, the first of a named function. 0 is none of these.
+Odd ones are reached by more than falling through."""
 
 MARKED = re.compile(b"\x01")
 """Finds the TARGET flags."""

@@ -27,7 +27,7 @@ from bpflens.isa.extended.helpers import helper_name
 from bpflens.isa.extended.table import ROWS, explain_unknown
 from bpflens.isa.extended.text import format_word, with_name
 from bpflens.program import Program
-from bpflens.view.jumps import FUNCTION, MARKED, NOWHERE, SECOND_SLOT, TARGET, Jumps, Words, find_jumps, signed, words_of
+from bpflens.view.jumps import MARKED, NOWHERE, SECOND_SLOT, TARGET, Jumps, Words, find_jumps, signed, words_of
 from bpflens.view.printable import printable
 
 __all__ = ("ListingOptions", "listing")
@@ -74,6 +74,10 @@ class _Bodies(dict[int, str]):
         self.options = options
         self.map_by = map_by
         self.forms: dict[int, list[_Form]] = {}
+        self.constant: Render | None = None
+        for row in ROWS if options.dialect != "raw" else ():
+            if row.slots == 2 and row.matches(0x18):
+                self.constant = compile_template(row.kernel if self.kernel else row.llvm)
 
     def __missing__(self, word: int) -> str:
         code = word & 0xFF
@@ -111,9 +115,15 @@ class _Bodies(dict[int, str]):
         """The text with the opcode column of the kernel dialect."""
         return f"({word & 0xFF:02x}) {text}" if self.kernel else text
 
+    def _imm64(self, word: int, following: int) -> str:
+        """The text of a ld_imm64; those of constants and addresses, which are many, are printed without a look at the table."""
+        if word & 0xFFFFF0FF == 0x18 and not following & 0xFFFFFFFF and self.constant:
+            return self.constant(word, following, self.map_by)
+        return format_word(word, following, self.options.dialect, self.map_by)
+
     def pair(self, word: int, following: int) -> str:
         """The columns of a ld_imm64; with raw bytes it takes two lines."""
-        text = self.line(word, format_word(word, following, self.options.dialect, self.map_by))
+        text = self.line(word, self._imm64(word, following))
         if self.options.dialect == "raw":
             text += f"{_INDENT}{format_word(following, None, 'raw')}"
         if self.raw_insn:
@@ -146,7 +156,7 @@ def listing(program: Program, options: ListingOptions) -> Iterator[str]:
     functions = {function.start: printable(function.name) for function in program.functions if function.name}
     related = set(relocation_slots(program, core=False))
     flags, jumps = find_jumps(program.code, words, functions, related)
-    names = _names(program, options, functions, _Flagged(flags))
+    names = _names(program, options, functions, flags)
     margins = None
     if options.arrows and jumps.slots:
         from bpflens.view.arrows import draw
@@ -160,17 +170,7 @@ def listing(program: Program, options: ListingOptions) -> Iterator[str]:
         yield f"; {len(tail)} bytes after the last instruction: {tail.hex(' ')}\n"
 
 
-class _Flagged:
-    """The slots that are the target of a jump or the start of a function, as a container."""
-
-    def __init__(self, flags: bytearray) -> None:
-        self.flags = flags
-
-    def __contains__(self, slot: object) -> bool:
-        return isinstance(slot, int) and self.flags[slot] in (TARGET, FUNCTION)
-
-
-def _names(program: Program, options: ListingOptions, functions: dict[int, str], leaders: _Flagged) -> _Names:
+def _names(program: Program, options: ListingOptions, functions: dict[int, str], leaders: bytearray) -> _Names:
     before: dict[int, list[str]] = {}
     for function in program.functions:
         heading = [""] if function.start else []
