@@ -14,13 +14,14 @@ _COLORS = {True: "\033[32m", False: "\033[31m", None: "\033[33m"}
 
 
 def finding_lines(findings: Iterable[Finding], color: bool = False) -> Iterator[str]:
-    """One line for each thing, grouped; below what is missing or unknown, what is lost and how to get it."""
+    """One line for each thing, grouped; below what is missing or unknown, what is lost and how to get it, once for what needs the same."""
     group = None
+    said = ""
     for finding in findings:
         if finding.group != group:
             if group is not None:
                 yield ""
-            group = finding.group
+            group, said = finding.group, ""
             yield f"\033[1m{group}\033[0m" if color else group
         mark = f"{_MARKS[finding.present]:3}"
         if color:
@@ -28,7 +29,8 @@ def finding_lines(findings: Iterable[Finding], color: bool = False) -> Iterator[
         yield f"  {mark}  {finding.name:26}  {finding.detail}".rstrip()
         if not finding.present and finding.lost:
             yield f"{'':7}  without it: {finding.lost}"
-            if finding.get:
+            if finding.get and finding.get != said:
+                said = finding.get
                 yield f"{'':7}  to get it: {finding.get}"
 
 
