@@ -58,7 +58,8 @@ def assemble(text: str, dialect: str | None = None, where: str = "text") -> byte
     lines = _COLOR.sub("", text).splitlines()
     dialect = dialect or detect_dialect(lines)
     labels: dict[str, int] = {}
-    items: list[_Item] = []
+    items: list[_Item | bytes] = []
+    known: dict[tuple[str, str], bytes] = {}  # lines that name no label; programs repeat them
     slot, base = 0, None
     for number, line in enumerate(lines, 1):
         place = f"{where}:{number}"
@@ -85,10 +86,20 @@ def assemble(text: str, dialect: str | None = None, where: str = "text") -> byte
             base = int(numbered[1]) - slot if base is None else base
             if int(numbered[1]) - slot != base:
                 raise InputError(place, _gap(int(numbered[1]), slot + base))
-        item = _form(body, slot, place, dialect, int(code[1], 16) if code else None)
-        items.append(item)
-        slot += item.slots
-    return b"".join(_encode(item, labels) for item in items)
+        key = (body, code[1] if code else "")
+        done = known.get(key)
+        if done is None:
+            item = _form(body, slot, place, dialect, int(code[1], 16) if code else None)
+            if item.label:
+                items.append(item)
+                slot += item.slots
+                continue
+            done = _encode(item, labels)
+            if len(known) < _CACHED_LINES:
+                known[key] = done
+        items.append(done)
+        slot += len(done) // 8
+    return b"".join(item if isinstance(item, bytes) else _encode(item, labels) for item in items)
 
 
 def detect_dialect(lines: list[str]) -> str:
@@ -103,6 +114,9 @@ def detect_dialect(lines: list[str]) -> str:
             return "kernel"
         llvm = llvm or bool(_LLVM_SIGN.search(body) or _SLOT.match(body))
     return "llvm" if llvm else "kernel"
+
+
+_CACHED_LINES = 1 << 15
 
 
 class _Item(NamedTuple):
