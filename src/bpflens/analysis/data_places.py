@@ -17,7 +17,7 @@ __all__ = ("Places", "quoted")
 _ARRAY = 2  # BPF_MAP_TYPE_ARRAY
 _SHOWN_STRING = 72
 _LOOKED_AT = 256
-_CACHED = 1 << 15
+_CACHED = 1 << 12
 
 
 class Places:
@@ -54,8 +54,9 @@ class Places:
             return self._strings[offset]
         except KeyError:
             text = quoted(self._data[offset : offset + _LOOKED_AT])
-            if len(self._strings) < _CACHED:
-                self._strings[offset] = text
+            if len(self._strings) >= _CACHED:
+                self._strings.clear()
+            self._strings[offset] = text
             return text
 
 

@@ -10,7 +10,8 @@ Only facts of the program's source are named; a slot without one has no note. On
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
 from bpflens.analysis.references import CALL, References
@@ -20,7 +21,9 @@ from bpflens.isa.extended.helpers import HELPER_COUNT, helper_name, helper_proto
 from bpflens.isa.extended.names import MAP_TYPES, type_name
 from bpflens.program import Program
 
-__all__ = ("call_name", "slot_notes")
+__all__ = ("Notes", "call_name", "slot_notes")
+
+_TEXTS = 1 << 12
 
 
 def slot_notes(
@@ -31,34 +34,55 @@ def slot_notes(
     With `prototypes` calls carry the C prototype of what they call; with `called`, for text that has only its number, the name.
     `leaders` has a byte for each slot, odd for targets of jumps and functions, where the caller knows them.
     """
-    notes: dict[int, list[str]] = {}
-    slots = References(program, leaders)
-    table = program.relocations
-    if isinstance(table, RelocationTable):
-        texts = _Texts(table, slots)
-        for slot, text in zip(table.slots, map(texts.__getitem__, table.which), strict=True):
+    return Notes(program, prototypes, called, leaders).between(0, len(program.code) // 8)
+
+
+class Notes:
+    """The notes of an extended program, made for a range of slots at a time; arguments as for `slot_notes`."""
+
+    def __init__(self, program: Program, prototypes: bool, called: bool, leaders: bytes | bytearray | None) -> None:
+        self.program, self.prototypes, self.called = program, prototypes, called
+        self.slots = References(program, leaders)
+        self.everything = prototypes or called or program.xlated or bool(program.symbols)
+        table = program.relocations
+        self.texts = _Texts(table, self.slots) if isinstance(table, RelocationTable) else None
+        self.annotations: dict[int, list[str]] = program.info.get("annotations", {})  # made by who asked for them (original/annotate.py)
+
+    def between(self, start: int, end: int) -> dict[int, list[str]]:
+        """slot -> notes, of the slots from `start` up to, not including, `end`."""
+        slots = self.slots
+        notes: dict[int, list[str]] = {}
+        for slot, text in self._relocations(start, end):
             if slot in notes:
                 notes[slot].append(text)
             else:
                 notes[slot] = [text]
-    else:
-        for r in table:
-            text = (slots.place(r.section, r.value) if r.kind == "data" else "") or r.text or f"{r.kind} {r.symbol}"
-            notes.setdefault(r.off_insns, []).append(text)
-    everything = prototypes or called or program.xlated or program.symbols
-    for slot in slots.referring() if everything else slots.calls_of(_string_helpers()):
-        word = slots.word(slot)
-        if word & 0xFF == CALL:
-            found = _call_notes(slots, slot, prototypes, called)
-        elif slot in slots.related:
-            found = []
-        else:
-            found = _reference_notes(slots, slot)
-        if found:
-            notes.setdefault(slot, []).extend(found)
-    for slot, found in program.info.get("annotations", {}).items():  # made by who asked for them (original/annotate.py)
-        notes.setdefault(slot, []).extend(found)
-    return notes
+        for slot in slots.referring(start, end) if self.everything else slots.calls_of(_string_helpers(), start, end):
+            word = slots.word(slot)
+            if word & 0xFF == CALL:
+                found = _call_notes(slots, slot, self.prototypes, self.called)
+            elif slot in slots.related:
+                found = []
+            else:
+                found = _reference_notes(slots, slot)
+            if found:
+                notes.setdefault(slot, []).extend(found)
+        for slot, found in self.annotations.items() if self.annotations else ():
+            if start <= slot < end:
+                notes.setdefault(slot, []).extend(found)
+        return notes
+
+    def _relocations(self, start: int, end: int) -> Iterator[tuple[int, str]]:
+        if self.texts is not None:
+            table = self.texts.table
+            low, high = bisect_left(table.slots, start), bisect_left(table.slots, end)
+            return zip(table.slots[low:high], map(self.texts.__getitem__, table.which[low:high]), strict=True)
+        slots = self.slots
+        return (
+            (r.off_insns, (slots.place(r.section, r.value) if r.kind == "data" else "") or r.text or f"{r.kind} {r.symbol}")
+            for r in self.program.relocations
+            if start <= r.off_insns < end
+        )
 
 
 def call_name(symbols: Mapping[int, str], slot: int, word: int) -> str:
@@ -76,6 +100,8 @@ class _Texts(dict[int, str]):
         kind, symbol, value, text, section = self.table.meaning(number)
         if kind == "data":
             text = self.slots.place(section, value) or self.table.whole(number)[3]
+        if len(self) >= _TEXTS:
+            self.clear()
         text = self[number] = text or f"{kind} {symbol}"
         return text
 

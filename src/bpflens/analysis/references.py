@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterable, Iterator
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 from bpflens.formats.elf_relocations import RelocationTable
@@ -27,6 +27,12 @@ def relocation_slots(program: Program, core: bool = True) -> Iterable[int]:
     if isinstance(table, RelocationTable):
         return table.slots if core else table.of_the_linker
     return (relocation.off_insns for relocation in table if core or relocation.kind != "core")
+
+
+@lru_cache(maxsize=4)
+def _calls(helpers: tuple[int, ...]) -> re.Pattern[bytes]:
+    numbers = b"|".join(re.escape(number.to_bytes(4, "little")) for number in helpers)
+    return re.compile(b"\x85(?=\x00\x00\x00(?:" + numbers + b"))", re.DOTALL)
 
 
 class References:
@@ -88,14 +94,13 @@ class References:
         word: int = self.words[slot]
         return word
 
-    def referring(self) -> Iterator[int]:
+    def referring(self, start: int = 0, end: int | None = None) -> Iterator[int]:
         """Slots with the opcode of ld_imm64 or of a call, ascending; found by opcode, without a look at the other slots."""
-        return (found.start() for found in _REFERRING.finditer(self._opcodes))
+        return (found.start() for found in _REFERRING.finditer(self._opcodes, start, self.count if end is None else end))
 
-    def calls_of(self, helpers: Iterable[int]) -> Iterator[int]:
+    def calls_of(self, helpers: tuple[int, ...], start: int = 0, end: int | None = None) -> Iterator[int]:
         """Slots that call one of these helpers by its number, ascending; found by one scan of the code."""
-        numbers = b"|".join(re.escape(number.to_bytes(4, "little")) for number in helpers)
-        for found in re.finditer(b"\x85(?=\x00\x00\x00(?:" + numbers + b"))", self.code, re.DOTALL):
+        for found in _calls(helpers).finditer(self.code, start * 8, (self.count if end is None else end) * 8):
             if not found.start() & 7:
                 yield found.start() >> 3
 

@@ -271,9 +271,14 @@ class Btf:
         return tuple(map(Variable, words[::3], words[1::3], words[2::3]))
 
     def variable_columns(self, id: int) -> tuple[Sequence[int], Sequence[int], Sequence[int]]:
-        """(type ids, byte offsets, sizes) of the variables of a DATASEC."""
+        """(type ids, byte offsets, sizes) of those variables of a DATASEC that are VAR."""
         _, words = self._tail(id, Kind.DATASEC)
-        return words[::3], words[1::3], words[2::3]
+        types, offsets, sizes = words[::3], words[1::3], words[2::3]
+        kinds = list(map(self.kind, types))
+        if kinds.count(Kind.VAR) == len(kinds):
+            return types, offsets, sizes
+        keep = [index for index, kind in enumerate(kinds) if kind is Kind.VAR]
+        return [types[index] for index in keep], [offsets[index] for index in keep], [sizes[index] for index in keep]
 
     def linkage(self, id: int) -> int:
         """VAR and FUNC: 0 static, 1 global, 2 extern."""

@@ -237,8 +237,7 @@ class Variables(Mapping[int, tuple[str, int, str]]):
         self._typed: dict[int, tuple[int, int]] = {}
         if btf and datasec:
             types, offsets, sizes = btf.variable_columns(datasec)
-            is_variable = set(btf.ids(Kind.VAR)).__contains__
-            self._typed = {at: (type, size) for type, at, size in zip(types, offsets, sizes, strict=True) if is_variable(type)}
+            self._typed = dict(zip(offsets, zip(types, sizes, strict=True), strict=True))
         self._order = dict.fromkeys(sorted({*symbols, *self._typed}))
         self._c: dict[int, str] = {}
 

@@ -31,7 +31,7 @@ class RelocationTable(Sequence[Relocation]):
         self, slots: list[int], which: list[int], meaning: Callable[[int, bool], Meaning], more: Sequence[Relocation] = ()
     ) -> None:
         self._meaning = meaning
-        self._known: dict[int, Meaning] = {}
+        self._known: dict[int, Meaning] = {}  # of `more`
         self._whole: dict[int, Meaning] = {}
         self._first_more = first = 1 + max(which, default=-1)
         for number, r in enumerate(more, first):
@@ -47,7 +47,7 @@ class RelocationTable(Sequence[Relocation]):
         """What the relocations with this number of a meaning refer to, "data" without its text; InputError where that is malformed."""
         known = self._known.get(number)
         if known is None:
-            known = self._known[number] = self._meaning(number, False)
+            known = self._meaning(number, False)
         return known
 
     def whole(self, number: int) -> Meaning:
@@ -61,7 +61,7 @@ class RelocationTable(Sequence[Relocation]):
     def of_the_linker(self) -> Sequence[int]:
         """The slots without those of `more`."""
         first = self._first_more
-        if not self._known or max(self._known) < first:
+        if not self._known:
             return self.slots
         return [slot for slot, number in zip(self.slots, self.which, strict=True) if number < first]
 

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from operator import add
 from typing import NamedTuple
 
-from bpflens.analysis.names import call_name, slot_notes
+from bpflens.analysis.names import Notes, call_name
 from bpflens.analysis.references import relocation_slots
 from bpflens.isa.extended.fields import Render, compile_template
 from bpflens.isa.extended.helpers import helper_name
@@ -33,7 +33,7 @@ from bpflens.view.printable import printable
 __all__ = ("ListingOptions", "listing")
 
 _CHUNK = 1000
-_CACHED_WORDS = 1 << 15
+_CACHED_WORDS = 1 << 16
 _NOTE_COLUMN = 48
 _INDENT = f"\n{'':10}"
 _BELOW = str.maketrans({"┌": "│", "┬": "│", "└": " ", "├": "│", "┼": "│", "┴": " ", "─": " ", "▸": " "})
@@ -138,7 +138,7 @@ class _Names(NamedTuple):
 
     functions: dict[int, str]
     before: dict[int, list[str]]
-    notes: dict[int, list[str]]
+    notes: Notes | None
 
 
 _shared_bodies: dict[tuple[ListingOptions, str], _Bodies] = {}
@@ -164,7 +164,7 @@ def listing(program: Program, options: ListingOptions) -> Iterator[str]:
         inside = [(slot, target) for slot, target in jumps.odd.items() if 0 <= target < count and flags[target] != SECOND_SLOT]
         margins = draw(count, [*zip(jumps.slots, jumps.targets, strict=True), *inside])
     start, stop = min(options.start, count), count if options.stop is None else min(options.stop, count)
-    yield from _Writer(program, words, flags, jumps, names, bodies, options, margins).pieces(start, stop)
+    yield from _Writer(program, words, flags, jumps, names, bodies, options, margins, related).pieces(start, stop)
     tail = program.code[count * 8 :]
     if tail:
         yield f"; {len(tail)} bytes after the last instruction: {tail.hex(' ')}\n"
@@ -188,7 +188,7 @@ def _names(program: Program, options: ListingOptions, functions: dict[int, str],
                 before.setdefault(line.off_insns, []).append(text)
             shown = text
     called = options.dialect != "kernel" and options.arrows  # without arrows the name is part of the line's body
-    notes = slot_notes(program, options.prototypes, called, leaders) if options.notes else {}
+    notes = Notes(program, options.prototypes, called, leaders) if options.notes else None
     return _Names(functions, before, notes)
 
 
@@ -205,13 +205,13 @@ class _Writer:
         bodies: _Bodies,
         options: ListingOptions,
         margins: list[str] | None,
+        related: set[int],
     ) -> None:
         self.program, self.words, self.flags = program, words, flags
         self.jumps, self.names, self.bodies, self.options, self.margins = jumps, names, bodies, options, margins
-        self.related = set(relocation_slots(program))
+        self.related = related
         self.count = len(flags)
         self.pairs: dict[tuple[int, int], str] = {}
-        self.special = sorted(names.notes)
         self.odd = sorted(jumps.odd)
         self.named = sorted(program.symbols)
         self.headed = sorted(names.before)
@@ -254,10 +254,10 @@ class _Writer:
             for slot in _between(self.named, first, end):
                 if call_name(self.program.symbols, slot, words[slot]):
                     lines[slot - first] = heads[slot - first] + self._named_call(slot)
-        if self.special:
-            notes, colored = self.names.notes, self.options.color
-            for slot in _between(self.special, first, end):
-                index, found = slot - first, notes[slot]
+        if self.names.notes:
+            colored = self.options.color
+            for slot, found in self.names.notes.between(first, end).items():
+                index = slot - first
                 note = found[0] if len(found) == 1 else ", ".join(found)
                 line = lines[index]
                 if colored or "\n" in line or not note.isprintable():
