@@ -170,6 +170,19 @@ def test_asm_errors_name_the_line(capsys: pytest.CaptureFixture[str], monkeypatc
         assert said in capsys.readouterr().err
 
 
+def test_asm_quotes_the_beginning_of_a_long_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for text in ("[" * 100_000, "x" * 100_000, f"goto {'y' * 100_000}"):
+        feed(monkeypatch, text)
+        assert run(["asm", "-"]) == 3
+        assert len(capsys.readouterr().err) < 300
+
+
+def test_asm_takes_a_byte_order_mark(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    feed(monkeypatch, "\ufeffr0 = 1\nexit\n")
+    assert run(["asm", "-", "-o", str(tmp_path / "x")]) == 0
+    assert (tmp_path / "x").read_bytes() == assemble("r0 = 1\nexit")
+
+
 def test_json_error(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     feed(monkeypatch, "nonsense\n")
     assert run(["--json", "asm", "-"]) == 3

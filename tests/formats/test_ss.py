@@ -73,3 +73,10 @@ def test_damaged_dumps_are_programs_or_an_error(data):
         assert read_programs(data, "-")
     except BpflensError:
         pass
+
+
+def test_a_name_that_is_not_utf8() -> None:
+    """A comm may hold any bytes; the rest of the table is what it was."""
+    programs = read_programs(TABLE.encode().replace(b"tcpdump", b"caf\xe9\xff"), "-")
+    assert [p.code for p in programs] == [p.code for p in read_programs(TABLE.encode(), "-")]
+    assert programs[0].holders[0].comm == "caf\ufffd\ufffd"

@@ -60,7 +60,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """Assemble one text."""
     raw = read_input(args.file)
     try:
-        text = raw.decode()
+        text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(args.file, f"not a text: byte {error.start} is not UTF-8", "binary code is read by dis") from None
     isa = args.isa if args.isa != "auto" else _isa_of(text)

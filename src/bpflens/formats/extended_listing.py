@@ -126,9 +126,9 @@ def assemble_line(line: str, opcode: int | None = None, dialect: str = "kernel")
     subprog = _SUBPROG_NAME.match(line)  # "call pc+2#bpf_prog_715e0f2e5866e0b2_sub": the name is bpftool's addition
     code = assemble(prefix + (subprog[1] if subprog else line), dialect)
     if opcode is not None and code[:1] != bytes((opcode,)):
-        raise InputError("", f"{_bare(line)!r} does not have the opcode ({opcode:02x})")
+        raise InputError("", f"{_bare(line)[:80]!r} does not have the opcode ({opcode:02x})")
     if len(code) not in (8, 16):
-        raise InputError("", f"{line!r} is not one instruction")
+        raise InputError("", f"{line[:80]!r} is not one instruction")
     return code
 
 

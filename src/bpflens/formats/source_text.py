@@ -24,13 +24,17 @@ _PROMPT = re.compile(r"[ \t]*(?:\[[^\]\n]*\]|[\w@.:~/-]*)[ \t]?\$ ")  # a shell'
 
 
 def is_text(data: bytes) -> bool:
-    """True where bytes are text: UTF-8 or UTF-16 with a mark, and hardly a control character. BPF code has a zero byte in eight."""
+    """True where bytes are text: UTF-8 or UTF-16 with a mark, and hardly a control character. BPF code has a zero byte in eight.
+
+    A name of any bytes (a process's comm in `ss -p`, a comment in Latin-1) does not make a text binary.
+    """
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return len(data) % 2 == 0 and data.count(b"\0", 0, 4096) * 4 > min(len(data), 4096)
     try:
         data.decode("utf-8")
     except UnicodeDecodeError:
-        return False
+        if 0 in data or len(data.translate(None, bytes(range(128)))) * 10 > len(data):
+            return False
     controls = sum(data.count(byte) for byte in range(32) if byte not in b"\t\n\v\f\r\x1b")
     return controls * 10 <= len(data)
 

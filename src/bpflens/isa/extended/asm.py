@@ -117,6 +117,7 @@ def detect_dialect(lines: list[str]) -> str:
 
 
 _CACHED_LINES = 1 << 15
+_QUOTED = 80  # characters of a line in a message
 
 
 class _Item(NamedTuple):
@@ -144,14 +145,14 @@ def _form(body: str, slot: int, place: str, dialect: str, code: int | None) -> _
         return _call(call, slot, place)
     line = tokens(body)
     if line is None:
-        raise InputError(place, f"cannot read {body!r}")
+        raise InputError(place, f"cannot read {_quoted(body)}")
     line, label = _take_target(line)
     form = skeleton(line)
     candidates = _forms()[dialect].get(form) or _forms()["llvm" if dialect == "kernel" else "kernel"].get(form) or []
     if code is not None:
         candidates = [c for c in candidates if c[0].value & 0xFF == code] or candidates
     if not candidates:
-        raise InputError(place, f"no instruction has the form {body!r}", _suggest(body))
+        raise InputError(place, f"no instruction has the form {_quoted(body)}", _suggest(body))
     values = tuple(token.text for token in line if token.kind)
     if len(candidates) > 1:  # ld_pseudo: the number says which
         candidates = [c for c in candidates if _literals_fit(c[1], values, place)] or candidates
@@ -211,9 +212,9 @@ def _encode(item: _Item, labels: dict[str, int]) -> bytes:
                 helper = helper_id(item.label) if row.name == "call_subprog" else None
                 if helper is None:
                     if row.name != "call_subprog":
-                        raise InputError(item.place, f"no label {item.label!r}")
+                        raise InputError(item.place, f"no label {_quoted(item.label)}")
                     hint = "kfuncs are called by number: call kfunc NAME#BTF_ID"
-                    raise InputError(item.place, f"no label and no helper {item.label!r}", hint)
+                    raise InputError(item.place, f"no label and no helper {_quoted(item.label)}", hint)
                 return _encode(item._replace(row=_rows()["call_helper"], operands=("imm",), values=(str(helper),), label=""), labels)
             value = target - item.slot - 1
         else:
@@ -278,7 +279,7 @@ def _forms() -> dict[str, dict[str, list[tuple[Row, tuple[str, ...]]]]]:
 
 def _define(labels: dict[str, int], name: str, slot: int, place: str) -> None:
     if labels.setdefault(name, slot) != slot:
-        raise InputError(place, f"label {name!r} is defined twice")
+        raise InputError(place, f"label {_quoted(name)} is defined twice")
 
 
 def _number(text: str, place: str) -> int:
@@ -286,7 +287,7 @@ def _number(text: str, place: str) -> int:
         digits = text.lstrip("+")
         return int(digits, 10 if digits.lstrip("-").isdigit() else 0)
     except ValueError:
-        raise InputError(place, f"{text!r} is not a number") from None
+        raise InputError(place, f"{_quoted(text)} is not a number") from None
 
 
 def _from_initialiser(text: str, place: str) -> bytes:
@@ -306,6 +307,10 @@ def _from_initialiser(text: str, place: str) -> bytes:
             raise InputError(place, f"{value} does not fit the field {name}")
     word = code | dst << 8 | src << 12 | (off & 0xFFFF) << 16 | (imm & 0xFFFFFFFF) << 32
     return word.to_bytes(8, "little")
+
+
+def _quoted(text: str) -> str:
+    return repr(text) if len(text) <= _QUOTED else f"{text[:_QUOTED]!r}..."
 
 
 def _gap(found: int, expected: int) -> str:
