@@ -1,10 +1,11 @@
 """Speed and memory of `bpflens dis` beside llvm-objdump and bpftool, in the same run.
 
-    python bench/bench_dis.py [--insns 1000000] [--runs 5]
+    python bench/bench_dis.py [--insns 1000000] [--runs 5] [--compiled [CLANG ...]]
 
 Whole processes, CPU time (user + system of the child, getrusage), output to /dev/null, runs of the two alternating; the figure is the
 median of the ratios. Objects are made here: the instructions of the BPF objects in libbpf-tools and xdp-tools and of two compiled
-programs, repeated (as one function, and as functions of 100); and distinct words only. Targets are those of the project's plan.
+programs, repeated (as one function, and as functions of 100); and distinct words only; with --compiled also programs that clang compiles
+(bench/compiled_objects.py: maps, global variables, bpf_printk, BTF and line information), which takes minutes. Targets are those of the project's plan.
 Modules are compiled once into a cache of its own, as they are where the package is installed.
 """
 
@@ -48,6 +49,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--insns", type=int, default=1_000_000)
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--compiled", nargs="*", metavar="CLANG", help="objects of these compilers too (default: clang)")
     args = parser.parse_args()
     kept = True
     with tempfile.TemporaryDirectory() as name:
@@ -55,6 +57,8 @@ def main() -> int:
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         os.environ["PYTHONPYCACHEPREFIX"] = str(directory / "pyc")
         figures = list(file_figures(directory, args.insns))
+        if args.compiled is not None:
+            figures += compiled_figures(directory, args.insns, args.compiled or ["clang"])
         with loaded_program() as id:
             if id is not None:
                 bpftool = ["bpftool", "prog", "dump", "xlated", "id", id]
@@ -86,6 +90,20 @@ def file_figures(directory: Path, insns: int) -> list[Figure]:
         Figure("distinct words: time, memory", [COMMAND, "dis", no_two], [*plain, no_two], None, 1.0),
         Figure("distinct / repeated words of ours", [COMMAND, "dis", no_two], [COMMAND, "dis", one], None, 2.0),
     ]
+
+
+def compiled_figures(directory: Path, insns: int, compilers: list[str]) -> list[Figure]:
+    """Pairs over objects as clang makes them."""
+    from compiled_objects import SHAPES, build
+
+    figures = []
+    for compiler in compilers:
+        for shape in SHAPES:
+            made = build(directory / f"{Path(compiler).name}-{shape.name}", shape, insns, compiler)
+            name = f"{Path(compiler).name}, {shape.name}"[:34]
+            figures.append(Figure(name, [COMMAND, "dis", made], ["llvm-objdump", "-d", "--no-show-raw-insn", made], 0.6, 1.0))
+    made = str(directory / f"{Path(compilers[0]).name}-{SHAPES[0].name}.o")
+    return [*figures, Figure("the first with raw bytes", [COMMAND, "dis", "--opcodes", made], ["llvm-objdump", "-d", made], 0.7, 1.0)]
 
 
 def real_code() -> bytes:

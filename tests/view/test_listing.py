@@ -124,10 +124,10 @@ def test_a_range_is_part_of_the_whole() -> None:
 def test_many_distinct_words_do_not_fill_the_cache() -> None:
     from bpflens.view import listing as module
 
-    code = b"".join((0x07 | n << 32).to_bytes(8, "little") for n in range(40_000))
+    code = b"".join((0x07 | n << 32).to_bytes(8, "little") for n in range(80_000))
     text = text_of(program(code), arrows=False)
 
-    assert text.count("\n") == 40_000
+    assert text.count("\n") == 80_000
     assert all(len(bodies) <= module._CACHED_WORDS for bodies in module._shared_bodies.values())
 
 

@@ -92,7 +92,8 @@ def find_jumps(
         if words[slot] >> 12 & 15 == 4 and slot not in related:
             _mark(flags, slot + 1 + signed(words[slot] >> 32, 32))
     distances = _Distances()
-    jumps.calls.extend([at >> 3 for found in _CALLS.finditer(code, 0, count * 8) if not (at := found.start()) & 7 and at >> 3 not in related])
+    calls = [at >> 3 for found in _CALLS.finditer(code, 0, count * 8) if not (at := found.start()) & 7]
+    jumps.calls.extend([slot for slot in calls if slot not in related])
     jumps.called.extend([min(slot + distances[words[slot]], count) for slot in jumps.calls])
     for target in jumps.called:
         _mark(flags, target)
