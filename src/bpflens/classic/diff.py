@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from bpflens.classic import prove, smt
 from bpflens.classic.diagram import FALSE, TRUE, Store, TooComplex
 from bpflens.classic.extension import extended_literals
-from bpflens.classic.layout import LAYOUTS
+from bpflens.classic.layout import LAYOUTS, linktype_name
 from bpflens.classic.primitives import tests_of
 from bpflens.classic.search import Compiler, find
 from bpflens.classic.symbolic import KERNEL, Loop, run_in
@@ -70,7 +70,7 @@ def diff(
     for program in (a, b):
         if program.isa is not Isa.CLASSIC:
             raise InputError(program.origin.where, "is an extended (eBPF) program; diff compares classic filters")
-    linktype = linktype or a.origin.linktype or b.origin.linktype or "EN10MB"
+    linktype = linktype_name(linktype or a.origin.linktype or b.origin.linktype or "EN10MB")
     assumed = tuple(given) or tuple(dict.fromkeys(a.origin.given + b.origin.given))
     names = (a.origin.where, b.origin.where)
     if names[0] == names[1]:
@@ -117,10 +117,11 @@ def _sides(
     tests = tests_of(store)
     universe = TRUE
     for text in given:
-        universe = store.conj(universe, compiler.node(text) or TRUE)
+        node = compiler.node(text)
+        universe = universe if node is None else store.conj(universe, node)
     sides = []
-    run = prove.runner(one, two, machine)
     assumption = compiler.program(" and ".join(f"({text})" for text in given)) if given else None
+    run = prove.runner(one, two, machine, assumption)
     layout = LAYOUTS.get(linktype)
     network = layout.network if layout is not None and layout.network is not None else 14
     parts = [store.diff(nodes[0], nodes[1]), store.diff(nodes[1], nodes[0])]

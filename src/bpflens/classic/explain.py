@@ -20,7 +20,7 @@ from bpflens.classic.diagram import FALSE, TRUE, Store, TooComplex
 from bpflens.classic.expression import FALSITY, orders, text
 from bpflens.classic.extension import extended_literals, needs_extension, term_text
 from bpflens.classic.known import name_of, pattern_of
-from bpflens.classic.layout import LAYOUTS, PAYLOADS, layout_of
+from bpflens.classic.layout import LAYOUTS, PAYLOADS, layout_of, linktype_name
 from bpflens.classic.primitives import Test, tests_of
 from bpflens.classic.search import Compiler, Found, find
 from bpflens.classic.stripped_vlan import find_vlan, looks_at_stripped_tags
@@ -34,6 +34,7 @@ from bpflens.program import Isa, Program
 __all__ = ("Explanation", "Outcome", "Proof", "explain")
 
 MAX_OUTCOMES = 24
+_REJECT = ((0x06, 0, 0, 0),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ def explain(program: Program, given: Sequence[str] = (), linktype: str | None = 
     if not insns:
         raise InputError(program.origin.where, "has no instructions")
     start = time.monotonic()
-    chosen = linktype or program.origin.linktype or "EN10MB"
+    chosen = linktype_name(linktype or program.origin.linktype or "EN10MB")
     if program.origin.source == "seccomp" or chosen == "SECCOMP" or (linktype is None and _may_be_seccomp(insns)):
         return replace(_seccomp(program, insns), seconds=time.monotonic() - start)
     result = None
@@ -114,12 +115,25 @@ def explain(program: Program, given: Sequence[str] = (), linktype: str | None = 
             result = None
     if result is None:
         result = _Explainer(program, insns, tuple(given) or program.origin.given, chosen, start + deadline).run()
+    if program.origin.given and not given and not result.given and _accepts_nothing(insns, program.origin.given, chosen):
+        shown = " and ".join(program.origin.given)
+        but = f"But only packets that satisfy `{shown}` come to it, and it accepts none of them: proved."
+        result = replace(result, words=(*result.words, but))
     if not result.given and result.expression is not None and ("link[" in result.expression or "ether[" in result.expression):
         plainer = _if_only_ip(program, insns, chosen, start + deadline)
         if plainer is not None and len(plainer) < len(result.expression):
             note = f"if only IPv4 packets come to it (--given ip), it is the same as: {plainer}"
             result = replace(result, notes=(*result.notes, note))
     return replace(result, seconds=time.monotonic() - start)
+
+
+def _accepts_nothing(insns: tuple[SockFilter, ...], given: tuple[str, ...], linktype: str) -> bool:
+    """Whether it is proved that no packet satisfies both the program and what its context says of the packets."""
+    try:
+        assumed = Compiler(Store(), linktype).program(" and ".join(f"({text})" for text in given))
+        return prove.compare(insns, _REJECT, KERNEL, given=assumed, timeout=1.0).grade != "none"
+    except (InputError, Loop, TooComplex):
+        return False
 
 
 def _if_only_ip(program: Program, insns: tuple[SockFilter, ...], linktype: str, deadline: float) -> str | None:
@@ -154,7 +168,9 @@ def _seccomp(program: Program, insns: tuple[SockFilter, ...]) -> Explanation:
     except TooComplex as error:
         words, reason = (f"Not explained: too complex: {error}.",), f"too complex: {error}"
     proof = Proof("none", "", "", "SECCOMP", reason=reason)
-    return Explanation(program.origin.where, program.name, len(insns), "SECCOMP", (), None, None, words, "a seccomp filter", "", proof)
+    told = program.origin.source == "seccomp" or program.origin.linktype == "SECCOMP"
+    known = "a seccomp filter" if told else "taken for a seccomp filter by its loads and return values (--linktype: the packets of another one)"
+    return Explanation(program.origin.where, program.name, len(insns), "SECCOMP", (), None, None, words, known, "", proof)
 
 
 class _Explainer:
@@ -218,9 +234,12 @@ class _Explainer:
         several = len(values) > 1 or any(value >= 1 << 32 for value in values)
         outcomes = self.outcomes(values, tests, universe) if several else ()
         if found is not None and found.expression == FALSITY:
-            words = ("No packet that satisfies the assumptions." if self.given else "No packet.",)
-            proof = self.proof("all-packets" if not self.given else "untruncated", "diagrams")
-            return self.result(None, words, None, "", proof)
+            shown = " and ".join(self.given)
+            none = f"No packet: under the assumption that every packet satisfies `{shown}`, it accepts nothing."
+            words = (none if shown else "No packet.",)
+            left = max(1.0, self.deadline - time.monotonic())
+            verdict = prove.compare(self.insns, _REJECT, self.machine, given=self.assumed(), timeout=left)
+            return self.result(None, words, None, "", self.proof(verdict.grade, verdict.method, verdict.witness, verdict.reason))
         if found is None:
             reason = "no expression was found in time" if time.monotonic() >= self.deadline else "no expression was found"
             return self.result(None, self.tests_in_words(tests), known, accepts, self.proof("none", reason=reason), outcomes)
@@ -240,7 +259,10 @@ class _Explainer:
         for assumption in self.given:
             node = self.compiler.node(assumption)
             if node is None:
-                self.compiler.program(assumption)  # raises libpcap's own message
+                try:
+                    self.compiler.program(assumption)
+                except InputError as error:  # libpcap's own message
+                    raise InputError(f"--given {assumption}", error.reason) from None
                 raise InputError(f"--given {assumption}", "loops")
             universe = self.store.conj(universe, node)
         if universe == FALSE:
@@ -306,13 +328,16 @@ class _Explainer:
     def proved(self, found: Found) -> Proof:
         if found.extended:
             return self.proof("untruncated", "diagrams of the extension's terms")
-        assumed = self.compiler.program(" and ".join(f"({given})" for given in self.given)) if self.given else None
         insns = self.compiler.program(found.text)
-        verdict = prove.compare(self.insns, insns, self.machine, given=assumed, timeout=max(1.0, self.deadline - time.monotonic()))
+        verdict = prove.compare(self.insns, insns, self.machine, given=self.assumed(), timeout=max(1.0, self.deadline - time.monotonic()))
         reason = verdict.reason
         if verdict.different:
             reason = "the expression differs from the program"
         return self.proof(verdict.grade, verdict.method, verdict.witness, reason)
+
+    def assumed(self) -> tuple[tuple[int, int, int, int], ...] | None:
+        """The program of the assumptions together."""
+        return self.compiler.program(" and ".join(f"({given})" for given in self.given)) if self.given else None
 
     def in_best_order(self, found: Found) -> Found:
         """The same terms, in an order for which the compiled code reads the packet as the program does, if there is one.

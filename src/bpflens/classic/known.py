@@ -122,7 +122,7 @@ KNOWN = (
     Known("ARP replies", (0x806,), ("arp[6:2] = 2",)),
     Known("ARP probes (requests without a sender address, RFC 5227)", (0x806,), ("arp[6:2] = 1 and arp[14:4] = 0",)),
     Known(
-        "ARP proxying or spoofing: requests for IPv4 over Ethernet",
+        "complete ARP requests for IPv4 over Ethernet (as an ARP proxy reads them)",
         (0x806,),
         (
             "arp[2:2] = 0x800 and arp[4] = 6 and arp[5] = 4 and arp[6:2] = 1 and len >= 42",
@@ -167,7 +167,7 @@ KNOWN = (
     Known("BGP", (179,), ("tcp port 179",)),
     Known("HTTP and HTTPS", (80, 443), ("tcp port 80 or tcp port 443", "port 80 or port 443", "tcp dst port 80 or tcp dst port 443")),
     Known("SSH", (22,), ("tcp port 22", "tcp dst port 22", "port 22")),
-    Known("everything but the SSH session that one is watching from", (22,), ("not port 22", "not tcp port 22")),
+    Known("everything but SSH", (22,), ("not port 22", "not tcp port 22")),
     Known("PPPoE discovery", (0x8863,), ("pppoed",)),
     Known("PPPoE (discovery and session)", (0x8863, 0x8864), ("ether proto 0x8863 or ether proto 0x8864",)),
     Known("MACsec key agreement and EAPOL", (0x888E,), ("ether proto 0x888e and ether dst 01:80:c2:00:00:03",)),

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from bpflens.classic.diagram import Base, Store
 from bpflens.classic.term import Load, Op, Term, scale
 
-__all__ = ("LAYOUTS", "PACKET", "PAYLOADS", "Layout", "header_base", "layout_of", "pieces")
+__all__ = ("LAYOUTS", "PACKET", "PAYLOADS", "Layout", "header_base", "layout_of", "linktype_name", "pieces")
 
 PACKET = Base("packet")
 
@@ -45,9 +45,17 @@ PAYLOADS = {"UDP": "udp", "TCP": "tcp", "ICMP": "icmp", "ICMP6": "icmp6", "ARP":
 """What a socket delivers that is no link layer's packet -> the header at its byte 0. libpcap has no names for these: only `link[...]`."""
 
 
+def linktype_name(linktype: str) -> str:
+    """A link type as libpcap spells it: "dlt_en10mb" and "en10mb" are "EN10MB"."""
+    return linktype.upper().removeprefix("DLT_")
+
+
 def layout_of(linktype: str) -> Layout:
     """The layout of a link type by libpcap's name; unknown ones have only byte 0."""
     return LAYOUTS.get(linktype, Layout(None, None, "link"))
+
+
+_MOST_PARTS = 8192  # parts of one field; masks at several places in it multiply them
 
 
 def header_base(network: int) -> Base:
@@ -60,8 +68,20 @@ def pieces(store: Store, node: int, base: Base, offset: int, size: int, compleme
     """Ranges of the `size`-byte field at (base, offset) that the diagram treats unlike the field's other values; sorted, no duplicates.
 
     Where two ranges next to each other are treated differently from each other both are listed, and the whole that they make up too.
-    `complements`: where the field is cut in three at most, all parts, and the ranges from the first to the last piece.
+    Nothing for a field in more than _MOST_PARTS parts. `complements`: where the field is cut in three at most, all parts, and the
+    ranges from the first to the last piece.
     """
+    try:
+        return _pieces(store, node, base, offset, size, complements)
+    except _TooMany:
+        return []
+
+
+class _TooMany(Exception):
+    """A field in more parts than a person lists."""
+
+
+def _pieces(store: Store, node: int, base: Base, offset: int, size: int, complements: bool) -> list[tuple[int, int]]:
     variables = [store.variable(base, offset + i) for i in range(size)]
     position = {variable: i for i, variable in enumerate(variables)}
     memo: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
@@ -86,6 +106,8 @@ def pieces(store: Store, node: int, base: Base, offset: int, size: int, compleme
             if len(below) == 1:
                 result.append((first << low_bits, (last + 1 << low_bits) - 1, below[0][2]))
                 continue
+            if len(result) > 4 * _MOST_PARTS:
+                raise _TooMany
             for byte in range(first, min(last, first + 7) + 1):
                 result += [(byte << low_bits | low, byte << low_bits | high, rest) for low, high, rest in below]
         joined: list[tuple[int, int, int]] = []
@@ -94,6 +116,8 @@ def pieces(store: Store, node: int, base: Base, offset: int, size: int, compleme
                 joined[-1] = (joined[-1][0], high, rest)
             else:
                 joined.append((low, high, rest))
+        if len(joined) > _MOST_PARTS:
+            raise _TooMany
         memo[n, i] = joined
         return joined
 

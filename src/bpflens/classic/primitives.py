@@ -137,6 +137,9 @@ class _Collector:
             self.add("ip6")
         if 0x800 in ethertypes or self.wlan:
             self.add("ip")
+        if self.linktype in ("PPP", "PPP_SERIAL", "PPP_BSDOS", "C_HDLC", "FRELAY") and {0x21, 0x57, 0xCC, 0x8E} & (ethertypes | numbers):
+            self.add("ip")
+            self.add("ip6")
         for name, size, value in _ETHERNET:
             if value in (numbers if size == 1 else ethertypes) | constants[size]:
                 self.add(name)
@@ -419,12 +422,20 @@ class _Collector:
 
 
 def candidates(
-    store: Store, node: int, tests: Iterable[Test], linktype: str, shift: int | None = 0, raw: bool = False, inside: bool = False
+    store: Store,
+    node: int,
+    tests: Iterable[Test],
+    linktype: str,
+    shift: int | None = 0,
+    raw: bool = False,
+    inside: bool = False,
+    own: bool = False,
 ) -> list[Candidate]:
     """Candidates for a diagram of a program with these tests, cheapest first.
 
     `shift`: bytes by which an enclosing keyword (vlan, mpls, pppoes) moves the network header, None where it moves by a varying number
     (geneve). `raw`: also index expressions for tests that named primitives cover. `inside`: within such a keyword.
+    `own`: only protocols, lengths and index expressions, one for each test of the program.
     """
     collector = _Collector(store, node, tests, linktype, shift, raw, inside)
     if linktype in PAYLOADS:
@@ -433,6 +444,10 @@ def candidates(
         collector.indexes()
         return sorted(collector.found.values(), key=lambda c: (c.cost, c.text))
     collector.protocols()
+    if own:
+        collector.lengths()
+        collector.indexes()
+        return sorted(collector.found.values(), key=lambda c: (c.cost, c.text))
     collector.addresses()
     collector.ethernet_addresses()
     collector.wlan_types()

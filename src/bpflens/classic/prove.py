@@ -69,11 +69,7 @@ def compare(
     store = Store(deadline=time.monotonic() + max(timeout, 5.0))
     if tuple(map(tuple, a)) == tuple(map(tuple, b)):
         return Verdict("all-packets", "identical instructions")
-    try:
-        assumed = TRUE if given is None else run_in(store, given, machine, bounds=False, accept=True)
-    except Loop:
-        assumed = TRUE
-    run = runner(a, b, machine)
+    run = runner(a, b, machine, given)
     reason = ""
     level: Grade
     short: Witness | None = None
@@ -81,6 +77,7 @@ def compare(
     for bounds, level in ((True, "all-packets"), (False, "untruncated")):
         try:
             one, two = (run_in(store, insns, machine, bounds=bounds, accept=not values) for insns in (a, b))
+            assumed = _assumed(store, given, machine, bounds)
         except TooComplex as error:
             reason = str(error)
             break
@@ -100,14 +97,24 @@ def compare(
     return smt.compare(a, b, machine, given=given, values=values, timeout=timeout, run=run, short=short, reason=reason)
 
 
-def runner(a: Insns, b: Insns, machine: Machine) -> Callable[[Packet], Witness | None]:
-    """Runs both programs; the Witness where they differ."""
+def _assumed(store: Store, given: Insns | None, machine: Machine, bounds: bool) -> int:
+    """The packets that an assumption leaves: those that its program accepts, which a packet cut short in front of its tests is not."""
+    try:
+        return TRUE if given is None else run_in(store, given, machine, bounds=bounds, accept=True)
+    except Loop:
+        return TRUE
+
+
+def runner(a: Insns, b: Insns, machine: Machine, given: Insns | None = None) -> Callable[[Packet], Witness | None]:
+    """Runs both programs; the Witness where they differ, for a packet that `given` accepts."""
     from bpflens.classic.interp import run as interpret
 
     model: OneOf["kernel", "libpcap"] = "libpcap" if machine.name == "libpcap" else "kernel"
 
     def once(packet: Packet) -> Witness | None:
         try:
+            if given is not None and not interpret(given, packet.data, model=model, aux=packet.aux):
+                return None
             one = interpret(a, packet.data, model=model, aux=packet.aux)
             two = interpret(b, packet.data, model=model, aux=packet.aux)
         except InputError:

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from bpflens.classic.diagram import FALSE, TRUE, Store, TooComplex
-from bpflens.classic.expression import FALSITY, KEYWORDS, TRUTH, Constant, Expression, Within, arranged, either, text
+from bpflens.classic.expression import FALSITY, KEYWORDS, TRUTH, Constant, Expression, Literal, Within, arranged, either, text
 from bpflens.classic.layout import PACKET, PAYLOADS, layout_of
 from bpflens.classic.primitives import Candidate, Test, candidates
 from bpflens.classic.symbolic import KERNEL, Loop, Machine, run_in
@@ -25,6 +25,8 @@ from bpflens.errors import InputError
 __all__ = ("Compiler", "Found", "find")
 
 OPTIMIZED_UP_TO = 12_000  # characters
+_COST_OF_DIRECT = 600  # an answer dearer than this competes with the program's own tests put together
+_LONGEST_CHAIN = 10
 _NAMED, _NEEDED, _ALL = range(3)  # no index expressions; those for tests without a named primitive; all
 _ETHERTYPE_VLAN = {0x8100, 0x88A8, 0x9100}
 
@@ -123,15 +125,18 @@ class _Search:
         self.best_cost = 1 << 40
 
     def run(self) -> Found | None:
-        contexts = self.contexts()
-        if contexts:
-            self.offer(self.plain(self.lower, self.upper, contexts, _NAMED))
-            if self.best is None or self.best_cost > 40:
-                self.in_contexts([c for c in contexts if not self.store.disjoint(c.node, self.lower)])
-        if self.best is None or "[" in self.best.text:
-            self.offer(self.plain(self.lower, self.upper, contexts, _NEEDED))
+        end, now = self.deadline, time.monotonic()
+        self.deadline = now + 0.6 * (end - now)  # what the program tests, put together directly, must get its turn
+        try:
+            self.named()
+        except TooComplex:
+            if self.best is None and time.monotonic() > end:
+                raise
+        self.deadline = end
+        if self.best is None or self.best_cost > _COST_OF_DIRECT:
+            self.offer(self.direct())
         if self.best is None:
-            self.offer(self.plain(self.lower, self.upper, contexts, _ALL))
+            self.offer(self.plain(self.lower, self.upper, [], _ALL))
         if self.best is None and self.extended:
             literals = [*self.literals("", 0, TRUE, _ALL), *self.extended]
             synthesis = Synthesis(self.store, literals, TRUE, self.deadline, target=self.lower, compile=self.compiler.node)
@@ -140,6 +145,26 @@ class _Search:
                 e = arranged(synthesis.polished(e))
                 self.best = Found(e, text(e), synthesis.node(e), "@" in text(e))
         return self.best
+
+    def direct(self) -> Expression | None:
+        """From the program's own tests and the protocols alone: few literals, so that it is found where the rich search drowns."""
+        literals = self.literals("", 0, TRUE, _ALL, own=True)
+        return self.synthesize(literals, TRUE, self.lower, self.upper, self.compiler.node)
+
+    def named(self) -> None:
+        """The searches with all that may be said."""
+        contexts = self.contexts()
+        for context in contexts:
+            if self.store.implies(context.node, self.upper):
+                self.offer(self.keywords_only(context.text, context.node))
+            if self.good():
+                return
+        if contexts:
+            self.offer(self.plain(self.lower, self.upper, contexts, _NAMED))
+            if self.best is None or self.best_cost > 40:
+                self.in_contexts([c for c in contexts if not self.store.disjoint(c.node, self.lower)])
+        if self.best is None or "[" in self.best.text:
+            self.offer(self.plain(self.lower, self.upper, contexts, _NEEDED))
 
     def in_contexts(self, contexts: list[_Context]) -> None:
         """Try each context until one gives an answer without index expressions; those that can stand before an `or` first."""
@@ -181,11 +206,14 @@ class _Search:
                 literals.append((Candidate(context.text, "", len(context.text)), context.node))
         return self.synthesize(literals, TRUE, lower, upper, self.compiler.node)
 
-    def literals(self, prefix: str, shift: int | None, universe: int, indexes: int) -> list[tuple[Candidate, int]]:
-        """Candidates with their nodes; `prefix` is the context with its "and" or "or". `indexes`: _NAMED, _NEEDED or _ALL."""
+    def literals(self, prefix: str, shift: int | None, universe: int, indexes: int, own: bool = False) -> list[tuple[Candidate, int]]:
+        """Candidates with their nodes; `prefix` is the context with its "and" or "or". `indexes`: _NAMED, _NEEDED or _ALL.
+
+        `own`: only protocols and the program's tests as they stand.
+        """
         compiler, store = self.compiler, self.store
         found = []
-        for candidate in candidates(store, self.lower, self.tests, compiler.linktype, shift, indexes == _ALL, inside=bool(prefix)):
+        for candidate in candidates(store, self.lower, self.tests, compiler.linktype, shift, indexes == _ALL, bool(prefix), own):
             if indexes == _NAMED and "[" in candidate.prefix:
                 continue
             node = compiler.node(prefix + candidate.text)
@@ -282,6 +310,22 @@ class _Search:
             return within
         before = self.plain(rest, self.upper, [], _NEEDED)
         return None if before is None or isinstance(before, Constant) else either(before, within)
+
+    def keywords_only(self, shown: str, node: int, last: str = "") -> Expression | None:
+        """`vlan 2 or vlan 3 or vlan 4 ...`, each read behind the header of the one before."""
+        store = self.store
+        if store.implies(self.lower, node):
+            before = shown.removesuffix(f" or {last}")
+            return Within(before, "or", Literal(Candidate(last, "", len(last)))) if last else None
+        if shown.count(" or ") >= _LONGEST_CHAIN or " and " in shown or time.monotonic() > self.deadline:
+            return None
+        for word in self.following(shown):
+            longer = self.compiler.node(f"{shown} or {word}")
+            if longer is not None and longer != node and store.implies(longer, self.upper):
+                found = self.keywords_only(f"{shown} or {word}", longer, word)
+                if found is not None:
+                    return found
+        return None
 
     def after(self, context: _Context) -> Expression | None:
         """`context or E`, with the headers moved for E as well: what libpcap makes of "vlan 100 or vlan 200"."""

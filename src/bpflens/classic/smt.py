@@ -22,7 +22,7 @@ __all__ = ("compare", "formula")
 _WORD = 0xFFFFFFFF
 _SIZES = {0x00: 4, 0x08: 2, 0x10: 1}
 _MAX_CASES = 300
-_MAX_LENGTH = 0x40000
+_MAX_LENGTH = 0x80000 + 64  # the largest packet of a kernel: GSO_MAX_SIZE and its headers
 
 Insns = Sequence[tuple[int, int, int, int]]
 
@@ -421,7 +421,7 @@ def _check(
         world = World(z3, arrays, machine.network_offset or 14)
         try:
             one, two = (formula(insns, world, machine, bounds=bounds, values=values) for insns in (a, b))
-            assumed = formula(given, world, machine, bounds=False) if given is not None else None
+            assumed = formula(given, world, machine, bounds=bounds) if given is not None else None
         except _NeedsArray:
             continue
         solver = z3.SolverFor("QF_ABV" if arrays else "QF_BV")

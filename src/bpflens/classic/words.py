@@ -74,7 +74,8 @@ _PROTOCOL_NOUNS = {
     "csnp": "IS-IS complete sequence number",
     "psnp": "IS-IS partial sequence number",
 }
-_ORDER = ("incoming", "outgoing", "broadcast", "multicast", "VLAN-tagged", "IPv4", "IPv6", "IPv4 and IPv6", "ARP", "RARP")
+_ORDER = ("incoming", "outgoing", "broadcast", "multicast", "VLAN-tagged", "IPv4", "IPv6", "IPv4 and IPv6", "IPv4, ARP and RARP", "ARP",
+          "RARP")  # fmt: skip
 
 
 class Sentence(NamedTuple):
@@ -160,6 +161,8 @@ def _node(e: Expression, compiler: Compiler) -> int | None:
 
 
 def _sentence(e: Expression, compiler: Compiler, node: int | None) -> str:
+    if isinstance(e, Within) and e.join == "or":
+        return _chain(e)
     parts = _Parts()
     _collect(e, parts)
     nouns = list(dict.fromkeys(parts.nouns))
@@ -167,6 +170,7 @@ def _sentence(e: Expression, compiler: Compiler, node: int | None) -> str:
         _family(nouns, compiler, node)
     nouns.sort(key=lambda noun: _ORDER.index(noun) if noun in _ORDER else len(_ORDER))
     plain = [noun for noun in nouns if not noun.startswith("!")]
+    plain = [noun for noun in plain if not any(other != noun and other.startswith(f"{noun} ") for other in plain)]
     excluded = [noun[1:] for noun in nouns if noun.startswith("!")]
     subject = " ".join([*plain, "packets"]) if plain else "Packets"
     subject = subject[0].upper() + subject[1:]
@@ -177,6 +181,20 @@ def _sentence(e: Expression, compiler: Compiler, node: int | None) -> str:
     if parts.which:
         sentence += f"{',' if unlike else ''} in which {_listed(parts.which)}"
     return sentence
+
+
+def _chain(e: Within) -> str:
+    """`vlan 2 or vlan 3`: libpcap reads each keyword behind the place of the header before it, whether that is there or not."""
+    first, *further = e.keyword.split(" or ")
+    clauses = [_clause(Within(first, "and", TRUTH)).removeprefix("it is ")]
+    for number, keyword in enumerate(further, 1):
+        clauses.append(f"{_clause(Within(keyword, 'and', TRUTH)).removeprefix('it is ')}, read {_deeper(number)}")
+    clauses.append(f"for which, read {_deeper(len(further) + 1)}, {_clause(e.inner)}")
+    return f"Packets that are {', or '.join(clauses)}"
+
+
+def _deeper(headers: int) -> str:
+    return f"behind the place of {'one such header' if headers == 1 else f'{headers} such headers'}"
 
 
 def _family(nouns: list[str], compiler: Compiler, node: int) -> None:
@@ -190,6 +208,12 @@ def _family(nouns: list[str], compiler: Compiler, node: int) -> None:
             nouns.append("IPv6")
         elif store.implies(node, store.disj(ip, ip6)):
             nouns.append("IPv4 and IPv6")
+        else:
+            arp, rarp = compiler.node("arp"), compiler.node("rarp")
+            if arp is not None and rarp is not None and store.implies(node, store.any((ip, ip6, arp, rarp))):
+                kinds = (("IPv4", ip), ("IPv6", ip6), ("ARP", arp), ("RARP", rarp))
+                names = [name for name, kind in kinds if not store.disjoint(node, kind)]
+                nouns.append(" and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0])
     if not {"TCP", "UDP", "SCTP", "ICMP", "ICMPv6", "IGMP"} & set(nouns):
         for name in ("tcp", "udp", "sctp", "icmp", "icmp6"):
             protocol = compiler.node(name)
@@ -209,7 +233,7 @@ def _collect(e: Expression, parts: _Parts) -> None:
         if e.join == "and" and e.inner != TRUTH:
             _collect(e.inner, parts)
         elif e.join == "or":
-            parts.which.append(f"either that holds, or, read behind such a header, {_clause(e.inner)}")
+            parts.which.append(f"either it is so, or, read behind the place of such a header, {_clause(e.inner)}")
     elif isinstance(e, Not):
         _negated(e.item, parts)
     elif isinstance(e, Or):
@@ -351,9 +375,10 @@ def _negated(e: Expression, parts: _Parts) -> None:
         if (inner.nouns or inner.where) and not inner.which:
             parts.unlike.append(" ".join([*inner.nouns, *inner.where]))
             return
-    parts.which.append(
-        f"it is not so that {_clause(e)}" if isinstance(e, And) else f"not: {_clause(e)}" if not isinstance(e, Literal) else _not(e)
-    )
+    if isinstance(e, And):
+        parts.which.append(f"these do not hold together: {'; '.join(_clause(item) for item in e.items)}")
+    else:
+        parts.which.append(_not(e) if isinstance(e, Literal) else f"not: {_clause(e)}")
 
 
 def _not(e: Literal) -> str:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from bpflens.classic.layout import PAYLOADS
+
 if TYPE_CHECKING:
     from bpflens.classic.diff import Difference, Side
     from bpflens.classic.explain import Explanation, Proof
     from bpflens.classic.prove import Witness
 
 __all__ = ("difference_record", "difference_text", "explanation_record", "explanation_text", "proof_line")
+
+_SHOWN_BYTES = 256
 
 _GRADES = {
     "all-packets": "proved equal for all packets",
@@ -23,7 +27,7 @@ def proof_line(proof: Proof) -> str:
     """One line that says how far the expression is proved, by what, and under which assumptions."""
     if proof.linktype == "SECCOMP":
         return proof.reason
-    where = [f"libpcap {proof.libpcap}", proof.linktype]
+    where = [f"libpcap {proof.libpcap}", f"{proof.linktype} compiled as RAW" if proof.linktype in PAYLOADS else proof.linktype]
     where += [f"given {text}" for text in proof.given]
     where += [f"given that {text}" for text in proof.assumptions]
     line = _GRADES[proof.grade]
@@ -53,7 +57,7 @@ def explanation_text(e: Explanation, color: bool = False) -> Iterator[str]:
     for sentence in e.words:
         yield f"    {sentence}"
     if e.known:
-        yield f"    This is {e.known}." if not e.known.startswith("perhaps") else f"    {e.known[0].upper()}{e.known[1:]}."
+        yield f"    {_known(e.known)}."
     if e.accepts and not e.outcomes:
         yield f"    Of a matching packet it accepts {e.accepts}."
     for outcome in e.outcomes:
@@ -64,6 +68,12 @@ def explanation_text(e: Explanation, color: bool = False) -> Iterator[str]:
         yield f"    Note: {note}."
     line = proof_line(e.proof)
     yield f"    {line[0].upper()}{line[1:]}."
+
+
+def _known(name: str) -> str:
+    if name.startswith(("perhaps", "taken")):
+        return name[0].upper() + name[1:]
+    return f"This is {name}" if name.startswith(("a ", "an ", "the ", "everything ")) else f"Known as: {name}"
 
 
 def _witness_record(witness: Witness | None) -> dict[str, Any] | None:
@@ -116,7 +126,11 @@ def explanation_record(e: Explanation) -> dict[str, Any]:
 
 
 def _packet_lines(witness: Witness, names: tuple[str, str], decoded: str) -> Iterator[str]:
-    yield f"    packet ({len(witness.packet)} bytes): {witness.packet.hex() or '(empty)'}"
+    shown = witness.packet.hex() or "(empty)"
+    rest = witness.packet[_SHOWN_BYTES:]
+    if rest:
+        shown = f"{witness.packet[:_SHOWN_BYTES].hex()} and {len(rest)} more, {'all 0' if not any(rest) else 'see --json'}"
+    yield f"    packet ({len(witness.packet)} bytes): {shown}"
     if decoded:
         yield f"        {decoded}"
     for name, value in witness.aux.items():

@@ -1,0 +1,96 @@
+"""Assumptions, chains of keywords and awkward masks: answers that were late, or said too little or too much."""
+
+from __future__ import annotations
+
+import pytest
+
+from bpflens.classic.diff import diff
+from bpflens.classic.explain import explain
+from bpflens.classic.interp import run
+from bpflens.formats import libpcap
+from bpflens.isa.classic.insn import SockFilter, encode
+from bpflens.program import Isa, Origin, Program
+
+
+def program(insns: object, **origin: object) -> Program:
+    return Program(Isa.CLASSIC, encode(insns), Origin("test", "filter", **origin))  # type: ignore[arg-type]
+
+
+def compiled(expression: str, linktype: str = "EN10MB", **origin: object) -> Program:
+    return program(libpcap.compile(expression, libpcap.dlt_value(linktype)), linktype=linktype, **origin)
+
+
+@pytest.mark.parametrize("expression", ["vlan 2 or vlan 3 or vlan 4 or vlan 5 or vlan 6", "mpls 2 or mpls 3 or mpls 9", "vlan 9 or vlan 8"])
+def test_chains_of_keywords(expression: str) -> None:
+    """Each is read behind the header of the one before; the fields overlap in 16^5 ways."""
+    assert explain(compiled(expression)).expression == expression
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["ip[12] = 10 and ip[13] & 1 = 1", "ip[6:2] & 0x1fff = 0 and ip[9:4] = 6 and ip[13] & 1 != 0 and ip[13] & 0x10 = 0"],
+)
+def test_masks_that_cut_an_address_in_many_nets(expression: str) -> None:
+    result = explain(compiled(expression), deadline=3.0)
+
+    assert result.expression is not None
+    assert len(result.expression) <= len(expression)
+    assert result.proof.grade == "all-packets"
+
+
+def test_packets_that_are_too_short_for_the_assumption_are_no_witnesses() -> None:
+    result = explain(compiled("not ip6"), given=["ip"])
+
+    assert (result.expression, result.proof.grade, result.proof.witness) == ("1 = 1", "all-packets", None)
+
+
+def test_a_difference_is_shown_by_a_packet_that_satisfies_the_assumption() -> None:
+    given = "ip[2:2] - ((ip[0] & 0xf) * 4) = tcp[0:2]"
+    result = diff(compiled("tcp[2:2] = 5"), compiled("tcp[2:2] = 5 and tcp[0:2] < 100"), given=[given])
+
+    assert result.witness is not None
+    assert run(libpcap.compile(given, 1), result.witness.packet)
+
+
+def test_an_assumption_that_excludes_all_the_filter_accepts() -> None:
+    result = explain(compiled("ip"), given=["ether proto 0x888e"])
+
+    assert result.expression is None
+    assert "accepts nothing" in result.words[0]
+    assert result.proof.grade == "all-packets"
+
+
+def test_a_filter_whose_context_leaves_it_nothing() -> None:
+    """ss: a socket for ethertype 0x888e with a filter for IPv4."""
+    result = explain(compiled("ip", given=("ether proto 0x888e",)))
+
+    assert result.expression == "ip"
+    assert any("accepts none of them: proved" in sentence for sentence in result.words)
+
+
+@pytest.mark.parametrize("name", ["en10mb", "DLT_EN10MB", "dlt_en10mb"])
+def test_spellings_of_a_link_type(name: str) -> None:
+    assert explain(compiled("ip"), linktype=name).linktype == "EN10MB"
+
+
+def test_ppp() -> None:
+    assert [explain(compiled(text, "PPP")).expression for text in ("ip", "ip6")] == ["ip", "ip6"]
+
+
+def test_lengths_beyond_65535() -> None:
+    """ip[2:2] + 14 reaches 65549."""
+    result = diff(compiled("ip[2:2] + 14 = len"), compiled("ip[2:2] + 14 = len and len <= 65535"))
+
+    assert not result.equal
+    assert result.witness is not None
+    assert len(result.witness.packet) > 65535
+
+
+def test_what_nothing_names_is_put_together_from_its_own_tests() -> None:
+    """VXLAN with a test of the protocol that no keyword has (>= 17)."""
+    text = "40 0 0 12,21 12 0 34525,21 0 11 2048,48 0 0 23,53 0 9 17,40 0 0 20,69 7 0 8191,177 0 0 14,72 0 0 16,21 0 4 4789"
+    text += ",64 0 0 26,116 0 0 8,21 0 1 100,6 0 0 262144,84 0 0 4,6 0 0 0"
+    result = explain(program([SockFilter(*map(int, insn.split())) for insn in text.split(",")], linktype="EN10MB"), deadline=3.0)
+
+    assert result.expression is not None
+    assert result.proof.grade == "all-packets"
