@@ -49,7 +49,7 @@ def other_sockets(lab: Lab) -> Iterator[Attached]:
     """2"""
     with lab.inside("a"):
         for word, family, type, protocol in (
-            ("udp", 2, 2, 0), ("udp", 10, 2, 0), ("tcp", 2, 1, 0), ("raw", 2, 3, 1), ("raw", 10, 3, 58), ("unix", 1, 2, 0),
+            ("udp", 2, 2, 0), ("udp", 10, 2, 0), ("tcp", 2, 1, 0), ("raw", 2, 3, 1), ("raw6", 10, 3, 58), ("unix", 1, 2, 0),
             ("netlink", 16, 3, 0),
         ):  # fmt: skip
             fd = lab.socket(family, type, protocol)

@@ -182,9 +182,74 @@ def test_watch() -> None:
     thread.start()
     code, out, _ = command("--json", "ls", "--watch", "0.25", "--count", "10")
     thread.join()
-    events = [line["event"] for line in map(json.loads, out.splitlines()) if any(
-        one["program"] and one["program"]["name"] == "bl_watched" for one in line["attachments"]
-    )]  # fmt: skip
     assert code == 0
-    assert events == ["loaded", "unloaded"]
+    assert _events(out, "bl_watched") == [("loaded", ["fd"]), ("unloaded", ["fd"])]
     assert command("ls", "--watch", "0")[0] == 2
+
+
+def _events(out: str, name: str) -> list[tuple[str, list[str]]]:
+    """(event, kinds of attachment) of one program."""
+    return [
+        (line["event"], [one["kind"] for one in line["attachments"]]) for line in map(json.loads, out.splitlines())
+        if any(one["program"] and one["program"]["name"] == name for one in line["attachments"])
+    ]  # fmt: skip
+
+
+def test_watch_shows_what_is_attached_later(lab: Lab) -> None:
+    """A program that is loaded first and attached afterwards, and detached again."""
+    import threading
+    import time
+
+    from bpflens.isa.extended.asm import assemble
+    from bpflens.kernel.load import load_program
+
+    by_link = lab.fd(load_program(assemble("r0 = 1\nexit", "llvm"), 8, name="bl_later", expected_attach_type=0))
+
+    cgroup = lab.fd(os.open(lab.cgroup_mount + lab.cgroup("later"), os.O_RDONLY))
+
+    def attach() -> None:
+        time.sleep(0.6)
+        link = lab.link(by_link, cgroup, "cgroup_inet_ingress")
+        time.sleep(0.7)
+        os.close(link)
+
+    thread = threading.Thread(target=attach)
+    thread.start()
+    code, out, _ = command("--json", "ls", "--watch", "0.25", "--count", "10")
+    thread.join()
+    assert code == 0
+    assert _events(out, "bl_later") == [("changed", ["cgroup/inet_ingress"]), ("changed", ["fd"])]
+
+
+def test_cgroup_by_its_directory(lab: Lab) -> None:
+    """Where the cgroup stands in the file system is a name for it too."""
+    from bpflens.kernel.inventory.select import cgroup_path
+
+    path = of(lab, "cgroups")[0].object[7:]
+    assert cgroup_path(lab.cgroup_mount + path) == cgroup_path(path) == cgroup_path(path.strip("/")) == path
+    assert {program.id for program in open_object("cgroup", lab.cgroup_mount + path)} == {
+        program.id for program in open_object("cgroup", path)
+    }
+
+
+def test_table_explains_or_says_why_not(lab: Lab) -> None:
+    """Every classic row of the table has its expression, its words or the reason that there are none; in words only where so meant."""
+    _, out, err = command("ls", "socket", "seccomp", f"pid:{os.getpid()}")
+    rows = [line for line in out.splitlines() if " classic " in line]
+    assert rows and all(" insns: " in line or " insn: " in line for line in rows), out
+    _, out, err = command("ls", "dev:nonesuch")
+    assert not out and "nothing that could be looked at fits dev:nonesuch" in err
+    _, out, err = command("ls", f"sock:{of(lab, 'socket_ebpf')[0].object[5:]}")
+    assert "note: --deep asks kernel memory about 1 row " in err
+
+
+def test_without_proc() -> None:
+    """One line that says what is missing."""
+    import subprocess
+    import sys
+
+    script = 'umount -l /proc; exec "$0" -m bpflens "$@"'
+    for argv in (["ls"], ["ls", "--audit"], ["tree"], ["ls", "--watch", "1", "--count", "1"], ["dis", "dev:lo"]):
+        done = subprocess.run(["unshare", "-m", "sh", "-c", script, sys.executable, *argv], capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stdout) == (4, ""), done
+        assert done.stderr.startswith("bpflens: error: /proc: is not mounted") and "Traceback" not in done.stderr

@@ -68,6 +68,12 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     show(inventory, rows, settings)
     if verdict is not None:
         print(verdict.json() if settings.json else verdict.text())
+    unnamed = sum("unknown" in row.details or row.kind == "held" for row in rows)
+    if unnamed and not inventory.deep:
+        which = f"{unnamed} row{'s' * (unnamed > 1)}"
+        inventory.notes.append(f"--deep asks kernel memory about {which} for which no interface has the whole answer")
+    if selection.words and not rows:
+        inventory.notes.append(f"nothing that could be looked at fits {' '.join(selection.words)}")
     code = report_denials(inventory)
     if verdict is not None and not verdict.complete:
         return 1 if verdict.established else 5
@@ -101,7 +107,8 @@ def report_denials(inventory: Inventory) -> int:
 class Summaries:
     """A classic program's expression or words, each distinct program once, all within one time budget.
 
-    Only where it is known what the packets begin with: an expression for the wrong link type would be wrong.
+    An expression only where it is known what the packets begin with: for the wrong link type it would be wrong. In a table the reason
+    stands in its place, in parentheses.
     """
 
     def __init__(self, expressions_only: bool) -> None:
@@ -110,25 +117,36 @@ class Summaries:
         self._expressions_only = expressions_only
 
     def __call__(self, row: Found) -> str | None:
-        linktype = row.details.get("linktype")
-        if row.classic is None or linktype is None:
+        if row.classic is None:
             return None
-        key = (row.classic, linktype, tuple(row.details.get("given", ())))
+        linktype, starts_at = row.details.get("linktype"), row.details.get("starts_at")
+        if row.kind == "seccomp":
+            if self._expressions_only:
+                return None  # it has a policy, not an expression
+        elif linktype is None and starts_at != "network header" and len(row.classic) > 8:  # one instruction returns, whatever comes
+            return None if self._expressions_only else f"(begins with {starts_at or 'what its device gives'}: no expression)"
+        key = (row.classic, linktype or row.kind, tuple(row.details.get("given", ())))
         if key not in self._known:
             left = self._until - time.monotonic()
-            self._known[key] = self._summary(row, left) if left > 0.01 else None
+            late = None if self._expressions_only else "(no time left to explain it)"
+            self._known[key] = self._summary(row, left) if left > 0.01 else late
         return self._known[key]
 
     def _summary(self, row: Found, seconds: float) -> str | None:
         from bpflens.errors import BpflensError
         from bpflens.kernel.inventory.targets import classic_program
 
+        program = classic_program(row)
+        if not self._expressions_only:
+            from bpflens.classic.layout import PAYLOADS
+            from bpflens.classic.summary import one_line
+
+            header = PAYLOADS.get(row.details.get("linktype", ""))
+            words = one_line(program, seconds)
+            return words.replace("link[", f"{header}[") if header else words
         try:
             from bpflens.classic.explain import explain
 
-            result = explain(classic_program(row), deadline=seconds)
+            return explain(program, deadline=seconds).expression
         except BpflensError:
             return None
-        if result.expression is not None or self._expressions_only:
-            return result.expression
-        return result.extended or (result.words[0] if result.words else None)

@@ -28,6 +28,8 @@ EXAMPLES = (
     "bpflens packets 'pcap:icmp6 or sctp' -w made.pcapng",
 )
 
+_USER0 = 147  # DLT_USER0: what a UDP, TCP or netlink socket's filter sees is of no link type
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
@@ -42,6 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Make the packets, print or write them."""
     from bpflens.classic.diagram import TooComplex
+    from bpflens.classic.layout import PAYLOADS
     from bpflens.classic.packets import generate
     from bpflens.classic.symbolic import Loop
     from bpflens.formats.libpcap import dlt_value
@@ -51,7 +54,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         raise UsageError(args.filter, f"names {len(filters)} programs", "name one of them (FILE#N)")
     program, insns = filters[0]
     where = program.origin.where
-    dlt = dlt_value(args.linktype or program.origin.linktype or "EN10MB")
+    linktype = args.linktype or program.origin.linktype or "EN10MB"
+    dlt = _USER0 if linktype in PAYLOADS else dlt_value(linktype)
     model: Model = args.model or ("libpcap" if program.origin.source == "pcap" else "kernel")
     if args.count < 1:
         raise UsageError("--count", f"{args.count} is not a number of alternatives")

@@ -253,7 +253,7 @@ def _socket(fd: int, pid: int, number: int, where: str) -> Program:
             return open_object("sock", str(inode))[0]
         except KernelError:
             pass
-    context = filter_context(facts.kind, facts.type)
+    context = filter_context(facts.kind, facts.protocol)
     return classic_program(Found(f"socket/{facts.kind}", f"sock:{inode}", facts.netns or None, classic=facts.filter, details=context))
 
 

@@ -16,7 +16,7 @@ from bpflens.kernel.inventory.found import Found, HeldBy, Inventory, NetNamespac
 __all__ = ("age", "holder_text", "json_rows", "netns_name", "program_text", "record", "table")
 
 _HEAD = ("KIND", "OBJECT", "NETNS", "PROGRAM", "HOLDERS")
-_HOLDERS_SHOWN, _WIDEST = 3, 64
+_HOLDERS_SHOWN, _WIDEST, _MOST_WORDS = 3, 64, 120
 Summary = Callable[[Found], "str | None"]
 
 
@@ -26,7 +26,7 @@ def table(inventory: Inventory, rows: Iterable[Found], summary: Summary, now_ns:
     for row in rows:
         object = row.object + (f" {row.details['parent']}" if row.kind == "tc/cls" and row.object.startswith("dev:") else "")
         place = "?" if row.netns is None and "why" in row.details else netns_name(inventory.namespaces, row.netns)
-        cells.append((row.kind, object, place, program_text(inventory, row, summary, now_ns), holder_text(row.holders)))
+        cells.append((row.kind, object, place, program_text(inventory, row, summary, now_ns), _held_by(row)))
     if len(cells) == 1:
         return
     widths = [min(max(len(line[column]) for line in cells), _WIDEST) for column in range(4)]
@@ -49,7 +49,7 @@ def netns_name(namespaces: dict[int, NetNamespace], inode: int | None) -> str:
 def program_text(inventory: Inventory, row: Found, summary: Summary, now_ns: int) -> str:
     """One line of what the program is."""
     if row.classic is not None:
-        words = summary(row)
+        words = shortened(summary(row) or "")
         count = len(row.classic) // 8
         return f"classic {count} insn{'s' * (count != 1)}" + (f": {words}" if words else "")
     if row.image is not None:
@@ -67,6 +67,11 @@ def program_text(inventory: Inventory, row: Found, summary: Summary, now_ns: int
     return "  ".join(parts)
 
 
+def shortened(words: str) -> str:
+    """Words for a line of a table, cut off where they are too many."""
+    return words if len(words) <= _MOST_WORDS else words[: _MOST_WORDS - 3].rstrip() + "..."
+
+
 def age(nanoseconds: int) -> str:
     """A duration in its largest whole unit: "12 s", "3 min", "5 h", "40 d"."""
     seconds = max(nanoseconds // 1_000_000_000, 0)
@@ -74,6 +79,14 @@ def age(nanoseconds: int) -> str:
         if seconds >= 2 * size:
             return f"{seconds // size} {unit}"
     return f"{seconds} s"
+
+
+def _held_by(row: Found) -> str:
+    """Processes; where there is none, a pin."""
+    pins = row.details.get("pins", ())
+    if row.holders or not pins or row.object == f"pin:{pins[0]}":
+        return holder_text(row.holders)
+    return f"pin {pins[0]}" + (f" and {len(pins) - 1} more" if len(pins) > 1 else "")
 
 
 def holder_text(holders: Iterable[HeldBy]) -> str:

@@ -125,14 +125,16 @@ def inherited(inventory: Inventory, path: str) -> list[Found]:
         running = list(effective(Context(), path))
     except OSError as error:
         raise InputError(f"cgroup:{path}", error.strerror or "cannot be opened") from None
-    own = {(row.kind, row.prog_id) for row in inventory.rows if row.object == f"cgroup:{path}"}
+    own = [(row.kind, row.prog_id) for row in inventory.rows if row.object == f"cgroup:{path}"]
     rows = []
-    for name, prog_id in running:
+    for name, prog_id in reversed(running):  # what is above runs first
         kind = f"cgroup/{name}"
-        if (kind, prog_id) not in own:
+        if (kind, prog_id) in own:
+            own.remove((kind, prog_id))  # once: the same program may be inherited too
+        else:
             above = [row.object for row in inventory.rows if (row.kind, row.prog_id) == (kind, prog_id) and _is_above(row.object[7:], path)]
             rows.append(Found(kind, f"cgroup:{path}", prog_id=prog_id, details={"inherited_from": above}))
-    return rows
+    return rows[::-1]
 
 
 def _is_above(ancestor: str, path: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from functools import cached_property
 
+from bpflens.errors import NotSupported
 from bpflens.kernel import procfs
 from bpflens.kernel.inventory.found import Denial, HeldBy, Holders, LinkHead, MapHead, NetNamespace, ProgHead
 
@@ -18,11 +19,16 @@ if TYPE_CHECKING:
 
 __all__ = ("Context",)
 
+_NAMED = 3  # processes that a message names
+
 
 class Context:
     """State of one walk. `netns` is the namespace that the walking thread is in; `reader` the kernel-side reader with --deep."""
 
     def __init__(self) -> None:
+        if not os.path.exists("/proc/self/ns/net"):
+            reason = "is not mounted, and processes, descriptors and namespaces are found in no other place"
+            raise NotSupported("/proc", reason, "mount -t proc proc /proc")
         self.netns: NetNamespace | None = None
         self.reader: Reader | None = None
         self.denied: dict[Denial, None] = {}
@@ -47,6 +53,11 @@ class Context:
         if name is None:
             name = self._comms[pid] = procfs.comm(pid)
         return name
+
+    def who(self, pids: list[int]) -> str:
+        """Processes for a message: how many, and the first of them by name."""
+        names = ", ".join(f"{self.comm(pid)}[{pid}]" for pid in pids[:_NAMED])
+        return f"{len(pids)} process{'es' * (len(pids) > 1)} ({names}{', ...' * (len(pids) > _NAMED)})"
 
     def holder(self, pid: int, fd: int | None = None, tid: int | None = None) -> HeldBy:
         """The process as a holder."""
@@ -114,15 +125,16 @@ class Context:
     def files(self) -> list[procfs.OpenFile]:
         """Every open descriptor that may be seen."""
         found: list[procfs.OpenFile] = []
-        refused = 0
+        refused = []
         for pid in self.pids:
             try:
                 found += procfs.open_files(pid)
             except OSError:
-                refused += 1
+                refused.append(pid)
         if refused:
-            what = "process, which has" if refused == 1 else "processes, which have"
-            self.deny(f"the descriptors of {refused} {what} more capabilities", "CAP_SYS_PTRACE and every capability that they have")
+            has = "has" if len(refused) == 1 else "have"
+            what = f"the descriptors of {self.who(refused)}, which {has} more capabilities"
+            self.deny(what, "CAP_SYS_PTRACE and every capability that they have")
         return found
 
     @cached_property

@@ -48,12 +48,12 @@ def net_namespaces(ctx: Context) -> dict[int, NetNamespace]:
 
 def _of_processes(ctx: Context) -> Iterator[tuple[str, int]]:
     readlink = os.readlink
-    refused = 0
+    refused = []
     for pid in ctx.pids:
         try:
             link = readlink(f"/proc/{pid}/ns/net")
         except PermissionError:
-            refused += 1
+            refused.append(pid)
             continue
         except OSError:
             continue
@@ -69,8 +69,7 @@ def _of_processes(ctx: Context) -> Iterator[tuple[str, int]]:
             if thread_link != link:
                 yield f"{pid}/task/{tid}", int(thread_link[5:-1])
     if refused:
-        what = "process" if refused == 1 else "processes"
-        ctx.deny(f"the namespaces of {refused} {what}", "CAP_SYS_PTRACE and every capability that they have")
+        ctx.deny(f"the namespaces of {ctx.who(refused)}", "CAP_SYS_PTRACE and every capability that they have")
 
 
 def mount_namespaces(ctx: Context) -> Iterator[tuple[str, list[procfs.Mount]]]:

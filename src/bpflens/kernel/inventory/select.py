@@ -14,10 +14,11 @@ from collections.abc import Callable, Sequence
 
 from bpflens.errors import InputError, UsageError
 from bpflens.isa.extended.names import PROG_TYPES
+from bpflens.kernel import procfs
 from bpflens.kernel.inventory.families import DEEP_FAMILIES, FAMILIES, Family
 from bpflens.kernel.inventory.found import Found, Inventory
 
-__all__ = ("KINDS", "Selection", "netns_inode")
+__all__ = ("KINDS", "Selection", "cgroup_path", "netns_inode")
 
 HELD_KINDS = ("pin", "fd", "held", "image")  # not attached: known only when everything has been looked at
 KINDS = tuple(dict.fromkeys([kind for family in FAMILIES + DEEP_FAMILIES for kind in family.kinds] + list(HELD_KINDS)))
@@ -34,6 +35,7 @@ class Selection:
         self._tests: list[_Test] = []
         self._device = False
         self.cgroup: str | None = None
+        self.words = tuple(words)
         for word in words:
             self._add(word)
 
@@ -50,7 +52,7 @@ class Selection:
             self._tests.append(_object_test(prefix, rest))
             self._device = self._device or prefix == "dev"
             if prefix == "cgroup":
-                self.cgroup = "/" + rest.strip("/")
+                self.cgroup = cgroup_path(rest)
         else:
             self._kind(word)
 
@@ -112,7 +114,7 @@ def _object_test(prefix: str, rest: str) -> _Test:
 
         return on_device
     if prefix == "cgroup":
-        path = "/" + rest.strip("/")
+        path = cgroup_path(rest)
         return lambda row, all: row.object == f"cgroup:{path}"
     if prefix == "map":
         return lambda row, all: row.object == f"map:{rest}" or row.object.startswith((f"map:{rest}[", f"map:{rest} "))
@@ -129,6 +131,15 @@ def _object_test(prefix: str, rest: str) -> _Test:
         return lambda row, all: row.object == f"sock:{number}" or row.details.get("sock") == number
     field = {"name": "name", "tag": "tag"}[prefix]
     return lambda row, all: row.prog_id is not None and str(getattr((all.programs or {}).get(row.prog_id), field, "")).startswith(rest[:15])
+
+
+def cgroup_path(name: str) -> str:
+    """The path in the cgroup hierarchy; `name` is that already, or where the cgroup's directory is in the file system."""
+    path = "/" + name.strip("/")
+    for mount in procfs.mounts("self"):
+        if mount.type == "cgroup2" and (path + "/").startswith(mount.point.rstrip("/") + "/") and os.path.isdir(path):
+            return (mount.root.rstrip("/") + path[len(mount.point.rstrip("/")) :]) or "/"
+    return path
 
 
 def netns_inode(name: str) -> int | None:

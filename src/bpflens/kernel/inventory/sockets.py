@@ -37,6 +37,11 @@ FAMILIES = {
     29: "can", 31: "bluetooth", 41: "kcm", 44: "xdp", 15: "key", 21: "rds", 30: "tipc", 45: "mctp", 43: "smc",
 }  # fmt: skip
 LINKTYPES = {1: "EN10MB", 772: "EN10MB", 65534: "RAW", 519: "RAW", 768: "RAW", 769: "RAW", 776: "RAW", 778: "RAW"}  # ARPHRD_* -> DLT
+_STARTS = {
+    "udp": "UDP header", "tcp": "TCP header", "icmp": "ICMP header", "icmp6": "ICMPv6 header", "netlink": "struct nlmsghdr",
+    "unix": "payload", "vsock": "payload",
+}  # fmt: skip
+_PAYLOADS = {"udp": "UDP", "tcp": "TCP", "icmp": "ICMP", "icmp6": "ICMP6", "netlink": "NETLINK"}
 _PROTOCOLS = {6: "tcp", 17: "udp", 132: "sctp", 33: "dccp", 136: "udplite", 1: "icmp", 58: "icmp6", 262: "mptcp"}
 
 
@@ -138,9 +143,9 @@ def _option(fd: int, option: int) -> int:
 
 
 def socket_kind(domain: int, type: int, protocol: int) -> str:
-    """The word after "socket/": the protocol for IP sockets, the family for others."""
+    """The word after "socket/": the protocol for IP sockets, the family for others. Raw sockets of IPv6 are not given the IP header."""
     if domain in (_AF_INET, _AF_INET6):
-        return "raw" if type == _RAW else _PROTOCOLS.get(protocol, f"ip-{protocol}")
+        return ("raw" if domain == _AF_INET else "raw6") if type == _RAW else _PROTOCOLS.get(protocol, f"ip-{protocol}")
     return FAMILIES.get(domain, f"family-{domain}")
 
 
@@ -149,7 +154,7 @@ def find_sockets(ctx: Context) -> Iterable[Found]:
     for inode, facts in ctx.sockets.items():
         if facts.filter == b"" or inode in ctx.claimed_sockets:
             continue
-        details: dict[str, Any] = {"type": type_name(facts.type), **filter_context(facts.kind, facts.type)}
+        details: dict[str, Any] = {"type": type_name(facts.type), **filter_context(facts.kind, facts.protocol)}
         if facts.filter is None:
             details["unknown"] = "an extended program; SO_GET_FILTER does not say which"
         yield Found(
@@ -162,12 +167,18 @@ def type_name(type: int) -> str:
     return {_STREAM: "stream", _DGRAM: "dgram", _RAW: "raw", 5: "seqpacket"}.get(type, str(type))
 
 
-def filter_context(kind: str, type: int) -> dict[str, Any]:
-    """What the packets of a socket filter begin with."""
+def filter_context(kind: str, protocol: int) -> dict[str, Any]:
+    """What the packets of a socket filter begin with: in words, and as the name that `explain` has for it (classic/layout.py, PAYLOADS)."""
     if kind == "raw":
         return {"linktype": "RAW", "starts_at": "IP header"}
-    starts = {"udp": "UDP header", "tcp": "TCP header", "netlink": "struct nlmsghdr", "unix": "payload", "vsock": "payload"}
-    return {"starts_at": starts[kind]} if kind in starts else {}
+    if kind == "raw6":
+        kind = _PROTOCOLS.get(protocol, "")
+    context = {}
+    if kind in _STARTS:
+        context["starts_at"] = _STARTS[kind]
+    if kind in _PAYLOADS:
+        context["linktype"] = _PAYLOADS[kind]
+    return context
 
 
 def find_packet(ctx: Context) -> Iterable[Found]:

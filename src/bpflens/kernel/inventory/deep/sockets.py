@@ -68,7 +68,7 @@ def find(ctx: Context) -> Iterable[Found]:
 
 def _filter(reader: Reader, record: FileRecord, holders: tuple[HeldBy, ...]) -> Iterator[Found]:
     kind = socket_kind(record.family, record.type, record.protocol)
-    details: dict[str, Any] = {"type": type_name(record.type), **filter_context(kind, record.type)}
+    details: dict[str, Any] = {"type": type_name(record.type), **filter_context(kind, record.protocol)}
     try:
         image = Image(record.filter, record.filter_id, 0) if record.filter_id else image_at(reader, record.filter)
     except OSError:
@@ -187,7 +187,7 @@ def _unheld(reader: Reader, sock: int, namespace: int | None) -> Iterator[Found]
         inode = 0
         if owner:
             inode = reader.u64(owner + offset("socket_alloc", "vfs_inode") + offset("inode", "i_ino"))
-        details: dict[str, Any] = {**filter_context(kind, 0), "why": "no descriptor of a process leads to it"}
+        details: dict[str, Any] = {**filter_context(kind, protocol), "why": "no descriptor of a process leads to it"}
         if family in (2, 10):
             details["port"] = reader.u16(sock + offset("sock", "__sk_common.skc_num"))
         yield row(f"socket/{kind}", f"sock:{inode}" if inode else f"port:{details.get('port', 0)}", namespace, image, **details)
