@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 
 from bpflens.classic import arithmetic, prove
 from bpflens.classic.arithmetic import bases_of
+from bpflens.classic.cooked import COOKED, as_linux_sll
 from bpflens.classic.diagram import FALSE, TRUE, Store, TooComplex
 from bpflens.classic.expression import FALSITY, orders, text
 from bpflens.classic.extension import extended_literals, needs_extension, term_text
@@ -107,6 +108,11 @@ def explain(program: Program, given: Sequence[str] = (), linktype: str | None = 
     chosen = linktype_name(linktype or program.origin.linktype or "EN10MB")
     if program.origin.source == "seccomp" or chosen == "SECCOMP" or (linktype is None and _may_be_seccomp(insns)):
         return replace(_seccomp(program, insns), seconds=time.monotonic() - start)
+    cooked = None
+    if linktype is None and program.origin.linktype is None and program.origin.note == COOKED:
+        cooked = as_linux_sll(insns)
+        if cooked is not None:
+            insns, chosen = cooked, "LINUX_SLL"
     result = None
     if program.origin.given and not given:
         # What the origin says of the packets is only assumed where it makes the answer plainer.
@@ -119,11 +125,13 @@ def explain(program: Program, given: Sequence[str] = (), linktype: str | None = 
         shown = " and ".join(program.origin.given)
         but = f"But only packets that satisfy `{shown}` come to it, and it accepts none of them: proved."
         result = replace(result, words=(*result.words, but))
-    if not result.given and result.expression is not None and ("link[" in result.expression or "ether[" in result.expression):
+    if not (result.given or result.outcomes) and result.expression is not None and ("link[" in result.expression or "ether[" in result.expression):
         plainer = _if_only_ip(program, insns, chosen, start + deadline)
         if plainer is not None and len(plainer) < len(result.expression):
             note = f"if only IPv4 packets come to it (--given ip), it is the same as: {plainer}"
             result = replace(result, notes=(*result.notes, note))
+    if cooked is not None:
+        result = replace(result, notes=(*result.notes, "a cooked socket: its packets begin with the network header, as with tcpdump -i any"))
     return replace(result, seconds=time.monotonic() - start)
 
 

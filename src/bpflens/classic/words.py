@@ -73,6 +73,7 @@ _PROTOCOL_NOUNS = {
     "snp": "IS-IS sequence number",
     "csnp": "IS-IS complete sequence number",
     "psnp": "IS-IS partial sequence number",
+    "nlmsghdr": "Netlink",
 }
 _ORDER = ("incoming", "outgoing", "broadcast", "multicast", "VLAN-tagged", "IPv4", "IPv6", "IPv4 and IPv6", "IPv4, ARP and RARP", "ARP",
           "RARP")  # fmt: skip
