@@ -125,13 +125,15 @@ def explain(program: Program, given: Sequence[str] = (), linktype: str | None = 
         shown = " and ".join(program.origin.given)
         but = f"But only packets that satisfy `{shown}` come to it, and it accepts none of them: proved."
         result = replace(result, words=(*result.words, but))
-    if not (result.given or result.outcomes) and result.expression is not None and ("link[" in result.expression or "ether[" in result.expression):
+    numbers = result.expression is not None and ("link[" in result.expression or "ether[" in result.expression)
+    if numbers and result.expression is not None and not (result.given or result.outcomes):
         plainer = _if_only_ip(program, insns, chosen, start + deadline)
         if plainer is not None and len(plainer) < len(result.expression):
             note = f"if only IPv4 packets come to it (--given ip), it is the same as: {plainer}"
             result = replace(result, notes=(*result.notes, note))
     if cooked is not None:
-        result = replace(result, notes=(*result.notes, "a cooked socket: its packets begin with the network header, as with tcpdump -i any"))
+        note = "a cooked socket: its packets begin with the network header, as with tcpdump -i any"
+        result = replace(result, notes=(*result.notes, note))
     return replace(result, seconds=time.monotonic() - start)
 
 
@@ -177,7 +179,8 @@ def _seccomp(program: Program, insns: tuple[SockFilter, ...]) -> Explanation:
         words, reason = (f"Not explained: too complex: {error}.",), f"too complex: {error}"
     proof = Proof("none", "", "", "SECCOMP", reason=reason)
     told = program.origin.source == "seccomp" or program.origin.linktype == "SECCOMP"
-    known = "a seccomp filter" if told else "taken for a seccomp filter by its loads and return values (--linktype: the packets of another one)"
+    taken = "taken for a seccomp filter by its loads and return values (--linktype: the packets of another one)"
+    known = "a seccomp filter" if told else taken
     return Explanation(program.origin.where, program.name, len(insns), "SECCOMP", (), None, None, words, known, "", proof)
 
 
