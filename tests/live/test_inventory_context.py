@@ -12,7 +12,7 @@ import pytest
 import needs
 from bpflens.classic.explain import explain
 from bpflens.kernel.inventory.collect import collect
-from bpflens.kernel.inventory.sockets import filter_context
+from bpflens.kernel.inventory.sockets import filter_context, packet_context
 from bpflens.kernel.inventory.targets import open_object
 from live.attach_lab import Lab, inode, insns, setsockopt
 
@@ -62,6 +62,19 @@ def deliver(kind: str, made: socket.socket) -> bool:
     return bool(select.select([made], [], [], 0.5)[0])
 
 
+def test_messages_of_a_unix_socket(lab: Lab) -> None:
+    """They begin with what was sent."""
+    with lab.inside("a"):
+        one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        with one, other:
+            setsockopt(one.fileno(), 1, 26, lab.fprog(insns((0x28, 0, 0, 0), (0x15, 0, 1, 0x4142), (6, 0, 0, 65535), (6, 0, 0, 0))))
+            other.send(b"AB")
+            other.send(b"CD")
+            assert one.recv(9, socket.MSG_DONTWAIT) == b"AB" and not select.select([one], [], [], 0.05)[0]
+            (program,) = open_object("sock", str(inode(one.fileno())))
+    assert explain(program).words[0].startswith("Messages in which bytes 0 to 1 of the data are 0x4142")
+
+
 @pytest.mark.parametrize("kind", SOCKETS)
 def test_packets_begin_where_it_is_said(lab: Lab, kind: str) -> None:
     """The filter accepts only where its packets begin as the context says; `ls` and explain speak of that."""
@@ -73,6 +86,7 @@ def test_packets_begin_where_it_is_said(lab: Lab, kind: str) -> None:
         number = inode(made.fileno())
         (row,) = [row for row in collect().rows if row.object == f"sock:{number}"]
         (program,) = open_object("sock", str(number))
+    assert row.details["starts_at"]
     assert (row.kind, row.details["linktype"], program.origin.linktype) == (f"socket/{kind}", linktype, linktype)
     words = " ".join(explain(program).words)
     assert "frame" not in words and "MAC" not in words
@@ -80,8 +94,15 @@ def test_packets_begin_where_it_is_said(lab: Lab, kind: str) -> None:
 
 def test_kinds_without_a_name() -> None:
     """What begins with nothing that explain has a name for has no link type."""
-    for kind in ("unix", "vsock", "packet", "alg", "raw6"):
+    for kind in ("packet", "alg", "raw6"):
         assert "linktype" not in filter_context(kind, 0)
+
+
+def test_a_deleted_device_has_no_link_type() -> None:
+    """What it was is not guessed."""
+    details = packet_context(3, 3, 0xFFFFFFFF, {1: ("lo", 772)})
+    assert details["dev"] == "(deleted)" and "linktype" not in details
+    assert packet_context(3, 3, 1, {1: ("lo", 772)})["linktype"] == "EN10MB"
 
 
 @pytest.mark.parametrize("expression", ("udp port 5353", "arp or icmp"))

@@ -253,3 +253,25 @@ def test_without_proc() -> None:
         done = subprocess.run(["unshare", "-m", "sh", "-c", script, sys.executable, *argv], capture_output=True, text=True, timeout=60)
         assert (done.returncode, done.stdout) == (4, ""), done
         assert done.stderr.startswith("bpflens: error: /proc: is not mounted") and "Traceback" not in done.stderr
+
+
+def test_hidden_network_namespaces(lab: Lab) -> None:
+    """A namespace whose mount is covered by another's is entered another way, or named as not shown; its name is not given twice."""
+    from bpflens.kernel.inventory.collect import collect
+
+    upper, lower, unused = (lab.netns_path(letter) for letter in ("b", "a", "z"))
+    lab.run("ip", "netns", "add", f"{lab.name}z")
+    hidden = os.stat(unused).st_ino
+    try:
+        for path in (lower, unused):
+            lab.run("mount", "--bind", upper, path)
+        inventory = collect()
+    finally:
+        for path in (lower, unused):
+            lab.run("umount", path)
+        lab.run("ip", "netns", "del", f"{lab.name}z")
+    wanted = {one.object for one in of(lab, "xdp")}
+    assert wanted <= {row.object for row in inventory.rows if row.netns == lab.spaces["a"] and row.kind.startswith("xdp")}
+    assert [denial for denial in inventory.denied if f"network namespace {hidden}, whose mount is hidden" in denial.what]
+    names = [space.name for space in inventory.namespaces.values() if space.name]
+    assert len(names) == len(set(names))

@@ -115,6 +115,7 @@ _STARTS = {
     "icmp": "the ICMP header",
     "icmp6": "the ICMPv6 header",
     "nlmsghdr": "the netlink message header",
+    "data": "the data",
     "sctp": "the SCTP header",
     "igmp": "the IGMP header",
     "@packet": "the packet",

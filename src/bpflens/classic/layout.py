@@ -41,7 +41,9 @@ LAYOUTS = {
 }
 
 
-PAYLOADS = {"UDP": "udp", "TCP": "tcp", "ICMP": "icmp", "ICMP6": "icmp6", "ARP": "arp", "LLC": "llc", "NETLINK": "nlmsghdr"}
+PAYLOADS = {
+    "UDP": "udp", "TCP": "tcp", "ICMP": "icmp", "ICMP6": "icmp6", "ARP": "arp", "LLC": "llc", "NETLINK": "nlmsghdr", "PAYLOAD": "data",
+}  # fmt: skip
 """What a socket delivers that is no link layer's packet -> the header at its byte 0. libpcap has no names for these: only `link[...]`."""
 
 

@@ -118,7 +118,8 @@ def _payload_sentences(expression: Expression, header: str) -> list[str]:
     for alternative in _alternatives(expression):
         parts = _Parts()
         _collect(_renamed(alternative, header), parts)
-        found.append(f"{_PROTOCOL_NOUNS.get(header, header.upper())} messages in which {_listed(parts.which)}")
+        noun = "Messages" if header == "data" else f"{_PROTOCOL_NOUNS.get(header, header.upper())} messages"
+        found.append(f"{noun} in which {_listed(parts.which)}")
     return found
 
 

@@ -28,6 +28,7 @@ EXAMPLES = (
     "bpflens --json ls",
 )
 
+_CHOICES = {"reuseport": "the index of a socket", "fanout": "the index of a socket", "team/hash": "a hash"}  # neither accept nor reject
 _EXPLAIN_SECONDS = 2.0  # for all classic programs of one listing together
 
 
@@ -120,6 +121,8 @@ class Summaries:
         if row.classic is None:
             return None
         linktype, starts_at = row.details.get("linktype"), row.details.get("starts_at")
+        if row.kind in _CHOICES:
+            return None if self._expressions_only else f"(returns {_CHOICES[row.kind]}: no expression)"
         if row.kind == "seccomp":
             if self._expressions_only:
                 return None  # it has a policy, not an expression

@@ -17,10 +17,11 @@ from bpflens.kernel.inventory.context import Context
 from bpflens.kernel.inventory.families import DEEP_FAMILIES, FAMILIES, Family
 from bpflens.kernel.inventory.found import Found, HeldBy, Inventory, NetNamespace
 
-__all__ = ("collect", "in_own_thread", "strip_addresses", "walk")
+__all__ = ("HIDDEN", "collect", "in_own_thread", "strip_addresses", "walk")
 
 Result = TypeVar("Result")
 
+HIDDEN = "whose mount is hidden by another"
 _GONE = frozenset((2, 3, 6, 9, 19, 116))  # ENOENT, ESRCH, ENXIO, EBADF, ENODEV, ESTALE
 _LACKING = frozenset((22, 38, 92, 93, 94, 95, 97, 524))  # EINVAL, ENOSYS, ENOPROTOOPT ... EAFNOSUPPORT: the kernel does not have it
 
@@ -115,6 +116,8 @@ def _in_namespaces(ctx: Context, families: list[Family], rows: list[Found], deep
                     _run(ctx, family, deep_rows if family in DEEP_FAMILIES else rows)
         except PermissionError:
             unreached.append(namespace)
+        except FileExistsError:
+            ctx.deny(f"network namespace {namespace.inode}, {HIDDEN}", "the upper mount to be taken off")
         except OSError:
             continue  # it has gone
         finally:

@@ -91,10 +91,10 @@ class MapHead(NamedTuple):
 
 
 class NetNamespace(NamedTuple):
-    """A network namespace: `inode` names it, `path` opens it (a /proc link or a mount), `name` for people where it has one."""
+    """A network namespace: `inode` names it, `paths` may open it (mounts, /proc links), `name` for people where it has one."""
 
     inode: int
-    path: str
+    paths: tuple[str, ...]
     name: str | None
     own: bool
 

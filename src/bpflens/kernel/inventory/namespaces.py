@@ -17,33 +17,38 @@ from bpflens.kernel.inventory.found import NetNamespace
 __all__ = ("entered", "mount_namespaces", "net_namespaces")
 
 _CLONE_NEWNET = 0x40000000
+_WAYS = 8  # paths that are tried for one namespace
 
 
 def net_namespaces(ctx: Context) -> dict[int, NetNamespace]:
     """Every network namespace that can be named, by inode; the own one first."""
     own = ctx.own_netns
-    paths: dict[int, str] = {own: "/proc/thread-self/ns/net"}
+    mounted: dict[int, list[str]] = {}  # a mount lasts longer than a process, but another may be mounted over it
+    paths: dict[int, list[str]] = {own: ["/proc/thread-self/ns/net"]}
     names: dict[int, str] = {}
     owners: dict[int, str] = {}
     for pid, inode in _of_processes(ctx):
-        paths.setdefault(inode, f"/proc/{pid}/ns/net")
+        paths.setdefault(inode, []).append(f"/proc/{pid}/ns/net")
         owners.setdefault(inode, f"pid:{pid}")
     for root, mounts in mount_namespaces(ctx):
         for mount in mounts:
             if mount.type == "nsfs" and mount.root.startswith("net:["):
                 inode = int(mount.root[5:-1])
-                paths[inode] = paths[inode] if inode == own else root + mount.point
-                names.setdefault(inode, os.path.basename(mount.point))
+                mounted.setdefault(inode, []).append(root + mount.point)
+                name = os.path.basename(mount.point)
+                if inode not in names and name not in names.values():
+                    names[inode] = name
     for file in ctx.files:
         if file.link.startswith("net:["):
-            paths.setdefault(int(file.link[5:-1]), f"/proc/{file.pid}/fd/{file.fd}")
+            paths.setdefault(int(file.link[5:-1]), []).append(f"/proc/{file.pid}/fd/{file.fd}")
     for socket in ctx.sockets.values():
         if socket.netns and socket.netns not in paths:
-            paths[socket.netns] = f"socket {socket.pid}/{socket.fd}"
-    return {
-        inode: NetNamespace(inode, path, names.get(inode) or (None if inode == own else owners.get(inode)), inode == own)
-        for inode, path in paths.items()
-    }
+            paths[socket.netns] = [f"socket {socket.pid}/{socket.fd}"]
+    found = {}
+    for inode in dict.fromkeys((*paths, *mounted)):
+        ways = (*mounted.get(inode, ())[:_WAYS], *paths.get(inode, ())[:_WAYS])
+        found[inode] = NetNamespace(inode, ways, names.get(inode) or (None if inode == own else owners.get(inode)), inode == own)
+    return found
 
 
 def _of_processes(ctx: Context) -> Iterator[tuple[str, int]]:
@@ -92,16 +97,15 @@ def mount_namespaces(ctx: Context) -> Iterator[tuple[str, list[procfs.Mount]]]:
 
 @contextmanager
 def entered(namespace: NetNamespace) -> Iterator[None]:
-    """The calling thread inside a network namespace, and back. OSError where it cannot be entered or has gone."""
+    """The calling thread inside a network namespace, and back. OSError where it cannot be entered or has gone, FileExistsError where
+    another one stands in its place at every path."""
     if namespace.own:
         yield
         return
     back = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        fd = _open(namespace.path)
+        fd = _open_one(namespace)
         try:
-            if os.fstat(fd).st_ino != namespace.inode:
-                raise ProcessLookupError(3, "the namespace has gone")
             syscalls.setns(fd, _CLONE_NEWNET)
         finally:
             os.close(fd)
@@ -111,6 +115,30 @@ def entered(namespace: NetNamespace) -> Iterator[None]:
             syscalls.setns(back, _CLONE_NEWNET)
     finally:
         os.close(back)
+
+
+def _open_one(namespace: NetNamespace) -> int:
+    error: OSError = ProcessLookupError(3, "the namespace has gone")
+    for path in namespace.paths:
+        try:
+            fd = _open(path)
+        except OSError as refused:
+            if not isinstance(error, FileExistsError):
+                error = refused
+            continue
+        if os.fstat(fd).st_ino == namespace.inode:
+            return fd
+        os.close(fd)
+        if _is_mounted(namespace.inode, path):
+            error = FileExistsError(17, "another mount hides the namespace")
+    raise error
+
+
+def _is_mounted(inode: int, path: str) -> bool:
+    """Whether the namespace is still mounted in the mount namespace that a path leads through, and so merely hidden."""
+    _, _, pid, part, *_ = [*path.split("/", 4), "", "", ""]
+    seen_by = pid if path.startswith("/proc/") and part == "root" else "self"
+    return any(mount.root == f"net:[{inode}]" and path.endswith(mount.point) for mount in procfs.mounts(seen_by))
 
 
 def _open(path: str) -> int:

@@ -27,6 +27,7 @@ _SOCK_DIAG_BY_FAMILY = 20
 _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK, _AF_PACKET, _AF_ALG, _AF_VSOCK = 1, 2, 10, 16, 17, 38, 40
 _STREAM, _DGRAM, _RAW = 1, 2, 3
 _SO_TYPE, _SO_PROTOCOL, _SO_DOMAIN = 3, 38, 39
+_UNREGISTERED = 0xFFFFFFFF  # packet_notifier: what a socket is bound to once its device has gone
 _SIOCGSKNS = 0x894C
 _PACKET_DIAG_INFO, _PACKET_DIAG_FANOUT, _PACKET_DIAG_FILTER = 0, 4, 7
 _FANOUT_CBPF, _FANOUT_EBPF = 6, 7
@@ -41,7 +42,7 @@ _STARTS = {
     "udp": "UDP header", "tcp": "TCP header", "icmp": "ICMP header", "icmp6": "ICMPv6 header", "netlink": "struct nlmsghdr",
     "unix": "payload", "vsock": "payload",
 }  # fmt: skip
-_PAYLOADS = {"udp": "UDP", "tcp": "TCP", "icmp": "ICMP", "icmp6": "ICMP6", "netlink": "NETLINK"}
+_PAYLOADS = {"udp": "UDP", "tcp": "TCP", "icmp": "ICMP", "icmp6": "ICMP6", "netlink": "NETLINK", "unix": "PAYLOAD", "vsock": "PAYLOAD"}
 _PROTOCOLS = {6: "tcp", 17: "udp", 132: "sctp", 33: "dccp", 136: "udplite", 1: "icmp", 58: "icmp6", 262: "mptcp"}
 
 
@@ -232,7 +233,7 @@ def find_packet(ctx: Context) -> Iterable[Found]:
 
 def packet_context(type: int, protocol: int, ifindex: int, links: dict[int, tuple[str, int]]) -> dict[str, Any]:
     """Details of a packet socket: device, linktype (a DLT name) and what its protocol says of every packet."""
-    name, hardware = links.get(ifindex, ("", 1))
+    name, hardware = links.get(ifindex, ("(deleted)" if ifindex == _UNREGISTERED else "", 0))
     details: dict[str, Any] = {"type": type_name(type)}
     if ifindex:
         details["dev"] = name or f"ifindex {ifindex}"
