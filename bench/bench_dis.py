@@ -5,7 +5,8 @@
 Whole processes, CPU time (user + system of the child, getrusage), output to /dev/null, runs of the two alternating; the figure is the
 median of the ratios. Objects are made here: the instructions of the BPF objects in libbpf-tools and xdp-tools and of two compiled
 programs, repeated (as one function, and as functions of 100); and distinct words only; with --compiled also programs that clang compiles
-(bench/compiled_objects.py: maps, global variables, bpf_printk, BTF and line information), which takes minutes. Targets are those of the project's plan.
+(bench/compiled_objects.py: maps, global variables, bpf_printk, BTF and line information), which takes minutes. Targets are those of the
+project's plan.
 Modules are compiled once into a cache of its own, as they are where the package is installed.
 """
 
