@@ -66,7 +66,7 @@ def compare(
     `given`: only packets that this program accepts count. `timeout` in seconds bounds the use of z3. Loop and InputError of either program
     are raised as they are.
     """
-    store = Store(deadline=time.monotonic() + max(timeout, 5.0))
+    store = Store(deadline=time.monotonic() + max(timeout, 5.0 + (len(a) + len(b)) / 400))
     if tuple(map(tuple, a)) == tuple(map(tuple, b)):
         return Verdict("all-packets", "identical instructions")
     run = runner(a, b, machine, given)

@@ -43,14 +43,20 @@ class Compiler:
         self._library = libpcap.load()
         self._dlt = self._library.dlt_value("RAW" if linktype in PAYLOADS else linktype)
         self._nodes: dict[str, int | None] = {}
+        self.compiling = 0.0  # seconds spent in libpcap
         self._programs: dict[str, tuple[tuple[int, int, int, int], ...]] = {}
 
     def program(self, expression: str) -> tuple[tuple[int, int, int, int], ...]:
         """libpcap's instructions, optimized unless the text is so long that the optimizer would take minutes; InputError if it refuses."""
         found = self._programs.get(expression)
         if found is None:
+            start = time.monotonic()
             found = self._library.compile(expression, self._dlt, len(expression) < OPTIMIZED_UP_TO)
             self._programs[expression] = found
+            spent = time.monotonic() - start
+            self.compiling += spent
+            if self.store.deadline is not None:
+                self.store.deadline += spent  # libpcap's optimizer takes seconds for hundreds of hosts
         return found
 
     def node(self, expression: str) -> int | None:
@@ -100,14 +106,14 @@ def find(
     if upper == TRUE:
         return Found(TRUTH, text(TRUTH), TRUE)
     search = _Search(compiler, lower, upper, list(tests), deadline, list(extended))
-    before = store.deadline
+    before, spent = store.deadline, compiler.compiling
     store.deadline = deadline + 2
     try:
         return search.run()
     except TooComplex:
         return search.best
     finally:
-        store.deadline = before
+        store.deadline = before if before is None else before + compiler.compiling - spent
 
 
 class _Search:
