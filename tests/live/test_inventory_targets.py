@@ -275,3 +275,19 @@ def test_hidden_network_namespaces(lab: Lab) -> None:
     assert [denial for denial in inventory.denied if f"network namespace {hidden}, whose mount is hidden" in denial.what]
     names = [space.name for space in inventory.namespaces.values() if space.name]
     assert len(names) == len(set(names))
+
+
+def test_a_proc_that_does_not_show_everything(lab: Lab) -> None:
+    """The processes of a pid namespace, or one's own only: what is left out is said, with exit code 5."""
+    import subprocess
+    import sys
+
+    denial = "bpflens: not shown: processes that this /proc does not show: needs the initial pid namespace, and its /proc without hidepid\n"
+    hidden = 'mount -t proc -o hidepid=2 proc /proc && exec setpriv --reuid 65534 --regid 65534 --clear-groups "$0" -m bpflens "$@"'
+    inner = 'mount -t proc proc /proc && exec "$0" -m bpflens "$@"'
+    for options, script in ((["-m"], hidden), (["-mpf"], inner), (["-pf"], 'exec "$0" -m bpflens "$@"')):
+        done = subprocess.run(["unshare", *options, "sh", "-c", script, sys.executable, "ls"], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 5 and denial in done.stderr and "Traceback" not in done.stderr, done
+    assert denial not in command("ls")[2]
+    done = subprocess.run(["unshare", "-pf", sys.executable, "-m", "bpflens", "ls", "--audit"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 5 and "audit: cannot be established: " in done.stdout, done

@@ -15,9 +15,14 @@ __all__ = (
     "mounts",
     "open_files",
     "processes",
+    "shows_all",
     "status_field",
     "thread_ids",
 )
+
+
+_PF_KTHREAD = 0x00200000
+_INITIAL_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO, include/linux/proc_ns.h
 
 
 class OpenFile(NamedTuple):
@@ -71,6 +76,21 @@ def processes() -> list[int]:
             pass  # not ours to look at, but a user process
         pids.append(int(name))
     return pids
+
+
+def shows_all() -> bool:
+    """Whether /proc has every process and they can be asked by their numbers there.
+
+    The /proc of another pid namespace, or one mounted with hidepid, does not show the kernel's threads. A caller in another pid namespace
+    has other numbers for the same processes.
+    """
+    try:
+        if os.stat("/proc/self/ns/pid").st_ino != _INITIAL_PID_NAMESPACE:
+            return False
+        stat = read("/proc/2/stat")
+        return bool(int(stat[stat.rindex(b")") :].split()[7]) & _PF_KTHREAD)  # kthreadd
+    except (OSError, ValueError, IndexError):
+        return False
 
 
 def thread_ids(pid: int) -> list[int]:

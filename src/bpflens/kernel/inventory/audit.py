@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from bpflens.kernel import procfs
 from bpflens.kernel.inventory.collect import in_own_thread, strip_addresses, walk
+from bpflens.kernel.inventory.context import UNSEEN_PROCESSES
 from bpflens.kernel.inventory.found import Found, Inventory
 
 __all__ = ("Verdict", "audit", "count_images", "images_of")
@@ -97,6 +98,9 @@ def _audit(seconds: float) -> tuple[Inventory, Verdict]:
             why = "the loaded programs could not be listed" if inventory.programs is None else "kernel memory could not be read"
             return strip_addresses(inventory), Verdict(False, False, why, before, attempts=attempts)
         verdict = _verdict(inventory, before, attempts)
+        if verdict.missing > 0 and any(denial.what == UNSEEN_PROCESSES for denial in inventory.denied):
+            why = "what processes outside of this pid namespace, or hidden by hidepid, have cannot be counted"
+            return strip_addresses(inventory), verdict._replace(established=False, complete=False, reason=why)
         if _still(before, set(inventory.programs)):
             quiet += 1
             if best is None or abs(verdict.missing) < abs(best[1].missing):

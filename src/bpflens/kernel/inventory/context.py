@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from bpflens.kernel.inventory.deep.reader import Reader
     from bpflens.kernel.inventory.sockets import SocketFacts
 
-__all__ = ("Context",)
+__all__ = ("UNSEEN_PROCESSES", "Context")
 
+UNSEEN_PROCESSES = "processes that this /proc does not show"
 _NAMED = 3  # processes that a message names
 
 
@@ -118,7 +119,9 @@ class Context:
 
     @cached_property
     def pids(self) -> list[int]:
-        """The user processes."""
+        """The user processes that /proc shows."""
+        if not procfs.shows_all():
+            self.deny(UNSEEN_PROCESSES, "the initial pid namespace, and its /proc without hidepid")
         return procfs.processes()
 
     @cached_property

@@ -17,6 +17,7 @@ def open_object(kind: str, name: str) -> list[Program]:
     NotFound (3) where nothing hangs on it, NotPermitted (4) where it could not be looked at, InputError (3) for a name that is none.
     """
     from bpflens.kernel.inventory.collect import HIDDEN, collect
+    from bpflens.kernel.inventory.context import UNSEEN_PROCESSES
     from bpflens.kernel.inventory.select import Selection, netns_inode
 
     where = f"{kind}:{name}"
@@ -52,6 +53,8 @@ def open_object(kind: str, name: str) -> list[Program]:
     # Processes with more capabilities than ours are on every machine with containers, and no privilege shows what a mount hides: these
     # alone do not make the answer a refusal.
     refusals = [denial for denial in inventory.denied if "every capability" not in denial.needs and HIDDEN not in denial.what]
+    if kind not in ("pid", "sock"):
+        refusals = [denial for denial in refusals if denial.what != UNSEEN_PROCESSES]
     if refusals and not rows and not (kind == "pid" and not os.path.exists(f"/proc/{name}")):
         raise NotPermitted(where, f"nothing found; not shown: {refusals[0].what}", f"needs {refusals[0].needs}")
     hint = f"not shown: {inventory.denied[0].what}: needs {inventory.denied[0].needs}" if inventory.denied else None
