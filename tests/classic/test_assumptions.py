@@ -9,6 +9,7 @@ import pytest
 from bpflens.classic.diff import diff
 from bpflens.classic.explain import explain
 from bpflens.classic.interp import run
+from bpflens.errors import InputError
 from bpflens.formats import libpcap
 from bpflens.isa.classic.insn import SockFilter, encode
 from bpflens.program import Isa, Origin, Program
@@ -114,3 +115,22 @@ def test_the_time_that_libpcap_takes_is_not_the_searchs(monkeypatch: pytest.Monk
 
     assert result.expression == "host 10.0.0.1 or 10.0.0.2 or 10.0.0.9 or 10.0.0.77"
     assert result.proof.grade == "all-packets"
+
+
+def test_what_the_kernel_refuses_is_explained_as_libpcap_runs_it() -> None:
+    """ld [0xffffffff] is no ancillary load: refused by the kernel, past every packet's end in libpcap."""
+    result = explain(program([SockFilter(0x28, 0, 0, 0xFFFFFFFF), SockFilter(6, 0, 0, 1)], linktype="EN10MB"))
+
+    assert result.words == ("No packet.",)
+    assert "in libpcap" in result.notes[0]
+
+
+@pytest.mark.parametrize("insn", [SockFilter(0x34, 0, 0, 0), SockFilter(8, 0, 0, 1)])
+def test_nothing_is_said_of_what_nothing_runs(insn: SockFilter) -> None:
+    broken = program([insn, SockFilter(6, 0, 0, 1)], linktype="EN10MB")
+    result = explain(broken)
+
+    assert (result.expression, result.proof.grade) == (None, "none")
+    assert "neither the kernel nor libpcap" in result.words[0]
+    with pytest.raises(InputError):
+        diff(broken, compiled("ip"))

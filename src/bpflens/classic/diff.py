@@ -17,7 +17,7 @@ from bpflens.classic.extension import extended_literals
 from bpflens.classic.layout import LAYOUTS, linktype_name
 from bpflens.classic.primitives import tests_of
 from bpflens.classic.search import Compiler, find
-from bpflens.classic.symbolic import KERNEL, Loop, run_in
+from bpflens.classic.symbolic import KERNEL, LIBPCAP, Loop, Machine, run_in
 from bpflens.classic.witness import packets_to
 from bpflens.classic.words import describe
 from bpflens.errors import InputError
@@ -87,18 +87,34 @@ def diff(
         )
 
     one, two = decode(a.code), decode(b.code)
+    machine = _machine(a, b, one, two)
+    compiler.machine = machine
     assumption = compiler.program(" and ".join(f"({text})" for text in assumed)) if assumed else None
     try:
-        verdict = prove.compare(one, two, KERNEL, given=assumption, values=values, timeout=max(1.0, deadline))
+        verdict = prove.compare(one, two, machine, given=assumption, values=values, timeout=max(1.0, deadline))
     except Loop as loop:
         return result(prove.Verdict("none", "", None, f"{loop}: only identical instructions could be called equal"))
     if verdict.grade != "none" or verdict.witness is None:
         return result(verdict)
     try:
-        sides = _sides(store, compiler, one, two, assumed, names, linktype, time.monotonic() + deadline, verdict)
+        sides = _sides(store, compiler, one, two, machine, assumed, names, linktype, time.monotonic() + deadline, verdict)
     except TooComplex:
         sides = ()
     return result(verdict, sides)
+
+
+def _machine(a: Program, b: Program, one: tuple[SockFilter, ...], two: tuple[SockFilter, ...]) -> Machine:
+    """The kernel, or libpcap where only that runs both; InputError where nothing runs one of them."""
+    from bpflens.isa.classic.check import check
+
+    machine = KERNEL
+    for program, insns in ((a, one), (b, two)):
+        refusals = check(insns, "socket")
+        if refusals and check(insns, "libpcap"):
+            raise InputError(program.origin.where, f"is not a valid classic program: {refusals[0]}")
+        if refusals:
+            machine = LIBPCAP
+    return machine
 
 
 def _sides(
@@ -106,13 +122,13 @@ def _sides(
     compiler: Compiler,
     one: tuple[SockFilter, ...],
     two: tuple[SockFilter, ...],
+    machine: Machine,
     given: tuple[str, ...],
     names: tuple[str, str],
     linktype: str,
     deadline: float,
     verdict: prove.Verdict,
 ) -> tuple[Side, ...]:
-    machine = KERNEL
     nodes = [run_in(store, insns, machine, bounds=False, accept=True) for insns in (one, two)]
     tests = tests_of(store)
     universe = TRUE

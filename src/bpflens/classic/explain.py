@@ -25,7 +25,7 @@ from bpflens.classic.layout import LAYOUTS, PAYLOADS, layout_of, linktype_name
 from bpflens.classic.primitives import Test, tests_of
 from bpflens.classic.search import Compiler, Found, find
 from bpflens.classic.stripped_vlan import find_vlan, looks_at_stripped_tags
-from bpflens.classic.symbolic import KERNEL, Loop, Machine, run_in, value_terms
+from bpflens.classic.symbolic import KERNEL, LIBPCAP, Loop, Machine, run_in, value_terms
 from bpflens.classic.term import Term
 from bpflens.classic.words import describe, returned
 from bpflens.errors import InputError
@@ -197,12 +197,17 @@ class _Explainer:
         self.store = Store(deadline=deadline + 1)
 
     def run(self) -> Explanation:
-        self.compiler = Compiler(self.store, self.linktype)
         from bpflens.isa.classic.check import check
 
         refusals = check(self.insns, "socket")
+        if refusals and check(self.insns, "libpcap"):
+            self.compiler = Compiler(self.store, self.linktype)
+            reason = f"neither the kernel nor libpcap runs this program: {refusals[0]}"
+            return self.result(None, (f"Not explained: {reason}.",), None, "", self.proof("none", reason=reason))
         if refusals:
-            self.notes.append(f"the kernel would refuse this program: {refusals[0]}")
+            self.machine = LIBPCAP
+            self.notes.append(f"the kernel would refuse this program: {refusals[0]}; this is what it does in libpcap")
+        self.compiler = Compiler(self.store, self.linktype, self.machine)
         try:
             return self.explain()
         except Loop as loop:

@@ -9,7 +9,7 @@ import argparse
 
 from bpflens.cli.explain import _seconds
 from bpflens.cli.settings import Settings
-from bpflens.errors import InputError, PartialResult
+from bpflens.errors import InputError, PartialResult, UsageError
 from bpflens.program import Isa, Program
 from bpflens.targets import Options, open_target
 
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     first = _one(args.a, args, optimize=True)
     if args.b is None:
         if not args.unoptimized:
-            raise InputError("", "two filters are needed", "--unoptimized compares one expression with its own unoptimized code")
+            raise UsageError("", "two filters are needed", "--unoptimized compares one expression with its own unoptimized code")
         second = _one(args.a, args, optimize=False)
         note = "optimized", "unoptimized"
     else:
