@@ -11,7 +11,7 @@ from bpflens.classic.explain import explain
 from bpflens.classic.interp import run
 from bpflens.errors import InputError
 from bpflens.formats import libpcap
-from bpflens.isa.classic.insn import SockFilter, encode
+from bpflens.isa.classic.insn import SockFilter, decode, encode
 from bpflens.program import Isa, Origin, Program
 
 
@@ -134,3 +134,15 @@ def test_nothing_is_said_of_what_nothing_runs(insn: SockFilter) -> None:
     assert "neither the kernel nor libpcap" in result.words[0]
     with pytest.raises(InputError):
         diff(broken, compiled("ip"))
+
+
+def test_a_difference_that_only_z3_finds() -> None:
+    """Which packet it is depends on what z3 did before; what the difference is does not."""
+    a, b = compiled("ip[2:2] - ((ip[0]&0xf)<<2) > 100"), compiled("ip[2:2] - ((ip[0]&0xf)*4) > 101")
+    result = diff(a, b)
+    (side,) = result.sides
+
+    assert result.method == "z3"
+    assert side.expression == "ip[2:2] - ((ip[0]&0xf)*4) > 100 and ip[2:2] - ((ip[0]&0xf)*4) <= 101"
+    assert side.witness is not None
+    assert [bool(run(decode(p.code), side.witness.packet)) for p in (a, b)] == [True, False]

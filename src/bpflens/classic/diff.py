@@ -17,7 +17,7 @@ from bpflens.classic.extension import extended_literals
 from bpflens.classic.layout import LAYOUTS, linktype_name
 from bpflens.classic.primitives import tests_of
 from bpflens.classic.search import Compiler, find
-from bpflens.classic.symbolic import KERNEL, LIBPCAP, Loop, Machine, run_in
+from bpflens.classic.symbolic import KERNEL, LIBPCAP, Loop, Machine, loops, run_in
 from bpflens.classic.witness import packets_to
 from bpflens.classic.words import describe
 from bpflens.errors import InputError
@@ -105,12 +105,12 @@ def diff(
 
 def _machine(a: Program, b: Program, one: tuple[SockFilter, ...], two: tuple[SockFilter, ...]) -> Machine:
     """The kernel, or libpcap where only that runs both; InputError where nothing runs one of them."""
-    from bpflens.isa.classic.check import check
+    from bpflens.isa.classic.check import check, runs_in_libpcap
 
     machine = KERNEL
     for program, insns in ((a, one), (b, two)):
         refusals = check(insns, "socket")
-        if refusals and check(insns, "libpcap"):
+        if refusals and not runs_in_libpcap(insns) and not loops(insns):
             raise InputError(program.origin.where, f"is not a valid classic program: {refusals[0]}")
         if refusals:
             machine = LIBPCAP

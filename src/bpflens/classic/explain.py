@@ -25,7 +25,7 @@ from bpflens.classic.layout import LAYOUTS, PAYLOADS, layout_of, linktype_name
 from bpflens.classic.primitives import Test, tests_of
 from bpflens.classic.search import Compiler, Found, find
 from bpflens.classic.stripped_vlan import find_vlan, looks_at_stripped_tags
-from bpflens.classic.symbolic import KERNEL, LIBPCAP, Loop, Machine, run_in, value_terms
+from bpflens.classic.symbolic import KERNEL, LIBPCAP, Loop, Machine, loops, run_in, value_terms
 from bpflens.classic.term import Term
 from bpflens.classic.words import describe, returned
 from bpflens.errors import InputError
@@ -197,10 +197,10 @@ class _Explainer:
         self.store = Store(deadline=deadline + 1)
 
     def run(self) -> Explanation:
-        from bpflens.isa.classic.check import check
+        from bpflens.isa.classic.check import check, runs_in_libpcap
 
         refusals = check(self.insns, "socket")
-        if refusals and check(self.insns, "libpcap"):
+        if refusals and not runs_in_libpcap(self.insns) and not loops(self.insns):
             self.compiler = Compiler(self.store, self.linktype)
             reason = f"neither the kernel nor libpcap runs this program: {refusals[0]}"
             return self.result(None, (f"Not explained: {reason}.",), None, "", self.proof("none", reason=reason))

@@ -29,7 +29,7 @@ from bpflens.classic.term import LEN, MASK, Load, Term, add, binary, is_larger, 
 from bpflens.errors import InputError
 from bpflens.isa.classic.table import BY_CODE
 
-__all__ = ("KERNEL", "LIBPCAP", "SECCOMP", "Loop", "Machine", "run", "run_in", "value_terms")
+__all__ = ("KERNEL", "LIBPCAP", "SECCOMP", "Loop", "Machine", "loops", "run", "run_in", "value_terms")
 
 SKF_LL_OFF = 0xFFE00000
 SKF_NET_OFF = 0xFFF00000
@@ -40,6 +40,11 @@ _ALU = {0x00: "add", 0x10: "sub", 0x20: "mul", 0x30: "div", 0x40: "or", 0x50: "a
 _JUMPS = {0x10: "jeq", 0x20: "jgt", 0x30: "jge", 0x40: "jset"}
 _MAX_TERM = 400
 _UNKNOWN_VALUE = 1 << 33  # terminals from here on stand for return values that are terms
+
+
+def loops(insns: Sequence[Sequence[int]]) -> bool:
+    """Whether a program jumps backward, as libpcap's protochain does."""
+    return any(insn[0] == 0x05 and insn[3] >= 1 << 31 for insn in insns)
 
 
 class Loop(Exception):
