@@ -30,6 +30,7 @@ EXAMPLES = (
 
 _CHOICES = {"reuseport": "the index of a socket", "fanout": "the index of a socket", "team/hash": "a hash"}  # neither accept nor reject
 _EXPLAIN_SECONDS = 2.0  # for all classic programs of one listing together
+_PROGRAM_SECONDS = 0.5  # for each: a hard one does not take the others' time
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -132,7 +133,7 @@ class Summaries:
         if key not in self._known:
             left = self._until - time.monotonic()
             late = None if self._expressions_only else "(no time left to explain it)"
-            self._known[key] = self._summary(row, left) if left > 0.01 else late
+            self._known[key] = self._summary(row, min(left, _PROGRAM_SECONDS)) if left > 0.01 else late
         return self._known[key]
 
     def _summary(self, row: Found, seconds: float) -> str | None:
