@@ -1,6 +1,6 @@
 """How well and how fast classic filters are explained and proved.
 
-    bench/bench_explain.py                     the two lists of expressions, per class
+    bench/bench_explain.py                     the three lists of expressions, per class
     bench/bench_explain.py --quick             every fifth of them
     bench/bench_explain.py --hosts 500         one filter of 500 hosts
     bench/bench_explain.py --command           the DHCP client's filter from the command line, beside `tcpdump -d` compiling it
@@ -161,6 +161,7 @@ def main() -> int:
     step = 5 if args.quick else 1
     good = run_list("pcap_expressions.txt", step, args.deadline)
     good &= run_list("more_expressions.txt", step, args.deadline)
+    good &= run_list("further_expressions.txt", step, args.deadline)
     run_proofs(step)
     return 0 if good else 1
 

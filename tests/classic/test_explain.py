@@ -47,6 +47,7 @@ def expressions(name: str) -> list[tuple[str, str, str]]:
 
 LISTED = expressions("pcap_expressions.txt")
 FURTHER = expressions("more_expressions.txt")
+LATER = expressions("further_expressions.txt")
 
 
 def output(arguments: str, stdin: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
@@ -92,6 +93,14 @@ def test_an_answer_is_proved_and_not_much_longer(linktype: str, kind: str, expre
     result = check_answer(linktype, expression)
 
     assert len(result.expression or "") <= 2.2 * len(expression)
+
+
+@pytest.mark.parametrize(("linktype", "kind", "expression"), [row for row in LATER[::9] if "protochain" not in row[2]])
+def test_expressions_that_the_search_was_not_made_for(linktype: str, kind: str, expression: str) -> None:
+    result = explain(compiled(expression, linktype))
+
+    assert result.proof.grade != "none"
+    assert result.expression is not None or result.words == ("No packet.",)
 
 
 @pytest.mark.slow
