@@ -141,6 +141,10 @@ def test_rules_of_a_kernel_invert_its_dumps(tmp_path, capsys):
         (["--templates", "/nonexistent", "id:1"], 3),
         (["--type", "frob", "id:1"], 3),
         (["id:1", "--objects", "/nonexistent"], 3),
+        (["--tag", "frob", "dump"], 2),
+        (["--tag", "0123456789abcde", "dump"], 2),
+        (["--budget", "nan", "id:1"], 2),
+        (["--budget=-1", "id:1"], 2),
     ),
 )
 def test_errors_are_one_line(args, code, capsys):
@@ -150,6 +154,50 @@ def test_errors_are_one_line(args, code, capsys):
     assert got == code, said
     assert said.startswith("bpflens: error: ")
     assert "internal" not in said
+
+
+def test_several_programs_do_not_go_into_one_object(tmp_path, capsys):
+    path = tmp_path / "x.o"
+    with loaded(CLASSIFIER) as one, loaded(DEAD) as other:
+        assert run(["original", f"id:{one.id}", f"id:{other.id}", "-o", str(path)]) == 2
+
+    assert "do not go into one file" in capsys.readouterr().err
+    assert not path.exists()
+
+
+def test_rules_from_elsewhere_are_not_for_live_programs(tmp_path, capsys):
+    rules = tmp_path / "kernel.json"
+    rules.write_text("{}")
+    with loaded(CLASSIFIER) as one:
+        assert run(["original", "--templates", str(rules), f"id:{one.id}"]) == 2
+
+    assert "runs in this kernel" in capsys.readouterr().err
+
+
+def test_objects_are_files_or_directories(tmp_path, capsys):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with loaded(DEAD) as one:
+        assert run(["original", f"id:{one.id}", "--objects", str(pipe)]) == 3
+
+    assert "neither a file nor a directory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "change",
+    (
+        {"functions": []}, {"btf_ids": {"a": "x"}}, {"contexts": {"3": [["R", 0, 4, 0, "a"]]}}, {"contexts": {"x": []}},
+        {"sockets": {"sock": [["Q", 0, 4, 0, 1]]}}, {"algorithm": "md5"}, {"algorithm": 7},
+    ),
+)  # fmt: skip
+def test_malformed_rules_are_said(change, tmp_path, capsys):
+    rules, dump = tmp_path / "kernel.json", tmp_path / "dump"
+    record = {"schema": "templates/1", "functions": {}, "btf_ids": {}, "contexts": {}, "sockets": {}, "algorithm": "sha256"}
+    rules.write_text(json.dumps({**record, **change}))
+    dump.write_bytes(bytes.fromhex("b7000000000000009500000000000000"))
+
+    assert run(["original", "--templates", str(rules), "--type", "xdp", "--tag", "0123456789abcdef", str(dump)]) == 3
+    assert capsys.readouterr().err.startswith(f"bpflens: error: {rules}: is malformed")
 
 
 def test_nothing_stays_loaded_even_when_interrupted():

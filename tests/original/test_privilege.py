@@ -71,7 +71,8 @@ def recovered_by_child(text, kept):
             from bpflens.kernel.prog_info import prog_info_by_fd
 
             original = recover_id(prog_info_by_fd(fd).id)
-            os.write(writing, f"{original.grade} hidden={original.image.calls_hidden} {original.reason}".encode())
+            said = f"{original.grade} hidden={original.image.calls_hidden} {original.reason} {original.code.hex()}"
+            os.write(writing, said.encode())
         except BaseException as error:
             os.write(writing, repr(error).encode())
         finally:
@@ -107,3 +108,15 @@ def test_many_hidden_calls_are_said_to_be_hidden_and_never_proved():
 
     assert said.startswith("unproven hidden=True "), said
     assert "CAP_SYSLOG" in said
+    assert said.split()[-1].count("8500000000000000") == 6, "a guess stands where the image has a hidden call"
+
+
+def test_hidden_calls_prove_nothing_by_reload():
+    """A call of another function has the same image where calls are hidden: here it looks like an inlined look-up."""
+    said = recovered_by_child(
+        "*(u64 *)(r10 -8) = 0\nr2 = r10\nr2 += -8\nr1 = map[fd:{map}]\ncall bpf_map_delete_elem\nif r0 == 0 goto skip\nr0 += 56\nskip:\n"
+        "r6 = 0\nif r6 != 0 goto dead\nr0 = 0\nexit\ndead:\nr0 = 7\nexit\n",
+        HIDDEN,
+    )
+
+    assert said.startswith("unproven hidden=True "), said

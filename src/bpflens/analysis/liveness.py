@@ -10,15 +10,17 @@ the instruction table. Cost: linear times the loop nesting depth.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
 from bpflens.analysis.cfg import jump_target
-from bpflens.analysis.opcodes import EXIT_CODE, GOTO, GOTOL, LD_IMM64
+from bpflens.analysis.opcodes import CALL_CODE, EXIT_CODE, GOTO, GOTOL, LD_IMM64
 from bpflens.isa.extended.insn import Insn
 from bpflens.isa.extended.table import lookup
 
-__all__ = ("live_after", "reads_writes")
+__all__ = ("live_after", "reads_writes", "written_before")
+
+_CLOBBERED = 0b111110  # r1 to r5, by calls
 
 
 @lru_cache(maxsize=1 << 14)
@@ -58,6 +60,34 @@ def live_after(insns: Sequence[Insn], effect: Callable[[int], tuple[int, int] | 
                 before[slot], after[slot] = entry, live
                 changed = True
     return after
+
+
+def written_before(insns: Sequence[Insn], entries: Mapping[int, int], spared: Callable[[int], bool]) -> list[int]:
+    """Per slot the registers that may have a value before it. `entries`: what each function starts with, by its first slot; calls clobber
+    r1 to r5, except those at slots that are `spared`.
+    """
+    count = len(insns)
+    before = [-1] * (count + 1)
+    pending = list(entries.items())
+    while pending:
+        slot, have = pending.pop()
+        while 0 <= slot < count and (before[slot] < 0 or have & ~before[slot]):
+            have |= max(before[slot], 0)
+            before[slot] = have
+            insn = insns[slot]
+            if insn.code == EXIT_CODE:
+                break
+            target = jump_target(insn, slot)
+            if target is not None:
+                pending.append((target, have))
+            if insn.code in (GOTO, GOTOL):
+                break
+            if insn.code == CALL_CODE:
+                have = (have if spared(slot) else have & ~_CLOBBERED) | 1
+            else:
+                have |= reads_writes(insn.word)[1]
+            slot += 2 if insn.code == LD_IMM64 else 1
+    return [max(have, 0) for have in before[:count]]
 
 
 def _bits(names: Sequence[str], dst: int, src: int) -> int:

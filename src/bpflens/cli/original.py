@@ -61,14 +61,28 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             return 0
     if not args.targets:
         raise UsageError("", "no TARGET", 'see "bpflens original --help"')
+    _check(args)
     unproven = False
     first = True
     for target in args.targets:
-        for original in _originals(target, args):
+        originals = _originals(target, args)
+        if args.output and len(originals) * len(args.targets) > 1:
+            raise UsageError("-o", f"{len(originals) * len(args.targets)} programs do not go into one file", "name one of them: id:N")
+        for original in originals:
             unproven |= str(original.grade) == "unproven"
             _print(original, args, settings, first)
             first = False
     return 1 if unproven else 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Options that would silently mean nothing."""
+    if args.tag is not None:
+        args.tag = args.tag.lower().removeprefix("0x")
+        if len(args.tag) != 16 or not set(args.tag) <= set("0123456789abcdef"):
+            raise UsageError("--tag", f'"{args.tag}" is no tag', "it has 16 hex digits, as bpftool prog show prints them")
+    if args.budget is not None and not 0 <= args.budget < float("inf"):
+        raise UsageError("--budget", f"{args.budget} is no number of seconds")
 
 
 def _originals(target: str, args: argparse.Namespace) -> list[Original]:
@@ -79,13 +93,16 @@ def _originals(target: str, args: argparse.Namespace) -> list[Original]:
         return Budget() if args.budget is None else Budget(tags=1 << 40, seconds=args.budget)
 
     prefix, _, rest = target.partition(":")
-    if prefix == "id" and rest.isascii() and rest.isdigit() and not args.templates:
+    if prefix == "id" and rest.isascii() and rest.isdigit() and not (args.templates or args.kernel_btf):
         originals = [recover_id(int(rest), budget(), reload=not args.no_reload)]
     else:
         programs = _open(target, args)
         originals = []
         for program in programs:
             if program.id and program.origin.source == "kernel":
+                if args.templates or args.kernel_btf:
+                    option = "--templates" if args.templates else "--kernel-btf"
+                    raise UsageError(option, f"{target} runs in this kernel, which is asked itself", "it is for dumps")
                 originals.append(recover_id(program.id, budget(), reload=not args.no_reload))
                 continue
             from bpflens.original.exchange import kernel_of

@@ -21,6 +21,7 @@ from bpflens.original.helper_symbols import helper_ids, may_be_helper
 from bpflens.original.image import Image
 from bpflens.original.knowledge import SPECIALISED, LiveKernel, live_kernel, pack, static_templates, unpack
 from bpflens.original.segment import Kernel
+from bpflens.original.tag import ALGORITHMS
 from bpflens.original.templates import TemplateSet
 
 __all__ = ("Exported", "export_templates", "kernel_of")
@@ -116,6 +117,8 @@ class Exported:
             self._ids = {str(name): int(id) for name, id in record["btf_ids"].items()}
             self._contexts = {int(t): _rows(rows, path) for t, rows in record["contexts"].items()}
             self._algorithm = str(record.get("algorithm", ""))
+            if self._algorithm not in ("", *ALGORITHMS):
+                raise ValueError
             self._sockets = {str(kind): _rows(rows, path) for kind, rows in record["sockets"].items()}
         except (KeyError, TypeError, ValueError, AttributeError):
             raise InputError(path, "is malformed") from None

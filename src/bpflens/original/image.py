@@ -38,6 +38,7 @@ class Image:
     """An xlated image. `targets`: per slot the slot that a jump, call or PSEUDO_FUNC there refers to, -1 for none.
 
     `functions` are the first slots of functions, `lines` the slots that line_info names: both are starts of original instructions.
+    `blinded`: the kernel's image had random numbers in place of constants; they are in place again here (blinding.py).
     """
 
     where: str
@@ -64,6 +65,7 @@ class Image:
     expected_attach_type: int | None = None
     ifindex: int = 0
     calls_hidden: bool = False
+    blinded: bool = False
     symbols: dict[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -148,7 +150,10 @@ def map_shapes(ids: Sequence[int]) -> dict[int, MapShape]:
 
 def of_dump(dump: ProgDump, where: str = "") -> Image:
     """The image of a live program."""
+    from bpflens.original.blinding import plain_dump
+
     info = dump.info
+    dump, blinded = plain_dump(dump)
     return of_code(
         dump.xlated,
         info.type,
@@ -167,6 +172,7 @@ def of_dump(dump: ProgDump, where: str = "") -> Image:
         verified_insns=info.verified_insns,
         prog_tags=dump.prog_tags,
         ifindex=info.ifindex,
+        blinded=blinded,
     )
 
 

@@ -15,11 +15,13 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from bpflens.analysis import opcodes as op
-from bpflens.analysis.liveness import live_after
+from bpflens.analysis.liveness import live_after, written_before
+from bpflens.isa.extended.helpers import helper_prototype
 from bpflens.isa.extended.insn import Insn
 from bpflens.original.layout import Layout, Misfit, refer
 
@@ -105,21 +107,25 @@ def fastcall_layouts(layout: Layout, kfuncs: frozenset[int]) -> Iterator[Layout]
 
     def effect(slot: int) -> tuple[int, int] | None:
         kind = fast(slot)
-        return None if not kind else (0 if kind == 1 else 0b110, 1)
+        return _call_effect(insns[slot]) if not kind else (0 if kind == 1 else 0b110, 1)
 
     sites = [slot for slot in range(len(insns)) if fast(slot)]
     if not sites:
         return
     live = live_after(insns, effect)
-    saved = {slot: registers for slot in sites if (registers := [r for r in range(1, 6) if live[slot] >> r & 1])}
+    functions = _functions(layout)
+    written = written_before(insns, {start: 0b111110 if start else 0b10 for start in functions}, lambda slot: fast(slot) > 0)
+    saved = {slot: registers for slot in sites if (registers := [r for r in range(1, 6) if (live[slot] & written[slot]) >> r & 1])}
     if not saved:
         return
-    lowest = _lowest_stack_use(insns)
+    ends = [*functions[1:], len(insns)]
+    stacks = [_lowest_stack_use(insns[start:end]) for start, end in zip(functions, ends, strict=True)]
     for gap in (0, 8, 16, -8):
         for descending in (False, True):
             before: dict[int, list[int]] = {}
             for slot, registers in saved.items():
                 ordered = sorted(registers, reverse=descending)
+                lowest = stacks[bisect_right(functions, slot) - 1]
                 offsets = [lowest - gap - 8 * (number + 1) for number in range(len(ordered))]
                 pairs = list(zip(ordered, offsets, strict=True))
                 before.setdefault(slot, []).extend(Insn.make(op.STX | op.MEM | op.DW, op.FP, r, at).word for r, at in pairs)
@@ -131,8 +137,27 @@ def fastcall_layouts(layout: Layout, kfuncs: frozenset[int]) -> Iterator[Layout]
                 continue
 
 
+def _call_effect(insn: Insn) -> tuple[int, int] | None:
+    """(reads, writes) of a call of a helper with as many arguments as its prototype has; None for all else."""
+    if insn.code != op.CALL_CODE or insn.src:
+        return None
+    prototype = helper_prototype(insn.imm)
+    if prototype is None or "..." in prototype:
+        return None
+    arguments = prototype[prototype.index("(") + 1 : prototype.rindex(")")]
+    count = 0 if arguments.strip() == "void" else arguments.count(",") + 1
+    return ((1 << count) - 1) << 1, 0b111111
+
+
+def _functions(layout: Layout) -> list[int]:
+    """The first instructions of functions: those that calls and PSEUDO_FUNC name."""
+    words = layout.words
+    called = (op.CALL_CODE, op.LD_IMM64)
+    return sorted({0, *(to for index, to in layout.references if words[index] & 0xFF in called)})
+
+
 def _lowest_stack_use(insns: Sequence[Insn]) -> int:
-    """Lowest offset from r10 that the program uses, a multiple of 8."""
+    """Lowest offset from r10 that a function uses, a multiple of 8."""
     offsets = [0]
     for slot, insn in enumerate(insns):
         kind = insn.code & 7

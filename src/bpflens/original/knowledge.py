@@ -207,10 +207,15 @@ def unpack(packed: Any) -> Sequence[Row] | None:
     """Rows from JSON; None where they are malformed."""
     if not isinstance(packed, list):
         return None
-    try:
-        return tuple(Row(form, offset, size, bool(same), tuple(image)) for form, offset, size, same, *image in packed)
-    except (TypeError, ValueError):
-        return None
+    rows = []
+    for row in packed:
+        if not isinstance(row, list) or len(row) < 4 or not all(type(value) is int and 0 <= value < 1 << 64 for value in row[1:]):
+            return None
+        form, offset, size, same, *image = row
+        if form not in ("R", "W", "I") or size not in (1, 2, 4, 8) or offset >= 1 << 15:
+            return None
+        rows.append(Row(form, offset, size, bool(same), tuple(image)))
+    return tuple(rows)
 
 
 _live: LiveKernel | None = None

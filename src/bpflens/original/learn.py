@@ -19,6 +19,7 @@ from bpflens.analysis.contexts import IDENTITY, context_struct, fields
 from bpflens.isa.extended.insn import Insn, words
 from bpflens.kernel.bpf import Buffer, bpf_errno, close, cmd
 from bpflens.original.accesses import PROBE_IMM, Row
+from bpflens.original.blinding import unblind
 
 __all__ = ("ATTACH_TYPES", "learn_algorithm", "learn_context", "learn_sockets", "with_same_register")
 
@@ -53,7 +54,7 @@ class _Prober:
             if result < 0:
                 return None
             size = int.from_bytes(info.bytes[20:24], "little")
-            return tuple(words(self._xlated.bytes[:size]))
+            return tuple(unblind(words(self._xlated.bytes[:size])).words)
         finally:
             os.close(fd)
 

@@ -63,10 +63,10 @@ def files_under(paths: Iterable[str]) -> Iterator[str]:
                     whole = os.path.join(directory, file)
                     if os.path.isfile(whole) and not os.path.islink(whole):
                         yield whole
-        elif os.path.exists(path):
+        elif os.path.isfile(path):
             yield path
         else:
-            raise InputError(path, "does not exist")
+            raise InputError(path, "is neither a file nor a directory" if os.path.exists(path) else "does not exist")
 
 
 def _read(path: str) -> bytes | None:

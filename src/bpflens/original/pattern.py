@@ -17,7 +17,7 @@ from typing import NamedTuple
 from bpflens.analysis import opcodes as op
 from bpflens.isa.extended.insn import Insn
 
-__all__ = ("Bind", "Slot", "build", "parse", "slot_of", "unify")
+__all__ = ("Bind", "Slot", "build", "parse", "slot_of", "unify", "zeros_by_xor")
 
 _FIELDS = {"dst": (8, 0xF), "src": (12, 0xF), "off": (16, 0xFFFF), "imm": (32, 0xFFFFFFFF)}
 _ALU = {
@@ -112,6 +112,19 @@ def build(slots: tuple[Slot, ...], bound: dict[str, int]) -> tuple[int, ...]:
 def bind_symbol(slot: Slot, imm: int) -> Slot:
     """The slot of a call whose symbol is known to be `imm` from __bpf_call_base."""
     return Slot(slot.mask | 0xFFFFFFFF << 32, slot.value | (imm & 0xFFFFFFFF) << 32, slot.binds)
+
+
+def zeros_by_xor(slots: tuple[Slot, ...]) -> tuple[Slot, ...]:
+    """The pattern with `rD ^= rD` for every `rD = 0` and `wD = 0` (bpf_jit_blind_insn, kernel/bpf/core.c)."""
+    return tuple(_zero_by_xor(slot) for slot in slots)
+
+
+def _zero_by_xor(slot: Slot) -> Slot:
+    sets = slot.value & 0xFF in (op.ALU64 | op.MOV | op.K, op.ALU | op.MOV | op.K) and slot.value >> 12 == 0
+    if not sets or any(bind.name for bind in slot.binds if bind.shift == 32):
+        return slot
+    dst = next((bind.name for bind in slot.binds if bind.shift == 8), slot.value >> 8 & 0xF)
+    return slot if dst == op.AX else slot_of(op.ALU64 | op.XOR | op.X, dst, dst)
 
 
 def _register(text: str) -> int | str:

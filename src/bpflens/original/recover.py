@@ -8,10 +8,13 @@ Each step is a file of this package. What costs time is only done where the step
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from bpflens.analysis.opcodes import CALL_CODE
 from bpflens.errors import BpflensError, KernelError
 from bpflens.original.grade import Grade, Original
 from bpflens.original.image import Image, of_dump
@@ -21,6 +24,7 @@ from bpflens.original.reload import reload as load_again
 from bpflens.original.removed import removed
 from bpflens.original.search import Budget, Found, search
 from bpflens.original.segment import Kernel, Options, segment
+from bpflens.original.special import BLINDED_ZERO
 from bpflens.original.tag import ALGORITHMS, tag, tags
 
 if TYPE_CHECKING:
@@ -29,8 +33,11 @@ if TYPE_CHECKING:
 
 __all__ = ("live_image", "recover", "recover_id")
 
+_CALL_MASK = 0xFFFFFFFF0000F0FF  # code, src and imm: a helper call whose imm is 0
 _TRAP = 0xFFFF0005  # goto -1: sanitize_dead_code()
 _FEW_INSNS = 8  # so many verified instructions more: perhaps a jump over nothing was removed, not a branch
+_LOW = 0xFFFFFFFF
+_ZEROS = frozenset(0xAF | register << 8 | register << 12 for register in range(10))  # rD ^= rD
 _CAST = 0x10BF  # r0 = r1, the low half of its word
 
 
@@ -82,6 +89,15 @@ def _collector_off() -> Iterator[None]:
 
 
 def _recover(image: Image, kernel: Kernel, budget: Budget, live: bool) -> Original:
+    original = _attempt(image, kernel, budget, live)
+    if original.grade is not Grade.EXACT and not image.blinded and any(word & _LOW in _ZEROS for word in image.words):
+        blinded = _attempt(replace(image, blinded=True), kernel, budget, live)  # a program whose only constants are zeros does not show it
+        if blinded.grade is Grade.EXACT or (original.grade is Grade.UNPROVEN and blinded.grade is not Grade.UNPROVEN):
+            return blinded
+    return original
+
+
+def _attempt(image: Image, kernel: Kernel, budget: Budget, live: bool) -> Original:
     found, unknown, misfit = None, {}, ""
     for options in _options(image):
         segmentation = segment(image, kernel, options)
@@ -106,15 +122,20 @@ def _recover(image: Image, kernel: Kernel, budget: Budget, live: bool) -> Origin
 
 def _with_spills(image: Image, found: Found, kernel: Kernel, budget: Budget) -> Found:
     """With the spills around inlined calls that the kernel removed, where that has the tag."""
-    from bpflens.original.insertion import fastcall_layouts
-
-    kfuncs = frozenset(id for name in ("bpf_cast_to_kern_ctx", "bpf_rdonly_cast") if (id := kernel.kfunc_id(name)) is not None)
-    for layout in fastcall_layouts(found.layout, kfuncs):
+    for layout in _spilled(found.layout, kernel):
         budget.spent += 1
         for name, got in zip(ALGORITHMS, tags(layout.words), strict=True):
             if got == image.tag:
                 return Found(layout, layout.words, True, name)
     return found
+
+
+def _spilled(layout: Layout, kernel: Kernel) -> Iterator[Layout]:
+    """The layout with spills and fills around the inlined calls that registers outlive: without them the kernel would refuse it."""
+    from bpflens.original.insertion import fastcall_layouts
+
+    kfuncs = frozenset(id for name in ("bpf_cast_to_kern_ctx", "bpf_rdonly_cast") if (id := kernel.kfunc_id(name)) is not None)
+    yield from fastcall_layouts(layout, kfuncs)
 
 
 def _with_nop(image: Image, found: Found, budget: Budget, algorithm: str) -> Found:
@@ -137,6 +158,8 @@ def _options(image: Image) -> list[Options]:
     options = [Options()]
     if any(word & 0xFFFFFFFF == _CAST for word in image.words):
         options.append(Options(casts=True))
+    if image.blinded:
+        options += [replace(one, narrow_zeros=True) for one in options]
     return options
 
 
@@ -157,24 +180,32 @@ def _exact(image: Image, found: Found, budget: Budget) -> Original:
 
 
 def _inexact(image: Image, found: Found, kernel: Kernel, budget: Budget, unknown: dict[int, str], live: bool) -> Original:
-    layout = found.layout
+    layout = found.layout if not image.calls_hidden else _without_guesses(image, found.layout)
     proof: Reloaded | None = None
     attributes: Attributes | None = None
     btf = None
     if live:
         proof = _prove(image, layout, unknown)
+        if not proof.identical and not unknown:
+            for spilled in _spilled(layout, kernel):
+                again = _prove(image, spilled, unknown)
+                if again.identical:
+                    layout, proof = spilled, again
+                    break
         attributes = proof.attributes if proof.identical else None
         missing = (image.verified_insns or 0) - (proof.verified_insns or 0)
         if proof.identical and 0 < missing <= _FEW_INSNS:
             budget.tags += 2 * len(layout.words)
-            again = _with_nop(image, found, budget, kernel.algorithm())
-            if again.matched:
-                return _exact(image, again, budget)
+            with_nop = _with_nop(image, found, budget, kernel.algorithm())
+            if with_nop.matched:
+                return _exact(image, with_nop, budget)
         btf = _btf(image)
     traces = removed(image, layout, btf, proof.verified_insns if proof is not None and proof.identical else None)
     if proof is not None and proof.identical:
         grade, reason = Grade.EQUIVALENT, "loaded again with the same maps and types it becomes the identical image"
         reason += f"; the tag differs: {_why(bool(traces) or found.complete)}"
+        if image.blinded and any(group.rewrite == BLINDED_ZERO for _, _, group in layout.groups):
+            reason += "; constants were blinded, and whether rN = 0 was wN = 0 is not known"
     else:
         grade = Grade.UNPROVEN
         reason = _unproven(image, proof, unknown)
@@ -184,9 +215,22 @@ def _inexact(image: Image, found: Found, kernel: Kernel, budget: Budget, unknown
     )  # fmt: skip
 
 
+def _without_guesses(image: Image, layout: Layout) -> Layout:
+    """Hidden calls as what they are in the image: no reading of them has been proved."""
+    words = array("Q", layout.words)
+    guessed = {
+        index for slot, index, group in layout.groups if not group.rewrite and image.words[slot] & _CALL_MASK == CALL_CODE
+    }
+    for index in guessed:
+        words[index] = CALL_CODE
+    return replace(layout, words=words)
+
+
 def _prove(image: Image, layout: Layout, unknown: dict[int, str]) -> Reloaded:
     from bpflens.original.attributes import read_attributes
 
+    if image.calls_hidden:
+        return Reloaded(False)
     if unknown:
         return Reloaded(False, "it calls functions that have no name here")
     known = read_attributes(image.id) if image.id else None

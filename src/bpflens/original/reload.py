@@ -63,7 +63,10 @@ def reload(
     """
     from bpflens.kernel.load import load_program
     from bpflens.kernel.prog_info import prog_dump
+    from bpflens.original.blinding import plain_dump
 
+    if image.calls_hidden:  # two programs that call different functions have one image then
+        return Reloaded(False, "loaded again it could not be compared, for calls are hidden")
     fds: list[int] = []
     best = Reloaded(False, "no attributes to load it with are known")
     try:
@@ -94,7 +97,8 @@ def reload(
                 dump = prog_dump(fd)
             finally:
                 close(fd)
-            difference = _difference(image, layout, dump.xlated)
+            dump, blinded = plain_dump(dump)
+            difference = _difference(image, layout, dump.xlated, blinded)
             went = _where(layout, dump.line_info) if options.get("line_info") and not difference else None
             confirmed = _confirmed(layout, went) if went is not None and layout.starts else None
             result = Reloaded(not difference, difference, dump.info.tag, dump.info.verified_insns, confirmed, wanted, went)
@@ -228,14 +232,19 @@ def _target(image: Image, attributes: Attributes, fds: list[int]) -> int:
     return fd
 
 
-def _difference(image: Image, layout: Layout, xlated: bytes) -> str:
-    """Where the new image differs from the old one; "" where it does not."""
+def _difference(image: Image, layout: Layout, xlated: bytes, blinded: bool) -> str:
+    """Where the new image differs from the old one; "" where it does not. Where constants were blinded in one of them, ways to set a
+    register to zero are not told apart.
+    """
     from bpflens.isa.extended.insn import words
+    from bpflens.original.blinding import canonical_zeros
 
     new = words(xlated)
     if len(new) != len(image):
         return f"loaded again it has {len(new)} slots, the program {len(image)}"
     old = array("Q", image.words)
+    if blinded or image.blinded:
+        new, old = canonical_zeros(new), canonical_zeros(old)
     if new == old:
         return ""
     hidden = {slot + half for slot, _, group in layout.groups if group.rewrite == HIDDEN_ARGUMENT for half in (0, 1)}

@@ -158,12 +158,14 @@ TEMPLATES = (
         )
     ),
     *(
-        rewrite("type and offset of the node", f"r3 = {{meta}} ll; r4 = {{node}}; kcall {name}", f"kcall {name}")
+        rewrite("type and offset of the node", f"r3 = {{meta}} ll; r4 = {node}; kcall {name}", f"kcall {name}")
         for name in ("bpf_list_push_front_impl", "bpf_list_push_back_impl", "bpf_list_push_front", "bpf_list_push_back")
+        for node in ("{node}", "0")  # 0 on its own, for it is written otherwise where constants are blinded
     ),
     *(
-        rewrite("type and offset of the node", f"r4 = {{meta}} ll; r5 = {{node}}; kcall {name}", f"kcall {name}")
+        rewrite("type and offset of the node", f"r4 = {{meta}} ll; r5 = {node}; kcall {name}", f"kcall {name}")
         for name in ("bpf_rbtree_add_impl", "bpf_rbtree_add")
+        for node in ("{node}", "0")
     ),
     *(rewrite("program as hidden argument", f"rA = {{aux}} ll; kcall {name}", f"kcall {name}") for name in _AUX_KFUNCS),
 )

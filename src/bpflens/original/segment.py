@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 from bpflens.analysis import opcodes as op
 from bpflens.analysis.pointer_types import Facts, Flow, Pointer, State, call_effect, callbacks, entry_state, step
 from bpflens.isa.extended.insn import Insn
-from bpflens.original.pattern import build, parse, unify
+from bpflens.original.pattern import build, parse, unify, zeros_by_xor
 from bpflens.original.special import SPECIAL
 from bpflens.original.templates import Group, Template, TemplateSet, distinct
 
@@ -34,6 +34,7 @@ _PROLOGUE = (
     "r6 = *(u8*)(r1+{cloned}); w6 &= {mask}; if r6 == 0 goto +7; r6 = r1; r2 ^= r2; call #{pull}; "
     "if r0 == 0 goto +2; w0 = {drop}; exit; r1 = r6"
 )
+_KEPT = {name: f"{{{name}}}" for name in ("cloned", "mask", "pull")}
 _MAY_GOTO_BUDGET = (65535, 8388608)  # BPF_MAX_TIMED_LOOPS, BPF_MAX_LOOPS
 _MOV_R0_R1 = Insn.make(op.ALU64 | op.MOV | op.X, 0, 1).word
 _EXIT = Insn.make(op.EXIT_CODE).word
@@ -74,11 +75,12 @@ class Kernel(Protocol):
 @dataclass(frozen=True, slots=True)
 class Options:
     """Readings that concern the whole program: `casts`: `r0 = r1` of a context is bpf_cast_to_kern_ctx. `keep_last`: the two last slots
-    are the program's own even if they look like the hidden exception handler.
+    are the program's own even if they look like the hidden exception handler. `narrow_zeros`: in a blinded image `r1 ^= r1` is `w1 = 0`.
     """
 
     casts: bool = False
     keep_last: bool = False
+    narrow_zeros: bool = False
 
 
 @dataclass(slots=True)
@@ -108,6 +110,8 @@ class Walk:
         self.templates = kernel.templates(image.prog_type, image.expected_attach_type)
         if image.calls_hidden:
             self.templates = self.templates.calls_hidden()
+        if image.blinded:
+            self.templates = self.templates.blinded()
         self.facts = Facts(image.prog_type, {id: shape.type for id, shape in image.maps.items()})
         self.arenas = tuple((m.user_start, m.user_end, m.id) for m in image.maps.values() if m.type == 33)
         self.starts = image.lines | frozenset(image.functions)
@@ -220,7 +224,8 @@ class Walk:
             length = 2 if insn.imm == 65535 else 1
         if slot == 0 and image.prog_type in _PROLOGUE_TYPES:
             prologue = parse(_PROLOGUE)
-            if unify(prologue, image.words, length, {}) is not None:
+            forms = (prologue, zeros_by_xor(parse(_PROLOGUE.format_map(_KEPT | {"drop": 0})))) if image.blinded else (prologue,)
+            if any(unify(form, image.words, length, {}) is not None for form in forms):
                 length += len(prologue)
                 return Group(length, (), "prologue for packet writes")
         return Group(length, (), "counter of may_goto") if length else None

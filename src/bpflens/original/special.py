@@ -18,10 +18,11 @@ from bpflens.original.templates import Group, Item
 if TYPE_CHECKING:
     from bpflens.original.segment import Walk
 
-__all__ = ("SPECIAL",)
+__all__ = ("BLINDED_ZERO", "SPECIAL")
 
 _MOV_R0_R1 = Insn.make(op.ALU64 | op.MOV | op.X, 0, 1).word
 _NOP = Insn.make(op.GOTO).word
+BLINDED_ZERO = "blinded zero"
 
 
 def _call(walk: Walk, slot: int, insn: Insn, state: State) -> tuple[Group, ...] | None:
@@ -105,6 +106,15 @@ def _cast(walk: Walk, slot: int, insn: Insn, state: State) -> tuple[Group, ...] 
     return tuple(groups) if len(groups) > 1 else None
 
 
+def _zero(walk: Walk, slot: int, insn: Insn, state: State) -> tuple[Group, ...] | None:
+    """`r1 ^= r1` of a blinded image: both ways to move zero became it, and it stays itself (bpf_jit_blind_insn)."""
+    if not walk.image.blinded or insn.dst != insn.src:
+        return None
+    wide, narrow = (Insn.make(alu | op.MOV | op.K, insn.dst).word for alu in (op.ALU64, op.ALU))
+    first, other = (narrow, wide) if walk.options.narrow_zeros else (wide, narrow)
+    return tuple(Group(1, ((word, -1),), BLINDED_ZERO, cost) for word, cost in ((first, 0), (other, 1), (insn.word, 6)))
+
+
 def _arena_alu(walk: Walk, slot: int, insn: Insn, state: State) -> tuple[Group, ...] | None:
     """In a program with an arena: a cast to the arena became a 32-bit move, arithmetic on its pointers 32-bit arithmetic."""
     if not walk.arenas or insn.code & 7 != op.ALU:
@@ -151,6 +161,7 @@ def _special_table() -> tuple[Special | None, ...]:
     table[op.LD_IMM64] = _ld_imm64
     table[op.ALU64 | op.MOV | op.X] = _cast
     table[op.GOTO] = _queue_mapping
+    table[op.ALU64 | op.XOR | op.X] = _zero
     for size in (op.B, op.H, op.W, op.DW):
         table[op.LDX | op.PROBE_MEMSX | size] = _probe_load
         table[op.LDX | op.PROBE_MEM32SX | size] = _probe_load

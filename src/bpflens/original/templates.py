@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from bpflens.original.accesses import Row, patterns
-from bpflens.original.pattern import Slot, bind_symbol, parse
+from bpflens.original.pattern import Slot, bind_symbol, parse, zeros_by_xor
 
 if TYPE_CHECKING:
     from bpflens.original.image import Image
@@ -91,6 +91,7 @@ class TemplateSet:
     ) -> None:
         """`accesses`: rows learnt from a kernel by (kind of pointer, name of struct); they become templates when a word asks for them."""
         self._source = (templates := tuple(templates), symbols, accesses)
+        self._image: Callable[[tuple[Slot, ...]], tuple[Slot, ...]] = lambda slots: slots
         self._by_code: dict[int, list[Template]] = {}
         self._by_word: dict[int, tuple[Template, ...]] = {}
         self._by_pair: dict[int, tuple[Template, ...]] = {}
@@ -111,7 +112,7 @@ class TemplateSet:
             fits = list(self._by_code.get(word & 0xFF, ()))
             for kind, struct_name, row in self._rows.get(word & _CODE_AND_OFF, ()):
                 for access in patterns(struct_name, row):
-                    fits.append(Template(access.name, access.image, access.original, kind, None, access.odd))
+                    fits.append(Template(access.name, self._image(access.image), access.original, kind, None, access.odd))
             known = tuple(t for t in fits if word & t.image[0].mask == t.image[0].value)
             self._by_word[word] = known
         return known
@@ -132,6 +133,13 @@ class TemplateSet:
         """The same templates for an image whose calls all read 0."""
         templates, symbols, accesses = self._source
         return TemplateSet(templates, _HiddenCalls(symbols) if symbols else None, accesses)
+
+    def blinded(self) -> TemplateSet:
+        """The same templates for an image whose constants were blinded: zeros are set by ^= there."""
+        templates, symbols, accesses = self._source
+        found = TemplateSet((replace(t, image=zeros_by_xor(t.image)) for t in templates), symbols, accesses)
+        found._image = zeros_by_xor
+        return found
 
     def words_cached(self) -> dict[int, tuple[Template, ...]]:
         """The cache itself, for callers that look up in a loop; `starting_with` fills it."""
