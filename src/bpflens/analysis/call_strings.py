@@ -19,9 +19,10 @@ from bpflens.analysis.references import LD_IMM64, References
 from bpflens.isa.extended.table import lookup, writes
 from bpflens.program import Map
 
-__all__ = ("Pointed", "pointed_by")
+__all__ = ("Pointed", "loaded_at", "pointed_by")
 
 _LOOKBACK_INSNS = 256
+_NOT_SIMPLE = -2
 _FRAME = 10
 _MAX_BYTES = 512  # MAX_BPF_STACK
 _CACHED_WORDS = 1 << 14
@@ -35,24 +36,33 @@ _Value = tuple[str, int] | tuple[Map, int]
 
 def pointed_by(references: References, call: int, register: int) -> Pointed | None:
     """What `register` points to at the call at slot `call`, where that is constant; None otherwise."""
+    load = loaded_at(references, call, register)
+    if load == _NOT_SIMPLE:
+        return _pointed_by(references, call, register)
+    return references.pointed_at(load) if load >= 0 else None
+
+
+def loaded_at(references: References, call: int, register: int) -> int:
+    """The slot of the ld_imm64 that sets `register` before the call at slot `call`: the usual case; -1: not known, and -2: by other
+    instructions, perhaps."""
     words, flags = references.words, references.leader_flags
     slot, first = call, max(0, call - _LOOKBACK_INSNS)
-    while slot > first and not flags[slot] & 1:  # the usual case: the first instruction found that sets the register loads an address
+    while slot > first and not flags[slot] & 1:
         word = words[slot - 1]
         if word & 0xFFFFFFFF:
             written = _written[word]
             if written < 0:
-                return None
+                return -1
             if written >> register & 1:
-                return _pointed_by(references, call, register)
+                return _NOT_SIMPLE
             slot -= 1
         elif slot - 1 > first and not flags[slot - 1] & 1 and words[slot - 2] & 0xFFFFF0FF == LD_IMM64:
             slot -= 2
             if words[slot] >> 8 & 15 == register:
-                return references.pointed_at(slot)
+                return slot
         else:
-            return _pointed_by(references, call, register)
-    return None
+            return _NOT_SIMPLE
+    return -1
 
 
 def _pointed_by(references: References, call: int, register: int) -> Pointed | None:

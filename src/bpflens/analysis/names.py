@@ -11,8 +11,9 @@ Only facts of the program's source are named; a slot without one has no note. On
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
+from operator import eq
 
 from bpflens.analysis.references import CALL, References
 from bpflens.errors import BpflensError
@@ -47,6 +48,7 @@ class Notes:
         table = program.relocations
         self.texts = _Texts(table, self.slots) if isinstance(table, RelocationTable) else None
         self.annotations: dict[int, list[str]] = program.info.get("annotations", {})  # made by who asked for them (original/annotate.py)
+        self.calls = self._lonely_calls()
 
     def between(self, start: int, end: int) -> dict[int, list[str]]:
         """slot -> notes, of the slots from `start` up to, not including, `end`."""
@@ -72,6 +74,49 @@ class Notes:
                 notes.setdefault(slot, []).extend(found)
         return notes
 
+    def texts_between(self, start: int, end: int) -> Iterable[tuple[int, str]]:
+        """(slot, its notes as one text), as `between`, each slot once."""
+        if self.texts is None or self.calls is None:
+            return ((slot, ", ".join(found)) for slot, found in self.between(start, end).items())
+        found = list(self._relocations(start, end))
+        found += self._strings(self.calls[bisect_left(self.calls, start) : bisect_left(self.calls, end)])
+        return found
+
+    def _lonely_calls(self) -> list[int] | None:
+        """The calls of helpers that take strings, where no slot has more than one thing said about it; None otherwise."""
+        if self.everything or self.annotations or self.texts is None:
+            return None
+        related = self.texts.table.slots
+        calls = list(self.slots.calls_of(_string_helpers()))
+        if any(map(eq, related, related[1:])) or not set(calls).isdisjoint(related):
+            return None
+        return calls
+
+    def _strings(self, calls: Iterable[int]) -> Iterator[tuple[int, str]]:
+        """(slot, the strings that are passed) of calls of helpers."""
+        if not calls:
+            return
+        from bpflens.analysis.call_strings import loaded_at
+
+        slots, texts = self.slots, self.texts
+        assert texts is not None
+        for slot in calls:
+            parameters = _string_parameters(slots.word(slot) >> 32)
+            if len(parameters) == 1:
+                register, name = parameters[0]
+                load = loaded_at(slots, slot, register)
+                if load == -1:
+                    continue
+                number = texts.number_at(load) if load >= 0 else -1
+                if number >= 0:
+                    text = texts.string(number)
+                    if text:
+                        yield slot, f"{name} {text}"
+                    continue
+            found = _call_notes(slots, slot, False, False)
+            if found:
+                yield slot, ", ".join(found)
+
     def _relocations(self, start: int, end: int) -> Iterator[tuple[int, str]]:
         if self.texts is not None:
             table = self.texts.table
@@ -95,6 +140,7 @@ class _Texts(dict[int, str]):
 
     def __init__(self, table: RelocationTable, slots: References) -> None:
         self.table, self.slots = table, slots
+        self.quoted: dict[int, str] = {}
 
     def __missing__(self, number: int) -> str:
         kind, symbol, value, text, section = self.table.meaning(number)
@@ -103,6 +149,23 @@ class _Texts(dict[int, str]):
         if len(self) >= _TEXTS:
             self.clear()
         text = self[number] = text or f"{kind} {symbol}"
+        return text
+
+    def number_at(self, slot: int) -> int:
+        """The number of what the relocation at a slot means; -1 where there is none."""
+        at = bisect_left(self.table.slots, slot)
+        return self.table.which[at] if at < len(self.table.slots) and self.table.slots[at] == slot else -1
+
+    def string(self, number: int) -> str:
+        """The constant string that a meaning is the address of, quoted; "" where it is none."""
+        text = self.quoted.get(number)
+        if text is None:
+            kind, _, value, _, section = self.table.meaning(number)
+            m = self.slots.maps_by_name.get(section) if kind == "data" else None
+            text = (self.slots.places(m).string(value) if m is not None else None) or ""
+            if len(self.quoted) >= _TEXTS:
+                self.quoted.clear()
+            self.quoted[number] = text
         return text
 
 
@@ -152,6 +215,11 @@ def _strings_of(prototype: str) -> tuple[tuple[int, str], ...]:
     parameters = prototype[prototype.index("(") + 1 :].split(", ")[:5]
     strings = [(register, text) for register, text in enumerate(parameters, 1) if text.startswith("const char *")]
     return tuple((register, text.removeprefix("const char *")) for register, text in strings)
+
+
+@lru_cache(maxsize=256)
+def _string_parameters(helper: int) -> tuple[tuple[int, str], ...]:
+    return _strings_of(helper_prototype(helper) or "()")
 
 
 @lru_cache(maxsize=1)

@@ -35,6 +35,7 @@ __all__ = ("ListingOptions", "listing")
 _CHUNK = 1000
 _CACHED_WORDS = 1 << 16
 _NOTE_COLUMN = 48
+_NO_LINE = ("", "", "")
 _INDENT = f"\n{'':10}"
 _BELOW = str.maketrans({"┌": "│", "┬": "│", "└": " ", "├": "│", "┼": "│", "┴": " ", "─": " ", "▸": " "})
 _VERTICAL = str.maketrans({"┌": " ", "┬": " ", "└": "│", "├": "│", "┼": "│", "┴": "│", "─": " ", "▸": " "})
@@ -59,6 +60,7 @@ class ListingOptions(NamedTuple):
 _FIRST_NUMBERS = tuple(f"{n:8d}: " for n in range(_CHUNK))
 _NUMBERS = tuple(f"{n:03d}: " for n in range(_CHUNK))
 
+_LD_IMM64 = re.compile(b"\x18")
 _is_label = re.compile(r"[A-Za-z_.$][A-Za-z0-9_.$]*").fullmatch
 
 _Form = tuple[int, int, int, Render]
@@ -81,6 +83,11 @@ class _Bodies(dict[int, str]):
 
     def __missing__(self, word: int) -> str:
         code = word & 0xFF
+        if code == 0x18:
+            text = self.pair(word, 0)
+            if len(self) < _CACHED_WORDS:
+                self[word] = text
+            return text
         forms = self.forms.get(code)
         if forms is None:
             forms = self.forms[code] = self._forms(code)
@@ -91,7 +98,7 @@ class _Bodies(dict[int, str]):
                     text = f"{text:<{_NOTE_COLUMN - 10}} ; {helper_name(word >> 32)}"
                 break
         else:
-            text = self._unknown(word)
+            text = self.line(word, f"{format_word(word)} ; {explain_unknown(word)}")
         if self.raw_insn:
             text = f"{word.to_bytes(8, 'little').hex(' ')}  {text}"
         if len(self) < _CACHED_WORDS:
@@ -107,9 +114,13 @@ class _Bodies(dict[int, str]):
             (row.mask, row.value, row.nonzero, compile_template(lead + (row.kernel if self.kernel else row.llvm))) for row in rows
         ]
 
-    def _unknown(self, word: int) -> str:
-        why = explain_unknown(word) if word & 0xFF != 0x18 else "ld_imm64 without its second half"
-        return self.line(word, f"{format_word(word)} ; {why}")
+    def lone_half(self, word: int) -> str:
+        """The text of a ld_imm64 without its second half."""
+        if self.options.dialect == "raw":
+            text = format_word(word, None, "raw")
+        else:
+            text = self.line(word, f"{format_word(word)} ; ld_imm64 without its second half")
+        return f"{word.to_bytes(8, 'little').hex(' ')}  {text}" if self.raw_insn else text
 
     def line(self, word: int, text: str) -> str:
         """The text with the opcode column of the kernel dialect."""
@@ -213,12 +224,22 @@ class _Writer:
         self.count = len(flags)
         self.pairs: dict[tuple[int, int], str] = {}
         self.odd = sorted(jumps.odd)
+        self.odd_pairs = [slot for slot in jumps.pairs if words[slot + 1] or words[slot] >> 12 & 15 == 4]
+        self.lone_halves = self._lone_halves()
         self.named = sorted(program.symbols)
         self.headed = sorted(names.before)
         if options.color:
             self.label, self.reference, self.note = "\x1b[33m{}\x1b[0m", " \x1b[36m<{}>\x1b[0m", " \x1b[32m; {}\x1b[0m"
         else:
             self.label, self.reference, self.note = "{}", " <{}>", " ; {}"
+
+    def _lone_halves(self) -> list[int]:
+        """The slots of ld_imm64 without their second half: there are hardly any."""
+        opcodes = self.program.code[0 : self.count * 8 : 8]
+        if opcodes.count(0x18) == len(self.jumps.pairs):
+            return []
+        pairs = set(self.jumps.pairs)
+        return [at for found in _LD_IMM64.finditer(opcodes) if (at := found.start()) not in pairs]
 
     def pieces(self, start: int, stop: int) -> Iterator[str]:
         get = self.bodies.__getitem__
@@ -227,44 +248,52 @@ class _Writer:
             end = min(stop, (chunk + 1) * _CHUNK)
             low = first - chunk * _CHUNK
             numbers = (_NUMBERS if chunk else _FIRST_NUMBERS)[low : low + end - first]
-            prefix = f"{chunk:5d}" if chunk else ""
             heads = list(map(add, numbers, self.margins[first:end])) if self.margins else numbers
-            lines = list(map(add, heads, map(get, self.words[first:end])))
-            lead = self._edit(lines, heads, first, end)
-            text = ("\n" + prefix).join(filter(None, lines))
-            yield f"{lead}{prefix}{text}\n" if text else lead
+            parts = [f"\n{chunk:5d}" if chunk else "\n"] * (3 * len(heads) + 1)
+            parts[1::3] = heads
+            parts[2::3] = list(map(get, self.words[first:end]))
+            parts[-1] = "\n"
+            self._edit(parts, first, end)
+            yield "".join(parts)[1:]
 
-    def _edit(self, lines: list[str], heads: list[str] | tuple[str, ...], first: int, end: int) -> str:
-        """Everything that is not a function of the word alone. Returns what stands before the first line."""
+    def _edit(self, parts: list[str], first: int, end: int) -> None:
+        """Everything that is not a function of the word alone."""
         jumps, words = self.jumps, self.words
-        if lines and first and self.flags[first] == SECOND_SLOT:
-            lines[0] = ""
-        get_pair = self.pairs.get
-        for slot in jumps.pairs[bisect_left(jumps.pairs, first) : bisect_left(jumps.pairs, end)]:
-            index = slot - first
-            text = get_pair((words[slot], words[slot + 1])) or self._pair(slot)
-            if self.margins and "\n" in text:  # the arrows go on beside the second line
-                text = text.replace(_INDENT, _INDENT + self.margins[slot].translate(_BELOW), 1)
-            lines[index] = heads[index] + text
-            if slot + 1 < end:
-                lines[index + 1] = ""
+        if first < end and first and self.flags[first] == SECOND_SLOT:
+            parts[0:3] = _NO_LINE
+        for slot in jumps.pairs[bisect_left(jumps.pairs, first) : bisect_left(jumps.pairs, end - 1)]:
+            at = 3 * (slot - first)
+            parts[at + 3 : at + 6] = _NO_LINE
+        for slot in _between(self.odd_pairs, first, end) if self.odd_pairs else ():
+            parts[3 * (slot - first) + 2] = self.pairs.get((words[slot], words[slot + 1])) or self._pair(slot)
+        for slot in _between(self.lone_halves, first, end) if self.lone_halves else ():
+            parts[3 * (slot - first) + 2] = self.bodies.lone_half(words[slot])
+        if self.margins and self.options.raw_insn:  # the arrows go on beside the second line of a ld_imm64
+            for slot in jumps.pairs[bisect_left(jumps.pairs, first) : bisect_left(jumps.pairs, end)]:
+                at = 3 * (slot - first) + 2
+                parts[at] = parts[at].replace(_INDENT, _INDENT + self.margins[slot].translate(_BELOW), 1)
         if self.options.labels:
-            self._refer(lines, first, end)
+            self._refer(parts, first, end)
         if self.program.symbols:
             for slot in _between(self.named, first, end):
                 if call_name(self.program.symbols, slot, words[slot]):
-                    lines[slot - first] = heads[slot - first] + self._named_call(slot)
+                    parts[3 * (slot - first) + 2] = self._named_call(slot)
         if self.names.notes:
-            colored = self.options.color
-            for slot, found in self.names.notes.between(first, end).items():
-                index = slot - first
-                note = found[0] if len(found) == 1 else ", ".join(found)
-                line = lines[index]
-                if colored or "\n" in line or not note.isprintable():
-                    self._add_note(lines, index, printable(note))
-                else:
-                    lines[index] = f"{line:<{_NOTE_COLUMN}} ; {note}"
-        return self._head(lines, first, end)
+            self._annotate(parts, self.names.notes, first, end)
+        self._head(parts, first, end)
+
+    def _annotate(self, parts: list[str], notes: Notes, first: int, end: int) -> None:
+        """Adds what slots refer to."""
+        origin = 3 * first - 2
+        width = _NOTE_COLUMN - len((_NUMBERS if first >= _CHUNK else _FIRST_NUMBERS)[0])
+        odd = self.options.color or self.margins is not None
+        for slot, note in notes.texts_between(first, end):
+            at = 3 * slot - origin
+            text = parts[at]
+            if odd or not note.isprintable() or "\n" in text:
+                self._add_note(parts, at, printable(note))
+            else:
+                parts[at] = f"{text.ljust(width)} ; {note}"
 
     def _pair(self, slot: int) -> str:
         key = (self.words[slot], self.words[slot + 1])
@@ -278,28 +307,29 @@ class _Writer:
             self.pairs[key] = text
         return text
 
-    def _refer(self, lines: list[str], first: int, end: int) -> None:
+    def _refer(self, parts: list[str], first: int, end: int) -> None:
         """Adds " <L12>" to the jumps."""
         jumps = self.jumps
         low, high = bisect_left(jumps.slots, first), bisect_left(jumps.slots, end)
         pairs = zip(jumps.slots[low:high], jumps.targets[low:high], strict=True)
+        origin = 3 * first - 2
         if self.options.color:
             for slot, target in pairs:
-                lines[slot - first] += self.reference.format(f"L{target}")
+                parts[3 * slot - origin] += self.reference.format(f"L{target}")
         else:
             for slot, target in pairs:
-                lines[slot - first] += f" <L{target}>"
+                parts[3 * slot - origin] += f" <L{target}>"
         low, high = bisect_left(jumps.calls, first), bisect_left(jumps.calls, end)
         for slot, target in zip(jumps.calls[low:high], jumps.called[low:high], strict=True):
             if self.bodies[self.words[slot]].find(".quad") < 0:
-                lines[slot - first] += self._reference(target)
+                parts[3 * slot - origin] += self._reference(target)
         for slot in _between(self.odd, first, end) if self.odd else ():
             target = jumps.odd[slot]
             if target in self.names.functions:
-                lines[slot - first] += self._reference(target)
+                parts[3 * slot - origin] += self._reference(target)
             elif target < NOWHERE // 2:  # a jump by its form
                 where = "the middle of a ld_imm64" if 0 <= target < self.count else "outside of the program"
-                self._add_note(lines, slot - first, f"target {target}: {where}")
+                self._add_note(parts, 3 * slot - origin, f"target {target}: {where}")
 
     def _reference(self, target: int) -> str:
         if not 0 <= target < self.count:
@@ -313,42 +343,29 @@ class _Writer:
         text = self.bodies.line(word, with_name(text, name))
         return f"{word.to_bytes(8, 'little').hex(' ')}  {text}" if self.options.raw_insn else text
 
-    def _add_note(self, lines: list[str], index: int, note: str) -> None:
-        head, newline, rest = lines[index].partition("\n")
-        lines[index] = f"{head:<{_NOTE_COLUMN}}{self.note.format(note)}{newline}{rest}"
+    def _add_note(self, parts: list[str], at: int, note: str) -> None:
+        head, newline, rest = parts[at].partition("\n")
+        parts[at] = f"{head:<{max(0, _NOTE_COLUMN - len(parts[at - 1]))}}{self.note.format(note)}{newline}{rest}"
 
-    def _head(self, lines: list[str], first: int, end: int) -> str:
-        """Adds label lines and headings before their slots: at the end of the line before, or in the returned text."""
+    def _head(self, parts: list[str], first: int, end: int) -> None:
+        """Adds label lines and headings before their slots."""
         headed = _between(self.headed, first, end) if self.headed else []
-        lead = ""
+        labels = self.options.labels
         for slot in headed:
             above = list(self.names.before[slot])
-            if self.flags[slot] == TARGET and self.options.labels:
+            if labels and self.flags[slot] == TARGET:
                 above.append(self._label_line(slot))
-            lead = self._above(lines, slot - first, above, lead)
-        if not self.options.labels:
-            return lead
+            at = 3 * (slot - first)
+            parts[at] = "\n" + "\n".join(above) + parts[at]
+        if not labels:
+            return
         done = set(headed)
         plain = not self.margins and not self.options.color
         for found in MARKED.finditer(self.flags, first, end):
             slot = found.start()
-            if slot in done:
-                continue
-            index = slot - first - 1
-            if index > 0:
-                lines[index if lines[index] else index - 1] += f"\nL{slot}:" if plain else f"\n{self._label_line(slot)}"
-            else:
-                lead = self._above(lines, slot - first, [self._label_line(slot)], lead)
-        return lead
-
-    def _above(self, lines: list[str], index: int, above: list[str], lead: str) -> str:
-        previous = index - 1
-        while previous >= 0 and not lines[previous]:
-            previous -= 1
-        if previous < 0:
-            return lead + "".join(f"{line}\n" for line in above)
-        lines[previous] += "\n" + "\n".join(above)
-        return lead
+            if slot not in done:
+                at = 3 * (slot - first)
+                parts[at] = f"\nL{slot}:{parts[at]}" if plain else f"\n{self._label_line(slot)}{parts[at]}"
 
     def _label_line(self, slot: int) -> str:
         label = self.label.format(f"L{slot}:")
