@@ -291,3 +291,11 @@ def test_a_proc_that_does_not_show_everything(lab: Lab) -> None:
     assert denial not in command("ls")[2]
     done = subprocess.run(["unshare", "-pf", sys.executable, "-m", "bpflens", "ls", "--audit"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 5 and "audit: cannot be established: " in done.stdout, done
+
+
+def test_a_process_that_may_not_be_read(lab: Lab) -> None:
+    """It is not said that it has no programs."""
+    from live.test_inventory_capabilities import as_nobody
+
+    code, out, err = as_nobody([], ["dis", f"pid:{os.getpid()}"])
+    assert (code, out) == (4, "") and "no program hangs on it" not in err, err

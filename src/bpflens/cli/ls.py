@@ -18,6 +18,7 @@ from bpflens.errors import UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpflens.kernel.inventory.found import Found, Inventory
+    from bpflens.kernel.inventory.select import Selection
 
 EXAMPLES = (
     "bpflens ls",
@@ -70,13 +71,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     show(inventory, rows, settings)
     if verdict is not None:
         print(verdict.json() if settings.json else verdict.text())
-    unnamed = sum("unknown" in row.details or row.kind == "held" for row in rows)
-    if unnamed and not inventory.deep:
-        which = f"{unnamed} row{'s' * (unnamed > 1)}"
-        inventory.notes.append(f"--deep asks kernel memory about {which} for which no interface has the whole answer")
-    if selection.words and not rows:
-        inventory.notes.append(f"nothing that could be looked at fits {' '.join(selection.words)}")
-    code = report_denials(inventory)
+    code = report_denials(inventory, rows, selection)
     if verdict is not None and not verdict.complete:
         return 1 if verdict.established else 5
     return code
@@ -96,10 +91,17 @@ def show(inventory: Inventory, rows: list[Found], settings: Settings) -> None:
             write(line + "\n")
 
 
-def report_denials(inventory: Inventory) -> int:
-    """What was left out, on stderr; the exit code that follows from it."""
+def report_denials(inventory: Inventory, rows: list[Found], selection: Selection) -> int:
+    """What was left out, and what would show more, on stderr; the exit code that follows from it."""
     sys.stdout.flush()
-    for note in inventory.notes:
+    notes = list(inventory.notes)
+    unnamed = sum("unknown" in row.details or row.kind == "held" for row in rows)
+    if unnamed and not inventory.deep:
+        which = f"{unnamed} row{'s' * (unnamed > 1)}"
+        notes.append(f"--deep asks kernel memory about {which} for which no interface has the whole answer")
+    if selection.words and not rows:
+        notes.append(f"nothing that could be looked at fits {' '.join(selection.words)}")
+    for note in notes:
         print(f"bpflens: note: {note}", file=sys.stderr)
     for denial in inventory.denied:
         print(f"bpflens: not shown: {denial.what}: needs {denial.needs}", file=sys.stderr)

@@ -43,4 +43,4 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         lines = view.text_tree(inventory, rows, below, holders, summary, time.clock_gettime_ns(time.CLOCK_BOOTTIME))
     for line in lines:
         sys.stdout.write(line + "\n")
-    return report_denials(inventory)
+    return report_denials(inventory, rows, selection)

@@ -19,6 +19,7 @@ def open_object(kind: str, name: str) -> list[Program]:
     from bpflens.kernel.inventory.collect import HIDDEN, collect
     from bpflens.kernel.inventory.context import UNSEEN_PROCESSES
     from bpflens.kernel.inventory.select import Selection, netns_inode
+    from bpflens.kernel.procfs import open_files
 
     where = f"{kind}:{name}"
     if not name:
@@ -57,6 +58,16 @@ def open_object(kind: str, name: str) -> list[Program]:
         refusals = [denial for denial in refusals if denial.what != UNSEEN_PROCESSES]
     if refusals and not rows and not (kind == "pid" and not os.path.exists(f"/proc/{name}")):
         raise NotPermitted(where, f"nothing found; not shown: {refusals[0].what}", f"needs {refusals[0].needs}")
+    if kind == "pid":
+        pid = os.getpid() if name == "self" else int(name)
+        if not os.path.exists(f"/proc/{pid}"):
+            raise NotFound(where, "no such process")
+        try:
+            for _ in open_files(pid):
+                break
+        except PermissionError:
+            needs = "needs CAP_SYS_PTRACE and every capability that it has"
+            raise NotPermitted(where, "its descriptors may not be read", needs, 13) from None
     hint = f"not shown: {inventory.denied[0].what}: needs {inventory.denied[0].needs}" if inventory.denied else None
     raise NotFound(where, "no program hangs on it", hint)
 
