@@ -10,6 +10,8 @@ from bpflens.program import Attachment, Holder, Isa, Origin, Program
 
 __all__ = ("attachment", "classic_program", "open_object", "open_row")
 
+_UNSEEN = "no such process in this /proc, which does not show all"
+
 
 def open_object(kind: str, name: str) -> list[Program]:
     """The programs of an object, each once, with the attachments by which it was found.
@@ -19,7 +21,7 @@ def open_object(kind: str, name: str) -> list[Program]:
     from bpflens.kernel.inventory.collect import HIDDEN, collect
     from bpflens.kernel.inventory.context import UNSEEN_PROCESSES
     from bpflens.kernel.inventory.select import Selection, netns_inode
-    from bpflens.kernel.procfs import open_files
+    from bpflens.kernel.procfs import open_files, shows_all
 
     where = f"{kind}:{name}"
     if not name:
@@ -61,7 +63,7 @@ def open_object(kind: str, name: str) -> list[Program]:
     if kind == "pid":
         pid = os.getpid() if name == "self" else int(name)
         if not os.path.exists(f"/proc/{pid}"):
-            raise NotFound(where, "no such process")
+            raise NotFound(where, "no such process" if shows_all() else _UNSEEN)
         try:
             for _ in open_files(pid):
                 break
