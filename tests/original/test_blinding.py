@@ -51,9 +51,8 @@ def blinded(words, random):
 
 def _pair(alu, imm, random):
     number = random()
-    return [
-        Insn.make(alu | op.MOV | op.K, op.AX, imm=_signed(number ^ imm)).word, Insn.make(alu | op.XOR | op.K, op.AX, imm=_signed(number)).word
-    ]  # fmt: skip
+    move = Insn.make(alu | op.MOV | op.K, op.AX, imm=_signed(number ^ imm))
+    return [move.word, Insn.make(alu | op.XOR | op.K, op.AX, imm=_signed(number)).word]
 
 
 def _signed(number):
