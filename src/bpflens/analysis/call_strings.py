@@ -13,19 +13,34 @@ knowledge of the stack. Going backwards, most calls take a few steps: the addres
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from bpflens.analysis.references import LD_IMM64, References
-from bpflens.isa.extended.table import lookup, writes
+from bpflens.isa.extended.table import ROWS, lookup, writes
 from bpflens.program import Map
 
-__all__ = ("Pointed", "loaded_at", "pointed_by")
+__all__ = ("Pointed", "loads_of_first", "pointed_by")
 
 _LOOKBACK_INSNS = 256
-_NOT_SIMPLE = -2
 _FRAME = 10
 _MAX_BYTES = 512  # MAX_BPF_STACK
 _CACHED_WORDS = 1 << 14
+
+
+def _class(values: Iterable[int]) -> bytes:
+    return b"".join(re.escape(bytes([value])) for value in values)
+
+
+# ld_imm64 of r1; arithmetic, loads and ld_imm64 of other registers, plain stores; the call of a helper.
+_CODES = sorted({row.value & 0xFF for row in ROWS})
+_FIRST = _class(range(1, 256, 16))
+_QUIET = _class(code for code in _CODES if code & 7 in (1, 4, 7))
+_STORES = _class(code for code in _CODES if code & 0xE6 == 0x62)
+_BETWEEN = b"(?:[%b][^%b]|[%b].).{6}|\x18[^%b].{6}\\0.{7}" % (_QUIET, _FIRST, _STORES, _FIRST)
+_LOAD_AND_CALL = re.compile(rb"\x18[%b]\0\0.{4}\0{4}.{4}(?:%b){0,12}+\x85\0\0\0.{4}" % (_FIRST, _BETWEEN), re.DOTALL)
+_REACHED = re.compile(b"[\x01\x03]")
 
 Pointed = tuple[Map, int] | bytes
 """A byte of a data map, or the bytes on the stack from the pointer up to the first one that is zero or not known."""
@@ -36,33 +51,36 @@ _Value = tuple[str, int] | tuple[Map, int]
 
 def pointed_by(references: References, call: int, register: int) -> Pointed | None:
     """What `register` points to at the call at slot `call`, where that is constant; None otherwise."""
-    load = loaded_at(references, call, register)
-    if load == _NOT_SIMPLE:
-        return _pointed_by(references, call, register)
-    return references.pointed_at(load) if load >= 0 else None
-
-
-def loaded_at(references: References, call: int, register: int) -> int:
-    """The slot of the ld_imm64 that sets `register` before the call at slot `call`: the usual case; -1: not known, and -2: by other
-    instructions, perhaps."""
     words, flags = references.words, references.leader_flags
     slot, first = call, max(0, call - _LOOKBACK_INSNS)
-    while slot > first and not flags[slot] & 1:
+    while slot > first and not flags[slot] & 1:  # the usual case: the first instruction found that sets the register loads an address
         word = words[slot - 1]
         if word & 0xFFFFFFFF:
             written = _written[word]
             if written < 0:
-                return -1
+                return None
             if written >> register & 1:
-                return _NOT_SIMPLE
+                return _pointed_by(references, call, register)
             slot -= 1
         elif slot - 1 > first and not flags[slot - 1] & 1 and words[slot - 2] & 0xFFFFF0FF == LD_IMM64:
             slot -= 2
             if words[slot] >> 8 & 15 == register:
-                return slot
+                return references.pointed_at(slot)
         else:
-            return _NOT_SIMPLE
-    return -1
+            return _pointed_by(references, call, register)
+    return None
+
+
+def loads_of_first(references: References) -> dict[int, int]:
+    """Call of a helper -> the slot of the ld_imm64 that sets its first argument, of the calls where one scan of the code shows it:
+    instructions without effect on r1 lie between, and none of them is the target of a jump."""
+    flags = references.leader_flags
+    found = {}
+    for match in _LOAD_AND_CALL.finditer(references.code):
+        start, end = match.span()
+        if not start & 7 and not _REACHED.search(flags, (start >> 3) + 1, end >> 3):
+            found[(end >> 3) - 1] = start >> 3
+    return found
 
 
 def _pointed_by(references: References, call: int, register: int) -> Pointed | None:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from functools import lru_cache
 
@@ -18,6 +19,8 @@ _ARRAY = 2  # BPF_MAP_TYPE_ARRAY
 _SHOWN_STRING = 72
 _LOOKED_AT = 256
 _CACHED = 1 << 12
+_PLAIN = re.compile(rb'([ !#-[\]-~]{1,71})(\n?)\0').match  # the usual string, which is quoted as it is, and its end of a line
+_ESCAPED = "\\n"
 
 
 class Places:
@@ -33,18 +36,26 @@ class Places:
 
     def place(self, offset: int) -> str:
         """A byte in words: the variable with its section, and the string that stands there."""
-        variable = ""
+        return self.place_and_string(offset)[0]
+
+    def place_and_string(self, offset: int) -> tuple[str, str | None]:
+        """As `place` and as `string`."""
+        where = ""
         is_text = True
         index = bisect_right(self._starts, offset) - 1
         if index >= 0:
             start = self._starts[index]
             name, size, declaration = self.map.datasec[start]
-            if offset < start + max(size, 1):
-                variable = name if offset == start else f"{name}+{offset - start}"
+            if offset == start:
+                where = f"{name} in {self.section}" if name else ""
                 is_text = "char" in declaration
-        where = f"{variable} in {self.section}" if variable else f"{self.section}+{offset:#x}"
-        text = self.string(offset) if is_text else None
-        return f"{where} {text}" if text else where
+            elif offset < start + size:
+                where = f"{name}+{offset - start} in {self.section}"
+                is_text = "char" in declaration
+        if not where:
+            where = f"{self.section}+{offset:#x}"
+        text = self.string(offset) if self._data is not None else None
+        return (f"{where} {text}" if text and is_text else where), text
 
     def string(self, offset: int) -> str | None:
         """The printable NUL-terminated string at a byte of constant data, quoted, or None."""
@@ -53,7 +64,8 @@ class Places:
         try:
             return self._strings[offset]
         except KeyError:
-            text = quoted(self._data[offset : offset + _LOOKED_AT])
+            plain = _PLAIN(self._data, offset)
+            text = f'"{plain[1].decode()}{_ESCAPED if plain[2] else ""}"' if plain else quoted(self._data[offset : offset + _LOOKED_AT])
             if len(self._strings) >= _CACHED:
                 self._strings.clear()
             self._strings[offset] = text

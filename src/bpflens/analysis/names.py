@@ -48,6 +48,7 @@ class Notes:
         table = program.relocations
         self.texts = _Texts(table, self.slots) if isinstance(table, RelocationTable) else None
         self.annotations: dict[int, list[str]] = program.info.get("annotations", {})  # made by who asked for them (original/annotate.py)
+        self.loads: dict[int, int] = {}  # call -> ld_imm64 that sets the first argument, where that is plain to see
         self.calls = self._lonely_calls()
 
     def between(self, start: int, end: int) -> dict[int, list[str]]:
@@ -78,8 +79,17 @@ class Notes:
         """(slot, its notes as one text), as `between`, each slot once."""
         if self.texts is None or self.calls is None:
             return ((slot, ", ".join(found)) for slot, found in self.between(start, end).items())
-        found = list(self._relocations(start, end))
-        found += self._strings(self.calls[bisect_left(self.calls, start) : bisect_left(self.calls, end)])
+        table = self.texts.table
+        low, high = bisect_left(table.slots, start), bisect_left(table.slots, end)
+        slots, which = table.slots[low:high], table.which[low:high]
+        found = list(zip(slots, map(self.texts.__getitem__, which), strict=True))
+        low, high = bisect_left(self.calls, start), bisect_left(self.calls, end)
+        if low < high:
+            numbers = dict(zip(slots, which, strict=True))
+            for slot in self.calls[low:high]:
+                text = self._strings(slot, numbers)
+                if text:
+                    found.append((slot, text))
         return found
 
     def _lonely_calls(self) -> list[int] | None:
@@ -90,32 +100,28 @@ class Notes:
         calls = list(self.slots.calls_of(_string_helpers()))
         if any(map(eq, related, related[1:])) or not set(calls).isdisjoint(related):
             return None
+        if calls:
+            from bpflens.analysis.call_strings import loads_of_first
+
+            self.loads = loads_of_first(self.slots)
         return calls
 
-    def _strings(self, calls: Iterable[int]) -> Iterator[tuple[int, str]]:
-        """(slot, the strings that are passed) of calls of helpers."""
-        if not calls:
-            return
-        from bpflens.analysis.call_strings import loaded_at
-
+    def _strings(self, slot: int, numbers: Mapping[int, int]) -> str:
+        """The strings that are passed at a call; `numbers` are those of the meanings of slots before it, as far as known."""
         slots, texts = self.slots, self.texts
         assert texts is not None
-        for slot in calls:
-            parameters = _string_parameters(slots.word(slot) >> 32)
-            if len(parameters) == 1:
-                register, name = parameters[0]
-                load = loaded_at(slots, slot, register)
-                if load == -1:
-                    continue
-                number = texts.number_at(load) if load >= 0 else -1
+        parameters = _string_parameters(slots.word(slot) >> 32)
+        if len(parameters) == 1:
+            register, name = parameters[0]
+            load = self.loads.get(slot, -1) if register == 1 else -1
+            if load >= 0:
+                number = numbers.get(load)
+                if number is None:
+                    number = texts.number_at(load)
                 if number >= 0:
                     text = texts.string(number)
-                    if text:
-                        yield slot, f"{name} {text}"
-                    continue
-            found = _call_notes(slots, slot, False, False)
-            if found:
-                yield slot, ", ".join(found)
+                    return f"{name} {text}" if text else ""
+        return ", ".join(_call_notes(slots, slot, False, False))
 
     def _relocations(self, start: int, end: int) -> Iterator[tuple[int, str]]:
         if self.texts is not None:
@@ -124,7 +130,7 @@ class Notes:
             return zip(table.slots[low:high], map(self.texts.__getitem__, table.which[low:high]), strict=True)
         slots = self.slots
         return (
-            (r.off_insns, (slots.place(r.section, r.value) if r.kind == "data" else "") or r.text or f"{r.kind} {r.symbol}")
+            (r.off_insns, (slots.place(r.section, r.value)[0] if r.kind == "data" else "") or r.text or f"{r.kind} {r.symbol}")
             for r in self.program.relocations
             if start <= r.off_insns < end
         )
@@ -144,10 +150,14 @@ class _Texts(dict[int, str]):
 
     def __missing__(self, number: int) -> str:
         kind, symbol, value, text, section = self.table.meaning(number)
+        quoted = None
         if kind == "data":
-            text = self.slots.place(section, value) or self.table.whole(number)[3]
+            text, quoted = self.slots.place(section, value)
+            text = text or self.table.whole(number)[3]
         if len(self) >= _TEXTS:
             self.clear()
+            self.quoted.clear()
+        self.quoted[number] = quoted or ""
         text = self[number] = text or f"{kind} {symbol}"
         return text
 
@@ -158,15 +168,9 @@ class _Texts(dict[int, str]):
 
     def string(self, number: int) -> str:
         """The constant string that a meaning is the address of, quoted; "" where it is none."""
-        text = self.quoted.get(number)
-        if text is None:
-            kind, _, value, _, section = self.table.meaning(number)
-            m = self.slots.maps_by_name.get(section) if kind == "data" else None
-            text = (self.slots.places(m).string(value) if m is not None else None) or ""
-            if len(self.quoted) >= _TEXTS:
-                self.quoted.clear()
-            self.quoted[number] = text
-        return text
+        if number not in self.quoted:
+            self.__missing__(number)
+        return self.quoted[number]
 
 
 def _reference_notes(slots: References, slot: int) -> list[str]:

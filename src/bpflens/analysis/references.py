@@ -79,15 +79,15 @@ class References:
             known = self._places[id(m)] = Places(m)
         return known
 
-    def place(self, section: str, offset: int) -> str:
-        """A byte of a section of global data in words, "" where the program has no such map."""
+    def place(self, section: str, offset: int) -> tuple[str, str | None]:
+        """A byte of a section of global data in words, "" where the program has no such map, and the string there, if any."""
         places = self._by_section.get(section)
         if places is None:
             m = next((m for m in self.program.maps if m.name == section), None)
             if m is None:
-                return ""
+                return "", None
             places = self._by_section[section] = self.places(m)
-        return places.place(offset)
+        return places.place_and_string(offset)
 
     def word(self, slot: int) -> int:
         """The 64-bit word of a slot."""

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import count
 from typing import Any
 
 from bpflens.errors import InputError
@@ -116,14 +118,12 @@ class _Object:
         self._starts: dict[int, dict[int, str]] = {}
         self._prototypes: dict[int, str] = {}
         self._core: dict[tuple[int, str, int], str] = {}
-        self.offsets = {map.name: list(map.datasec) for map in self.data_map.values()}
+        self.data_sections = {s.index: s.name for s in elf.sections if is_data(s) and not s.flags & SHF_EXECINSTR}
 
     @cached_property
-    def data_symbols(self) -> dict[int, tuple[int, str]]:
-        """(value, section name) of the symbols in sections of global data, by their index."""
-        values, elf = self.elf.symbol_values, self.elf
-        sections = [s for s in elf.sections if is_data(s) and not s.flags & SHF_EXECINSTR]
-        return {index: (values[index], s.name) for s in sections for index in elf.symbol_numbers(s.index)}
+    def offsets(self) -> dict[str, list[int]]:
+        """Where the variables of each section of global data start."""
+        return {map.name: list(map.datasec) for map in self.data_map.values()}
 
     @cached_property
     def declared(self) -> dict[str, int]:
@@ -285,22 +285,26 @@ def _relocations(object: _Object, section: Section, code: bytes, core: list[Relo
     offsets, infos, addends = elf.relocation_columns(section)
     if not offsets:
         return tuple(core)
-    wrong = next((at for at in offsets if at & 7), None)
-    if wrong is None and max(offsets) + 8 > len(code):
-        wrong = max(offsets)
+    slots = [at >> 3 for at in offsets]
+    last = max(offsets)
+    wrong = None
+    if 8 * sum(slots) != sum(offsets):
+        wrong = next(at for at in offsets if at & 7)
+    elif last + 8 > len(code):
+        wrong = last
     if wrong is not None:
         raise InputError(f"{elf.where}#{section.name}", f"a relocation at byte {wrong}, where no instruction starts")
     elf.symbol(max(infos) >> 32)
-    slots = [at >> 3 for at in offsets]
     words = list(map(words_of(code).__getitem__, slots))
-    known: dict[tuple[int, int, int], int] = {}
-    which = [known.setdefault(key, len(known)) for key in zip(infos, words, addends, strict=True)]
+    known: dict[tuple[int, int, int], int] = defaultdict(count().__next__)
+    which = list(map(known.__getitem__, zip(infos, words, addends, strict=True)))
     keys = list(known)
+    data_sections, section_of, values = object.data_sections, elf.section_of_symbol, elf.symbol_values
 
     def meaning(number: int, text: bool) -> Meaning:
         info, word, addend = keys[number]
-        if not text and word & 0xFF == LD_IMM64 and (row := object.data_symbols.get(info >> 32)):
-            return "data", "", row[0] + (addend or (word >> 32 ^ 1 << 31) - (1 << 31)), "", row[1]
+        if not text and word & 0xFF == LD_IMM64 and (name := data_sections.get(section_of(info >> 32))):
+            return "data", "", values[info >> 32] + (addend or (word >> 32 ^ 1 << 31) - (1 << 31)), "", name
         return _meaning(object, word & 0xFF, (word >> 32 ^ 1 << 31) - (1 << 31), Reloc(0, info >> 32, info & 0xFFFFFFFF, addend), text)
 
     return RelocationTable(slots, which, meaning, core)

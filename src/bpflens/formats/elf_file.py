@@ -217,6 +217,14 @@ class ElfFile:
         name, info, _, section, value, size = struct.unpack_from(self.order + "IBBHQQ", raw, 24 * index)
         return Symbol(_string(names, name) if info else "", info & 0xF, info >> 4, section, value, size)
 
+    def section_of_symbol(self, index: int) -> int:
+        """The index of the section of a symbol; 0 where there is no such symbol."""
+        raw = self._symbol_table[0]
+        at = 24 * index + 6
+        if at + 2 > len(raw):
+            return 0
+        return raw[at] | raw[at + 1] << 8 if self.order == "<" else raw[at] << 8 | raw[at + 1]
+
     def name_of(self, symbol: Symbol) -> str:
         """A symbol's name; a section symbol has its section's."""
         if symbol.type == STT_SECTION and 0 < symbol.section < len(self.sections):

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from bpflens.errors import InputError
@@ -230,23 +231,31 @@ class Variables(Mapping[int, tuple[str, int, str]]):
     """
 
     def __init__(self, elf: ElfFile, btf: Btf | None, section: Section, datasec: int | None, steps: Steps) -> None:
-        self._elf, self._btf, self._steps = elf, btf, steps
+        self._elf, self._btf, self._steps, self._section = elf, btf, steps, section.index
         values = elf.symbol_values
-        symbols = {values[index]: index for index in elf.symbol_numbers(section.index, STT_OBJECT)}
-        self._symbols = symbols
-        self._typed: dict[int, tuple[int, int]] = {}
+        found = {*map(values.__getitem__, elf.symbol_numbers(section.index, STT_OBJECT))}
+        self._types: Sequence[int] = ()
+        self._sizes: Sequence[int] = ()
+        self._typed: dict[int, int] = {}  # byte offset -> position in the other two
         if btf and datasec:
-            types, offsets, sizes = btf.variable_columns(datasec)
-            self._typed = dict(zip(offsets, zip(types, sizes, strict=True), strict=True))
-        self._order = dict.fromkeys(sorted({*symbols, *self._typed}))
+            self._types, offsets, self._sizes = btf.variable_columns(datasec)
+            self._typed = dict(zip(offsets, range(len(offsets)), strict=True))
+            found.update(offsets)
+        self._order = dict.fromkeys(sorted(found))
         self._c: dict[int, str] = {}
+
+    @cached_property
+    def _symbols(self) -> dict[int, int]:
+        """Byte offset -> symbol."""
+        values = self._elf.symbol_values
+        return {values[index]: index for index in self._elf.symbol_numbers(self._section, STT_OBJECT)}
 
     def __getitem__(self, offset: int) -> tuple[str, int, str]:
         typed = self._typed.get(offset)
         if typed is None or self._btf is None:
             symbol = self._elf.symbol(self._symbols[offset])
             return symbol.name, symbol.size, ""
-        type, size = typed
+        type, size = self._types[typed], self._sizes[typed]
         name, ref = self._btf.name_and_ref(type)
         c = self._c.get(ref)
         if c is None:

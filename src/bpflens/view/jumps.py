@@ -15,7 +15,7 @@ from operator import add
 from typing import NamedTuple
 
 from bpflens.isa.extended.insn import Words, words_of
-from bpflens.isa.extended.table import ROWS, lookup
+from bpflens.isa.extended.table import ROWS
 
 __all__ = ("FUNCTION", "MARKED", "NOWHERE", "SECOND_SLOT", "TARGET", "Jumps", "Words", "find_jumps", "signed", "words_of")
 
@@ -38,17 +38,24 @@ _PAIRS = re.compile(rb"\x18(?=[\x00-\x6f]\x00\x00.{4}\x00{4})", re.DOTALL)
 _CALLS = re.compile(rb"\x85(?=[\x10-\x1f])", re.DOTALL)
 
 
+_FORMS: dict[int, list[tuple[int, int, int, int, int]]] = {}
+for _row in ROWS:  # opcode -> (mask, value, nonzero) of a row that jumps, first bit and width of its distance
+    if "{jump" in _row.kernel:
+        _FORMS.setdefault(_row.value & 0xFF, []).append(
+            (_row.mask, _row.value, _row.nonzero, *((32, 32) if "{jumpl}" in _row.kernel else (16, 16)))
+        )
+
+
 class _Distances(dict[int, int]):
     """word of a jump, or of a call of a function -> slots from it to its target; NOWHERE for words of no such form. Bounded."""
 
     def __missing__(self, word: int) -> int:
-        row = lookup(word)
-        if row is None or "{jump" not in row.kernel:
-            distance = NOWHERE
-        elif "{jumpl}" in row.kernel:
-            distance = 1 + signed(word >> 32, 32)
+        for mask, value, nonzero, low, bits in _FORMS.get(word & 0xFF, ()):
+            if word & mask == value and (not nonzero or word & nonzero):
+                distance = 1 + signed(word >> low, bits)
+                break
         else:
-            distance = 1 + signed(word >> 16, 16)
+            distance = NOWHERE
         if len(self) < _CACHED_WORDS:
             self[word] = distance
         return distance
@@ -62,13 +69,15 @@ def signed(value: int, bits: int) -> int:
 class Jumps(NamedTuple):
     """What goes where: `slots[i]` jumps to the labelled slot `targets[i]`, `odd` are (slot, target) of all other jumps.
 
-    `pairs` are the first slots of ld_imm64; `calls[i]` calls the function of the program at `called[i]`. All in order.
+    `pairs` are the first slots of ld_imm64, `functions` those of them that load the address of a function; `calls[i]` calls the
+    function of the program at `called[i]`. All in order.
     """
 
     slots: array[int]
     targets: array[int]
     odd: dict[int, int]
     pairs: array[int]
+    functions: array[int]
     calls: array[int]
     called: array[int]
 
@@ -85,11 +94,14 @@ def find_jumps(
     for start in functions:
         if start < count:
             flags[start] = FUNCTION
-    jumps = Jumps(array("i"), array("i"), {}, array("i"), array("i"), array("i"))
+    jumps = Jumps(array("i"), array("i"), {}, array("i"), array("i"), array("i"), array("i"))
     jumps.pairs.extend([at >> 3 for found in _PAIRS.finditer(code) if not (at := found.start()) & 7])
     for slot in jumps.pairs:
         flags[slot + 1] = SECOND_SLOT
-        if words[slot] >> 12 & 15 == 4 and slot not in related:
+    registers = code[1 : count * 8 : 8]
+    jumps.functions.extend([slot for slot in jumps.pairs if registers[slot] >> 4 == 4])
+    for slot in jumps.functions:
+        if slot not in related:
             _mark(flags, slot + 1 + signed(words[slot] >> 32, 32))
     distances = _Distances()
     calls = [at >> 3 for found in _CALLS.finditer(code, 0, count * 8) if not (at := found.start()) & 7]

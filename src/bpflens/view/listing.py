@@ -78,13 +78,13 @@ class _Bodies(dict[int, str]):
         self.forms: dict[int, list[_Form]] = {}
         self.constant: Render | None = None
         for row in ROWS if options.dialect != "raw" else ():
-            if row.slots == 2 and row.matches(0x18):
-                self.constant = compile_template(row.kernel if self.kernel else row.llvm)
+            if row.slots == 2 and row.matches(0x18) and not options.raw_insn:
+                self.constant = compile_template("(18) " + row.kernel if self.kernel else row.llvm)
 
     def __missing__(self, word: int) -> str:
         code = word & 0xFF
-        if code == 0x18:
-            text = self.pair(word, 0)
+        if code == 0x18:  # of those the second half of nearly all is zero
+            text = self.constant(word, 0, self.map_by) if self.constant and word & 0xFFFFF0FF == 0x18 else self.pair(word, 0)
             if len(self) < _CACHED_WORDS:
                 self[word] = text
             return text
@@ -126,15 +126,9 @@ class _Bodies(dict[int, str]):
         """The text with the opcode column of the kernel dialect."""
         return f"({word & 0xFF:02x}) {text}" if self.kernel else text
 
-    def _imm64(self, word: int, following: int) -> str:
-        """The text of a ld_imm64; those of constants and addresses, which are many, are printed without a look at the table."""
-        if word & 0xFFFFF0FF == 0x18 and not following & 0xFFFFFFFF and self.constant:
-            return self.constant(word, following, self.map_by)
-        return format_word(word, following, self.options.dialect, self.map_by)
-
     def pair(self, word: int, following: int) -> str:
         """The columns of a ld_imm64; with raw bytes it takes two lines."""
-        text = self.line(word, self._imm64(word, following))
+        text = self.line(word, format_word(word, following, self.options.dialect, self.map_by))
         if self.options.dialect == "raw":
             text += f"{_INDENT}{format_word(following, None, 'raw')}"
         if self.raw_insn:
@@ -224,7 +218,6 @@ class _Writer:
         self.count = len(flags)
         self.pairs: dict[tuple[int, int], str] = {}
         self.odd = sorted(jumps.odd)
-        self.odd_pairs = [slot for slot in jumps.pairs if words[slot + 1] or words[slot] >> 12 & 15 == 4]
         self.lone_halves = self._lone_halves()
         self.named = sorted(program.symbols)
         self.headed = sorted(names.before)
@@ -261,10 +254,19 @@ class _Writer:
         jumps, words = self.jumps, self.words
         if first < end and first and self.flags[first] == SECOND_SLOT:
             parts[0:3] = _NO_LINE
-        for slot in jumps.pairs[bisect_left(jumps.pairs, first) : bisect_left(jumps.pairs, end - 1)]:
-            at = 3 * (slot - first)
-            parts[at + 3 : at + 6] = _NO_LINE
-        for slot in _between(self.odd_pairs, first, end) if self.odd_pairs else ():
+        zero = self.bodies[0]
+        low, high = bisect_left(jumps.pairs, first), bisect_left(jumps.pairs, end)
+        odd = list(jumps.functions[bisect_left(jumps.functions, first) : bisect_left(jumps.functions, end)])
+        if low < high and jumps.pairs[high - 1] == end - 1:  # the second half is not in this piece
+            high -= 1
+            odd.append(end - 1)
+        origin = 3 * first - 3
+        for slot in jumps.pairs[low:high]:
+            at = 3 * slot - origin
+            if parts[at + 2] is not zero:
+                odd.append(slot)
+            parts[at : at + 3] = _NO_LINE
+        for slot in odd:
             parts[3 * (slot - first) + 2] = self.pairs.get((words[slot], words[slot + 1])) or self._pair(slot)
         for slot in _between(self.lone_halves, first, end) if self.lone_halves else ():
             parts[3 * (slot - first) + 2] = self.bodies.lone_half(words[slot])
