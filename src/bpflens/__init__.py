@@ -3,7 +3,7 @@
 The library has the nouns and verbs of the command; each is imported when it is first used.
 
     >>> import bpflens
-    >>> program = bpflens.open("pcap:udp dst port 68 and ip")
+    >>> program = bpflens.open("pcap:ip and udp dst port 68")
     >>> program.insn_count
     11
 """
@@ -16,19 +16,40 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bpflens.classic.diff import diff
     from bpflens.classic.explain import explain
-    from bpflens.original.recover import recover as original
+    from bpflens.classic.packets import generate as packets
+    from bpflens.classic.run import run_capture
+    from bpflens.classic.seccomp import policy as seccomp_policy
+    from bpflens.kernel.inventory.collect import collect as ls
+    from bpflens.original.recover import recover_id as recover
     from bpflens.program import Program
     from bpflens.targets import open_target as open_all
 
 __version__ = "0.1.0"
-__all__ = ("Program", "__version__", "diff", "explain", "open", "open_all", "original")
+__all__ = (
+    "Program",
+    "__version__",
+    "diff",
+    "dis",
+    "explain",
+    "ls",
+    "open",
+    "open_all",
+    "packets",
+    "recover",
+    "run_capture",
+    "seccomp_policy",
+)
 
 _LAZY = {
     "Program": ("bpflens.program", "Program"),
     "open_all": ("bpflens.targets", "open_target"),
     "explain": ("bpflens.classic.explain", "explain"),
     "diff": ("bpflens.classic.diff", "diff"),
-    "original": ("bpflens.original.recover", "recover"),
+    "packets": ("bpflens.classic.packets", "generate"),
+    "run_capture": ("bpflens.classic.run", "run_capture"),
+    "seccomp_policy": ("bpflens.classic.seccomp", "policy"),
+    "ls": ("bpflens.kernel.inventory.collect", "collect"),
+    "recover": ("bpflens.original.recover", "recover_id"),
 }
 
 
@@ -44,6 +65,19 @@ def open(target: str) -> Program:
         names = ", ".join(program.name or program.origin.where for program in programs[:6])
         raise InputError(target, f"names {len(programs)} programs ({names}); open_all() gives all")
     return programs[0]
+
+
+def dis(program: Program) -> str:
+    """The listing of a program, classic or extended, as `bpflens dis` prints it."""
+    from bpflens.program import Isa
+
+    if program.isa is Isa.CLASSIC:
+        from bpflens.view.classic_listing import classic_listing
+
+        return "".join(classic_listing(program, "tcpdump"))
+    from bpflens.view.listing import ListingOptions, listing
+
+    return "".join(listing(program, ListingOptions()))
 
 
 def __getattr__(name: str) -> Any:
