@@ -135,3 +135,81 @@ def test_an_object_that_differs_in_removed_code_is_equivalent_only(tmp_path):
     assert other.source.endswith("hash.o#tc")
     assert own.source.endswith("mark.o#tc")
     assert words(own.code) != words(other.code)
+
+
+def pinned(written):
+    """What bpftool shows of the object's program, loaded."""
+    bpftool, pin = needs.tool("bpftool"), f"/sys/fs/bpf/bpflens-test-{os.getpid()}"
+    try:
+        done = subprocess.run([bpftool, "prog", "load", written, pin], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return json.loads(subprocess.run([bpftool, "-j", "prog", "show", "pinned", pin], capture_output=True, text=True).stdout)
+    finally:
+        if os.path.exists(pin):
+            os.unlink(pin)
+
+
+def test_every_program_is_written_to_an_object_that_loads(compiled, tmp_path, capsys):
+    written = tmp_path / "x.o"
+    with loaded(compiled.read_bytes()) as programs:
+        for program in programs:
+            info = prog_info_by_fd(program.fd)
+            assert run(["original", f"id:{info.id}", "-o", str(written)]) == 0
+            exact = "; exact: " in capsys.readouterr().out
+            assert not exact or pinned(written)["tag"] == info.tag, program.name
+
+
+KFUNC = """
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+struct bpf_iter_num { __u64 __opaque[1]; } __attribute__((aligned(8)));
+extern int bpf_iter_num_new(struct bpf_iter_num *it, int start, int end) __ksym;
+extern int *bpf_iter_num_next(struct bpf_iter_num *it) __ksym;
+extern void bpf_iter_num_destroy(struct bpf_iter_num *it) __ksym;
+__u64 total, other;
+SEC("tc") int prog(struct __sk_buff *skb)
+{
+	struct bpf_iter_num it;
+	int *v;
+
+	bpf_iter_num_new(&it, 0, 10);
+	while ((v = bpf_iter_num_next(&it)))
+		total += *v;
+	bpf_iter_num_destroy(&it);
+	return skb->len;
+}
+char _license[] SEC("license") = "GPL";
+"""
+
+
+def test_an_object_has_no_variables_without_symbols_and_its_kfuncs_are_external(tmp_path):
+    """What libbpf 1.3 and newer ask of an object (btf_fixup_datasec), and all of them of kfuncs (find_extern_btf_id)."""
+    from bpflens.formats.btf import Btf, Kind
+    from bpflens.original.object_file import write_original
+
+    clang = needs.tool("clang")
+    if library() is None:
+        pytest.skip("needs libbpf")
+    arch = subprocess.run(["gcc", "-print-multiarch"], capture_output=True, text=True).stdout.strip()
+    (tmp_path / "k.c").write_text(KFUNC)
+    subprocess.run([clang, "-O2", "-g", "-target", "bpf", f"-I/usr/include/{arch}", "-c", "k.c", "-o", "k.o"], cwd=tmp_path, check=True)
+    with loaded((tmp_path / "k.o").read_bytes()) as programs:
+        needs.kernel_feature(bool(programs), "the kfuncs of number iterators")
+        info = prog_info_by_fd(programs[0].fd)
+        original = recover_id(info.id)
+        write_original(original, str(tmp_path / "x.o"))
+        assert pinned(tmp_path / "x.o")["tag"] == info.tag
+
+    from elftools.elf.elffile import ELFFile
+
+    with open(tmp_path / "x.o", "rb") as stream:
+        object = ELFFile(stream)
+        btf = Btf.parse(object.get_section_by_name(".BTF").data())
+        symbols = {symbol.name for symbol in object.get_section_by_name(".symtab").iter_symbols()}
+    assert original.grade == "exact"
+    for section in btf.ids(Kind.DATASEC):
+        for variable in btf.variables(section):
+            if btf.kind(variable.type_id) == Kind.VAR:
+                assert btf.linkage(variable.type_id) == 0 or btf.name(variable.type_id) in symbols
+    kfuncs = [id for id in btf.ids(Kind.FUNC) if btf.name(id).startswith("bpf_iter_num")]
+    assert {btf.linkage(id) for id in kfuncs if not btf.name(id).endswith("__loaded")} == {2}

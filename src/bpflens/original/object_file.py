@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from bpflens.analysis import opcodes as op
 from bpflens.errors import BpflensError, InputError
@@ -57,7 +57,31 @@ def object_bytes(original: Original) -> bytes:
     program = replace(program, maps=tuple(_own_types(m, original, btf) for m in program.maps))
     program = from_live(_as_data(_with_maps(program)), section_name(original, attributes))
     kernel = vmlinux() if any(relocation.kind == "kfunc" for relocation in program.relocations) else None
-    return write_object([program], program.maps, btf.data if btf is not None else None, program.license, kernel=kernel)
+    types = _unlinked(btf, program) if btf is not None else None
+    return write_object([program], program.maps, types, program.license, kernel=kernel)
+
+
+def _unlinked(btf: Btf, program: Program) -> bytes:
+    """The types as a linker wants them: variables without a symbol are static, or libbpf 1.3 and newer look for it (btf_fixup_datasec), and
+    the functions that libbpf made of externs when it loaded the program do not hide the externs (find_extern_btf_id).
+    """
+    from bpflens.formats.btf import Kind
+    from bpflens.formats.btf_build import EXTERN, STATIC, BtfBuilder
+
+    data = bytearray(btf.data)
+    order: Literal["little", "big"] = "big" if btf.big_endian else "little"
+    start = int.from_bytes(data[4:8], order) + int.from_bytes(data[8:12], order)
+    for id in btf.ids(Kind.VAR):
+        at = start + 4 * (btf.position(id) + 3)
+        data[at : at + 4] = STATIC.to_bytes(4, order)
+    called = {relocation.symbol for relocation in program.relocations if relocation.kind == "kfunc"}
+    hiding = [id for id in btf.ids(Kind.FUNC) if btf.linkage(id) != EXTERN and btf.name(id) in called]
+    if not hiding:
+        return bytes(data)
+    build = BtfBuilder(bytes(data))
+    for id in hiding:
+        build.rename(id, f"{btf.name(id)}__loaded")
+    return build.build()
 
 
 def section_name(original: Original, attributes: Attributes | None) -> str:
