@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 from bpflens.analysis.references import LD_IMM64, References
@@ -33,14 +34,12 @@ def _class(values: Iterable[int]) -> bytes:
     return b"".join(re.escape(bytes([value])) for value in values)
 
 
-# ld_imm64 of r1; arithmetic, loads and ld_imm64 of other registers, plain stores; the call of a helper.
 _CODES = sorted({row.value & 0xFF for row in ROWS})
 _FIRST = _class(range(1, 256, 16))
 _QUIET = _class(code for code in _CODES if code & 7 in (1, 4, 7))
 _STORES = _class(code for code in _CODES if code & 0xE6 == 0x62)
 _BETWEEN = b"(?:[%b][^%b]|[%b].).{6}|\x18[^%b].{6}\\0.{7}" % (_QUIET, _FIRST, _STORES, _FIRST)
-_LOAD_AND_CALL = re.compile(rb"\x18[%b]\0\0.{4}\0{4}.{4}(?:%b){0,12}+\x85\0\0\0.{4}" % (_FIRST, _BETWEEN), re.DOTALL)
-_REACHED = re.compile(b"[\x01\x03]")
+_REACHED = re.compile(b"[\x01\x03]").search
 
 Pointed = tuple[Map, int] | bytes
 """A byte of a data map, or the bytes on the stack from the pointer up to the first one that is zero or not known."""
@@ -71,16 +70,24 @@ def pointed_by(references: References, call: int, register: int) -> Pointed | No
     return None
 
 
-def loads_of_first(references: References) -> dict[int, int]:
-    """Call of a helper -> the slot of the ld_imm64 that sets its first argument, of the calls where one scan of the code shows it:
-    instructions without effect on r1 lie between, and none of them is the target of a jump."""
+def loads_of_first(references: References, helpers: tuple[int, ...]) -> dict[int, int]:
+    """Call of one of these helpers -> the slot of the ld_imm64 that sets its first argument, of the calls where one scan of the code
+    shows it: instructions without effect on r1 lie between, and none of them is the target of a jump."""
     flags = references.leader_flags
     found = {}
-    for match in _LOAD_AND_CALL.finditer(references.code):
+    for match in _loads_and_calls(helpers).finditer(references.code):
         start, end = match.span()
-        if not start & 7 and not _REACHED.search(flags, (start >> 3) + 1, end >> 3):
+        if not start & 7 and not _REACHED(flags, (start >> 3) + 1, end >> 3):
             found[(end >> 3) - 1] = start >> 3
     return found
+
+
+@lru_cache(maxsize=4)
+def _loads_and_calls(helpers: tuple[int, ...]) -> re.Pattern[bytes]:
+    """ld_imm64 of r1; arithmetic, loads and ld_imm64 of other registers, plain stores; the call."""
+    numbers = b"|".join(re.escape(number.to_bytes(4, "little")) for number in helpers)
+    load = rb"\x18[%b]\0\0.{4}\0{4}.{4}" % _FIRST
+    return re.compile(rb"%b(?:%b){0,12}+\x85\0\0\0(?:%b)" % (load, _BETWEEN, numbers), re.DOTALL)
 
 
 def _pointed_by(references: References, call: int, register: int) -> Pointed | None:

@@ -20,7 +20,6 @@ _SHOWN_STRING = 72
 _LOOKED_AT = 256
 _CACHED = 1 << 12
 _PLAIN = re.compile(rb'([ !#-[\]-~]{1,71})(\n?)\0').match  # the usual string, which is quoted as it is, and its end of a line
-_ESCAPED = "\\n"
 
 
 class Places:
@@ -54,7 +53,9 @@ class Places:
                 is_text = "char" in declaration
         if not where:
             where = f"{self.section}+{offset:#x}"
-        text = self.string(offset) if self._data is not None else None
+        if self._data is None:
+            return where, None
+        text = self._quoted(offset)
         return (f"{where} {text}" if text and is_text else where), text
 
     def string(self, offset: int) -> str | None:
@@ -64,12 +65,19 @@ class Places:
         try:
             return self._strings[offset]
         except KeyError:
-            plain = _PLAIN(self._data, offset)
-            text = f'"{plain[1].decode()}{_ESCAPED if plain[2] else ""}"' if plain else quoted(self._data[offset : offset + _LOOKED_AT])
+            text = self._quoted(offset)
             if len(self._strings) >= _CACHED:
                 self._strings.clear()
             self._strings[offset] = text
             return text
+
+    def _quoted(self, offset: int) -> str | None:
+        assert self._data is not None
+        plain = _PLAIN(self._data, offset)
+        if plain is None:
+            return quoted(self._data[offset : offset + _LOOKED_AT])
+        text, end = plain.groups()
+        return f'"{text.decode()}\\n"' if end else f'"{text.decode()}"'
 
 
 def quoted(raw: bytes) -> str | None:

@@ -49,6 +49,7 @@ class Notes:
         self.texts = _Texts(table, self.slots) if isinstance(table, RelocationTable) else None
         self.annotations: dict[int, list[str]] = program.info.get("annotations", {})  # made by who asked for them (original/annotate.py)
         self.loads: dict[int, int] = {}  # call -> ld_imm64 that sets the first argument, where that is plain to see
+        self.labels: dict[int, str] = {}  # helper whose only string is its first argument -> what that is called
         self.calls = self._lonely_calls()
 
     def between(self, start: int, end: int) -> dict[int, list[str]]:
@@ -86,10 +87,17 @@ class Notes:
         low, high = bisect_left(self.calls, start), bisect_left(self.calls, end)
         if low < high:
             numbers = dict(zip(slots, which, strict=True))
+            known, loads = self.texts.quoted, self.loads
+            words, labels = self.slots.words, self.labels
             for slot in self.calls[low:high]:
-                text = self._strings(slot, numbers)
-                if text:
-                    found.append((slot, text))
+                quoted = known.get(numbers.get(loads.get(slot, -1), -1))
+                label = labels.get(words[slot] >> 32) if quoted is not None else None
+                if label is None:
+                    text = ", ".join(_call_notes(self.slots, slot, False, False))
+                    if text:
+                        found.append((slot, text))
+                elif quoted:
+                    found.append((slot, f"{label} {quoted}"))
         return found
 
     def _lonely_calls(self) -> list[int] | None:
@@ -103,25 +111,9 @@ class Notes:
         if calls:
             from bpflens.analysis.call_strings import loads_of_first
 
-            self.loads = loads_of_first(self.slots)
+            self.labels = _first_labels()
+            self.loads = loads_of_first(self.slots, tuple(self.labels))
         return calls
-
-    def _strings(self, slot: int, numbers: Mapping[int, int]) -> str:
-        """The strings that are passed at a call; `numbers` are those of the meanings of slots before it, as far as known."""
-        slots, texts = self.slots, self.texts
-        assert texts is not None
-        parameters = _string_parameters(slots.word(slot) >> 32)
-        if len(parameters) == 1:
-            register, name = parameters[0]
-            load = self.loads.get(slot, -1) if register == 1 else -1
-            if load >= 0:
-                number = numbers.get(load)
-                if number is None:
-                    number = texts.number_at(load)
-                if number >= 0:
-                    text = texts.string(number)
-                    return f"{name} {text}" if text else ""
-        return ", ".join(_call_notes(slots, slot, False, False))
 
     def _relocations(self, start: int, end: int) -> Iterator[tuple[int, str]]:
         if self.texts is not None:
@@ -160,17 +152,6 @@ class _Texts(dict[int, str]):
         self.quoted[number] = quoted or ""
         text = self[number] = text or f"{kind} {symbol}"
         return text
-
-    def number_at(self, slot: int) -> int:
-        """The number of what the relocation at a slot means; -1 where there is none."""
-        at = bisect_left(self.table.slots, slot)
-        return self.table.which[at] if at < len(self.table.slots) and self.table.slots[at] == slot else -1
-
-    def string(self, number: int) -> str:
-        """The constant string that a meaning is the address of, quoted; "" where it is none."""
-        if number not in self.quoted:
-            self.__missing__(number)
-        return self.quoted[number]
 
 
 def _reference_notes(slots: References, slot: int) -> list[str]:
@@ -221,9 +202,11 @@ def _strings_of(prototype: str) -> tuple[tuple[int, str], ...]:
     return tuple((register, text.removeprefix("const char *")) for register, text in strings)
 
 
-@lru_cache(maxsize=256)
-def _string_parameters(helper: int) -> tuple[tuple[int, str], ...]:
-    return _strings_of(helper_prototype(helper) or "()")
+@lru_cache(maxsize=1)
+def _first_labels() -> dict[int, str]:
+    """Helper whose only string is its first argument -> the name of the parameter."""
+    strings = {n: _strings_of(helper_prototype(n) or "()") for n in _string_helpers()}
+    return {n: found[0][1] for n, found in strings.items() if len(found) == 1 and found[0][0] == 1}
 
 
 @lru_cache(maxsize=1)

@@ -233,15 +233,14 @@ class Variables(Mapping[int, tuple[str, int, str]]):
     def __init__(self, elf: ElfFile, btf: Btf | None, section: Section, datasec: int | None, steps: Steps) -> None:
         self._elf, self._btf, self._steps, self._section = elf, btf, steps, section.index
         values = elf.symbol_values
-        found = {*map(values.__getitem__, elf.symbol_numbers(section.index, STT_OBJECT))}
+        named = set(map(values.__getitem__, elf.symbol_numbers(section.index, STT_OBJECT)))
         self._types: Sequence[int] = ()
         self._sizes: Sequence[int] = ()
         self._typed: dict[int, int] = {}  # byte offset -> position in the other two
         if btf and datasec:
             self._types, offsets, self._sizes = btf.variable_columns(datasec)
             self._typed = dict(zip(offsets, range(len(offsets)), strict=True))
-            found.update(offsets)
-        self._order = dict.fromkeys(sorted(found))
+        self._order = sorted(named.union(self._typed)) if not named.issubset(self._typed) else sorted(self._typed)
         self._c: dict[int, str] = {}
 
     @cached_property
