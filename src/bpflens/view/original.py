@@ -75,7 +75,7 @@ def removed_lines(removed: Removed, source: bool = False) -> list[str]:
     lines = []
     if removed.verified_insns:
         before, now = removed.verified_insns
-        lines.append(f"; the verifier walked {before} insns when it was loaded, {now} of this reconstruction")
+        lines.append(f"; code is missing here: the verifier walked {before} insns when it was loaded, {now} of this reconstruction")
     if removed.maps:
         lines.append(f"; maps that only removed code refers to (or that were bound): {', '.join(f'map:{id}' for id in removed.maps)}")
     if removed.jumps:
@@ -108,6 +108,8 @@ def text(original: Original, program: Program, dialect: str, color: bool, source
         yield from listing(shown, options)
     if commented and original.removed:
         yield "".join(f"{line}\n" for line in removed_lines(original.removed, source))
+        if not original.source and original.image.id:
+            yield "; the file that it was loaded from has the missing code: --objects FILE or DIR finds it there\n"
 
 
 def _with_removed(lines: Sequence[SourceLine], removed: Removed) -> tuple[SourceLine, ...]:
