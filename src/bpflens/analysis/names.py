@@ -76,8 +76,13 @@ class Notes:
                 notes.setdefault(slot, []).extend(found)
         return notes
 
+    @property
+    def plain(self) -> bool:
+        """Whether all notes that `texts_between` has given so far are printable, where that is known."""
+        return self.calls is not None and self.texts is not None and self.texts.plain
+
     def texts_between(self, start: int, end: int) -> Iterable[tuple[int, str]]:
-        """(slot, its notes as one text), as `between`, each slot once."""
+        """(slot, its notes as one text), as `between`, each slot once; all of them made when `plain` is asked for."""
         if self.texts is None or self.calls is None:
             return ((slot, ", ".join(found)) for slot, found in self.between(start, end).items())
         table = self.texts.table
@@ -94,6 +99,8 @@ class Notes:
                 label = labels.get(words[slot] >> 32) if quoted is not None else None
                 if label is None:
                     text = ", ".join(_call_notes(self.slots, slot, False, False))
+                    if not text.isprintable():
+                        self.texts.plain = False
                     if text:
                         found.append((slot, text))
                 elif quoted:
@@ -139,6 +146,7 @@ class _Texts(dict[int, str]):
     def __init__(self, table: RelocationTable, slots: References) -> None:
         self.table, self.slots = table, slots
         self.quoted: dict[int, str] = {}
+        self.plain = True
 
     def __missing__(self, number: int) -> str:
         kind, symbol, value, text, section = self.table.meaning(number)
@@ -151,6 +159,8 @@ class _Texts(dict[int, str]):
             self.quoted.clear()
         self.quoted[number] = quoted or ""
         text = self[number] = text or f"{kind} {symbol}"
+        if not text.isprintable():
+            self.plain = False
         return text
 
 

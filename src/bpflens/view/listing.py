@@ -288,8 +288,14 @@ class _Writer:
         """Adds what slots refer to."""
         origin = 3 * first - 2
         width = _NOTE_COLUMN - len((_NUMBERS if first >= _CHUNK else _FIRST_NUMBERS)[0])
+        found = notes.texts_between(first, end)
+        if notes.plain and not self.options.color and not self.options.raw_insn and not self.margins:
+            for slot, note in found:
+                at = 3 * slot - origin
+                parts[at] = f"{parts[at].ljust(width)} ; {note}"
+            return
         odd = self.options.color or self.margins is not None
-        for slot, note in notes.texts_between(first, end):
+        for slot, note in found:
             at = 3 * slot - origin
             text = parts[at]
             if odd or not note.isprintable() or "\n" in text:
@@ -361,13 +367,17 @@ class _Writer:
             parts[at] = "\n" + "\n".join(above) + parts[at]
         if not labels:
             return
-        done = set(headed)
-        plain = not self.margins and not self.options.color
-        for found in MARKED.finditer(self.flags, first, end):
-            slot = found.start()
-            if slot not in done:
-                at = 3 * (slot - first)
-                parts[at] = f"\nL{slot}:{parts[at]}" if plain else f"\n{self._label_line(slot)}{parts[at]}"
+        origin = 3 * first
+        marked = [found.start() for found in MARKED.finditer(self.flags, first, end)]
+        if headed:
+            marked = [slot for slot in marked if slot not in self.names.before]
+        if self.margins or self.options.color:
+            for slot in marked:
+                parts[3 * slot - origin] = f"\n{self._label_line(slot)}{parts[3 * slot - origin]}"
+        else:
+            newline = f"\n{first // _CHUNK:5d}" if first >= _CHUNK else "\n"
+            for slot in marked:
+                parts[3 * slot - origin] = f"\nL{slot}:{newline}"
 
     def _label_line(self, slot: int) -> str:
         label = self.label.format(f"L{slot}:")
