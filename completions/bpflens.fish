@@ -3,6 +3,7 @@ complete -c bpflens -n '__fish_seen_subcommand_from ls' -l audit
 complete -c bpflens -n '__fish_seen_subcommand_from ls' -l count
 complete -c bpflens -n '__fish_seen_subcommand_from ls' -l deep
 complete -c bpflens -n '__fish_seen_subcommand_from ls' -l effective
+complete -c bpflens -n '__fish_seen_subcommand_from ls' -l explain
 complete -c bpflens -n '__fish_seen_subcommand_from ls' -l help
 complete -c bpflens -n '__fish_seen_subcommand_from ls' -l watch
 complete -c bpflens -n __fish_use_subcommand -a tree -d 'objects, their programs, maps and tail calls'

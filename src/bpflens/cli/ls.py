@@ -30,7 +30,8 @@ EXAMPLES = (
 )
 
 _CHOICES = {"reuseport": "the index of a socket", "fanout": "the index of a socket", "team/hash": "a hash"}  # neither accept nor reject
-_EXPLAIN_SECONDS = 2.0  # for all classic programs of one listing together
+_EXPLAIN_SECONDS = 2.0  # for all classic programs of one table together
+_EXPLAIN_SECONDS_JSON = 0.2  # a script that polls must stay as cheap as the tools that it replaces; --explain asks for more
 _PROGRAM_SECONDS = 0.5  # for each: a hard one does not take the others' time
 
 
@@ -40,6 +41,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--deep", action="store_true", help="read kernel memory too: finds what no interface tells")
     parser.add_argument("--audit", action="store_true", help="compare with the kernel's count of programs; implies --deep")
     parser.add_argument("--effective", action="store_true", help="with cgroup:PATH: also the programs that it inherits")
+    parser.add_argument(
+        "--explain", type=float, metavar="SECONDS", dest="budget",
+        help=f"for the expressions of all classic filters (default {_EXPLAIN_SECONDS:g}, with --json {_EXPLAIN_SECONDS_JSON:g})",
+    )  # fmt: skip
     parser.add_argument("--watch", nargs="?", type=float, const=1.0, metavar="SECONDS", help="print programs as they come and go")
     parser.add_argument("--count", type=int, metavar="N", help="with --watch: stop after N polls")
 
@@ -68,7 +73,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         if selection.cgroup is None:
             raise UsageError("--effective", "goes with cgroup:PATH")
         rows += inherited(inventory, selection.cgroup)
-    show(inventory, rows, settings)
+    show(inventory, rows, settings, args.budget)
     if verdict is not None:
         print(verdict.json() if settings.json else verdict.text())
     code = report_denials(inventory, rows, selection)
@@ -77,11 +82,11 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     return code
 
 
-def show(inventory: Inventory, rows: list[Found], settings: Settings) -> None:
-    """Print rows."""
+def show(inventory: Inventory, rows: list[Found], settings: Settings, budget: float | None = None) -> None:
+    """Print rows; `budget` in seconds for all expressions together, None for the default."""
     from bpflens.view import inventory as view
 
-    summary = Summaries(settings.json)
+    summary = Summaries(settings.json, budget)
     write = sys.stdout.write
     if settings.json:
         for line in view.json_rows(inventory, rows, summary):
@@ -89,6 +94,10 @@ def show(inventory: Inventory, rows: list[Found], settings: Settings) -> None:
     else:
         for line in view.table(inventory, rows, summary, time.clock_gettime_ns(time.CLOCK_BOOTTIME), settings.color):
             write(line + "\n")
+    if summary.late:
+        sys.stdout.flush()
+        which = f"{summary.late} classic filter{'s' * (summary.late > 1)}"
+        print(f"bpflens: note: no time left to explain {which}: --explain SECONDS gives more", file=sys.stderr)
 
 
 def report_denials(inventory: Inventory, rows: list[Found], selection: Selection) -> int:
@@ -115,8 +124,10 @@ class Summaries:
     stands in its place, in parentheses.
     """
 
-    def __init__(self, expressions_only: bool) -> None:
-        self._until = time.monotonic() + _EXPLAIN_SECONDS
+    def __init__(self, expressions_only: bool, budget: float | None = None) -> None:
+        default = _EXPLAIN_SECONDS_JSON if expressions_only else _EXPLAIN_SECONDS
+        self._until = time.monotonic() + (default if budget is None else budget)
+        self.late = 0
         self._known: dict[tuple[bytes | None, str, tuple[str, ...]], str | None] = {}
         self._expressions_only = expressions_only
 
@@ -135,6 +146,7 @@ class Summaries:
         if key not in self._known:
             left = self._until - time.monotonic()
             late = None if self._expressions_only else "(no time left to explain it)"
+            self.late += left <= 0.01
             self._known[key] = self._summary(row, min(left, _PROGRAM_SECONDS)) if left > 0.01 else late
         return self._known[key]
 
