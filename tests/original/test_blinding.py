@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from array import array
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -19,7 +20,7 @@ from bpflens.kernel.prog_info import prog_dump
 from bpflens.original.blinding import _addresses, _refer_to_maps, canonical_zeros, unblind
 from bpflens.original.image import of_dump
 from bpflens.original.knowledge import live_kernel
-from bpflens.original.recover import recover
+from bpflens.original.recover import live_image, recover
 from bpflens.original.tag import blanked
 from original.load import loaded
 from original.matrix import ROWS
@@ -144,6 +145,17 @@ def test_blinded_programs_come_back(row):
 
     assert original.grade == "exact", original.reason
     assert list(blanked(list(words_of(original.code)))) == list(blanked(list(words_of(one.code))))
+
+
+@pytest.mark.live
+def test_shifted_lines_of_programs_of_several_functions_do_not_matter():
+    """Their image is spared, but the kernel shifts their line_info with every function that it blinds."""
+    row = next(row for row in ROWS if row.name == "bpf_loop")
+    with loaded(row) as one:
+        image = live_image(one.id)
+    shifted = frozenset(range(1, len(image), 3))
+
+    assert recover(replace(image, lines=shifted), live_kernel()).grade == "exact"
 
 
 @pytest.mark.live

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 
@@ -46,6 +47,11 @@ def _other_name(path):
     os.replace(path.with_name("symbols.json"), path)
 
 
+def _other_kernel(path):
+    body = path.read_bytes().partition(b"\n")[2]
+    path.write_bytes(hashlib.sha256(b"0123456789abcdef attributes\n" + body).hexdigest().encode() + b"\n" + body)
+
+
 def _writable(path):
     path.chmod(0o666)
 
@@ -81,7 +87,10 @@ def _empty(path):
     path.write_bytes(b"")
 
 
-@pytest.mark.parametrize("harm", (_cut, _edit, _other_name, _writable, _owner, _link, _fifo, _directory, _plain, _deep, _empty))
+HARMS = (_cut, _edit, _other_name, _other_kernel, _writable, _owner, _link, _fifo, _directory, _plain, _deep, _empty)
+
+
+@pytest.mark.parametrize("harm", HARMS)
 def test_harm_is_overlooked(home, harm):
     if harm is _owner and os.geteuid():
         pytest.skip("only root can give a file away")

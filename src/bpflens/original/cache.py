@@ -78,8 +78,8 @@ def store(name: str, value: Any) -> None:
 
 
 def _seal(name: str, body: bytes) -> bytes:
-    """The first line of a file: damage shows."""
-    return hashlib.sha256(f"{_FORMAT} {name}\n".encode() + body).hexdigest().encode()
+    """The first line of a file: damage shows, and that it is another kernel's or another file."""
+    return hashlib.sha256(f"{identity()} {name}\n".encode() + body).hexdigest().encode()
 
 
 def _path(name: str) -> str:

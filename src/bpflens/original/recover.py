@@ -94,6 +94,12 @@ def _recover(image: Image, kernel: Kernel, budget: Budget, live: bool) -> Origin
         blinded = _attempt(replace(image, blinded=True), kernel, budget, live)  # a program whose only constants are zeros does not show it
         if blinded.grade is Grade.EXACT or (original.grade is Grade.UNPROVEN and blinded.grade is not Grade.UNPROVEN):
             return blinded
+    if original.grade is Grade.UNPROVEN and len(image.functions) > 1 and image.lines:
+        # Blinding programs of several functions spares their image, but shifts their line_info, which it has no business to: the records
+        # belong to all functions and each that is blinded moves those of the next (bpf_adj_linfo, kernel/bpf/core.c).
+        bare = _attempt(replace(image, lines=frozenset(), line_info=()), kernel, budget, live)
+        if bare.grade is not Grade.UNPROVEN:
+            return bare
     return original
 
 
@@ -184,13 +190,14 @@ def _inexact(image: Image, found: Found, kernel: Kernel, budget: Budget, unknown
     proof: Reloaded | None = None
     attributes: Attributes | None = None
     btf = None
+    complete = found.complete
     if live:
         proof = _prove(image, layout, unknown)
         if not proof.identical and not unknown:
             for spilled in _spilled(layout, kernel):
                 again = _prove(image, spilled, unknown)
                 if again.identical:
-                    layout, proof = spilled, again
+                    layout, proof, complete = spilled, again, False
                     break
         attributes = proof.attributes if proof.identical else None
         missing = (image.verified_insns or 0) - (proof.verified_insns or 0)
@@ -203,7 +210,7 @@ def _inexact(image: Image, found: Found, kernel: Kernel, budget: Budget, unknown
     traces = removed(image, layout, btf, proof.verified_insns if proof is not None and proof.identical else None)
     if proof is not None and proof.identical:
         grade, reason = Grade.EQUIVALENT, "loaded again with the same maps and types it becomes the identical image"
-        reason += f"; the tag differs: {_why(bool(traces) or found.complete)}"
+        reason += f"; the tag differs: {_why(bool(traces) or complete)}"
         if image.blinded and any(group.rewrite == BLINDED_ZERO for _, _, group in layout.groups):
             reason += "; constants were blinded, and whether rN = 0 was wN = 0 is not known"
     else:
