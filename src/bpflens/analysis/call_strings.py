@@ -28,6 +28,7 @@ _LOOKBACK_INSNS = 256
 _FRAME = 10
 _MAX_BYTES = 512  # MAX_BPF_STACK
 _CACHED_WORDS = 1 << 14
+_KNOWN, _UNKNOWABLE = 1, 2
 
 
 def _class(values: Iterable[int]) -> bytes:
@@ -202,11 +203,21 @@ class _Backwards:
     def value(self, register: int, slot: int) -> _Value | None:
         """The value of a register before the instruction at `slot`."""
         added = 0
+        words, flags, first = self.words, self.flags, self.first
         while register != _FRAME:
-            found = self.before(slot)
-            if found is None:
+            if slot <= first or flags[slot] & 1:
                 return None
-            slot, step = found
+            word = words[slot - 1]
+            if word & 0xFFFFFFFF:
+                slot -= 1
+                step = _steps[word]
+                if step.kind == "end":
+                    return None
+            else:
+                found = self.before(slot)
+                if found is None:
+                    return None
+                slot, step = found
             if not step.written >> register & 1:
                 continue
             if step.kind == "add":
@@ -230,26 +241,47 @@ class _Backwards:
 
     def stack_from(self, offset: int, slot: int) -> bytes:
         """The bytes of the stack from `offset` before the instruction at `slot`."""
-        known: dict[int, int] = {}  # -1: not known
-        out = bytearray()
-        while True:
-            while len(out) < _MAX_BYTES and known.get(offset + len(out), -1) >= 0:
-                out.append(known[offset + len(out)])
-                if not out[-1]:
-                    return bytes(out)
-            found = None if offset + len(out) in known else self.before(slot)
-            if found is None or found[1].kind == "clobber":
-                return bytes(out)
-            slot, step = found
-            if step.kind == "store":
-                pointer = self.value(step.dst, slot)
+        held, state = bytearray(_MAX_BYTES), bytearray(_MAX_BYTES)  # state of each byte: not seen yet, known, cannot be known
+        words, flags, first = self.words, self.flags, self.first
+        length = 0
+        while slot > first and not flags[slot] & 1:
+            word = words[slot - 1]
+            if word & 0xFFFFFFFF:
+                slot -= 1
+                step = _steps[word]
+            else:
+                found = self.before(slot)
+                if found is None:
+                    break
+                slot, step = found
+            kind = step.kind
+            if kind == "store":
+                pointer = ("frame", 0) if step.dst == _FRAME else self.value(step.dst, slot)
                 if pointer is None or pointer[0] == "constant":
-                    return bytes(out)
-                if pointer[0] == "frame":
-                    stored = ("constant", step.imm) if step.src < 0 else self.value(step.src, slot)
-                    constant = stored is not None and stored[0] == "constant"
-                    for n in range(step.size):
-                        known.setdefault(pointer[1] + step.off + n, stored[1] >> 8 * n & 0xFF if constant and stored else -1)
+                    break
+                if pointer[0] != "frame":
+                    continue
+                stored = ("constant", step.imm) if step.src < 0 else self.value(step.src, slot)
+                constant = stored is not None and stored[0] == "constant"
+                raw = (stored[1] & (1 << 8 * step.size) - 1).to_bytes(step.size, "little") if constant and stored else bytes(step.size)
+                start = pointer[1] + step.off - offset
+                end = start + step.size
+                if start >= 0 and end <= _MAX_BYTES and not any(state[start:end]):
+                    held[start:end], state[start:end] = raw, (b"\1" if constant else b"\2") * step.size
+                    raw = b""
+                for at, byte in enumerate(raw, start):
+                    if 0 <= at < _MAX_BYTES and not state[at]:
+                        held[at], state[at] = byte, _KNOWN if constant else _UNKNOWABLE
+                if state[length] == _KNOWN:
+                    length = _MAX_BYTES - len(state.lstrip(b"\1"))
+                    end = held.find(0, 0, length)
+                    if end >= 0:
+                        return bytes(held[: end + 1])
+                if length == _MAX_BYTES or state[length]:
+                    break
+            elif kind == "clobber" or kind == "end":
+                break
+        return bytes(held[:length])
 
 
 def _signed(value: int, bits: int) -> int:

@@ -96,15 +96,17 @@ class Notes:
             words, labels = self.slots.words, self.labels
             for slot in self.calls[low:high]:
                 quoted = known.get(numbers.get(loads.get(slot, -1), -1))
-                label = labels.get(words[slot] >> 32) if quoted is not None else None
+                label = labels.get(words[slot] >> 32)
                 if label is None:
                     text = ", ".join(_call_notes(self.slots, slot, False, False))
+                elif quoted is None:
+                    text = _passed_string(self.slots, slot, 1, label)
+                else:
+                    text = f"{label} {quoted}" if quoted else ""
+                if text:
+                    found.append((slot, text))
                     if not text.isprintable():
                         self.texts.plain = False
-                    if text:
-                        found.append((slot, text))
-                elif quoted:
-                    found.append((slot, f"{label} {quoted}"))
         return found
 
     def _lonely_calls(self) -> list[int] | None:
@@ -192,16 +194,26 @@ def _call_notes(slots: References, slot: int, prototypes: bool, called: bool) ->
         if name:
             notes.append(name)
     strings = _strings_of(prototype) if prototype else ()
-    if strings:
-        from bpflens.analysis.call_strings import pointed_by
-        from bpflens.analysis.data_places import quoted
-    for register, name in strings:
-        pointed = pointed_by(slots, slot, register)
-        if pointed is not None:
-            text = quoted(pointed) if isinstance(pointed, bytes) else slots.places(pointed[0]).string(pointed[1])
-            if text:
-                notes.append(f"{name} {text}")
+    notes += filter(None, (_passed_string(slots, slot, register, name) for register, name in strings))
     return notes
+
+
+def _passed_string(slots: References, slot: int, register: int, name: str) -> str:
+    """The constant string that a register holds the address of at a call, after its name; "" where it is none."""
+    from bpflens.analysis.call_strings import pointed_by
+
+    pointed = pointed_by(slots, slot, register)
+    if pointed is None:
+        return ""
+    text = _quoted(pointed) if isinstance(pointed, bytes) else slots.places(pointed[0]).string(pointed[1])
+    return f"{name} {text}" if text else ""
+
+
+@lru_cache(maxsize=1 << 12)
+def _quoted(raw: bytes) -> str | None:
+    from bpflens.analysis.data_places import quoted
+
+    return quoted(raw)
 
 
 @lru_cache(maxsize=256)
