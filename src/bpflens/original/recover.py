@@ -210,9 +210,11 @@ def _inexact(image: Image, found: Found, kernel: Kernel, budget: Budget, unknown
     traces = removed(image, layout, btf, proof.verified_insns if proof is not None and proof.identical else None)
     if proof is not None and proof.identical:
         grade, reason = Grade.EQUIVALENT, "loaded again with the same maps and types it becomes the identical image"
+        if image.blinded:
+            reason += " but for the blinding of constants"
         reason += f"; the tag differs: {_why(bool(traces) or complete)}"
         if image.blinded and any(group.rewrite == BLINDED_ZERO for _, _, group in layout.groups):
-            reason += "; constants were blinded, and whether rN = 0 was wN = 0 is not known"
+            reason += "; whether rN = 0 was wN = 0 is not known then"
     else:
         grade = Grade.UNPROVEN
         reason = _unproven(image, proof, unknown)
