@@ -175,12 +175,12 @@ def test_watch() -> None:
     def load() -> None:
         time.sleep(0.6)
         fds.append(load_program(assemble("r0 = 0\nexit", "llvm"), 1, name="bl_watched"))
-        time.sleep(0.7)
+        time.sleep(3)  # long enough to be looked at on a busy machine
         os.close(fds.pop())
 
     thread = threading.Thread(target=load)
     thread.start()
-    code, out, _ = command("--json", "ls", "--watch", "0.25", "--count", "10")
+    code, out, _ = command("--json", "ls", "--watch", "0.25", "--count", "24")
     thread.join()
     assert code == 0
     assert _events(out, "bl_watched") == [("loaded", ["fd"]), ("unloaded", ["fd"])]
