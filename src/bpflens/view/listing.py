@@ -292,13 +292,17 @@ class _Writer:
         if notes.plain and not self.options.color and not self.options.raw_insn and not self.margins:
             for slot, note in found:
                 at = 3 * slot - origin
-                parts[at] = f"{parts[at].ljust(width)} ; {note}"
+                text = parts[at]
+                if text:
+                    parts[at] = f"{text.ljust(width)} ; {note}"
+                else:
+                    self._add_note(parts, at, note)
             return
         odd = self.options.color or self.margins is not None
         for slot, note in found:
             at = 3 * slot - origin
             text = parts[at]
-            if odd or not note.isprintable() or "\n" in text:
+            if odd or not text or not note.isprintable() or "\n" in text:
                 self._add_note(parts, at, printable(note))
             else:
                 parts[at] = f"{text.ljust(width)} ; {note}"
@@ -352,6 +356,8 @@ class _Writer:
         return f"{word.to_bytes(8, 'little').hex(' ')}  {text}" if self.options.raw_insn else text
 
     def _add_note(self, parts: list[str], at: int, note: str) -> None:
+        if not parts[at]:  # a second half, which has no line: only a malformed object says anything of it
+            parts[at - 2] += "\n"
         head, newline, rest = parts[at].partition("\n")
         parts[at] = f"{head:<{max(0, _NOTE_COLUMN - len(parts[at - 1]))}}{self.note.format(note)}{newline}{rest}"
 
