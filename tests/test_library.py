@@ -25,11 +25,10 @@ def test_open_dis_explain_diff() -> None:
 
 def test_open_wants_exactly_one(tmp_path) -> None:
     two = tmp_path / "two"
-    two.write_text("0x6 0 0 1,\n\n0x6 0 0 0,\n")
+    two.write_text("1\n6 0 0 1\n1\n6 0 0 0\n")  # as tcpdump -ddd prints them
 
-    programs = bpflens.open_all(str(two))
-    if len(programs) != 1:
-        with pytest.raises(InputError, match="names"):
-            bpflens.open(str(two))
+    assert len(bpflens.open_all(str(two))) == 2
+    with pytest.raises(InputError, match="names 2 programs"):
+        bpflens.open(str(two))
     with pytest.raises(AttributeError):
         bpflens.nothing_such  # noqa: B018

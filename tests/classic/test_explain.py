@@ -45,6 +45,11 @@ def expressions(name: str) -> list[tuple[str, str, str]]:
     return [(linktype, kind, expression) for linktype, kind, _, expression in lines]
 
 
+def without_loops(rows: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+    """All but protochain, which compiles to a loop; what is said of loops has a test of its own."""
+    return [row for row in rows if row[1] != "protochain"]
+
+
 LISTED = expressions("pcap_expressions.txt")
 FURTHER = expressions("more_expressions.txt")
 LATER = expressions("further_expressions.txt")
@@ -86,10 +91,8 @@ def check_answer(linktype: str, expression: str) -> Explanation:
     return result
 
 
-@pytest.mark.parametrize(("linktype", "kind", "expression"), LISTED[::6] + FURTHER[::6])
+@pytest.mark.parametrize(("linktype", "kind", "expression"), without_loops(LISTED[::6] + FURTHER[::6]))
 def test_an_answer_is_proved_and_not_much_longer(linktype: str, kind: str, expression: str) -> None:
-    if kind == "protochain":
-        pytest.skip("loops")
     result = check_answer(linktype, expression)
 
     assert len(result.expression or "") <= 2.2 * len(expression)
@@ -130,10 +133,8 @@ def test_protochain_is_refused_clearly() -> None:
             assert "loops" in result.proof.reason
 
 
-@pytest.mark.parametrize(("linktype", "kind", "expression"), LISTED[1::9])
+@pytest.mark.parametrize(("linktype", "kind", "expression"), without_loops(LISTED[1::9]))
 def test_optimized_and_unoptimized_code_are_equal(linktype: str, kind: str, expression: str) -> None:
-    if kind == "protochain":
-        pytest.skip("loops")
     one, two = compiled(expression, linktype), compiled(expression, linktype, optimize=False)
     result = diff(one, two)
 

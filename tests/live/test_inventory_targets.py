@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import json
 import os
+import socket
+import struct
 from contextlib import redirect_stderr, redirect_stdout
 
 import pytest
@@ -299,3 +302,29 @@ def test_a_process_that_may_not_be_read(lab: Lab) -> None:
 
     code, out, err = as_nobody([], ["dis", f"pid:{os.getpid()}"])
     assert (code, out) == (4, "") and "no program hangs on it" not in err, err
+
+
+@pytest.mark.live
+def test_an_interface_that_does_not_exist() -> None:
+    """A typo is not the same answer as an interface without programs."""
+    assert command("dis", "dev:bl-no-such")[2].startswith("bpflens: error: dev:bl-no-such: no such interface")
+    assert "no program hangs on it" in command("dis", "dev:lo")[2]
+
+
+@pytest.mark.live
+def test_filters_that_there_is_no_time_to_explain() -> None:
+    """`--explain 0` leaves every expression out, and says so; given time, it is there."""
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    sock.bind(("lo", 0))
+    try:
+        code = ctypes.create_string_buffer(bytes.fromhex("280000000c0000001500000100080000060000000000040006000000" + "00000000"))
+        sock.setsockopt(socket.SOL_SOCKET, 26, struct.pack("HL", 4, ctypes.addressof(code)))
+        place = f"sock:{os.fstat(sock.fileno()).st_ino}"
+        late, known = (command("--json", "ls", place, "--explain", seconds) for seconds in ("0", "9"))
+    finally:
+        sock.close()
+
+    assert json.loads(late[1])["expression"] is None
+    assert "no time left to explain 1 classic filter" in late[2]
+    assert json.loads(known[1])["expression"] == "ip"
+    assert "no time left" not in known[2]

@@ -7,7 +7,7 @@ descriptor, or merely a socket or tun device (found by asking the socket, see so
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from bpflens.kernel import procfs, syscalls
@@ -115,6 +115,27 @@ def entered(namespace: NetNamespace) -> Iterator[None]:
             syscalls.setns(back, _CLONE_NEWNET)
     finally:
         os.close(back)
+
+
+def has_device(namespaces: Iterable[NetNamespace], name: str) -> bool:
+    """Is there an interface of this name (of its own or an alternative one) in any of the namespaces that can be entered?"""
+    import socket
+    import threading
+
+    found = []
+
+    def look() -> None:
+        for namespace in namespaces:
+            try:
+                with entered(namespace):
+                    found.append(socket.if_nametoindex(name))
+            except OSError:
+                continue
+
+    thread = threading.Thread(target=look)  # setns() moves a thread, and must not move the caller's
+    thread.start()
+    thread.join()
+    return bool(found)
 
 
 def _open_one(namespace: NetNamespace) -> int:

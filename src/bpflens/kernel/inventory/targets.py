@@ -20,6 +20,7 @@ def open_object(kind: str, name: str) -> list[Program]:
     """
     from bpflens.kernel.inventory.collect import HIDDEN, collect
     from bpflens.kernel.inventory.context import UNSEEN_PROCESSES
+    from bpflens.kernel.inventory.namespaces import has_device
     from bpflens.kernel.inventory.select import Selection, netns_inode
     from bpflens.kernel.procfs import open_files, shows_all
 
@@ -70,6 +71,8 @@ def open_object(kind: str, name: str) -> list[Program]:
         except PermissionError:
             needs = "needs CAP_SYS_PTRACE and every capability that it has"
             raise NotPermitted(where, "its descriptors may not be read", needs, 13) from None
+    if kind == "dev" and not has_device(inventory.namespaces.values(), name.partition("@")[0]):
+        raise NotFound(where, "no such interface in any network namespace that was looked into")
     hint = f"not shown: {inventory.denied[0].what}: needs {inventory.denied[0].needs}" if inventory.denied else None
     raise NotFound(where, "no program hangs on it", hint)
 
