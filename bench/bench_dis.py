@@ -110,7 +110,7 @@ def compiled_figures(directory: Path, insns: int, compilers: list[str]) -> list[
 def real_code() -> bytes:
     """The instructions of every BPF object that the Debian packages of BPF tools hold."""
     from bpflens.errors import BpflensError
-    from bpflens.formats.elf import read_object
+    from bpflens.formats.elf.programs import read_object
 
     listed = subprocess.run(["dpkg", "-L", "libbpf-tools", "xdp-tools"], capture_output=True, text=True, check=True).stdout.split()
     code = b""

@@ -23,8 +23,8 @@ import time
 from pathlib import Path
 
 from bpflens.classic.explain import Explanation, explain
-from bpflens.classic.prove import compare
-from bpflens.formats import libpcap
+from bpflens.classic.proof.equal import compare
+from bpflens.formats.pcap import libpcap
 from bpflens.isa.classic.insn import encode
 from bpflens.program import Isa, Origin, Program
 

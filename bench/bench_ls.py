@@ -35,7 +35,7 @@ def attach(lab: object) -> int:
     import socket
     import struct
 
-    from bpflens.kernel.bpf import Buffer, bpf, cmd
+    from bpflens.kernel.sys.bpf import Buffer, bpf, cmd
     from live.attach_lab import ATTACH, Lacking, setsockopt
 
     made = 0

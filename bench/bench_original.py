@@ -26,7 +26,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from bpflens.analysis import opcodes as op
+from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn, encode
 from bpflens.kernel.load import create_map, load_program
 from bpflens.kernel.prog_info import prog_info_by_fd

@@ -21,14 +21,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from bpflens.classic.diagram import Store, TooComplex
+from bpflens.classic.diagrams.diagram import Store, TooComplex
+from bpflens.classic.diagrams.symbolic import KERNEL, run_in
 from bpflens.classic.diff import diff
 from bpflens.classic.explain import explain
-from bpflens.classic.interp import run
-from bpflens.classic.symbolic import KERNEL, run_in
-from bpflens.classic.witness import packets_to
+from bpflens.classic.machine.interpreter import run
+from bpflens.classic.proof.witness import packets_to
 from bpflens.errors import BpflensError
-from bpflens.formats import libpcap
+from bpflens.formats.pcap import libpcap
 from bpflens.isa.classic.insn import SockFilter, encode
 from bpflens.program import Isa, Origin, Program
 from classic_oracles import KernelFilter, corpus

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bpflens.classic.condition import evaluate
-from bpflens.classic.diagram import Base, Field, Store
-from bpflens.classic.symbolic import value_terms
-from bpflens.classic.term import Length, Load, Term, leaves
+from bpflens.classic.diagrams.condition import evaluate
+from bpflens.classic.diagrams.diagram import Base, Field, Store
+from bpflens.classic.diagrams.symbolic import value_terms
+from bpflens.classic.diagrams.term import Length, Load, Term, leaves
 
 NETWORK = 14
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from bpflens.cli.main import run
-from bpflens.cli.verbs import VERBS
+from bpflens.cli.verb_table import VERBS
 
 
 def bpflens(*args: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:

@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 
 import needs
-from bpflens.cli.verbs import VERBS
+from bpflens.cli.verb_table import VERBS
 
-EXAMPLES = [example for verb in VERBS for example in importlib.import_module(f"bpflens.cli.{verb.module}").EXAMPLES]
+EXAMPLES = [example for verb in VERBS for example in importlib.import_module(f"bpflens.cli.verbs.{verb.module}").EXAMPLES]
 
 SO_ATTACH_FILTER = 26
 

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bpflens.classic.diff import diff
     from bpflens.classic.explain import explain
-    from bpflens.classic.packets import generate as packets
-    from bpflens.classic.run import run_capture
-    from bpflens.classic.seccomp import policy as seccomp_policy
-    from bpflens.kernel.inventory.collect import collect as ls
+    from bpflens.classic.machine.captures import run_capture
+    from bpflens.classic.samples.generate import generate as packets
+    from bpflens.classic.seccomp.policy import policy as seccomp_policy
+    from bpflens.inventory.walk import collect as ls
     from bpflens.original.recover import recover_id as recover
     from bpflens.program import Program
-    from bpflens.targets import open_target as open_all
+    from bpflens.targets.open import open_target as open_all
 
 __version__ = "0.1.0"
 __all__ = (
@@ -42,13 +42,13 @@ __all__ = (
 
 _LAZY = {
     "Program": ("bpflens.program", "Program"),
-    "open_all": ("bpflens.targets", "open_target"),
+    "open_all": ("bpflens.targets.open", "open_target"),
     "explain": ("bpflens.classic.explain", "explain"),
     "diff": ("bpflens.classic.diff", "diff"),
-    "packets": ("bpflens.classic.packets", "generate"),
-    "run_capture": ("bpflens.classic.run", "run_capture"),
-    "seccomp_policy": ("bpflens.classic.seccomp", "policy"),
-    "ls": ("bpflens.kernel.inventory.collect", "collect"),
+    "packets": ("bpflens.classic.samples.generate", "generate"),
+    "run_capture": ("bpflens.classic.machine.captures", "run_capture"),
+    "seccomp_policy": ("bpflens.classic.seccomp.policy", "policy"),
+    "ls": ("bpflens.inventory.walk", "collect"),
     "recover": ("bpflens.original.recover", "recover_id"),
 }
 
@@ -60,7 +60,7 @@ def open(target: str) -> Program:
     """
     from bpflens.errors import InputError
 
-    programs: list[Program] = importlib.import_module("bpflens.targets").open_target(target)
+    programs: list[Program] = importlib.import_module("bpflens.targets.open").open_target(target)
     if len(programs) != 1:
         names = ", ".join(program.name or program.origin.where for program in programs[:6])
         raise InputError(target, f"names {len(programs)} programs ({names}); open_all() gives all")
@@ -72,10 +72,10 @@ def dis(program: Program) -> str:
     from bpflens.program import Isa
 
     if program.isa is Isa.CLASSIC:
-        from bpflens.view.classic_listing import classic_listing
+        from bpflens.view.listing.classic import classic_listing
 
         return "".join(classic_listing(program, "tcpdump"))
-    from bpflens.view.listing import ListingOptions, listing
+    from bpflens.view.listing.extended import ListingOptions, listing
 
     return "".join(listing(program, ListingOptions()))
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bpflens.formats.btf import Btf
+    from bpflens.btf.btf import Btf
 
 __all__ = (
     "Attachment",

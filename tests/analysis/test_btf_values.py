@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bpflens.analysis.btf_values import decode, to_text
+from bpflens.btf.values import decode, to_text
 from bpflens.errors import InputError
 
 
@@ -30,7 +30,7 @@ class Types:
         return self.count
 
     def btf(self):  # type: ignore[no-untyped-def]
-        from bpflens.formats.btf import Btf
+        from bpflens.btf.btf import Btf
 
         head = (24).to_bytes(4, "little") + b"".join(
             number.to_bytes(4, "little") for number in (0, len(self.types), len(self.types), len(self.strings))
@@ -105,7 +105,7 @@ def test_too_short_and_too_deep(types: Types) -> None:
 
 @given(st.binary(max_size=200), st.integers(0, 12), st.binary(max_size=64))
 def test_hostile_types_give_an_error_and_no_traceback(blob: bytes, type_id: int, data: bytes) -> None:
-    from bpflens.formats.btf import Btf
+    from bpflens.btf.btf import Btf
 
     head = (24).to_bytes(4, "little") + b"".join(n.to_bytes(4, "little") for n in (0, len(blob) & ~3, len(blob) & ~3, 1))
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bpflens.analysis.classic_names import slot_notes
+from bpflens.analysis.classic_notes import slot_notes
 from bpflens.isa.classic.asm import assemble
 from bpflens.isa.classic.insn import encode
 from bpflens.program import Isa, Origin, Program

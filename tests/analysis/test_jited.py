@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from bpflens.analysis.jited import listing
+from bpflens.analysis.machine_code import listing
 from bpflens.errors import NotSupported
 from bpflens.program import Function, Isa, Jited, Origin, Program, SourceLine
 
@@ -67,7 +67,7 @@ def test_hidden_address_is_said() -> None:
 
 
 def test_arm64_calls_through_a_register_are_followed(monkeypatch: pytest.MonkeyPatch) -> None:
-    from bpflens.kernel import kallsyms
+    from bpflens.kernel.sys import kallsyms
 
     table = kallsyms.Kallsyms(b"ffff800080123450 T first\nffff800080123458 T bpf_ktime_get_ns\n")
     monkeypatch.setattr(kallsyms, "_shared", table)

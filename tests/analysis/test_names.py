@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from bpflens.analysis.call_strings import pointed_by
-from bpflens.analysis.names import slot_notes
 from bpflens.analysis.references import References
+from bpflens.analysis.slot_notes import slot_notes
 from bpflens.isa.extended.asm import assemble
 from bpflens.program import Function, Isa, Map, Origin, Program
 

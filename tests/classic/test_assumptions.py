@@ -8,9 +8,9 @@ import pytest
 
 from bpflens.classic.diff import diff
 from bpflens.classic.explain import explain
-from bpflens.classic.interp import run
+from bpflens.classic.machine.interpreter import run
 from bpflens.errors import InputError
-from bpflens.formats import libpcap
+from bpflens.formats.pcap import libpcap
 from bpflens.isa.classic.insn import SockFilter, decode, encode
 from bpflens.program import Isa, Origin, Program
 

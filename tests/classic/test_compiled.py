@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bpflens.classic.compiled import compile_filter
-from bpflens.classic.interp import SKF_AD_OFF, SKF_LL_OFF, SKF_NET_OFF, run, trace
+from bpflens.classic.machine.interpreter import SKF_AD_OFF, SKF_LL_OFF, SKF_NET_OFF, run, trace
+from bpflens.classic.machine.to_python import compile_filter
 from bpflens.errors import InputError
 from bpflens.isa.classic.insn import SockFilter
 from classic_oracles import programs

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bpflens.classic.cooked import COOKED, HEADER_BYTES, as_linux_sll
 from bpflens.classic.explain import explain
-from bpflens.formats.libpcap import compile_program
+from bpflens.classic.expression.cooked import COOKED, HEADER_BYTES, as_linux_sll
+from bpflens.formats.pcap.libpcap import compile_program
 from bpflens.isa.classic.insn import SockFilter, decode, encode
 from bpflens.isa.classic.table import BY_CODE, Form
 from bpflens.program import Isa, Origin, Program

@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-from bpflens.classic.debug import COMMANDS, HELP, PacketSource, Session
+from bpflens.classic.machine.debugger import COMMANDS, HELP, PacketSource, Session
 from bpflens.cli.main import run as command
 from bpflens.errors import InputError, UsageError
-from bpflens.formats import libpcap
-from bpflens.formats.pcap import Packet, write_pcap
+from bpflens.formats.pcap import libpcap
+from bpflens.formats.pcap.capture import Packet, write_pcap
 
 IP = bytes.fromhex("4500003c00010000400600000a0000010a000002")
 FRAMES = [

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bpflens.classic import interp
-from bpflens.classic.condition import test as condition
-from bpflens.classic.diagram import FALSE, TRUE, Base, Field, Store, TooComplex
-from bpflens.classic.symbolic import KERNEL, LIBPCAP, Loop, run, run_in
-from bpflens.classic.term import Load, binary
+from bpflens.classic.diagrams.condition import test as condition
+from bpflens.classic.diagrams.diagram import FALSE, TRUE, Base, Field, Store, TooComplex
+from bpflens.classic.diagrams.symbolic import KERNEL, LIBPCAP, Loop, run, run_in
+from bpflens.classic.diagrams.term import Load, binary
+from bpflens.classic.machine import interpreter
 from bpflens.errors import InputError
 from classic_oracles import corpus, kernel_filter, programs
 from diagram_reader import Reader
@@ -29,7 +29,7 @@ def test_a_diagram_returns_what_the_interpreter_returns(program: list[tuple[int,
     diagram = run(program, KERNEL)
 
     for packet in samples:
-        assert Reader(packet).value(diagram.store, diagram.node) == interp.run(program, packet)
+        assert Reader(packet).value(diagram.store, diagram.node) == interpreter.run(program, packet)
 
 
 @settings(max_examples=40)
@@ -38,7 +38,7 @@ def test_also_where_offsets_wrap(program: list[tuple[int, int, int, int]], sampl
     diagram = run(program, KERNEL)
 
     for packet in samples:
-        assert Reader(packet).value(diagram.store, diagram.node) == interp.run(program, packet)
+        assert Reader(packet).value(diagram.store, diagram.node) == interpreter.run(program, packet)
 
 
 @pytest.mark.live
@@ -58,15 +58,15 @@ def test_the_kernel_agrees(program: list[tuple[int, int, int, int]], samples: li
 @given(programs(max_insns=10), programs(max_insns=10))
 def test_z3_agrees_on_equality(a: list[tuple[int, int, int, int]], b: list[tuple[int, int, int, int]]) -> None:
     z3 = pytest.importorskip("z3")
-    from bpflens.classic import smt
+    from bpflens.classic.proof import z3_formula
 
     store = Store()
     one, two = (run_in(store, p, KERNEL, accept=True) for p in (a, b))
-    world = smt.World(z3, True, 14)
+    world = z3_formula.World(z3, True, 14)
     solver = z3.SolverFor("QF_ABV")
     solver.set("timeout", 5000)
     solver.add(z3.ULE(world.length, 200))
-    solver.add(smt.formula(a, world) != smt.formula(b, world))
+    solver.add(z3_formula.formula(a, world) != z3_formula.formula(b, world))
     answer = str(solver.check())
 
     if one == two:
@@ -77,16 +77,16 @@ def test_z3_agrees_on_equality(a: list[tuple[int, int, int, int]], b: list[tuple
 @given(programs(max_insns=12), packets)
 def test_the_formula_returns_what_the_interpreter_returns(program: list[tuple[int, int, int, int]], packet: bytes) -> None:
     z3 = pytest.importorskip("z3")
-    from bpflens.classic import smt
+    from bpflens.classic.proof import z3_formula
 
-    world = smt.World(z3, True, 14)
-    value = smt.formula(program, world, values=True)
+    world = z3_formula.World(z3, True, 14)
+    value = z3_formula.formula(program, world, values=True)
     solver = z3.SolverFor("QF_ABV")
     solver.set("timeout", 10000)
     solver.add(world.length == len(packet))
     for i, byte in enumerate(packet):
         solver.add(world.byte(i) == byte)
-    solver.add(value != interp.run(program, packet))
+    solver.add(value != interpreter.run(program, packet))
 
     assert str(solver.check()) in ("unsat", "unknown")
 

@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 
 import golden
-from bpflens.classic import interp
-from bpflens.classic.diagram import Store
+from bpflens.classic.diagrams.diagram import Store
+from bpflens.classic.diagrams.symbolic import KERNEL, run_in
 from bpflens.classic.diff import diff
 from bpflens.classic.explain import Explanation, explain
-from bpflens.classic.prove import compare
-from bpflens.classic.symbolic import KERNEL, run_in
+from bpflens.classic.machine import interpreter
+from bpflens.classic.proof.equal import compare
 from bpflens.cli import main
 from bpflens.errors import InputError
-from bpflens.formats import libpcap
+from bpflens.formats.pcap import libpcap
 from bpflens.isa.classic.insn import encode
 from bpflens.program import Isa, Origin, Program
 from classic_oracles import corpus
@@ -171,19 +171,19 @@ def mutants(insns: Insns, count: int) -> list[Insns]:
 )
 def test_a_changed_program_is_different_with_a_witness_or_truly_equal(expression: str) -> None:
     z3 = pytest.importorskip("z3")
-    from bpflens.classic import smt
+    from bpflens.classic.proof import z3_formula
 
     original = [(i.code, i.jt, i.jf, i.k) for i in libpcap.compile(expression, 1)]
     for changed in mutants(original, 12):
         verdict = compare(original, changed)
         if verdict.grade == "none":
             assert verdict.witness is not None
-            assert bool(interp.run(original, verdict.witness.packet)) != bool(interp.run(changed, verdict.witness.packet))
+            assert bool(interpreter.run(original, verdict.witness.packet)) != bool(interpreter.run(changed, verdict.witness.packet))
         else:
-            world = smt.World(z3, False, 14)
+            world = z3_formula.World(z3, False, 14)
             bounds = verdict.grade == "all-packets"
             solver = z3.SolverFor("QF_BV")
-            solver.add(smt.formula(original, world, bounds=bounds) != smt.formula(changed, world, bounds=bounds))
+            solver.add(z3_formula.formula(original, world, bounds=bounds) != z3_formula.formula(changed, world, bounds=bounds))
 
             assert str(solver.check()) == "unsat"
 
@@ -231,7 +231,7 @@ def test_known_filters_do_not_depend_on_the_order_of_instructions() -> None:
 
 
 def test_every_known_filter_compiles_and_is_found() -> None:
-    from bpflens.classic.known import KNOWN
+    from bpflens.classic.words.known_filters import KNOWN
 
     for known in KNOWN:
         for expression in known.expressions:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bpflens.classic.interp import SKF_AD_OFF, SKF_LL_OFF, SKF_NET_OFF, nlattr, run, trace
+from bpflens.classic.machine.interpreter import SKF_AD_OFF, SKF_LL_OFF, SKF_NET_OFF, nlattr, run, trace
 from bpflens.errors import InputError
 from classic_oracles import kernel_filter, programs
 

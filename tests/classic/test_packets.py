@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 
 import needs
-from bpflens.classic.interp import run
-from bpflens.classic.packet_build import build, crc32c, finish, internet_checksum
-from bpflens.classic.packets import generate
+from bpflens.classic.machine.interpreter import run
+from bpflens.classic.packets.build import build, crc32c, finish, internet_checksum
+from bpflens.classic.samples.generate import generate
 from bpflens.cli.main import run as command
 from bpflens.errors import InputError
-from bpflens.formats import libpcap
-from bpflens.formats.pcap import Capture, Packet, open_capture, write_pcap
+from bpflens.formats.pcap import libpcap
+from bpflens.formats.pcap.capture import Capture, Packet, open_capture, write_pcap
 from bpflens.isa.classic.insn import SockFilter
 from classic_oracles import corpus, kernel_filter, programs
 

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bpflens.classic.seccomp import ArchPolicy, Rule, is_seccomp, policy, run_stack, seccomp_data
-from bpflens.classic.seccomp_actions import action_text, canonical
-from bpflens.classic.seccomp_diff import diff_policies
-from bpflens.classic.seccomp_findings import explain_rule, findings
-from bpflens.classic.seccomp_oci import profile
-from bpflens.classic.syscall_tables import NUMBERS
-from bpflens.classic.syscalls import ARCHES, argument, find_arch, host_arch, syscall_name, syscall_names, syscall_number
+from bpflens.classic.seccomp.actions import action_text, canonical
+from bpflens.classic.seccomp.difference import diff_policies
+from bpflens.classic.seccomp.findings import explain_rule, findings
+from bpflens.classic.seccomp.oci import profile
+from bpflens.classic.seccomp.policy import ArchPolicy, Rule, is_seccomp, policy, run_stack, seccomp_data
+from bpflens.classic.seccomp.syscall_tables import NUMBERS
+from bpflens.classic.seccomp.syscalls import ARCHES, argument, find_arch, host_arch, syscall_name, syscall_names, syscall_number
 from bpflens.cli.main import run as command
 from bpflens.errors import InputError
 from bpflens.isa.classic.asm import assemble

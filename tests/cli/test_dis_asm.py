@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import objects
 from bpflens.cli.main import run
-from bpflens.formats.elf import read_object
+from bpflens.formats.elf.programs import read_object
 from bpflens.isa.extended.asm import assemble
 
 
@@ -253,7 +253,7 @@ def test_a_table_in_which_nothing_stands(capsys: pytest.CaptureFixture[str], mon
 def test_asm_reads_every_classic_dialect(
     dialect: str, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bpflens.formats.libpcap import compile_program
+    from bpflens.formats.pcap.libpcap import compile_program
 
     assert run(["dis", "pcap:tcp port 80", "--dialect", dialect]) == 0
     feed(monkeypatch, capfdbinary.readouterr().out)

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bpflens.cli.terminal import Terminal, safe
 from bpflens.isa.extended.asm import assemble
 from bpflens.program import Function, Isa, Origin, Program, SourceLine
-from bpflens.view.heading import heading
-from bpflens.view.listing import ListingOptions, listing
-from bpflens.view.printable import printable
+from bpflens.view.listing.extended import ListingOptions, listing
+from bpflens.view.listing.heading import heading
+from bpflens.view.style.printable import printable
+from bpflens.view.style.terminal import Terminal, safe
 
 HOSTILE = "a\x1b[2J\x9b1mb\n0: r0 = 5\r\u202ec"
 
@@ -124,10 +124,10 @@ def test_an_encoding_without_the_characters(raw: Path) -> None:
 
 
 def test_an_input_without_end(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from bpflens import targets
     from bpflens.cli.main import run
+    from bpflens.targets import open
 
-    monkeypatch.setattr(targets, "INPUT_LIMIT", 1 << 20)
+    monkeypatch.setattr(open, "INPUT_LIMIT", 1 << 20)
 
     assert run(["dis", "/dev/zero"]) == 3
     assert "is longer than 1 MiB" in capsys.readouterr().err

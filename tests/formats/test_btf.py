@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bpflens.btf.btf import Btf, Enumerator, Kind, Member, Param, Variable
+from bpflens.btf.build import BtfBuilder
 from bpflens.errors import InputError
-from bpflens.formats.btf import Btf, Enumerator, Kind, Member, Param, Variable
-from bpflens.formats.btf_build import BtfBuilder
 
 
 def small() -> tuple[BtfBuilder, dict[str, int]]:

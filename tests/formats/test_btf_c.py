@@ -11,11 +11,11 @@ import pytest
 
 import needs
 import objects
+from bpflens.btf.btf import Btf, Kind
+from bpflens.btf.build import BtfBuilder
+from bpflens.btf.c_header import Header, header
 from bpflens.errors import InputError
-from bpflens.formats.btf import Btf, Kind
-from bpflens.formats.btf_build import BtfBuilder
-from bpflens.formats.btf_header import Header, header
-from bpflens.formats.elf_file import ElfFile
+from bpflens.formats.elf.file import ElfFile
 
 # declaration in C -> the same as it should come back: what clang's BTF keeps, in the order in which the kernel's own tools write it
 DECLARATIONS = {

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import needs
-from bpflens.formats.btf import Btf, Kind
+from bpflens.btf.btf import Btf, Kind
 
 VMLINUX = Path("/sys/kernel/btf/vmlinux")
 ENCODINGS = {0: "(none)", 1: "SIGNED", 2: "CHAR", 4: "BOOL"}

@@ -10,9 +10,9 @@ from hypothesis import given
 
 import needs
 from bpflens.errors import BpflensError, InputError
-from bpflens.formats.c_constants import _CLASSIC, _EXTENDED, _NETWORK, _SECCOMP
-from bpflens.formats.c_source import _MACROS
-from bpflens.formats.detect import read_programs
+from bpflens.formats.dumps.c_constants import _CLASSIC, _EXTENDED, _NETWORK, _SECCOMP
+from bpflens.formats.dumps.c_source import _MACROS
+from bpflens.formats.dumps.detect import read_programs
 from bpflens.isa.classic.insn import decode
 from bpflens.program import Isa
 from damage import damaged

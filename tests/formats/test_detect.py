@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bpflens.errors import BpflensError, InputError
-from bpflens.formats.detect import read_programs
+from bpflens.formats.dumps.detect import read_programs
 from bpflens.isa.classic.insn import SockFilter, encode
 from bpflens.isa.classic.text import DIALECTS, format_program
 from bpflens.program import Isa, Program

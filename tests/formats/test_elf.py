@@ -12,11 +12,11 @@ import pytest
 
 import needs
 import objects
+from bpflens.btf.btf import Btf, Kind
 from bpflens.errors import InputError
-from bpflens.formats.btf import Btf, Kind
-from bpflens.formats.elf import find_embedded, read_object
-from bpflens.formats.elf_file import ElfFile, Section
-from bpflens.formats.sec_names import SECTIONS, Sec, section_type
+from bpflens.formats.elf.file import ElfFile, Section
+from bpflens.formats.elf.programs import find_embedded, read_object
+from bpflens.formats.elf.sections import SECTIONS, Sec, section_type
 from bpflens.program import Function, Isa, Map, Program
 
 # gcc-bpf 12.2 -O2 -gbtf, of this source:

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import objects
+from bpflens.btf.build import BtfBuilder
 from bpflens.errors import InputError
-from bpflens.formats.btf_build import BtfBuilder
-from bpflens.formats.btf_ext import CoreRelocation
-from bpflens.formats.elf import find_embedded, read_object
-from bpflens.formats.elf_write import write_object
+from bpflens.formats.elf.btf_ext import CoreRelocation
+from bpflens.formats.elf.programs import find_embedded, read_object
+from bpflens.formats.elf.write import write_object
 from bpflens.program import Function, Isa, Origin, Program
 
 SECONDS = 3  # of CPU; what the tests below build would take minutes without the bounds

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bpflens.btf.btf import Btf, Kind
+from bpflens.btf.build import BtfBuilder
 from bpflens.errors import InputError
-from bpflens.formats.btf import Btf, Kind
-from bpflens.formats.btf_build import BtfBuilder
-from bpflens.formats.btf_ext import CORE_KINDS, CoreRelocation
-from bpflens.formats.elf import read_object
-from bpflens.formats.elf_live import data_section, from_live
-from bpflens.formats.elf_write import write_object
+from bpflens.formats.elf.btf_ext import CORE_KINDS, CoreRelocation
+from bpflens.formats.elf.data_maps import data_section, from_live
+from bpflens.formats.elf.programs import read_object
+from bpflens.formats.elf.write import write_object
 from bpflens.program import Function, Isa, Map, Origin, Program, Relocation, SourceLine
 
 EXIT = bytes.fromhex("9500000000000000")

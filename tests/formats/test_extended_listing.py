@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 
 from bpflens.errors import BpflensError, InputError
-from bpflens.formats.detect import read_programs
+from bpflens.formats.dumps.detect import read_programs
 from bpflens.program import Function, Relocation, SourceLine
-from bpflens.view.heading import heading
-from bpflens.view.listing import ListingOptions, listing
+from bpflens.view.listing.extended import ListingOptions, listing
+from bpflens.view.listing.heading import heading
 from damage import damaged
 
 XLATED = """\

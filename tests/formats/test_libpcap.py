@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 import needs
 from bpflens.errors import BpflensError, InputError, NotSupported
-from bpflens.formats import libpcap
-from bpflens.formats.detect import read_programs
+from bpflens.formats.dumps.detect import read_programs
+from bpflens.formats.pcap import libpcap
 from bpflens.isa.classic.insn import decode
 from bpflens.isa.classic.text import format_program
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bpflens.cli.main import run
-from bpflens.formats.detect import read_programs
+from bpflens.formats.dumps.detect import read_programs
 from bpflens.isa.classic.insn import encode
 
 EXTENDED = bytes.fromhex(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 
 from bpflens.errors import BpflensError
-from bpflens.formats.detect import read_programs
+from bpflens.formats.dumps.detect import read_programs
 from bpflens.program import Holder
 from damage import damaged
 

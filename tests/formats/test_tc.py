@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 
 from bpflens.errors import BpflensError
-from bpflens.formats.detect import read_programs
+from bpflens.formats.dumps.detect import read_programs
 from damage import damaged
 
 CODE = "2,40 0 0 12,6 0 0 0"

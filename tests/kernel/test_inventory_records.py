@@ -7,14 +7,14 @@ import json
 import pytest
 
 from bpflens.errors import InputError, UsageError
-from bpflens.kernel.inventory.audit import Verdict, images_of
-from bpflens.kernel.inventory.context import Context
-from bpflens.kernel.inventory.deep.builtin import converted
-from bpflens.kernel.inventory.deep.merge import merge
-from bpflens.kernel.inventory.families import DEEP_FAMILIES, FAMILIES
-from bpflens.kernel.inventory.found import Found, HeldBy, Inventory, NetNamespace, ProgHead
-from bpflens.kernel.inventory.select import KINDS, Selection
-from bpflens.view.inventory import age, holder_text, json_rows, table
+from bpflens.inventory.audit import Verdict, images_of
+from bpflens.inventory.facts.context import Context
+from bpflens.inventory.facts.records import Found, HeldBy, Inventory, NetNamespace, ProgHead
+from bpflens.inventory.families import DEEP_FAMILIES, FAMILIES
+from bpflens.inventory.memory.builtin import converted
+from bpflens.inventory.memory.merge import merge
+from bpflens.inventory.select import KINDS, Selection
+from bpflens.view.text.inventory import age, holder_text, json_rows, table
 
 MINUTE = 60 * 10**9
 CODE = bytes.fromhex("06000000ffff0000")

@@ -8,7 +8,7 @@ from collections import defaultdict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bpflens.kernel.kallsyms import Kallsyms
+from bpflens.kernel.sys.kallsyms import Kallsyms
 
 TEXT = b"""\
 ffffffff81000000 T _text

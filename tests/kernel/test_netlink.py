@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bpflens.kernel import netlink
-from bpflens.kernel.netlink import ROUTE, Netlink, attribute, attribute_list, attributes
+from bpflens.kernel.sys import netlink
+from bpflens.kernel.sys.netlink import ROUTE, Netlink, attribute, attribute_list, attributes
 
 
 @given(st.lists(st.tuples(st.integers(0, 0x3FFF), st.binary(max_size=40)), max_size=8))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from bpflens.kernel import procfs
+from bpflens.kernel.sys import procfs
 
 
 def test_own_process() -> None:

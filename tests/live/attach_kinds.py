@@ -9,11 +9,11 @@ import struct
 from collections.abc import Callable, Iterator
 
 from bpflens.isa.extended.asm import assemble
-from bpflens.kernel import syscalls
-from bpflens.kernel.bpf import Buffer, bpf, cmd
 from bpflens.kernel.load import create_map
 from bpflens.kernel.map_data import update
 from bpflens.kernel.prog_info import prog_info_by_fd
+from bpflens.kernel.sys import syscalls
+from bpflens.kernel.sys.bpf import Buffer, bpf, cmd
 from live.attach_lab import ATTACH, Attached, Fprog, Lab, Lacking, inode, insns, ioctl, setsockopt
 
 KINDS: dict[str, Callable[[Lab], Iterator[Attached]]] = {}
@@ -416,7 +416,7 @@ def lsm_cgroup(lab: Lab) -> Iterator[Attached]:
 
 
 def btf_function(name: str) -> int:
-    from bpflens.formats.btf import Kind
+    from bpflens.btf.btf import Kind
     from bpflens.kernel.btf import vmlinux
 
     found = vmlinux().find(name, Kind.FUNC)
@@ -513,7 +513,7 @@ def sockmap_link(lab: Lab) -> Iterator[Attached]:
 @kind
 def struct_ops(lab: Lab) -> Iterator[Attached]:
     """29: a TCP congestion control"""
-    from bpflens.formats.btf import Kind
+    from bpflens.btf.btf import Kind
     from bpflens.kernel.btf import vmlinux
     from bpflens.kernel.load import load_btf
 
@@ -609,7 +609,7 @@ def raw_tracepoint(lab: Lab) -> Iterator[Attached]:
 @kind
 def tp_btf(lab: Lab) -> Iterator[Attached]:
     """31"""
-    from bpflens.formats.btf import Kind
+    from bpflens.btf.btf import Kind
     from bpflens.kernel.btf import vmlinux
 
     type_id = vmlinux().find("btf_trace_sched_process_fork", Kind.TYPEDEF)
@@ -761,7 +761,7 @@ def kcm(lab: Lab) -> Iterator[Attached]:
 @kind
 def team(lab: Lab) -> Iterator[Attached]:
     """39"""
-    from bpflens.kernel.netlink import GENERIC, Netlink, attribute, attributes
+    from bpflens.kernel.sys.netlink import GENERIC, Netlink, attribute, attributes
 
     with lab.inside("a"):
         lab.run("ip", "link", "add", "tm0", "type", "team")

@@ -20,10 +20,10 @@ from typing import NamedTuple
 from bpflens.errors import KernelError
 from bpflens.isa.extended.asm import assemble
 from bpflens.isa.extended.names import ATTACH_TYPES, PROG_TYPES
-from bpflens.kernel import syscalls
-from bpflens.kernel.bpf import Buffer, bpf, cmd
 from bpflens.kernel.load import load_program
 from bpflens.kernel.prog_info import prog_info_by_fd
+from bpflens.kernel.sys import syscalls
+from bpflens.kernel.sys.bpf import Buffer, bpf, cmd
 
 PROG = {name: number for number, name in PROG_TYPES.items()}
 ATTACH = {name: number for number, name in ATTACH_TYPES.items()}
@@ -123,7 +123,7 @@ class Lab:
 
     @property
     def cgroup_mount(self) -> str:
-        from bpflens.kernel.procfs import mounts
+        from bpflens.kernel.sys.procfs import mounts
 
         for mount in mounts("self"):
             if mount.type == "cgroup2":

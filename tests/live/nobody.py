@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bpflens.kernel.syscalls import libc
+from bpflens.kernel.sys.syscalls import libc
 
 UID = 65534
 CAP_SYS_ADMIN, CAP_SYSLOG, CAP_BPF = 21, 34, 39

@@ -15,8 +15,8 @@ import struct
 import time
 from collections.abc import Iterator, Sequence
 
-from bpflens.kernel.bpf import cmd
-from bpflens.kernel.syscalls import libc, pidfd_getfd, pidfd_open, ptrace, unshare
+from bpflens.kernel.sys.bpf import cmd
+from bpflens.kernel.sys.syscalls import libc, pidfd_getfd, pidfd_open, ptrace, unshare
 
 _TRACEME, _CONT, _GETREGS, _SYSCALL, _SETOPTIONS = 0, 7, 12, 24, 0x4200
 _TRACESYSGOOD, _TRACEFORK, _TRACEVFORK, _TRACECLONE, _EXITKILL = 1, 2, 4, 8, 0x100000

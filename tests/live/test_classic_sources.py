@@ -14,8 +14,8 @@ from contextlib import contextmanager
 import pytest
 
 import needs
-from bpflens.formats import libpcap
-from bpflens.formats.detect import read_programs
+from bpflens.formats.dumps.detect import read_programs
+from bpflens.formats.pcap import libpcap
 from bpflens.isa.classic.insn import SockFilter, encode
 from bpflens.isa.classic.text import format_program
 from bpflens.program import Holder

@@ -13,8 +13,8 @@ import struct
 import pytest
 
 from bpflens.cli.main import run
-from bpflens.kernel.bpf import Buffer
-from bpflens.kernel.inventory import select  # noqa: F401  (what the child cannot read as nobody is imported before)
+from bpflens.inventory import select  # noqa: F401  (what the child cannot read as nobody is imported before)
+from bpflens.kernel.sys.bpf import Buffer
 from live.attach_kinds import KINDS
 from live.attach_lab import Lab
 
@@ -139,7 +139,7 @@ def test_net_admin_in_the_namespace_is_enough_for_packet_filters(attached: dict[
     code = attached["packet"][0]
 
     def within(capabilities: list[str]) -> tuple[int, str, str]:
-        from bpflens.kernel import syscalls
+        from bpflens.kernel.sys import syscalls
 
         own = os.open("/proc/self/ns/net", os.O_RDONLY)
         fd = os.open(f"/run/netns/bplab{os.getpid()}a", os.O_RDONLY)

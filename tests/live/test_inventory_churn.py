@@ -9,10 +9,10 @@ import time
 import pytest
 
 from bpflens.errors import NotFound
+from bpflens.inventory.facts.records import Inventory
+from bpflens.inventory.memory.reader import NAME
+from bpflens.inventory.walk import collect
 from bpflens.isa.extended.asm import assemble
-from bpflens.kernel.inventory.collect import collect
-from bpflens.kernel.inventory.deep.reader import NAME
-from bpflens.kernel.inventory.found import Inventory
 from bpflens.kernel.load import load_program
 from bpflens.kernel.prog_info import prog_ids, prog_info
 

@@ -11,9 +11,9 @@ import pytest
 
 import needs
 from bpflens.classic.explain import explain
-from bpflens.kernel.inventory.collect import collect
-from bpflens.kernel.inventory.sockets import filter_context, packet_context
-from bpflens.kernel.inventory.targets import open_object
+from bpflens.inventory.finders.sockets import filter_context, packet_context
+from bpflens.inventory.walk import collect
+from bpflens.targets.attach_point import open_object
 from live.attach_lab import Lab, inode, insns, setsockopt
 
 pytestmark = pytest.mark.live

@@ -7,10 +7,10 @@ import os
 import pytest
 
 import needs
-from bpflens.kernel.inventory.audit import Verdict, audit
-from bpflens.kernel.inventory.collect import collect
-from bpflens.kernel.inventory.found import Found, Inventory
-from bpflens.kernel.inventory.targets import open_row
+from bpflens.inventory.audit import Verdict, audit
+from bpflens.inventory.facts.records import Found, Inventory
+from bpflens.inventory.rows import open_row
+from bpflens.inventory.walk import collect
 from live.attach_kinds import KINDS
 from live.attach_lab import Attached, Lab, Lacking
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 import needs
-from bpflens.kernel.inventory.audit import audit
-from bpflens.kernel.inventory.collect import collect
+from bpflens.inventory.audit import audit
+from bpflens.inventory.walk import collect
 from live.attach_kinds import KINDS
 from live.attach_lab import Lab
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 import needs
-from bpflens.kernel.inventory.collect import collect
-from bpflens.kernel.inventory.found import Found, Inventory
+from bpflens.inventory.facts.records import Found, Inventory
+from bpflens.inventory.walk import collect
 from live.attach_kinds import KINDS
 from live.attach_lab import Attached, Lab, Lacking
 

@@ -15,8 +15,8 @@ import pytest
 import needs
 from bpflens.cli.main import run
 from bpflens.errors import BpflensError, InputError, NotFound, NotPermitted
-from bpflens.kernel.inventory.targets import open_object
 from bpflens.program import Isa
+from bpflens.targets.attach_point import open_object
 from live.attach_kinds import KINDS
 from live.attach_lab import Attached, Lab
 
@@ -226,7 +226,7 @@ def test_watch_shows_what_is_attached_later(lab: Lab) -> None:
 
 def test_cgroup_by_its_directory(lab: Lab) -> None:
     """Where the cgroup stands in the file system is a name for it too."""
-    from bpflens.kernel.inventory.select import cgroup_path
+    from bpflens.inventory.select import cgroup_path
 
     path = of(lab, "cgroups")[0].object[7:]
     assert cgroup_path(lab.cgroup_mount + path) == cgroup_path(path) == cgroup_path(path.strip("/")) == path
@@ -260,7 +260,7 @@ def test_without_proc() -> None:
 
 def test_hidden_network_namespaces(lab: Lab) -> None:
     """A namespace whose mount is covered by another's is entered another way, or named as not shown; its name is not given twice."""
-    from bpflens.kernel.inventory.collect import collect
+    from bpflens.inventory.walk import collect
 
     upper, lower, unused = (lab.netns_path(letter) for letter in ("b", "a", "z"))
     lab.run("ip", "netns", "add", f"{lab.name}z")

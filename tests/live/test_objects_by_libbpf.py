@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 
 import objects
-from bpflens.formats.btf_ext import CORE_KINDS
-from bpflens.formats.elf import find_embedded, read_object
-from bpflens.formats.elf_write import write_object
+from bpflens.formats.elf.btf_ext import CORE_KINDS
+from bpflens.formats.elf.programs import find_embedded, read_object
+from bpflens.formats.elf.write import write_object
 from bpflens.program import Program
 
 pytestmark = pytest.mark.live

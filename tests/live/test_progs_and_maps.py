@@ -15,8 +15,8 @@ import needs
 from bpflens.errors import KernelError, NotFound
 from bpflens.isa.extended.names import MAP_TYPES, PROG_TYPES
 from bpflens.kernel import map_data, maps, progs
-from bpflens.kernel.bpf import bpf, cmd
 from bpflens.kernel.load import create_map, load_btf, load_program, load_program_log, run_program, verify
+from bpflens.kernel.sys.bpf import bpf, cmd
 from live.loaded import ARRAY, HASH, RETURN_0, SOCKET_FILTER, insn, open_fds, program_with_map
 
 pytestmark = pytest.mark.live
@@ -80,9 +80,9 @@ def test_calls_are_named_by_kallsyms() -> None:
 
 
 def test_kfuncs_and_kernel_addresses_are_named() -> None:
-    from bpflens.formats.btf import Kind
+    from bpflens.btf.btf import Kind
     from bpflens.kernel.btf import vmlinux
-    from bpflens.kernel.kallsyms import kallsyms
+    from bpflens.kernel.sys.kallsyms import kallsyms
 
     lock, unlock = (vmlinux().find(name, Kind.FUNC) for name in ("bpf_rcu_read_lock", "bpf_rcu_read_unlock"))
     needs.kernel_feature(bool(lock and unlock), "kfuncs for RCU")
@@ -123,7 +123,7 @@ def test_machine_code_is_the_kernels() -> None:
         (function,) = program.jited
         assert len(function.code) == program.info["jited_len"]
         assert function.address >> 47
-        from bpflens.analysis.jited import listing
+        from bpflens.analysis.machine_code import listing
 
         lines = list(listing(program))
         assert sum(len(line.code) for line in lines) == len(function.code)
@@ -259,7 +259,7 @@ def test_no_such_program() -> None:
 
 
 def test_no_descriptor_leaks() -> None:
-    from bpflens.kernel.targets import open_live
+    from bpflens.targets.kernel_object import open_live
 
     with program_with_map() as loaded:
         progs.read_program(loaded.id)
@@ -277,7 +277,7 @@ def test_no_descriptor_leaks() -> None:
 
 
 def test_programs_that_come_and_go_while_they_are_read() -> None:
-    from bpflens.kernel.targets import open_live, programs_of_map
+    from bpflens.targets.kernel_object import open_live, programs_of_map
 
     stop = threading.Event()
 

@@ -119,7 +119,7 @@ def test_struct_ops_and_attachments(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_pins_are_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from bpflens.kernel.pins import pin
-    from bpflens.kernel.syscalls import libc
+    from bpflens.kernel.sys.syscalls import libc
 
     assert libc.mount(b"bpf", os.fsencode(tmp_path), b"bpf", 0, None) == 0
     try:

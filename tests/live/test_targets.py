@@ -21,8 +21,8 @@ from bpflens.errors import BpflensError, InputError, NotFound, NotPermitted
 from bpflens.kernel import pins
 from bpflens.kernel.load import load_program
 from bpflens.kernel.prog_info import prog_info_by_fd
-from bpflens.kernel.syscalls import libc
-from bpflens.kernel.targets import open_live
+from bpflens.kernel.sys.syscalls import libc
+from bpflens.targets.kernel_object import open_live
 from live import attach_kinds, nobody
 from live.attach_lab import Lab
 from live.loaded import RETURN_0, SOCKET_FILTER, program_with_map

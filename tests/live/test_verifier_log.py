@@ -10,8 +10,8 @@ from contextlib import ExitStack
 import pytest
 
 import oracles
+from bpflens.btf.btf import Kind
 from bpflens.errors import KernelError
-from bpflens.formats.btf import Kind
 from bpflens.isa.extended.asm import assemble
 from bpflens.isa.extended.insn import words
 from bpflens.isa.extended.table import ROWS, Row, lookup

@@ -14,9 +14,9 @@ import pytest
 
 import needs
 import objects
-from bpflens.formats.elf import read_object
-from bpflens.formats.elf_live import from_live
-from bpflens.formats.elf_write import write_object
+from bpflens.formats.elf.data_maps import from_live
+from bpflens.formats.elf.programs import read_object
+from bpflens.formats.elf.write import write_object
 from bpflens.kernel.maps import lookup, open_map
 from bpflens.kernel.progs import read_program
 from bpflens.program import Map, Program

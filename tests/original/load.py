@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from bpflens.btf.btf import Kind
+from bpflens.btf.build import BtfBuilder
 from bpflens.errors import NotSupported
-from bpflens.formats.btf import Kind
-from bpflens.formats.btf_build import BtfBuilder
 from bpflens.isa.extended.asm import assemble
 from bpflens.kernel.btf import vmlinux
 from bpflens.kernel.load import create_map, load_btf, load_program
 from bpflens.kernel.prog_info import prog_info_by_fd
-from bpflens.kernel.syscalls import libc
+from bpflens.kernel.sys.syscalls import libc
 from original.matrix import MAPS, TYPE, Row
 
 STATIC, GLOBAL = 0, 1

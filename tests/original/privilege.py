@@ -8,7 +8,7 @@ import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from bpflens.kernel.syscalls import libc
+from bpflens.kernel.sys.syscalls import libc
 
 CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_SYSLOG, CAP_PERFMON, CAP_BPF = 12, 21, 34, 38, 39
 _VERSION_3 = 0x20080522

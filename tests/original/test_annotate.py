@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from bpflens.analysis.annotate import annotate
+from bpflens.analysis.access_notes import annotate
 from bpflens.isa.extended.asm import assemble
 from bpflens.kernel.progs import read_program
-from bpflens.original.annotate import image_notes
+from bpflens.original.image_notes import image_notes
 from bpflens.program import Isa, Origin, Program
 from original.load import loaded
 from original.matrix import ROWS

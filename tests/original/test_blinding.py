@@ -10,18 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bpflens.analysis import opcodes as op
 from bpflens.analysis.cfg import jump_target
+from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn
 from bpflens.isa.extended.insn import words as words_of
 from bpflens.kernel.load import create_map
 from bpflens.kernel.maps import map_by_fd
 from bpflens.kernel.prog_info import prog_dump
-from bpflens.original.blinding import _addresses, _refer_to_maps, canonical_zeros, unblind
-from bpflens.original.image import of_dump
-from bpflens.original.knowledge import live_kernel
+from bpflens.original.image.blinding import _addresses, _refer_to_maps, canonical_zeros, unblind
+from bpflens.original.image.image import of_dump
+from bpflens.original.image.tag import blanked
+from bpflens.original.kernels.running import live_kernel
 from bpflens.original.recover import live_image, recover
-from bpflens.original.tag import blanked
 from original.load import loaded
 from original.matrix import ROWS
 

@@ -8,11 +8,11 @@ import subprocess
 import pytest
 
 import needs
-from bpflens.analysis.contexts import SOCKET_KINDS, context_struct
 from bpflens.cli.main import run
+from bpflens.isa.extended.contexts import SOCKET_KINDS, context_struct
 from bpflens.kernel.btf import VMLINUX, vmlinux
-from bpflens.original.builtin import rows_of
-from bpflens.original.learn import learn_context, learn_sockets
+from bpflens.original.kernels.from_btf import rows_of
+from bpflens.original.kernels.probe import learn_context, learn_sockets
 from original.load import loaded
 from original.matrix import ROWS
 

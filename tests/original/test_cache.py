@@ -8,7 +8,8 @@ import os
 
 import pytest
 
-from bpflens.original import cache, knowledge
+from bpflens.kernel.sys import fact_cache
+from bpflens.original.kernels import running
 from bpflens.original.recover import recover_id
 from original.load import loaded
 from original.matrix import ROWS
@@ -23,15 +24,15 @@ def home(tmp_path, monkeypatch):
 
 
 def file_of(home, name):
-    return home / "bpflens" / "kernels" / cache.identity() / f"{name}.json"
+    return home / "bpflens" / "kernels" / fact_cache.identity() / f"{name}.json"
 
 
 def test_what_is_kept_comes_back(home):
-    cache.store("attributes", VALUE)
+    fact_cache.store("attributes", VALUE)
 
-    assert cache.load("attributes") == VALUE
+    assert fact_cache.load("attributes") == VALUE
     assert file_of(home, "attributes").stat().st_mode & 0o777 == 0o600
-    assert cache.load("nothing") is None
+    assert fact_cache.load("nothing") is None
 
 
 def _cut(path):
@@ -43,7 +44,7 @@ def _edit(path):
 
 
 def _other_name(path):
-    cache.store("symbols", VALUE)
+    fact_cache.store("symbols", VALUE)
     os.replace(path.with_name("symbols.json"), path)
 
 
@@ -94,10 +95,10 @@ HARMS = (_cut, _edit, _other_name, _other_kernel, _writable, _owner, _link, _fif
 def test_harm_is_overlooked(home, harm):
     if harm is _owner and os.geteuid():
         pytest.skip("only root can give a file away")
-    cache.store("attributes", VALUE)
+    fact_cache.store("attributes", VALUE)
     harm(file_of(home, "attributes"))
 
-    assert cache.load("attributes") is None
+    assert fact_cache.load("attributes") is None
 
 
 def test_nothing_is_written_through_a_link(home):
@@ -108,17 +109,17 @@ def test_nothing_is_written_through_a_link(home):
     path.symlink_to(victim)
     path.with_name(f"attributes.json.{os.getpid()}").symlink_to(victim)
 
-    cache.store("attributes", VALUE)
+    fact_cache.store("attributes", VALUE)
 
     assert victim.read_text() == "precious"
-    assert cache.load("attributes") == VALUE
+    assert fact_cache.load("attributes") == VALUE
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(home, monkeypatch):
     (home / "bpflens").write_text("a file")
-    cache.store("attributes", VALUE)
+    fact_cache.store("attributes", VALUE)
 
-    assert cache.load("attributes") is None
+    assert fact_cache.load("attributes") is None
 
 
 ROW = ["R", 0, 4, 0, 97]
@@ -129,8 +130,8 @@ ROW = ["R", 0, 4, 0, 97]
                [["Q", 0, 4, 0, 97]], [["R", 0, 3, 0, 97]], [["R", 1 << 20, 4, 0, 97]], [["R", 0, 4, 0, True]], [ROW, None]),
 )  # fmt: skip
 def test_malformed_rows_are_none(packed):
-    assert knowledge.unpack([ROW]) is not None
-    assert knowledge.unpack(packed) is None
+    assert running.unpack([ROW]) is not None
+    assert running.unpack(packed) is None
 
 
 @pytest.mark.live
@@ -138,15 +139,15 @@ def test_malformed_rows_are_none(packed):
 def test_wrong_rules_make_no_wrong_grade(home, monkeypatch, wrong):
     """Rules that this user sealed but that are not the kernel's: what they give is refused by the proofs."""
     row = next(row for row in ROWS if row.name == "calls across grown code")
-    kernel = knowledge.LiveKernel()
+    kernel = running.LiveKernel()
     rows = list(kernel.context_rows(3, None))
     if wrong == "len is mark":
         rows = [r._replace(offset=8) if r.offset == 0 else r._replace(offset=0) if r.offset == 8 else r for r in rows]
         rows = [r._replace(offset=44) if r.offset == 40 else r for r in rows]
     else:
         rows = [r._replace(image=tuple(word ^ 1 << 20 for word in r.image)) for r in rows]
-    cache.store("context-3-any", knowledge.pack(rows))
-    monkeypatch.setattr(knowledge, "_live", knowledge.LiveKernel())
+    fact_cache.store("context-3-any", running.pack(rows))
+    monkeypatch.setattr(running, "_live", running.LiveKernel())
     with loaded(row) as one:
         original = recover_id(one.id)
 

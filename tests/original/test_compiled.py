@@ -13,9 +13,9 @@ import pytest
 import needs
 from bpflens.cli.main import run
 from bpflens.kernel.prog_info import prog_info_by_fd
-from bpflens.original.objects import look_up
+from bpflens.original.find_object import look_up
+from bpflens.original.image.tag import blanked
 from bpflens.original.recover import recover_id
-from bpflens.original.tag import blanked
 from original.libbpf import library, loaded
 
 pytestmark = pytest.mark.live
@@ -184,8 +184,8 @@ char _license[] SEC("license") = "GPL";
 
 def test_an_object_has_no_variables_without_symbols_and_its_kfuncs_are_external(tmp_path):
     """What libbpf 1.3 and newer ask of an object (btf_fixup_datasec), and all of them of kfuncs (find_extern_btf_id)."""
-    from bpflens.formats.btf import Btf, Kind
-    from bpflens.original.object_file import write_original
+    from bpflens.btf.btf import Btf, Kind
+    from bpflens.original.write_object import write_original
 
     clang = needs.tool("clang")
     if library() is None:

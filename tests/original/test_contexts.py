@@ -7,16 +7,16 @@ import os
 import pytest
 
 import needs
-from bpflens.analysis import opcodes as op
-from bpflens.analysis.contexts import IDENTITY, context_struct, fields
 from bpflens.errors import KernelError
+from bpflens.isa.extended import opcodes as op
+from bpflens.isa.extended.contexts import IDENTITY, context_struct, fields
 from bpflens.isa.extended.insn import Insn, encode
 from bpflens.isa.extended.names import PROG_TYPES
 from bpflens.kernel.load import load_program
 from bpflens.kernel.prog_info import prog_info_by_fd
-from bpflens.original.learn import learn_context, learn_sockets
+from bpflens.original.image.tag import blanked
+from bpflens.original.kernels.probe import learn_context, learn_sockets
 from bpflens.original.recover import recover_id
-from bpflens.original.tag import blanked
 
 pytestmark = pytest.mark.live
 

@@ -9,18 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bpflens.analysis import opcodes as op
 from bpflens.errors import KernelError
+from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn, encode
 from bpflens.kernel.load import load_program
 from bpflens.kernel.prog_info import prog_dump, prog_info_by_fd
-from bpflens.original.blinding import unblind
-from bpflens.original.image import of_code
-from bpflens.original.knowledge import live_kernel
-from bpflens.original.layout import Layout
+from bpflens.original.image.blinding import unblind
+from bpflens.original.image.image import of_code
+from bpflens.original.image.tag import blanked, tags
+from bpflens.original.invert.reconstruction import Layout
+from bpflens.original.kernels.running import live_kernel
 from bpflens.original.recover import live_image, recover, recover_id
 from bpflens.original.reload import candidates, reload
-from bpflens.original.tag import blanked, tags
 from original.load import loaded
 from original.matrix import ROWS
 from original.test_blinding import blinded

@@ -8,8 +8,8 @@ import pytest
 
 import needs
 from bpflens.errors import KernelError
+from bpflens.original.image.tag import tags
 from bpflens.original.recover import recover_id
-from bpflens.original.tag import tags
 from original.load import loaded
 from original.matrix import ROWS
 
@@ -37,7 +37,7 @@ def _words(code):
 
 
 def _blank(code):
-    from bpflens.original.tag import blanked
+    from bpflens.original.image.tag import blanked
 
     return list(blanked(_words(code)))
 

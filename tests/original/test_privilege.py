@@ -8,8 +8,8 @@ import pytest
 
 from bpflens.isa.extended.asm import assemble
 from bpflens.kernel.load import create_map, load_program
+from bpflens.original.image.tag import blanked
 from bpflens.original.recover import recover_id
-from bpflens.original.tag import blanked
 from original.privilege import CAP_BPF, CAP_NET_ADMIN, CAP_SYS_ADMIN, drop_all_but, held_by_child
 
 pytestmark = pytest.mark.live

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from bpflens.kernel.prog_info import prog_info_by_fd
-from bpflens.original.objects import look_up
+from bpflens.original.find_object import look_up
+from bpflens.original.image.tag import blanked, tags
 from bpflens.original.recover import recover_id
-from bpflens.original.tag import blanked, tags
 from original.libbpf import library, loaded, objects_in
 
 pytestmark = pytest.mark.live

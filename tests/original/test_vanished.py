@@ -11,8 +11,8 @@ from bpflens.errors import NotFound
 from bpflens.isa.extended.asm import assemble
 from bpflens.kernel.maps import map_ids
 from bpflens.kernel.prog_info import prog_ids
-from bpflens.original.image import of_code
-from bpflens.original.knowledge import live_kernel
+from bpflens.original.image.image import of_code
+from bpflens.original.kernels.running import live_kernel
 from bpflens.original.recover import live_image, recover, recover_id
 from original.load import loaded
 from original.matrix import ROWS

@@ -13,8 +13,8 @@ from bpflens.isa.extended.insn import words
 from bpflens.isa.extended.table import ROWS, Row
 from bpflens.isa.extended.text import format_word, is_pair
 from bpflens.program import Function, Isa, Map, Origin, Program, Relocation, SourceLine
-from bpflens.view.arrows import MAX_LANES, draw
-from bpflens.view.listing import ListingOptions, listing
+from bpflens.view.listing.arrows import MAX_LANES, draw
+from bpflens.view.listing.extended import ListingOptions, listing
 from golden import Case, cases, check
 
 VARIABLES = {0: ("limit", 4, "const int"), 4: ("fmt", 10, "const char[10]")}
@@ -122,7 +122,7 @@ def test_a_range_is_part_of_the_whole() -> None:
 
 
 def test_many_distinct_words_do_not_fill_the_cache() -> None:
-    from bpflens.view import listing as module
+    from bpflens.view.listing import extended as module
 
     code = b"".join((0x07 | n << 32).to_bytes(8, "little") for n in range(80_000))
     text = text_of(program(code), arrows=False)

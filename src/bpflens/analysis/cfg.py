@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bpflens.analysis.opcodes import CALL_CODE, EXIT_CODE, GOTO, GOTOL, JMP, JMP32, LD_IMM64, PSEUDO_CALL, PSEUDO_FUNC
 from bpflens.isa.extended.insn import Insn
+from bpflens.isa.extended.opcodes import CALL_CODE, EXIT_CODE, GOTO, GOTOL, JMP, JMP32, LD_IMM64, PSEUDO_CALL, PSEUDO_FUNC
 
 __all__ = ("Block", "Cfg", "Incoming", "build", "incoming", "jump_target", "jump_targets", "reference")
 

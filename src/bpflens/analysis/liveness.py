@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
 from bpflens.analysis.cfg import jump_target
-from bpflens.analysis.opcodes import CALL_CODE, EXIT_CODE, GOTO, GOTOL, LD_IMM64
 from bpflens.isa.extended.insn import Insn
+from bpflens.isa.extended.opcodes import CALL_CODE, EXIT_CODE, GOTO, GOTOL, LD_IMM64
 from bpflens.isa.extended.table import lookup
 
 __all__ = ("live_after", "reads_writes", "written_before")

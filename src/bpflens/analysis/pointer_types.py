@@ -20,8 +20,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from bpflens.analysis import opcodes as op
-from bpflens.analysis.contexts import SOCKET_KINDS, context_struct, field_at
+from bpflens.isa.extended import opcodes as op
+from bpflens.isa.extended.contexts import SOCKET_KINDS, context_struct, field_at
 from bpflens.isa.extended.insn import Insn
 
 __all__ = ("CONFLICT", "CTX", "Facts", "Flow", "Pointer", "State", "call_effect", "callbacks", "entry_state", "join", "step")

@@ -7,7 +7,7 @@ from collections.abc import Container, Iterable, Iterator
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
-from bpflens.formats.elf_relocations import RelocationTable
+from bpflens.formats.elf.relocations import RelocationTable
 from bpflens.isa.extended.insn import Words, words_of
 from bpflens.program import Map, Program, Relocation
 

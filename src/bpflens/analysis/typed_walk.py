@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from bpflens.analysis import opcodes as op
 from bpflens.analysis.cfg import Block, Cfg, build, reference
 from bpflens.analysis.pointer_types import Facts, Flow, Pointer, State, call_effect, callbacks, entry_state, step
+from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn
 
 __all__ = ("typed_walk",)

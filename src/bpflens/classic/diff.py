@@ -11,15 +11,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bpflens.classic import prove, smt
-from bpflens.classic.diagram import FALSE, TRUE, Store, TooComplex
-from bpflens.classic.extension import extended_literals
-from bpflens.classic.layout import LAYOUTS, linktype_name
-from bpflens.classic.primitives import tests_of
-from bpflens.classic.search import Compiler, find
-from bpflens.classic.symbolic import KERNEL, LIBPCAP, Loop, Machine, loops, run_in
-from bpflens.classic.witness import packets_to
-from bpflens.classic.words import describe
+from bpflens.classic.diagrams.diagram import FALSE, TRUE, Store, TooComplex
+from bpflens.classic.diagrams.linktypes import LAYOUTS, linktype_name
+from bpflens.classic.diagrams.symbolic import KERNEL, LIBPCAP, Loop, Machine, loops, run_in
+from bpflens.classic.expression.at_terms import extended_literals
+from bpflens.classic.expression.candidates import tests_of
+from bpflens.classic.expression.find import Compiler, find
+from bpflens.classic.proof import equal as prove
+from bpflens.classic.proof import z3_formula
+from bpflens.classic.proof.witness import packets_to
+from bpflens.classic.words.sentences import describe
 from bpflens.errors import InputError
 from bpflens.isa.classic.insn import SockFilter, decode
 from bpflens.program import Isa, Program
@@ -77,7 +78,7 @@ def diff(
         names = (f"{names[0]} (first)", f"{names[1]} (second)")
     store = Store(deadline=time.monotonic() + 2 * deadline + 5)
     compiler = Compiler(store, linktype)
-    from bpflens.formats import libpcap
+    from bpflens.formats.pcap import libpcap
 
     def result(verdict: prove.Verdict, sides: tuple[Side, ...] = ()) -> Difference:
         shown = _decoded(verdict.witness, linktype)
@@ -157,7 +158,7 @@ def _sides(
             witness = verdict.witness
         if witness is None:  # the diagrams may be wrong about conditions that exclude each other
             sides_of = (one, two) if i == 0 else (two, one)
-            answer, found_packet = smt.find_packet(*sides_of, machine, assumption, max(1.0, share - time.monotonic()))
+            answer, found_packet = z3_formula.find_packet(*sides_of, machine, assumption, max(1.0, share - time.monotonic()))
             if answer == "unsat":
                 continue
             witness = run(found_packet) if found_packet is not None else None
@@ -171,6 +172,6 @@ def _decoded(witness: prove.Witness | None, linktype: str) -> str:
     """The packet in one line, where a decoder is at hand."""
     if witness is None:
         return ""
-    from bpflens.classic.dissect import one_line
+    from bpflens.classic.packets.one_line import one_line
 
     return one_line(witness.packet, linktype)

@@ -14,20 +14,21 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from bpflens.classic import arithmetic, prove
-from bpflens.classic.arithmetic import bases_of
-from bpflens.classic.cooked import COOKED, as_linux_sll
-from bpflens.classic.diagram import FALSE, TRUE, Store, TooComplex
-from bpflens.classic.expression import FALSITY, orders, text
-from bpflens.classic.extension import extended_literals, needs_extension, term_text
-from bpflens.classic.known import name_of, pattern_of
-from bpflens.classic.layout import LAYOUTS, PAYLOADS, layout_of, linktype_name
-from bpflens.classic.primitives import Test, tests_of
-from bpflens.classic.search import Compiler, Found, find
-from bpflens.classic.stripped_vlan import find_vlan, looks_at_stripped_tags
-from bpflens.classic.symbolic import KERNEL, LIBPCAP, Loop, Machine, loops, run_in, value_terms
-from bpflens.classic.term import Term
-from bpflens.classic.words import describe, returned
+from bpflens.classic.diagrams.diagram import FALSE, TRUE, Store, TooComplex
+from bpflens.classic.diagrams.linktypes import LAYOUTS, PAYLOADS, layout_of, linktype_name
+from bpflens.classic.diagrams.symbolic import KERNEL, LIBPCAP, Loop, Machine, loops, run_in, value_terms
+from bpflens.classic.diagrams.term import Term
+from bpflens.classic.expression import arithmetic
+from bpflens.classic.expression.arithmetic import bases_of
+from bpflens.classic.expression.at_terms import extended_literals, needs_extension, term_text
+from bpflens.classic.expression.candidates import Test, tests_of
+from bpflens.classic.expression.cooked import COOKED, as_linux_sll
+from bpflens.classic.expression.find import Compiler, Found, find
+from bpflens.classic.expression.tree import FALSITY, orders, text
+from bpflens.classic.expression.vlan_offload import find_vlan, looks_at_stripped_tags
+from bpflens.classic.proof import equal as prove
+from bpflens.classic.words.known_filters import name_of, pattern_of
+from bpflens.classic.words.sentences import describe, returned
 from bpflens.errors import InputError
 from bpflens.isa.classic.insn import SockFilter, decode
 from bpflens.program import Isa, Program
@@ -163,14 +164,14 @@ def _may_be_seccomp(insns: tuple[SockFilter, ...]) -> bool:
     """Whether a program without context is a seccomp filter; the ordinary packet filter is told at a glance."""
     if any(insn.code & 7 == 0 and insn.code not in (0x00, 0x20, 0x60, 0x80) for insn in insns) or len(insns) == 1:
         return False
-    from bpflens.classic.seccomp import is_seccomp
+    from bpflens.classic.seccomp.policy import is_seccomp
 
     return is_seccomp(insns)
 
 
 def _seccomp(program: Program, insns: tuple[SockFilter, ...]) -> Explanation:
     """A seccomp filter has a policy instead of an expression."""
-    from bpflens.classic.policy_words import policy_words
+    from bpflens.classic.seccomp.words import policy_words
 
     reason = "a seccomp filter decides on system calls: it has a policy, read exactly from its decision diagram, and no expression"
     try:
@@ -381,7 +382,7 @@ class _Explainer:
         return found
 
     def proof(self, grade: prove.Grade, method: str = "", witness: prove.Witness | None = None, reason: str = "") -> Proof:
-        from bpflens.formats import libpcap
+        from bpflens.formats.pcap import libpcap
 
         return Proof(grade, method, libpcap.version(), self.linktype, self.given, tuple(self.assumptions), witness, reason)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bpflens.errors import InputError, UsageError
 from bpflens.isa.classic.insn import SockFilter, decode
 from bpflens.program import Isa, Program
-from bpflens.targets import Options, open_target
+from bpflens.targets.open import Options, open_target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def add_aux(parser: argparse.ArgumentParser) -> None:
 
 def parse_aux(items: Sequence[str]) -> dict[str, int | None]:
     """The mapping that interp.run() takes; UsageError for an unknown name or a value that is no number."""
-    from bpflens.classic.interp import ANCILLARY
+    from bpflens.classic.machine.interpreter import ANCILLARY
 
     names = {*ANCILLARY.values(), "network_offset", "link_offset"} - {"nlattr", "nlattr_nest", "alu_xor_x"}
     aux: dict[str, int | None] = {}
@@ -91,14 +91,14 @@ def packet_filters(
 def _looks_like_seccomp(insns: tuple[SockFilter, ...]) -> bool:
     if any(insn.code in (0x28, 0x30, 0x40, 0x48, 0x50, 0xB1) for insn in insns):
         return False  # loads that seccomp does not have
-    from bpflens.classic.seccomp import is_seccomp
+    from bpflens.classic.seccomp.policy import is_seccomp
 
     return is_seccomp(insns) and any(insn.code == 0x20 for insn in insns)
 
 
 def unknown_aux(insns: Sequence[SockFilter], aux: Mapping[str, int | None]) -> list[str]:
     """Ancillary data that a program loads and nobody has given: it is taken as 0."""
-    from bpflens.classic.interp import ANCILLARY, SKF_AD_OFF
+    from bpflens.classic.machine.interpreter import ANCILLARY, SKF_AD_OFF
 
     loads = {ANCILLARY.get(insn.k - SKF_AD_OFF, "") for insn in insns if insn.code in (0x20, 0x28, 0x30) and insn.k >= SKF_AD_OFF}
     return sorted(loads - {"", "nlattr", "nlattr_nest", "alu_xor_x"} - set(aux))

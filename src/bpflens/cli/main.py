@@ -12,7 +12,7 @@ import sys
 
 from bpflens import __version__
 from bpflens.cli.settings import Settings
-from bpflens.cli.verbs import VERBS, Verb
+from bpflens.cli.verb_table import VERBS, Verb
 from bpflens.errors import BpflensError, InputError, UsageError
 
 TYPE_CHECKING = False
@@ -101,7 +101,7 @@ def _escaping(stream: TextIO) -> TextIO:
     if type(stream) is not io.TextIOWrapper:
         return stream
     if stream.isatty():
-        from bpflens.cli.terminal import Terminal
+        from bpflens.view.style.terminal import Terminal
 
         stream.flush()
         return Terminal(stream.buffer, stream.encoding, "backslashreplace", line_buffering=True)
@@ -144,7 +144,7 @@ def verb_parser(verb: Verb) -> tuple[ModuleType, argparse.ArgumentParser]:
         def error(self, message: str) -> None:  # type: ignore[override]
             raise UsageError("", message, f'see "bpflens {verb.name} --help"')
 
-    module = importlib.import_module(f"bpflens.cli.{verb.module}")
+    module = importlib.import_module(f"bpflens.cli.verbs.{verb.module}")
     examples = "\n".join(f"  {example}" for example in getattr(module, "EXAMPLES", ()))
     parser = Parser(
         prog=f"bpflens {verb.name}",
@@ -216,7 +216,7 @@ def _take_global_options(argv: list[str]) -> tuple[Settings, list[str]]:
 
 
 def _report(message: str, hint: str | None, code: int, as_json: bool) -> None:
-    from bpflens.view.printable import printable
+    from bpflens.view.style.printable import printable
 
     message = printable(" ".join(message.split("\n")))
     if as_json:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bpflens.errors import KernelError, NotFound, NotSupported
-from bpflens.kernel.bpf import Buffer, all_ids, cmd, info_by_fd, opened
+from bpflens.kernel.sys.bpf import Buffer, all_ids, cmd, info_by_fd, opened
 
 if TYPE_CHECKING:
-    from bpflens.formats.btf import Btf
+    from bpflens.btf.btf import Btf
 
 __all__ = ("VMLINUX", "BtfInfo", "btf_by_id", "btf_ids", "btf_info", "func_name", "module", "vmlinux")
 
@@ -48,7 +48,7 @@ def btf_by_id(id: int) -> Btf:
     known = _by_id.get(id)
     if known is not None:
         return known
-    from bpflens.formats.btf import Btf
+    from bpflens.btf.btf import Btf
 
     where = f"BTF {id}"
     with opened(cmd.BTF_GET_FD_BY_ID, id, where) as fd:
@@ -102,7 +102,7 @@ def _info(fd: int, id: int) -> BtfInfo:
 
 
 def _read_file(path: str, base: Btf | None) -> Btf:
-    from bpflens.formats.btf import Btf
+    from bpflens.btf.btf import Btf
 
     try:
         with open(path, "rb") as stream:

@@ -12,7 +12,8 @@ import shutil
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from bpflens.kernel import capabilities, probes
+from bpflens.kernel import probes
+from bpflens.kernel.sys import capabilities
 
 __all__ = ("Finding", "findings")
 
@@ -121,7 +122,7 @@ def _jit() -> _Answer:
 
 
 def _kallsyms() -> _Answer:
-    from bpflens.kernel.kallsyms import Kallsyms
+    from bpflens.kernel.sys.kallsyms import Kallsyms
 
     restrict = _sysctl("kernel.kptr_restrict")
     hidden = Kallsyms().hidden()
@@ -185,7 +186,7 @@ def _seccomp() -> _Answer:
 
 
 def _getfd() -> _Answer:
-    from bpflens.kernel.syscalls import pidfd_getfd
+    from bpflens.kernel.sys.syscalls import pidfd_getfd
 
     try:
         os.close(pidfd_getfd(-1, -1))
@@ -216,7 +217,7 @@ _KERNEL: tuple[tuple[str, Callable[[], _Answer], str, str], ...] = (
 
 
 def _mounts() -> Iterator[Finding]:
-    from bpflens.kernel.procfs import mounts
+    from bpflens.kernel.sys.procfs import mounts
 
     found: dict[str, list[str]] = {}
     for mount in mounts("self"):
@@ -263,7 +264,7 @@ def _version(package: str) -> str:
 
 def _libpcap() -> _Answer:
     from bpflens.errors import BpflensError
-    from bpflens.formats.libpcap import version
+    from bpflens.formats.pcap.libpcap import version
 
     try:
         return True, version()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bpflens.kernel.bpf import Buffer, all_ids, cmd, info_by_fd, opened
+from bpflens.kernel.sys.bpf import Buffer, all_ids, cmd, info_by_fd, opened
 
 __all__ = ("LINK", "LinkInfo", "link_by_fd", "link_ids", "link_info")
 

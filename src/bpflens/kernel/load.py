@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypedDict, Unpack
 
 from bpflens.errors import KernelError
-from bpflens.kernel.bpf import Buffer, bpf, bpf_errno, cmd
+from bpflens.kernel.sys.bpf import Buffer, bpf, bpf_errno, cmd
 
 __all__ = ("LoadOptions", "RunResult", "create_map", "load_btf", "load_program", "load_program_log", "run_program", "verify")
 

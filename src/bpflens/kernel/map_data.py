@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from bpflens.errors import KernelError
-from bpflens.kernel.bpf import Buffer, bpf, bpf_errno, cmd
+from bpflens.kernel.sys.bpf import Buffer, bpf, bpf_errno, cmd
 
 __all__ = (
     "delete", "freeze", "is_percpu", "items", "lookup", "next_key", "possible_cpus", "update", "value_stride",

@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from bpflens.errors import BpflensError
-from bpflens.kernel.bpf import Buffer, all_ids, cmd, info_by_fd, opened
 from bpflens.kernel.map_data import freeze, items, lookup, next_key, update
+from bpflens.kernel.sys.bpf import Buffer, all_ids, cmd, info_by_fd, opened
 from bpflens.program import Map
 
 if TYPE_CHECKING:
-    from bpflens.formats.btf import Btf
+    from bpflens.btf.btf import Btf
 
 __all__ = (
     "MAP_FLAGS", "flag_names", "freeze", "items", "lookup", "map_by_fd", "map_ids", "next_key", "open_map", "read_map_info", "update",
@@ -102,7 +102,7 @@ def map_by_fd(fd: int, where: str = "", *, types: bool = True) -> Map:
 
 
 def _types(btf_id: int, key_type: int, value_type: int) -> tuple[str | None, str | None, dict[int, tuple[str, int, str]]]:
-    from bpflens.formats.btf import Kind
+    from bpflens.btf.btf import Kind
     from bpflens.kernel.btf import btf_by_id
 
     btf = btf_by_id(btf_id)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from bpflens.errors import InputError, KernelError, NotFound
-from bpflens.kernel.bpf import Buffer, bpf, bpf_errno, cmd
+from bpflens.kernel.sys.bpf import Buffer, bpf, bpf_errno, cmd
 
 __all__ = ("fd_facts", "fd_kind", "get", "opened_pin", "pin")
 
@@ -69,7 +69,7 @@ def fd_facts(text: bytes) -> dict[str, str]:
 
 
 def _on_bpffs(path: str) -> bool:
-    from bpflens.kernel.procfs import mounts
+    from bpflens.kernel.sys.procfs import mounts
 
     real = os.path.realpath(path)
     points = [mount for mount in mounts("self") if real == mount.point or real.startswith(mount.point.rstrip("/") + "/")]

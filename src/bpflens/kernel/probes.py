@@ -10,8 +10,8 @@ import struct
 from collections.abc import Mapping
 
 from bpflens.errors import BpflensError, KernelError
-from bpflens.kernel.bpf import bpf_errno, cmd
 from bpflens.kernel.load import create_map, load_btf, load_program
+from bpflens.kernel.sys.bpf import bpf_errno, cmd
 
 __all__ = ("COMMANDS", "command", "map_type", "prog_type", "reads_kernel_memory", "tracing")
 
@@ -60,7 +60,7 @@ def prog_type(type: int) -> bool | None:
 
 def tracing(function: str, attach_type: int, type: int = _TRACING, code: bytes = _RETURN_0) -> bool | None:
     """Whether a program can be loaded for a kernel function ("bpf_iter_task", "bpf_lsm_file_open", "vfs_read")."""
-    from bpflens.formats.btf import Kind
+    from bpflens.btf.btf import Kind
     from bpflens.kernel.btf import vmlinux
 
     try:

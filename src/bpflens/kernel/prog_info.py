@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
-from bpflens.kernel.bpf import Buffer, all_ids, cmd, info_by_fd, opened
+from bpflens.kernel.sys.bpf import Buffer, all_ids, cmd, info_by_fd, opened
 
 __all__ = ("FUNC_INFO", "LINE_INFO", "ProgDump", "ProgInfo", "open_prog", "prog_dump", "prog_ids", "prog_info", "prog_info_by_fd")
 

@@ -21,7 +21,7 @@ from bpflens.kernel.prog_info import ProgDump, ProgInfo, open_prog, prog_dump, p
 from bpflens.program import Function, Isa, Jited, Map, Origin, Program, SourceLine
 
 if TYPE_CHECKING:
-    from bpflens.formats.btf import Btf
+    from bpflens.btf.btf import Btf
 
 __all__ = ("ProgInfo", "loaded_at", "prog_ids", "prog_info", "prog_info_by_fd", "read_program", "read_program_fd", "resolve_symbols")
 
@@ -84,7 +84,7 @@ def resolve_symbols(xlated: bytes, notes: list[str] | None = None) -> dict[int, 
 
     A slot that is missing was not resolved; the reason is appended to `notes` where it is privilege.
     """
-    from bpflens.kernel.kallsyms import kallsyms
+    from bpflens.kernel.sys.kallsyms import kallsyms
 
     words = array("Q")
     words.frombytes(xlated)
@@ -210,7 +210,7 @@ def _jited(dump: ProgDump, functions: tuple[Function, ...], notes: list[str]) ->
     lens = dump.func_lens or (len(dump.jited),)
     names: dict[int, str] = {}
     if len(functions) < len(lens) and dump.ksyms:
-        from bpflens.kernel.kallsyms import kallsyms
+        from bpflens.kernel.sys.kallsyms import kallsyms
 
         names = kallsyms().names(dump.ksyms)
     out, start = [], 0

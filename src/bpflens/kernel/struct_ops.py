@@ -15,7 +15,7 @@ from bpflens.kernel.map_data import lookup
 from bpflens.kernel.maps import map_by_fd, open_map
 
 if TYPE_CHECKING:
-    from bpflens.formats.btf import Btf
+    from bpflens.btf.btf import Btf
 
 __all__ = ("STATES", "StructOps", "struct_ops")
 
@@ -33,7 +33,7 @@ class StructOps(NamedTuple):
 
 def struct_ops(map_id: int) -> StructOps:
     """The structure in struct_ops map `map_id`. InputError where the map is of another type."""
-    from bpflens.formats.btf import Kind
+    from bpflens.btf.btf import Kind
     from bpflens.kernel.btf import btf_by_id, vmlinux
 
     where = f"map:{map_id}"

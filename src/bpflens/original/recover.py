@@ -14,22 +14,22 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bpflens.analysis.opcodes import CALL_CODE
 from bpflens.errors import BpflensError, KernelError
-from bpflens.original.grade import Grade, Original
-from bpflens.original.image import Image, of_dump
-from bpflens.original.layout import Layout, Misfit
+from bpflens.isa.extended.opcodes import CALL_CODE
+from bpflens.original.image.image import Image, of_dump
+from bpflens.original.image.tag import ALGORITHMS, tag, tags
+from bpflens.original.invert.opcode_readings import BLINDED_ZERO
+from bpflens.original.invert.reconstruction import Layout, Misfit
+from bpflens.original.invert.segment import Kernel, Options, segment
+from bpflens.original.invert.tag_search import Budget, Found, search
+from bpflens.original.invert.traces import removed
 from bpflens.original.reload import Reloaded, candidates, original_funcs, original_lines
 from bpflens.original.reload import reload as load_again
-from bpflens.original.removed import removed
-from bpflens.original.search import Budget, Found, search
-from bpflens.original.segment import Kernel, Options, segment
-from bpflens.original.special import BLINDED_ZERO
-from bpflens.original.tag import ALGORITHMS, tag, tags
+from bpflens.original.result import Grade, Original
 
 if TYPE_CHECKING:
-    from bpflens.formats.btf import Btf
-    from bpflens.original.attributes import Attributes
+    from bpflens.btf.btf import Btf
+    from bpflens.kernel.load_attributes import Attributes
 
 __all__ = ("live_image", "recover", "recover_id")
 
@@ -46,7 +46,7 @@ def recover_id(prog_id: int, budget: Budget | None = None, reload: bool = True) 
 
     NotFound where it is gone, NotPermitted where its instructions may not be read.
     """
-    from bpflens.original.knowledge import live_kernel
+    from bpflens.original.kernels.running import live_kernel
 
     kernel = live_kernel()
     try:
@@ -138,7 +138,7 @@ def _with_spills(image: Image, found: Found, kernel: Kernel, budget: Budget) -> 
 
 def _spilled(layout: Layout, kernel: Kernel) -> Iterator[Layout]:
     """The layout with spills and fills around the inlined calls that registers outlive: without them the kernel would refuse it."""
-    from bpflens.original.insertion import fastcall_layouts
+    from bpflens.original.invert.put_back import fastcall_layouts
 
     kfuncs = frozenset(id for name in ("bpf_cast_to_kern_ctx", "bpf_rdonly_cast") if (id := kernel.kfunc_id(name)) is not None)
     yield from fastcall_layouts(layout, kfuncs)
@@ -146,7 +146,7 @@ def _spilled(layout: Layout, kernel: Kernel) -> Iterator[Layout]:
 
 def _with_nop(image: Image, found: Found, budget: Budget, algorithm: str) -> Found:
     """With one jump over nothing that the kernel removed, where that has the tag."""
-    from bpflens.original.insertion import nop_layout, nop_layouts
+    from bpflens.original.invert.put_back import nop_layout, nop_layouts
 
     names = (algorithm,) if algorithm else ALGORITHMS
     for words, layout in nop_layouts(found.layout):
@@ -236,7 +236,7 @@ def _without_guesses(image: Image, layout: Layout) -> Layout:
 
 
 def _prove(image: Image, layout: Layout, unknown: dict[int, str]) -> Reloaded:
-    from bpflens.original.attributes import read_attributes
+    from bpflens.kernel.load_attributes import read_attributes
 
     if image.calls_hidden:
         return Reloaded(False)

@@ -13,12 +13,12 @@ from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from bpflens.analysis import opcodes as op
 from bpflens.errors import BpflensError, KernelError
-from bpflens.kernel.bpf import close, cmd, fd_by_id
-from bpflens.original.attributes import F_SLEEPABLE, Attributes
-from bpflens.original.image import Image
-from bpflens.original.layout import Layout
+from bpflens.isa.extended import opcodes as op
+from bpflens.kernel.load_attributes import F_SLEEPABLE, Attributes
+from bpflens.kernel.sys.bpf import close, cmd, fd_by_id
+from bpflens.original.image.image import Image
+from bpflens.original.invert.reconstruction import Layout
 
 __all__ = ("Reloaded", "candidates", "original_funcs", "original_lines", "reload")
 
@@ -63,7 +63,7 @@ def reload(
     """
     from bpflens.kernel.load import load_program
     from bpflens.kernel.prog_info import prog_dump
-    from bpflens.original.blinding import plain_dump
+    from bpflens.original.image.blinding import plain_dump
 
     if image.calls_hidden:  # two programs that call different functions have one image then
         return Reloaded(False, "loaded again it could not be compared, for calls are hidden")
@@ -207,7 +207,7 @@ def _module_fds(layout: Layout, fds: list[int]) -> list[int]:
 
 
 def _has_func(btf_id: int, type_id: int) -> bool:
-    from bpflens.formats.btf import Kind
+    from bpflens.btf.btf import Kind
     from bpflens.kernel.btf import btf_by_id
 
     btf = btf_by_id(btf_id)
@@ -237,7 +237,7 @@ def _difference(image: Image, layout: Layout, xlated: bytes, blinded: bool) -> s
     register to zero are not told apart.
     """
     from bpflens.isa.extended.insn import words
-    from bpflens.original.blinding import canonical_zeros
+    from bpflens.original.image.blinding import canonical_zeros
 
     new = words(xlated)
     if len(new) != len(image):

@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bpflens.errors import InputError
-from bpflens.formats import libpcap
+from bpflens.formats.pcap import libpcap
 from bpflens.isa.classic.check import Refusal, check, runs_in_libpcap
 from bpflens.isa.classic.insn import SockFilter, encode
 from bpflens.isa.classic.table import ANCILLARY, BY_CODE, SKF_AD_OFF

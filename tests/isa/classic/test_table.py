@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bpflens.formats import libpcap
+from bpflens.formats.pcap import libpcap
 from bpflens.isa.classic.insn import SockFilter, decode, encode
 from bpflens.isa.classic.table import (
     ANCILLARY,

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bpflens.errors import InputError
-from bpflens.formats import libpcap
+from bpflens.formats.pcap import libpcap
 from bpflens.isa.classic.asm import assemble
 from bpflens.isa.classic.insn import SockFilter, encode
 from bpflens.isa.classic.table import ANCILLARY, BY_CODE, ROWS, SKF_AD_OFF, unused_fields

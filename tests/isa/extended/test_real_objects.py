@@ -9,13 +9,13 @@ import pytest
 import needs
 import objects
 import oracles
-from bpflens.formats.elf import read_object
+from bpflens.formats.elf.programs import read_object
 from bpflens.isa.extended.asm import assemble
 from bpflens.isa.extended.insn import words
 from bpflens.isa.extended.table import lookup
 from bpflens.isa.extended.text import format_word, is_pair
 from bpflens.program import Program
-from bpflens.view.listing import ListingOptions, listing
+from bpflens.view.listing.extended import ListingOptions, listing
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,378 @@
+"""The search for an expression: literals compiled by libpcap, keywords that move headers, the final text.
+
+    diagram of a program   ──►   tcp port 80 or (vlan 100 and tcp port 80)
+
+`vlan`, `mpls`, `pppoes` and `geneve` change what every later primitive means, so they are *contexts*: inside one, the literals are compiled
+as `vlan 100 and P`, and the answer is `A or (vlan 100 and E)` with the context last. Every text that is returned was compiled again and
+has the diagram that was asked for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from bpflens.classic.diagrams.diagram import FALSE, TRUE, Store, TooComplex
+from bpflens.classic.diagrams.linktypes import PACKET, PAYLOADS, layout_of
+from bpflens.classic.diagrams.symbolic import KERNEL, Loop, Machine, run_in
+from bpflens.classic.diagrams.term import Load, Op
+from bpflens.classic.expression.candidates import Candidate, Test, candidates
+from bpflens.classic.expression.synthesis import Synthesis, cost_of
+from bpflens.classic.expression.tree import FALSITY, KEYWORDS, TRUTH, Constant, Expression, Literal, Within, arranged, either, text
+from bpflens.errors import InputError
+
+__all__ = ("Compiler", "Found", "find")
+
+OPTIMIZED_UP_TO = 12_000  # characters
+_COST_OF_DIRECT = 600  # an answer dearer than this competes with the program's own tests put together
+_LONGEST_CHAIN = 10
+_NAMED, _NEEDED, _ALL = range(3)  # no index expressions; those for tests without a named primitive; all
+_ETHERTYPE_VLAN = {0x8100, 0x88A8, 0x9100}
+
+
+class Compiler:
+    """Texts of the expression language as nodes of one store, by the system's libpcap. Keeps what it has compiled."""
+
+    def __init__(self, store: Store, linktype: str, machine: Machine = KERNEL) -> None:
+        from bpflens.formats.pcap import libpcap
+
+        self.store = store
+        self.linktype = linktype
+        self.machine = machine
+        self._library = libpcap.load()
+        self._dlt = self._library.dlt_value("RAW" if linktype in PAYLOADS else linktype)
+        self._nodes: dict[str, int | None] = {}
+        self.compiling = 0.0  # seconds spent in libpcap
+        self._programs: dict[str, tuple[tuple[int, int, int, int], ...]] = {}
+
+    def program(self, expression: str) -> tuple[tuple[int, int, int, int], ...]:
+        """libpcap's instructions, optimized unless the text is so long that the optimizer would take minutes; InputError if it refuses."""
+        found = self._programs.get(expression)
+        if found is None:
+            start = time.monotonic()
+            found = self._library.compile(expression, self._dlt, len(expression) < OPTIMIZED_UP_TO)
+            self._programs[expression] = found
+            spent = time.monotonic() - start
+            self.compiling += spent
+            if self.store.deadline is not None:
+                self.store.deadline += spent  # libpcap's optimizer takes seconds for hundreds of hosts
+        return found
+
+    def node(self, expression: str) -> int | None:
+        """The diagram of "accepted", for packets not cut short; None where libpcap cannot compile it or the code loops."""
+        if expression not in self._nodes:
+            try:
+                self._nodes[expression] = run_in(self.store, self.program(expression), self.machine, bounds=False, accept=True)
+            except (InputError, Loop):
+                self._nodes[expression] = None
+        return self._nodes[expression]
+
+
+class Found(NamedTuple):
+    """An answer: the expression, its text, its node, and whether it has terms of our extension (`@...`)."""
+
+    expression: Expression
+    text: str
+    node: int
+    extended: bool = False
+
+
+class _Context:
+    """A chain of keywords: `text`, the shift of the network header in bytes (None: it varies), how it joins what follows."""
+
+    def __init__(self, shown: str, shift: int | None, node: int) -> None:
+        self.text = shown
+        self.shift = shift
+        self.node = node
+
+
+def find(
+    compiler: Compiler,
+    lower: int,
+    upper: int,
+    tests: Iterable[Test],
+    deadline: float,
+    extended: Iterable[tuple[Candidate, int]] = (),
+) -> Found | None:
+    """The shortest readable expression E with lower ≤ E ≤ upper, for packets not cut short; None where none was found.
+
+    `tests`: the jumps of the program, where constants are taken from. `deadline`: time.monotonic(). `extended`: terms of the extension
+    that may be used where libpcap has none.
+    """
+    store = compiler.store
+    if lower == FALSE:
+        return Found(FALSITY, text(FALSITY), FALSE)
+    if upper == TRUE:
+        return Found(TRUTH, text(TRUTH), TRUE)
+    search = _Search(compiler, lower, upper, list(tests), deadline, list(extended))
+    before, spent = store.deadline, compiler.compiling
+    store.deadline = deadline + 2
+    try:
+        return search.run()
+    except TooComplex:
+        return search.best
+    finally:
+        store.deadline = before if before is None else before + compiler.compiling - spent
+
+
+class _Search:
+    def __init__(
+        self, compiler: Compiler, lower: int, upper: int, tests: list[Test], deadline: float, extended: list[tuple[Candidate, int]]
+    ) -> None:
+        self.compiler = compiler
+        self.extended = extended
+        self.store = compiler.store
+        self.lower = lower
+        self.upper = upper
+        self.tests = tests
+        self.deadline = deadline
+        self.best: Found | None = None
+        self.best_cost = 1 << 40
+
+    def run(self) -> Found | None:
+        end, now = self.deadline, time.monotonic()
+        self.deadline = now + 0.6 * (end - now)  # what the program tests, put together directly, must get its turn
+        try:
+            self.named()
+        except TooComplex:
+            if self.best is None and time.monotonic() > end:
+                raise
+        self.deadline = end
+        if self.best is None or self.best_cost > _COST_OF_DIRECT:
+            self.offer(self.direct())
+        if self.best is None:
+            self.offer(self.plain(self.lower, self.upper, [], _ALL))
+        if self.best is None and self.extended:
+            literals = [*self.literals("", 0, TRUE, _ALL), *self.extended]
+            synthesis = Synthesis(self.store, literals, TRUE, self.deadline, target=self.lower, compile=self.compiler.node)
+            e = synthesis.solve(self.lower, self.upper)
+            if e is not None:
+                e = arranged(synthesis.polished(e))
+                self.best = Found(e, text(e), synthesis.node(e), "@" in text(e))
+        return self.best
+
+    def direct(self) -> Expression | None:
+        """From the program's own tests and the protocols alone: few literals, so that it is found where the rich search drowns."""
+        literals = self.literals("", 0, TRUE, _ALL, own=True)
+        return self.synthesize(literals, TRUE, self.lower, self.upper, self.compiler.node)
+
+    def named(self) -> None:
+        """The searches with all that may be said."""
+        contexts = self.contexts()
+        for context in contexts:
+            if self.store.implies(context.node, self.upper):
+                self.offer(self.keywords_only(context.text, context.node))
+            if self.good():
+                return
+        if contexts:
+            self.offer(self.plain(self.lower, self.upper, contexts, _NAMED))
+            if self.best is None or self.best_cost > 40:
+                self.in_contexts([c for c in contexts if not self.store.disjoint(c.node, self.lower)])
+        if self.best is None or "[" in self.best.text:
+            self.offer(self.plain(self.lower, self.upper, contexts, _NEEDED))
+
+    def in_contexts(self, contexts: list[_Context]) -> None:
+        """Try each context until one gives an answer without index expressions; those that can stand before an `or` first."""
+        for context in contexts:
+            self.offer(self.after(context))
+            if self.good():
+                return
+        for context in contexts:
+            self.offer(self.inside(context))
+            if self.good():
+                return
+
+    def good(self) -> bool:
+        """Whether to stop looking."""
+        return (self.best is not None and "[" not in self.best.text) or time.monotonic() > self.deadline
+
+    def offer(self, e: Expression | None) -> None:
+        """Keep the expression if its text compiles to what is wanted and it is the cheapest so far."""
+        if e is None or cost_of(e) >= self.best_cost:
+            return
+        e = arranged(e)
+        for brief in (True, False):
+            shown = text(e, brief)
+            node = self.compiler.node(shown)
+            if node is not None and self.fits(node):
+                self.best, self.best_cost = Found(e, shown, node), cost_of(e)
+                return
+
+    def fits(self, node: int) -> bool:
+        return self.store.implies(self.lower, node) and self.store.implies(node, self.upper)
+
+    # one level
+
+    def plain(self, lower: int, upper: int, contexts: list[_Context], indexes: int) -> Expression | None:
+        """Without contexts; their keywords may occur as they stand."""
+        literals = self.literals("", 0, TRUE, indexes)
+        for context in contexts:
+            if context.text.count(" and ") == 0:
+                literals.append((Candidate(context.text, "", len(context.text)), context.node))
+        return self.synthesize(literals, TRUE, lower, upper, self.compiler.node)
+
+    def literals(self, prefix: str, shift: int | None, universe: int, indexes: int, own: bool = False) -> list[tuple[Candidate, int]]:
+        """Candidates with their nodes; `prefix` is the context with its "and" or "or". `indexes`: _NAMED, _NEEDED or _ALL.
+
+        `own`: only protocols and the program's tests as they stand.
+        """
+        compiler, store = self.compiler, self.store
+        found = []
+        for candidate in candidates(store, self.lower, self.tests, compiler.linktype, shift, indexes == _ALL, bool(prefix), own):
+            if indexes == _NAMED and "[" in candidate.prefix:
+                continue
+            node = compiler.node(prefix + candidate.text)
+            if node is not None:
+                found.append((candidate, store.conj(node, universe)))
+        return found
+
+    def synthesize(
+        self, literals: list[tuple[Candidate, int]], universe: int, lower: int, upper: int, compile: object
+    ) -> Expression | None:
+        deadline = self.deadline if self.best is None else min(self.deadline, time.monotonic() + 2)
+        synthesis = Synthesis(self.store, literals, universe, deadline, target=self.lower, compile=compile if callable(compile) else None)
+        found = synthesis.solve(lower, upper, limit=self.best_cost)
+        return None if found is None else synthesis.clarified(synthesis.polished(found))
+
+    # keywords that move headers
+
+    def contexts(self) -> list[_Context]:
+        """Chains of vlan, mpls, pppoes and geneve that the program's constants suggest, the longest first."""
+        equal: dict[tuple[int, int, int | None], set[int]] = {}
+        anywhere: set[int] = set()
+        for op, a, b in self.tests:
+            if op != "jeq" or type(b) is not int:
+                continue
+            anywhere.add(b)
+            mask = a.b if type(a) is Op and a.op == "and" and type(a.b) is int else None
+            load = a.a if type(a) is Op and mask is not None else a
+            if type(load) is Load and load.base == PACKET:
+                equal.setdefault((load.offset, load.size, mask), set()).add(b)
+        found: list[tuple[str, int | None]] = []
+        layout = layout_of(self.compiler.linktype)
+        if layout.protocol is not None and layout.network is not None:
+            self.chains("", 0, equal, found, layout.protocol, layout.network)
+        if 6081 in anywhere:
+            for vni in sorted({b >> 8 for op, a, b in self.tests if op == "jeq" and type(b) is int and _masks(a, 0xFFFFFF00)})[:4]:
+                found.append((f"geneve {vni}", None))
+            found.append(("geneve", None))
+        result = []
+        for shown, shift in sorted(found, key=lambda item: -item[0].count(" and ")):
+            node = self.compiler.node(shown)
+            if node is not None:
+                result.append(_Context(shown, shift, node))
+        return result
+
+    def chains(
+        self,
+        prefix: str,
+        shift: int,
+        equal: dict[tuple[int, int, int | None], set[int]],
+        found: list[tuple[str, int | None]],
+        protocol: int,
+        network: int,
+    ) -> None:
+        ethertypes = equal.get((protocol + shift, 2, None), set())
+        options: list[tuple[str, int]] = []
+        at = network + shift
+        if ethertypes & _ETHERTYPE_VLAN:
+            options += [(f"vlan {tag}", 4) for tag in sorted(equal.get((at, 2, 0xFFF), ()))[:6]] + [("vlan", 4)]
+        if 0x8847 in ethertypes or "mpls" in prefix:
+            labels = {value >> 12 for value in equal.get((at, 4, 0xFFFFF000), ())}
+            options += [(f"mpls {label}", 4) for label in sorted(labels)[:6]]
+            options.append(("mpls", 4))
+        if 0x8864 in ethertypes:
+            sessions = equal.get((at + 2, 2, None), set()) | equal.get((at, 4, 0xFFFF), set())
+            options += [(f"pppoes {session:#x}", 8) for session in sorted(sessions)[:6]] + [("pppoes", 8)]
+        for option, step in options:
+            chain = f"{prefix} and {option}" if prefix else option
+            found.append((chain, shift + step))
+            if chain.count(" and ") < 3:
+                self.chains(chain, shift + step, equal, found, protocol, network)
+
+    def inside(self, context: _Context) -> Expression | None:
+        """`A or (context and E)`."""
+        store = self.store
+        prefix = f"{context.text} and "
+
+        def compile(shown: str) -> int | None:
+            return self.compiler.node(prefix + shown)
+
+        lower = store.conj(self.lower, context.node)
+        if lower == FALSE:
+            return None
+        inner: Expression | None = None
+        for indexes in (_NAMED, _NEEDED, _ALL):
+            literals = self.literals(prefix, context.shift, context.node, indexes)
+            inner = self.synthesize(literals, context.node, lower, self.upper, compile)
+            if inner is not None:
+                break
+        if inner is None or inner == FALSITY:
+            return None
+        within = Within(context.text, "and", inner)
+        rest = store.diff(self.lower, context.node)
+        if rest == FALSE:
+            return within
+        before = self.plain(rest, self.upper, [], _NEEDED)
+        return None if before is None or isinstance(before, Constant) else either(before, within)
+
+    def keywords_only(self, shown: str, node: int, last: str = "") -> Expression | None:
+        """`vlan 2 or vlan 3 or vlan 4 ...`, each read behind the header of the one before."""
+        store = self.store
+        if store.implies(self.lower, node):
+            before = shown.removesuffix(f" or {last}")
+            return Within(before, "or", Literal(Candidate(last, "", len(last)))) if last else None
+        if shown.count(" or ") >= _LONGEST_CHAIN or " and " in shown or time.monotonic() > self.deadline:
+            return None
+        for word in self.following(shown):
+            longer = self.compiler.node(f"{shown} or {word}")
+            if longer is not None and longer != node and store.implies(longer, self.upper):
+                found = self.keywords_only(f"{shown} or {word}", longer, word)
+                if found is not None:
+                    return found
+        return None
+
+    def after(self, context: _Context) -> Expression | None:
+        """`context or E`, with the headers moved for E as well: what libpcap makes of "vlan 100 or vlan 200"."""
+        store = self.store
+        if " and " in context.text or context.text.count(" or ") > 3 or not store.implies(context.node, self.upper):
+            return None
+        lower = store.diff(self.lower, context.node)
+        if lower == FALSE:
+            return None
+        prefix = f"{context.text} or "
+        universe = store.negate(context.node)
+
+        def compile(shown: str) -> int | None:
+            node = self.compiler.node(prefix + shown)
+            return None if node is None else store.diff(node, context.node)
+
+        literals = self.literals(prefix, context.shift, universe, _NEEDED)
+        longer: list[_Context] = []
+        for word in self.following(context.text):
+            node = compile(word)
+            if node is not None:
+                literals.append((Candidate(word, "", len(word)), node))
+                shift = None if context.shift is None else context.shift + 4
+                if not store.disjoint(node, lower):
+                    longer.append(_Context(prefix + word, shift, store.disj(context.node, node)))
+        inner = self.synthesize(literals, universe, lower, self.upper, compile)
+        if inner is not None and not isinstance(inner, Constant) and "[" not in text(inner):
+            return Within(context.text, "or", inner)
+        for further in longer:
+            found = self.after(further)
+            if found is not None:
+                return found
+        return None if inner is None or isinstance(inner, Constant) else Within(context.text, "or", inner)
+
+    def following(self, keyword: str) -> list[str]:
+        """The keyword with the values that occur behind its own header."""
+        word = keyword.split()[0]
+        mask, down = {"vlan": (0xFFF, 0), "mpls": (0xFFFFF000, 12)}.get(word, (0, 0))
+        values = {b >> down for op, a, b in self.tests if op == "jeq" and type(b) is int and mask and _masks(a, mask)}
+        return [word, *(f"{word} {value}" for value in sorted(values)[:8])] if word in KEYWORDS else []
+
+
+def _masks(a: object, mask: int) -> bool:
+    return type(a) is Op and a.op == "and" and a.b == mask

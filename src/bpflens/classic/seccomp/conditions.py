@@ -1,0 +1,75 @@
+"""Conditions of a seccomp policy in words of C: argument names, flags and constants.
+
+    Test(0, Values(0x7e020000, ((0, 0),)))  of clone   ──►   clone_flags & (CLONE_NEWNS|CLONE_NEWCGROUP|...) == 0
+    Test(0, Values(2^64-1, ((40, 40),), negated=True)) of socket   ──►   family != AF_VSOCK
+"""
+
+from __future__ import annotations
+
+from bpflens.classic.seccomp.constants import value_text
+from bpflens.classic.seccomp.policy import Arm, Test
+from bpflens.classic.seccomp.syscalls import Arch, argument
+from bpflens.classic.seccomp.values import FULL, LOW
+
+__all__ = ("argument_name", "arm_text", "test_text")
+
+_SHOWN_RANGES = 24
+
+
+def argument_name(arch: Arch, syscall: str | None, index: int) -> str:
+    """The name of an argument: args[i] where it is not known."""
+    if index == -1:
+        return "instruction_pointer"
+    found = argument(arch.name, syscall, index)
+    return found.name if found else f"args[{index}]"
+
+
+def arm_text(arm: Arm, arch: Arch, syscall: str | None) -> str:
+    """All conditions of an arm."""
+    return " and ".join(test_text(test, arch, syscall) for test in arm.tests) or "always"
+
+
+def test_text(test: Test, arch: Arch, syscall: str | None) -> str:
+    """One condition as a C expression (with "in" for sets)."""
+    if test.text:
+        return test.text
+    name = argument_name(arch, syscall, test.argument)
+    values = test.values
+    mask = values.mask
+    if values.ranges is None:
+        return f"{name} in a set of values that has no short form (for example {value_text(syscall, name, values.example, arch.name)})"
+    found = argument(arch.name, syscall, test.argument) if test.argument >= 0 else None
+    narrow = found is not None and found.is_32_bit
+    if mask == FULL or (mask == LOW and narrow):
+        return _in_ranges(name, values.ranges, values.negated, mask, syscall, name, arch)
+    if mask == LOW:
+        return _in_ranges(f"(u32){name}", values.ranges, values.negated, mask, syscall, name, arch)
+    if mask == FULL ^ LOW:
+        shifted = tuple((low >> 32, high >> 32) for low, high in values.ranges)
+        return _in_ranges(f"({name} >> 32)", shifted, values.negated, LOW, None, name, arch)
+    bits = value_text(syscall, name, mask, arch.name)
+    bits = f"({bits})" if "|" in bits else bits if bits[0].isalpha() else hex(mask)
+    return _in_ranges(f"{name} & {bits}", values.ranges, values.negated, mask, syscall, name, arch)
+
+
+def _in_ranges(
+    left: str, ranges: tuple[tuple[int, int], ...], negated: bool, mask: int, syscall: str | None, name: str, arch: Arch
+) -> str:
+    masked = mask not in (FULL, LOW)
+
+    def say(value: int) -> str:
+        return "0" if masked and value == 0 else value_text(syscall, name, value, arch.name)
+
+    if len(ranges) == 1:
+        low, high = ranges[0]
+        if low == high:
+            return f"{left} {'!=' if negated else '=='} {say(low)}"
+        if low == 0:
+            return f"{left} {'>' if negated else '<='} {say(high)}"
+        if high == mask:
+            return f"{left} {'<' if negated else '>='} {say(low)}"
+        return f"{left} < {say(low)} or {left} > {say(high)}" if negated else f"{say(low)} <= {left} <= {say(high)}"
+    words = [say(low) if low == high else f"{say(low)}..{say(high)}" for low, high in ranges[:_SHOWN_RANGES]]
+    if len(ranges) > _SHOWN_RANGES:
+        words.append(f"... {len(ranges) - _SHOWN_RANGES} more")
+    return f"{left} {'not in' if negated else 'in'} {{{', '.join(words)}}}"

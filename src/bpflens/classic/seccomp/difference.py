@@ -1,0 +1,147 @@
+"""Two seccomp policies: the syscalls that they treat differently, with a system call for each that shows it.
+
+Both stacks become diagrams in one store, where equal functions are the same node; so "equal" is a proof, and every syscall whose
+diagrams differ is named. A difference comes with a number and arguments for which both stacks have been run and act differently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from bpflens.classic.diagrams.diagram import FALSE, Store, TooComplex
+from bpflens.classic.seccomp.policy import (
+    ARGS_OFFSET,
+    Insns,
+    Rule,
+    describe_rule,
+    elsewhere,
+    for_arch,
+    for_number,
+    numbers_of,
+    pieces_of,
+    run_stack,
+    stack_node,
+    without_names,
+)
+from bpflens.classic.seccomp.syscalls import ARCHES, Arch, syscall_names
+from bpflens.classic.seccomp.values import DATA, Place
+
+__all__ = ("Change", "PolicyDiff", "Witness", "diff_policies")
+
+
+class Witness(NamedTuple):
+    """A system call and what each policy does; `confirmed` by running the filters."""
+
+    audit_arch: int
+    number: int
+    args: tuple[int, ...]
+    before: int
+    after: int
+    confirmed: bool
+
+
+class Change(NamedTuple):
+    """Numbers `before.first` to `before.last` of one architecture, which the policies treat differently.
+
+    Numbers without a name that change in the same way are one change: the widest range, and how many `more` ranges there are.
+    """
+
+    arch: Arch
+    before: Rule
+    after: Rule
+    witness: Witness | None
+    more: int = 0
+
+
+class PolicyDiff(NamedTuple):
+    """`equal`: for every system call of every architecture. `other`: architectures that neither names are treated differently too.
+
+    `witness` is one system call on which they differ; None where they are equal.
+    """
+
+    equal: bool
+    changes: tuple[Change, ...]
+    other: bool
+    witness: Witness | None = None
+
+
+def diff_policies(before: Insns | Sequence[Insns], after: Insns | Sequence[Insns]) -> PolicyDiff:
+    """Compare two valid filters, or two stacks of them (oldest first). TooComplex where a diagram grows beyond its budget."""
+    stacks = (_stack(before), _stack(after))
+    store = Store()
+    a, b = (stack_node(store, stack) for stack in stacks)
+    if a == b:
+        return PolicyDiff(True, (), False)
+    pairs = {arch: (for_arch(store, a, arch), for_arch(store, b, arch)) for arch in ARCHES}
+    others = elsewhere(store, a, b)
+    changes: list[Change] = []
+    for arch, (x, y) in pairs.items():
+        if x != y and (x, y) not in others:
+            changes += _changes(store, arch, x, y, stacks)
+    if not changes:  # no architecture is told apart from the others: say it for the first
+        arch = ARCHES[0]
+        changes += _changes(store, arch, *pairs[arch], stacks)
+    return PolicyDiff(False, tuple(changes), any(x != y for x, y in others), _witness(store, a, b, stacks))
+
+
+def _stack(stack: Insns | Sequence[Insns]) -> Sequence[Insns]:
+    first = stack[0] if stack else ()
+    return (stack,) if first and isinstance(first[0], int) else stack  # type: ignore[return-value]
+
+
+def _changes(store: Store, arch: Arch, a: int, b: int, stacks: Sequence[Sequence[Insns]]) -> Iterator[Change]:
+    names = syscall_names(arch.name)
+    for number, name in sorted(names.items()):
+        x, y = for_number(store, a, number), for_number(store, b, number)
+        if x != y:
+            yield _change(store, arch, number, number, name, x, y, stacks)
+    unnamed: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    try:
+        for first, last, x in pieces_of(store, a, numbers_of(arch)):
+            for start, end, y in pieces_of(store, b, [(first, last)]):
+                if x != y:
+                    unnamed.setdefault((x, y), []).extend(without_names(start, end, names))
+    except TooComplex:
+        unnamed.clear()  # ranges without number: the witness of the whole still shows the difference
+    for (x, y), ranges in unnamed.items():
+        if ranges:
+            first, last = max(ranges, key=lambda span: span[1] - span[0])
+            yield _change(store, arch, first, last, None, x, y, stacks)._replace(more=len(ranges) - 1)
+
+
+def _change(
+    store: Store, arch: Arch, first: int, last: int, name: str | None, a: int, b: int, stacks: Sequence[Sequence[Insns]]
+) -> Change:
+    before, after = (describe_rule(store, arch, first, last, name, node) for node in (a, b))
+    return Change(arch, before, after, _witness(store, a, b, stacks, arch, first))
+
+
+def _witness(
+    store: Store, a: int, b: int, stacks: Sequence[Sequence[Insns]], arch: Arch | None = None, number: int | None = None
+) -> Witness | None:
+    """Architecture, number and arguments, as far as they are not given, with which the two differ."""
+    differs = FALSE
+    for value in store.terminals(a):
+        here = store.map_terminals(a, lambda v, value=value: v == value)  # type: ignore[misc]
+        there = store.map_terminals(b, lambda v, value=value: v != value)  # type: ignore[misc]
+        differs = store.disj(differs, store.conj(here, there))
+    path = store.path_to(differs, bool)
+    if path is None:
+        return None
+    data = bytearray(64)
+    for variable, (lowest, _) in path.items():
+        field = store.field_of(variable)
+        if field.base == DATA:
+            data[field.offset] = lowest
+    for given, start in ((number, 0), (arch.audit if arch else None, 4)):
+        if given is not None:
+            data[start : start + 4] = given.to_bytes(4, "big")
+    words = [int.from_bytes(data[i : i + 4], "big") for i in range(0, 64, 4)]
+    big_endian = arch.big_endian if arch else not words[1] & 0x40000000  # __AUDIT_ARCH_LE
+    args = []
+    for offset in range(ARGS_OFFSET, 64, 8):
+        place = Place.of(offset, big_endian)
+        args.append(words[place.high // 4] << 32 | words[place.low // 4])
+    x, y = (run_stack(stack, bytes(data)) for stack in stacks)
+    return Witness(words[1], words[0], tuple(args), x, y, x != y)

@@ -1,0 +1,53 @@
+"""A seccomp filter in words: per architecture and action, the syscalls.
+
+    x86_64: kill the process for open, openat and execve; else allow
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bpflens.classic.seccomp.actions import action_text
+from bpflens.classic.seccomp.conditions import arm_text
+from bpflens.classic.seccomp.policy import ArchPolicy, policy
+from bpflens.classic.seccomp.syscalls import host_arch
+from bpflens.isa.classic.insn import SockFilter
+
+__all__ = ("policy_words",)
+
+_SHOWN = 400
+
+
+def policy_words(insns: Sequence[SockFilter]) -> tuple[str, ...]:
+    """One sentence per architecture that the filter tells apart. TooComplex where its diagram grows too large."""
+    found = policy([insns])
+    if not found.arches:
+        found = policy([insns], [host_arch()])
+    words = [] if found.checks_arch else ["The architecture is not looked at: numbers mean the same on every one."]
+    words += [_sentence(own) for own in found.arches]
+    if found.checks_arch:
+        other = "it depends on the number" if found.other is None else action_text(found.other)
+        words.append(f"Every other architecture: {other}.")
+    return tuple(words)
+
+
+def _sentence(own: ArchPolicy) -> str:
+    always: dict[int, list[str]] = {}
+    for rule in own.known:
+        name = str(rule.name)
+        for arm in rule.arms:
+            always.setdefault(arm.action, []).append(f"{name} where {arm_text(arm, own.arch, name)}")
+        if not rule.arms:
+            always.setdefault(rule.otherwise, []).append(name)
+        elif rule.otherwise != own.default:
+            always.setdefault(rule.otherwise, []).append(f"{name} otherwise")
+    parts = []
+    for action, names in always.items():
+        if action != own.default:
+            shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+            parts.append(f"{action_text(action)} for {shown}")
+    exceptions = [name for name in always.get(own.default, ()) if " where " in name]
+    if exceptions:
+        parts.append(f"{action_text(own.default)} for {', '.join(exceptions)}")
+    parts.append(f"{'else ' if parts else ''}{action_text(own.default)}")
+    return f"{own.arch.name}: {'; '.join(parts)}."

@@ -1,0 +1,87 @@
+"""Are two filters equal? If not, what only one of them accepts, with the packet that tells them apart.
+
+Each side is any target: an expression (pcap:...), a file, a dump, a live object. Exit code 0: equal, 1: different, 5: not decided.
+Two seccomp filters are compared per syscall and action."""
+
+from __future__ import annotations
+
+import argparse
+
+from bpflens.cli.settings import Settings
+from bpflens.cli.verbs.explain import _seconds
+from bpflens.errors import InputError, PartialResult, UsageError
+from bpflens.program import Isa, Program
+from bpflens.targets.open import Options, open_target
+
+EXAMPLES = (
+    "bpflens diff 'pcap:tcp port 80 or tcp port 443' 'pcap:tcp and (port 80 or 443)'",
+    "bpflens diff --unoptimized 'pcap:tcp port 80'",
+    "echo '0x28 0 0 12, 0x15 0 1 0x800, 0x6 0 0 65535, 0x6 0 0 0' | bpflens diff - pcap:ip",
+)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the verb."""
+    parser.add_argument("a", metavar="A", help="a filter")
+    parser.add_argument("b", metavar="B", nargs="?", help="another one")
+    parser.add_argument("--unoptimized", action="store_true", help="compare a pcap: expression with its own unoptimized code")
+    parser.add_argument("--linktype", metavar="NAME", help="link type of the packets (libpcap's name; default EN10MB)")
+    parser.add_argument("--given", metavar="EXPRESSION", action="append", default=[], help="something that holds for every packet")
+    parser.add_argument("--values", action="store_true", help="the return values must be equal too, not only what is accepted")
+    parser.add_argument("--deadline", metavar="SECONDS", type=_seconds, default=10.0, help="time for z3 and for describing the difference")
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    """Compare and print; 0 equal, 1 different."""
+    first = _one(args.a, args, optimize=True)
+    if args.b is None:
+        if not args.unoptimized:
+            raise UsageError("", "two filters are needed", "--unoptimized compares one expression with its own unoptimized code")
+        second = _one(args.a, args, optimize=False)
+        note = "optimized", "unoptimized"
+    else:
+        second = _one(args.b, args, optimize=not args.unoptimized)
+        note = None
+    if args.b is not None and _both_seccomp(first, second):
+        from bpflens.cli.verbs import seccomp
+
+        policies = argparse.Namespace(
+            target=[args.a, args.b], findings=False, oci=False, syscall=None, diff=True, args="", arch=None, all=False, seccomp=True
+        )
+        return seccomp.run(policies, settings)
+    from dataclasses import replace
+
+    from bpflens.classic.diff import diff
+    from bpflens.view.text.explain import difference_record, difference_text
+
+    result = diff(first, second, given=args.given, linktype=args.linktype, deadline=args.deadline, values=args.values)
+    if note is not None:
+        result = replace(result, names=note, sides=tuple(replace(s, title=f"only {note[i]}") for i, s in enumerate(result.sides)))
+    if settings.json:
+        import json
+
+        print(json.dumps(difference_record(result)))
+    else:
+        print("\n".join(difference_text(result, settings.color)))
+    if not result.equal and result.witness is None:
+        raise PartialResult(f"{result.names[0]} and {result.names[1]}", f"not decided: {result.reason}")
+    return 0 if result.equal else 1
+
+
+def _one(target: str, args: argparse.Namespace, optimize: bool) -> Program:
+    programs = open_target(target, Options(linktype=args.linktype, optimize=optimize))
+    if len(programs) != 1:
+        names = ", ".join(program.name or program.origin.where for program in programs[:6])
+        raise InputError(target, f"names {len(programs)} programs ({names}); name one, as in FILE#NAME")
+    return programs[0]
+
+
+def _both_seccomp(a: Program, b: Program) -> bool:
+    from bpflens.classic.seccomp.policy import is_seccomp
+    from bpflens.isa.classic.insn import decode
+
+    return all(
+        program.isa is Isa.CLASSIC
+        and (program.origin.source == "seccomp" or program.origin.linktype == "SECCOMP" or is_seccomp(decode(program.code)))
+        for program in (a, b)
+    )

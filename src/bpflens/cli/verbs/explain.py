@@ -1,0 +1,150 @@
+"""Say in words and as a tcpdump expression what a classic filter does, with proof.
+
+The expression is compiled again by libpcap and proved equal to the filter: for all packets, or for all packets that are not cut short
+(libpcap's own optimizer is only equal at that level for some expressions). What the language cannot say (ancillary data, offsets from the
+network header) is said in words and with terms that begin with @. Lines of a dump (ss, tc, iptables-save ...) are kept and explained one
+by one."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+
+from bpflens.cli.settings import Settings
+from bpflens.errors import BpflensError, InputError, NothingThere, PartialResult, UsageError
+from bpflens.program import Program
+from bpflens.targets.open import PREFIXES, Options, open_target, read_input
+
+EXAMPLES = (
+    "bpflens explain 'pcap:udp dst port 68 and ip'",
+    "echo '0x28 0 0 12, 0x15 0 1 0x88cc, 0x6 0 0 65535, 0x6 0 0 0' | bpflens explain -",
+    "tcpdump -ddd 'tcp port 80 or tcp port 443' | bpflens explain --expression -",
+    "echo '4,48 0 0 9,21 0 1 6,6 0 0 1,6 0 0 0' | bpflens explain --linktype RAW --given ip -",
+    "ss -0 -b | bpflens explain -",
+)
+
+_LINE_SOURCES = ("ss", "tc", "iptables", "iptables-save", "nft")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the verb."""
+    parser.add_argument("targets", nargs="+", metavar="TARGET", help="filters to explain")
+    parser.add_argument("-e", "--expression", action="store_true", help="print only the expression, one line per filter")
+    parser.add_argument(
+        "--linktype", metavar="NAME", help="link type of the packets, by libpcap's name (default: what the dump says, EN10MB)"
+    )
+    parser.add_argument(
+        "--given",
+        metavar="EXPRESSION",
+        action="append",
+        default=[],
+        help="something that holds for every packet that the filter sees, such as ip; may be repeated",
+    )
+    parser.add_argument(
+        "--deadline", metavar="SECONDS", type=_seconds, default=10.0, help="give the best answer found after this time (default 10)"
+    )
+    parser.add_argument("-O", "--no-optimize", action="store_true", help="compile pcap: expressions without libpcap's optimizer")
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 < value < 1e6:
+        raise argparse.ArgumentTypeError(f'"{text}" is not a number of seconds')
+    return value
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    """Explain every filter of every target."""
+    failures: list[BpflensError] = []
+    printed = False
+    for target in args.targets:
+        try:
+            text, programs = _read(target, args)
+        except UsageError:
+            raise
+        except BpflensError as error:
+            failures.append(error)
+            continue
+        for line in _explained(text, programs, args, settings, len(args.targets) > 1 or len(programs) > 1, failures):
+            print(line, flush=True)
+            printed = True
+    if failures:
+        if not printed and len(failures) == 1:
+            raise failures[0]
+        message = "; ".join(str(error) for error in failures)
+        raise PartialResult("", f"left out: {message}") if printed else InputError("", message)
+    return 0
+
+
+def _read(target: str, args: argparse.Namespace) -> tuple[str | None, list[Program]]:
+    """The programs of a target, and its text where that is a dump whose lines are kept."""
+    options = Options(linktype=args.linktype, optimize=not args.no_optimize)
+    prefix, colon, _ = target.partition(":")
+    if colon and prefix in PREFIXES:
+        return None, open_target(target, options)
+    from bpflens.formats.dumps.detect import read_programs
+
+    path, part = target, ""
+    if not os.path.exists(target) and "#" in target:
+        path, _, part = target.rpartition("#")
+    data = read_input(path)
+    try:
+        programs = read_programs(data, path, part=part, linktype=args.linktype)
+    except NothingThere as nothing:
+        print(f"bpflens: note: {nothing}", file=sys.stderr)
+        return data.decode("utf-8", "replace"), []
+    if programs and all(p.origin.source in _LINE_SOURCES and p.origin.lineno and p.origin.line is not None for p in programs):
+        return data.decode("utf-8", "replace"), programs
+    return None, programs
+
+
+def _explained(
+    text: str | None, programs: list[Program], args: argparse.Namespace, settings: Settings, several: bool, failures: list[BpflensError]
+) -> Iterator[str]:
+    lines = text.splitlines() if text is not None and not settings.json and not args.expression else []
+    done = 0
+    for program in programs:
+        if lines:
+            end = (program.origin.lineno or 1) - 1 + len((program.origin.line or "").splitlines())
+            yield from lines[done:end]
+            done = max(done, end)
+        try:
+            block = list(_one(program, args, settings))
+        except UsageError:
+            raise
+        except BpflensError as error:
+            if len(programs) == 1 and not lines:
+                failures.append(error)
+                continue
+            failures.append(error)
+            block = [f"    {error.reason}"] if lines else []
+        if lines:
+            yield from (f"        {line}" for line in block)
+        else:
+            if several and not settings.json and not args.expression:
+                yield f"{program.origin.where}{': ' + program.name if program.name else ''}"
+                block = [f"    {line}" for line in block]
+            yield from block
+    yield from lines[done:]
+
+
+def _one(program: Program, args: argparse.Namespace, settings: Settings) -> Iterator[str]:
+    from bpflens.classic.explain import explain
+    from bpflens.view.text.explain import explanation_record, explanation_text
+
+    result = explain(program, given=args.given, linktype=args.linktype, deadline=args.deadline)
+    if settings.json:
+        import json
+
+        yield json.dumps(explanation_record(result))
+    elif args.expression:
+        if result.expression is None and result.extended is None:
+            raise InputError(result.where, f"no expression: {result.proof.reason}")
+        yield result.expression if result.expression is not None else str(result.extended)
+    else:
+        yield from explanation_text(result, settings.color)

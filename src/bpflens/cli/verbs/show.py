@@ -1,0 +1,171 @@
+"""All that is known of a program and its maps: type, attachment, age, who holds it, run counts, functions, types, flags.
+
+A TARGET that is a map (map:N or map:NAME) shows the map itself, then the programs that use it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from bpflens.cli.settings import Settings
+from bpflens.errors import KernelError, NotFound, UsageError
+from bpflens.program import Map, Program
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from bpflens.inventory.around import Surroundings
+
+EXAMPLES = (
+    "bpflens show x.o",
+    "bpflens show id:12",
+    "bpflens show name:handle --values --limit 5",
+    "bpflens show map:7 --values",
+    "bpflens --json show 'pcap:tcp port 80'",
+)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The verb's arguments."""
+    parser.add_argument("targets", nargs="+", metavar="TARGET")
+    parser.add_argument("--values", action="store_true", help="the contents of maps too, decoded by their types")
+    parser.add_argument("--limit", type=int, default=10, metavar="N", help="elements of each map with --values (default 10)")
+    parser.add_argument("--no-attachments", action="store_true", help="do not search the machine for what the program hangs on")
+    parser.add_argument("--deep", action="store_true", help="search kernel memory for it too, by BPF programs of our own")
+    parser.add_argument("--linktype", metavar="NAME", help="what a classic filter's packets begin with (a DLT name)")
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    """Show every target in turn; 5 where something could not be looked at."""
+    from bpflens.targets.open import Options, open_target
+
+    if args.limit < 0:
+        raise UsageError("--limit", "is a number from 0")
+    options = Options(linktype=args.linktype)
+    denied: dict[tuple[str, str], None] = {}
+    for number, target in enumerate(args.targets):
+        maps = _maps_of_target(target)
+        try:
+            programs = open_target(target, options)
+        except NotFound:
+            if not maps:
+                raise
+            programs = []  # a map that no program uses
+        around = _surroundings(programs, maps, args)
+        if around is not None:
+            denied.update(dict.fromkeys(around.denied))
+            programs = [replace(p, attachments=around.attachments.get(p.id or 0, ()) or p.attachments) for p in programs]
+        if settings.json:
+            _print_json(programs, maps, around, args)
+        else:
+            if number:
+                print()
+            _print_text(programs, maps, around, args, settings.color)
+    for what, needs in denied:
+        print(f"bpflens: not looked at: {what} (needs {needs})", file=sys.stderr)
+    return 5 if denied else 0
+
+
+def _print_json(programs: list[Program], maps: list[Map], around: Surroundings | None, args: argparse.Namespace) -> None:
+    from bpflens.view.text import show as view
+
+    groups: list[tuple[Program | None, Iterable[Map]]] = [(None, maps)] if maps else []
+    groups += [(program, program.maps) for program in programs]
+    for program, of_group in groups:
+        record = {
+            "schema": "show/1",
+            "program": view.program_record(program, _program_facts(program, around, args.deep)) if program else None,
+            "maps": [view.map_record(map, _map_facts(map, program, around, args)) for map in of_group],
+            "attachments": [view.attachment_record(item) for item in program.attachments] if program else [],
+        }
+        print(json.dumps(record, default=view.plain))
+
+
+def _print_text(
+    programs: list[Program], maps: list[Map], around: Surroundings | None, args: argparse.Namespace, color: bool
+) -> None:
+    """The maps of the target, its programs, then the maps of those: each map once, whoever shares it."""
+    from bpflens.view.text import show as view
+
+    shown: list[Map] = []
+    blocks = [view.map_lines(map, _map_facts(map, None, around, args), color) for map in maps]
+    blocks += [view.program_lines(program, _program_facts(program, around, args.deep), color) for program in programs]
+    for program in programs:
+        for map in program.maps:
+            known = any(map is other or (map.id is not None and map.id == other.id) for other in (*shown, *maps))
+            if not known:
+                shown.append(map)
+                blocks.append(view.map_lines(map, _map_facts(map, program, around, args), color))
+    for number, block in enumerate(blocks):
+        if number:
+            print()
+        for line in block:
+            print(line)
+
+
+def _surroundings(programs: list[Program], maps: list[Map], args: argparse.Namespace) -> Surroundings | None:
+    """What hangs around all of them, in one walk; None where nothing of them is loaded."""
+    prog_ids = {program.id for program in programs if program.id is not None}
+    map_ids = {map.id for map in (*maps, *(map for program in programs for map in program.maps)) if map.id is not None}
+    if not prog_ids and not map_ids:
+        return None
+    from bpflens.inventory.around import surroundings
+
+    return surroundings(prog_ids, map_ids, attachments=not args.no_attachments, deep=args.deep)
+
+
+def _program_facts(program: Program, around: Surroundings | None, deep: bool) -> dict[str, Any]:
+    if around is None or program.id is None:
+        return {"holders": program.holders}
+    from bpflens.inventory.around import attach_target, stats_enabled
+
+    return {
+        "deep": deep,
+        "attach_target": attach_target(program),
+        "pins": around.prog_pins.get(program.id, ()),
+        "holders": around.prog_holders.get(program.id, ()),
+        "stats_enabled": stats_enabled(),
+    }
+
+
+def _map_facts(map: Map, program: Program | None, around: Surroundings | None, args: argparse.Namespace) -> dict[str, Any]:
+    facts: dict[str, Any] = {}
+    if around is not None and map.id is not None:
+        facts = {
+            "pins": around.map_pins.get(map.id, ()),
+            "holders": around.map_holders.get(map.id, ()),
+            "users": around.map_users.get(map.id, ()),
+            **_struct_ops(map),
+        }
+    if args.values:
+        from bpflens.maps.contents import contents
+
+        facts["contents"] = contents(map, args.limit, program.btf if program else None)
+    return facts
+
+
+def _struct_ops(map: Map) -> dict[str, Any]:
+    from bpflens.kernel.struct_ops import MAP_TYPE, STATES, struct_ops
+
+    if map.type != MAP_TYPE or map.id is None:
+        return {}
+    try:
+        found = struct_ops(map.id)
+    except KernelError:
+        return {}
+    programs = {name: id for name, (_, id) in found.programs.items()}
+    return {"struct_ops": {"struct": found.struct, "state": STATES.get(found.state, str(found.state)), "programs": programs}}
+
+
+def _maps_of_target(target: str) -> list[Map]:
+    """The maps that `map:N` or `map:NAME` names; empty for any other target."""
+    kind, colon, name = target.partition(":")
+    if kind != "map" or not colon:
+        return []
+    from bpflens.targets.kernel_object import maps_named
+
+    return maps_named(name)

@@ -1,0 +1,46 @@
+"""Objects with the programs that hang on them, the maps of these, and the programs that their tail calls lead to.
+
+WHAT picks rows as in "bpflens ls". What could not be looked at is listed on stderr; the exit code is then 5.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from bpflens.cli.settings import Settings
+from bpflens.cli.verbs.ls import Summaries, report_denials
+
+EXAMPLES = ("bpflens tree", "bpflens tree xdp tc", "bpflens tree dev:lo", "bpflens --json tree")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The verb's arguments."""
+    parser.add_argument("what", nargs="*", metavar="WHAT", help="kinds, objects, programs; default: everything")
+    parser.add_argument("--deep", action="store_true", help="read kernel memory too, by BPF programs of our own")
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    """Print the tree."""
+    from bpflens.inventory.facts.context import Context
+    from bpflens.inventory.facts.holders import map_holders
+    from bpflens.inventory.graph import program_tree
+    from bpflens.inventory.select import Selection
+    from bpflens.inventory.walk import collect
+    from bpflens.view.text import tree as view
+
+    selection = Selection(args.what)
+    inventory = collect(selection.families, deep=args.deep)
+    rows = [row for row in inventory.rows if selection.matches(row, inventory)]
+    context = Context()
+    below = program_tree(context.maps).below
+    holders = map_holders(context)
+    summary = Summaries(settings.json)
+    if settings.json:
+        lines = view.json_tree(inventory, rows, below, holders, summary)
+    else:
+        lines = view.text_tree(inventory, rows, below, holders, summary, time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+    for line in lines:
+        sys.stdout.write(line + "\n")
+    return report_denials(inventory, rows, selection)

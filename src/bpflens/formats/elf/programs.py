@@ -1,0 +1,415 @@
+"""BPF objects (ELF) -> programs, one per section with instructions, as objdump sees them; or the one section or function asked for.
+
+Objects of clang, gcc-bpf and `bpftool gen object`, in either byte order (the code is normalised to little-endian), and whatever file
+has such objects inside: executables with a libbpf skeleton, static libraries.
+"""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from itertools import count
+from typing import Any
+
+from bpflens.btf.btf import Btf, Kind
+from bpflens.btf.c_text import Steps, declaration
+from bpflens.errors import InputError
+from bpflens.formats.elf.btf_ext import BtfExt, CoreRelocation, SourceLines, core_text
+from bpflens.formats.elf.file import (
+    EM_BPF,
+    SHF_EXECINSTR,
+    SHT_PROGBITS,
+    STB_LOCAL,
+    STT_FUNC,
+    STT_NOTYPE,
+    STT_SECTION,
+    ElfFile,
+    Reloc,
+    Section,
+    Symbol,
+    extent,
+    machine_name,
+)
+from bpflens.formats.elf.maps import c_type, is_data, read_maps
+from bpflens.formats.elf.relocations import Meaning, RelocationTable
+from bpflens.formats.elf.sections import section_type
+from bpflens.isa.extended.insn import words_of
+from bpflens.program import Function, Isa, Origin, Program, Relocation
+
+__all__ = ("find_embedded", "read_object")
+
+LD_IMM64, CALL = 0x18, 0x85
+MAX_SHOWN = 20
+MAX_STEPS = 20_000  # spent on C declarations of one object, and some for each of its types; the largest of libbpf-tools takes 262
+STEPS_PER_TYPE = 8
+_NAME = "\1"  # stands for the name in a declaration
+
+
+def read_object(data: bytes, where: str, part: str = "") -> list[Program]:
+    """The programs of a BPF object, or of the objects inside another file; `part` names a section or a function.
+
+    InputError where the file is malformed, has no programs, or has no such part.
+    """
+    if data[:4] == b"\x7fELF" and _machine(data) == EM_BPF:
+        programs = _programs(data, where)
+    else:
+        programs = _embedded_programs(data, where)
+    return _select(programs, part, where) if part else programs
+
+
+def find_embedded(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """(offset, bytes) of each BPF object inside a file, ended by what its section table says; objects do not overlap."""
+    at = data.find(b"\x7fELF")
+    while at >= 0:
+        length = 0
+        if data[at + 4 : at + 5] == b"\2" and _machine(data[at : at + 20]) == EM_BPF:
+            length = extent(data, at)
+        if length:
+            yield at, data[at : at + length]
+        at = data.find(b"\x7fELF", at + max(length, 4))
+
+
+def _machine(data: bytes) -> int:
+    if len(data) < 20:
+        return 0
+    found: int = struct.unpack_from(">H" if data[5] == 2 else "<H", data, 18)[0]
+    return found
+
+
+def _embedded_programs(data: bytes, where: str) -> list[Program]:
+    programs: list[Program] = []
+    refused: InputError | None = None
+    for offset, inner in find_embedded(data):
+        try:
+            programs += _programs(inner, f"{where}@{offset:#x}")
+        except InputError as error:
+            refused = refused or error
+    if refused:
+        if not programs:
+            raise refused
+        note = f"an object inside could not be read: {refused}"
+        programs = [replace(program, origin=replace(program.origin, note=note)) for program in programs]
+    if not programs:
+        what = "not an ELF file"
+        if data[:4] == b"\x7fELF":
+            what = f"an ELF file for {machine_name(_machine(data))}" if len(data) >= 20 else f"an ELF file of only {len(data)} bytes"
+        raise InputError(where, f"{what}, and no BPF object is inside")
+    return programs
+
+
+# --- one object ---
+
+
+class _Object:
+    """What the sections of an object share while its programs are made."""
+
+    def __init__(self, elf: ElfFile, btf: Btf | None, ext: BtfExt | None) -> None:
+        self.elf, self.btf, self.ext = elf, btf, ext
+        self.steps = Steps(MAX_STEPS + STEPS_PER_TYPE * (len(btf) if btf else 0))
+        places = read_maps(elf, btf, self.steps)
+        self.maps = tuple(place.map for place in places)
+        self.map_at = {(place.section, place.byte_off): place.map for place in places}
+        self.data_map = {place.section: place.map for place in places if place.section >= 0 and is_data(elf.sections[place.section])}
+        self.kconfig = {v[0]: offset for place in places if place.section == -1 for offset, v in place.map.datasec.items()}
+        self._starts: dict[int, dict[int, str]] = {}
+        self._prototypes: dict[int, str] = {}
+        self._core: dict[tuple[int, str, int], str] = {}
+        self.data_sections = {s.index: s.name for s in elf.sections if is_data(s) and not s.flags & SHF_EXECINSTR}
+
+    @cached_property
+    def offsets(self) -> dict[str, list[int]]:
+        """Where the variables of each section of global data start."""
+        return {map.name: list(map.datasec) for map in self.data_map.values()}
+
+    @cached_property
+    def declared(self) -> dict[str, int]:
+        """Functions and variables of BTF by name."""
+        btf = self.btf
+        return {btf.name(id): id for kind in (Kind.VAR, Kind.FUNC) for id in btf.ids(kind)} if btf else {}
+
+    def prototype(self, btf: Btf, id: int) -> str:
+        """A function in C, on one line; many have the same type."""
+        name, ref = btf.name_and_ref(id)
+        known = self._prototypes.get(ref)
+        if known is None:
+            known = self._prototypes[ref] = " ".join(declaration(btf, ref, _NAME, steps=self.steps).split())
+        return known.replace(_NAME, name)
+
+    def functions(self, section: Section) -> dict[int, str]:
+        """slot -> name of each function of a section."""
+        found = self._starts.get(section.index)
+        if found is None:
+            symbols = [s for s in self.elf.symbols_in(section.index) if s.name and s.value < section.size]
+            named = [s for s in symbols if s.type == STT_FUNC] or [s for s in symbols if s.type == STT_NOTYPE and s.bind != STB_LOCAL]
+            named.sort(key=lambda s: (s.value, s.bind))  # of two names for a slot the global one stays
+            found = self._starts[section.index] = {s.value // 8: s.name for s in named}
+        return found
+
+    def core(self, section: Section) -> list[Relocation]:
+        """The CO-RE relocations of a section."""
+        btf, known, found = self.btf, self._core, []
+        for off_insns, type_id, access, kind in self.ext.core(section.name) if self.ext and btf else ():
+            text = known.get((type_id, access, kind))
+            if text is None:
+                assert btf is not None
+                text = known[type_id, access, kind] = core_text(btf, CoreRelocation(off_insns, type_id, access, kind), self.steps)
+            found.append(Relocation(off_insns, "core", self.btf.name(type_id) if self.btf else "", kind, text))
+        return found
+
+
+def _programs(data: bytes, where: str) -> list[Program]:
+    """The programs of a BPF object, in the order of its sections."""
+    elf = ElfFile.parse(data, where)
+    code = [s for s in elf.sections if s.type == SHT_PROGBITS and s.flags & SHF_EXECINSTR and s.size]
+    if sum(section.size for section in code) > len(data):
+        raise InputError(where, "the sections with instructions overlap or go past the end of the file")
+    if not code:
+        raise InputError(where, "a BPF object without instructions: no section is executable")
+    btf_section, ext_section = elf.section(".BTF"), elf.section(".BTF.ext")
+    btf = _linked_btf(elf, btf_section, f"{where}#.BTF") if btf_section and btf_section.size else None
+    ext = BtfExt.parse(elf.bytes_of(ext_section), btf, f"{where}#.BTF.ext") if btf and ext_section and ext_section.size else None
+    object = _Object(elf, btf, ext)
+    license, info = _license(elf), _facts(elf)
+    programs, names = [], set()
+    for section in code:
+        programs.append(_program(object, section, license, info, section.name not in names))
+        names.add(section.name)
+    elf.let_go()
+    return programs
+
+
+def _linked_btf(elf: ElfFile, section: Section, where: str) -> Btf:
+    """.BTF with its relocations applied and the sizes of data sections filled in: compilers leave both to the linker or loader."""
+    raw = elf.bytes_of(section)
+    word = struct.Struct(elf.order + "I")
+    offsets, infos, addends = elf.relocation_columns(section)
+    if offsets:
+        blob = bytearray(raw)
+        values = elf.symbol_values
+        for offset, info, addend in zip(offsets, infos, addends, strict=True):
+            if offset + 4 <= len(raw):
+                value = (values[info >> 32] if info >> 32 < len(values) else elf.symbol(info >> 32).value) + addend
+                word.pack_into(blob, offset, (word.unpack_from(raw, offset)[0] + value) & 0xFFFFFFFF)
+        raw = bytes(blob)
+        del blob
+    btf = Btf.parse(raw, where=where)
+    sizes = {known.name: known.size for known in reversed(elf.sections)}
+    missing = {id: sizes[btf.name(id)] for id in btf.ids(Kind.DATASEC) if sizes.get(btf.name(id)) and not btf.type(id).size}
+    if not missing:
+        return btf
+    blob = bytearray(raw)
+    for id, size in missing.items():
+        word.pack_into(blob, btf.types_at + 4 * btf.position(id) + 8, size & 0xFFFFFFFF)
+    del raw, btf
+    return Btf.parse(bytes(blob), where=where)
+
+
+def _license(elf: ElfFile) -> str | None:
+    section = elf.section("license")
+    return elf.bytes_of(section).split(b"\0")[0].decode("utf-8", "backslashreplace") if section else None
+
+
+def _facts(elf: ElfFile) -> dict[str, Any]:
+    """Facts of the whole object for `Program.info`."""
+    info: dict[str, Any] = {"byte_order": "big" if elf.big_endian else "little"}
+    version = elf.section("version")
+    if version and version.size >= 4:
+        info["version"] = struct.unpack_from(elf.order + "I", elf.bytes_of(version))[0]
+    return info
+
+
+def _program(object: _Object, section: Section, license: str | None, facts: Mapping[str, Any], first: bool) -> Program:
+    """The program of a section; .BTF.ext knows sections by name, so only the `first` of a name has anything there."""
+    elf, btf, ext = object.elf, object.btf, object.ext if first else None
+    raw = elf.bytes_of(section)
+    code = little_endian(raw) if elf.big_endian else raw
+    starts = object.functions(section)
+    row = section_type(section.name)
+    info = dict(facts)
+    if row and row.flags:
+        info["flags"] = row.flags
+    if section.name.startswith("?"):
+        info["autoload"] = False
+    return Program(
+        isa=Isa.EXTENDED,
+        code=code,
+        origin=Origin("elf", f"{elf.where}#{section.name}"),
+        name=next(iter(starts.values()), ""),
+        type=row.prog_type if row else None,
+        expected_attach_type=row.attach_type if row else None,
+        section=section.name,
+        license=license,
+        maps=object.maps,
+        functions=_functions(object, ext, section, starts),
+        lines=ext.lines(section.name) if ext else (),
+        relocations=_relocations(object, section, code, object.core(section) if ext else []),
+        btf=btf,
+        info=info,
+    )
+
+
+def _functions(object: _Object, ext: BtfExt | None, section: Section, starts: Mapping[int, str]) -> tuple[Function, ...]:
+    """The functions of a section: names from the symbols, prototypes from func_info, or by name from BTF."""
+    btf = object.btf
+    type_ids = {f.off_insns: f.type_id for f in ext.functions(section.name)} if ext else {}
+    functions = []
+    for start, name in starts.items():
+        type_id = type_ids.get(start) or object.declared.get(name, 0)
+        if not btf or btf.kind(type_id) is not Kind.FUNC:
+            type_id = 0
+        proto = object.prototype(btf, type_id) if btf and type_id else None
+        functions.append(Function(start, name, proto, type_id))
+    return tuple(functions)
+
+
+def little_endian(code: bytes) -> bytes:
+    """Big-endian struct bpf_insn as little-endian: 16- and 32-bit fields swapped, and the two register nibbles."""
+    code = code[: len(code) & ~7]
+    out = bytearray(len(code))
+    for to, source in ((0, 0), (2, 3), (3, 2), (4, 7), (5, 6), (6, 5), (7, 4)):
+        out[to::8] = code[source::8]
+    out[1::8] = code[1::8].translate(bytes(byte >> 4 | (byte & 0xF) << 4 for byte in range(256)))
+    return bytes(out)
+
+
+# --- relocations ---
+
+
+def _relocations(object: _Object, section: Section, code: bytes, core: list[Relocation]) -> Sequence[Relocation]:
+    """What the ELF relocations of the code mean; the instruction decides, as in libbpf, because relocation types changed over time."""
+    elf = object.elf
+    offsets, infos, addends = elf.relocation_columns(section)
+    if not offsets:
+        return tuple(core)
+    slots = [at >> 3 for at in offsets]
+    last = max(offsets)
+    wrong = None
+    if 8 * sum(slots) != sum(offsets):
+        wrong = next(at for at in offsets if at & 7)
+    elif last + 8 > len(code):
+        wrong = last
+    if wrong is not None:
+        raise InputError(f"{elf.where}#{section.name}", f"a relocation at byte {wrong}, where no instruction starts")
+    elf.symbol(max(infos) >> 32)
+    words = list(map(words_of(code).__getitem__, slots))
+    known: dict[tuple[int, int, int], int] = defaultdict(count().__next__)
+    which = list(map(known.__getitem__, zip(infos, words, addends, strict=True)))
+    keys = list(known)
+    data_sections, section_of, values = object.data_sections, elf.section_of_symbol, elf.symbol_values
+
+    def meaning(number: int, text: bool) -> Meaning:
+        info, word, addend = keys[number]
+        if not text and word & 0xFF == LD_IMM64 and (name := data_sections.get(section_of(info >> 32))):
+            return "data", "", values[info >> 32] + (addend or (word >> 32 ^ 1 << 31) - (1 << 31)), "", name
+        return _meaning(object, word & 0xFF, (word >> 32 ^ 1 << 31) - (1 << 31), Reloc(0, info >> 32, info & 0xFFFFFFFF, addend), text)
+
+    return RelocationTable(slots, which, meaning, core)
+
+
+def _meaning(object: _Object, opcode: int, imm: int, reloc: Reloc, text: bool) -> Meaning:
+    """(kind, symbol, value, text, section) of a `Relocation`; "data" has its text only where `text` says so."""
+    elf = object.elf
+    symbol = elf.symbol(reloc.symbol)
+    name = elf.name_of(symbol)
+    addend = reloc.addend or imm
+    if opcode not in (LD_IMM64, CALL):
+        return "extern", name, reloc.addend, f"relocation of type {reloc.type} against {name or 'nothing'}", ""
+    if not 0 < symbol.section < len(elf.sections):
+        return _external(object, opcode, name)
+    target = elf.sections[symbol.section]
+    if target.flags & SHF_EXECINSTR:
+        in_slots = reloc.addend // 8 if reloc.addend else addend + 1 if opcode == CALL else addend // 8
+        return _subprogram(object, opcode, target, symbol.value // 8 + in_slots)
+    map = object.map_at.get((symbol.section, symbol.value + (addend if symbol.type == STT_SECTION else 0)))
+    if map and not is_data(target):
+        return "map", map.name, 0, f"map {map.name}", target.name
+    if not text:
+        return "data", name, symbol.value + addend, "", target.name
+    return _data(object, target, symbol, symbol.value + addend)
+
+
+def _external(object: _Object, opcode: int, name: str) -> tuple[str, str, int, str, str]:
+    """A symbol that the object does not define."""
+    if name in object.kconfig:
+        return "extern", name, object.kconfig[name], f"kconfig {name}", ".kconfig"
+    declared = object.declared.get(name)
+    c = c_type(object.btf, declared, object.steps) if object.btf and declared else name
+    if opcode == CALL:
+        return "kfunc", name, 0, f"kfunc {c}", ""
+    return "ksym", name, 0, f"ksym {c}", ""
+
+
+def _subprogram(object: _Object, opcode: int, target: Section, to: int) -> tuple[str, str, int, str, str]:
+    starts = object.functions(target)
+    name = starts.get(to)
+    shown = name or f"{target.name}+{to}"
+    if opcode == CALL:
+        return "call", shown, to, f"call {shown} in {target.name}", target.name
+    return "func", shown, to, f"address of {shown} in {target.name}", target.name
+
+
+def _data(object: _Object, target: Section, symbol: Symbol, byte_off: int) -> tuple[str, str, int, str, str]:
+    """A global variable: its name and the offset in it."""
+    map = object.data_map.get(target.index)
+    name, rest = object.elf.name_of(symbol), byte_off - symbol.value
+    if map and map.datasec:
+        offsets = object.offsets[map.name]
+        index = bisect_right(offsets, byte_off) - 1
+        if index >= 0:
+            known, size, _ = map.datasec[offsets[index]]
+            if byte_off < offsets[index] + max(size, 1):
+                name, rest = known, byte_off - offsets[index]
+    place = f"{name}+{rest}" if rest else name
+    return "data", name, byte_off, f"{target.name}: {place}" if place != target.name else place, target.name
+
+
+# --- one part ---
+
+
+def _select(programs: Sequence[Program], part: str, where: str) -> list[Program]:
+    """The section (or, where there is none of that name, the functions) called `part`."""
+    sections = [p for p in programs if p.section is not None and part in (p.section, p.section.removeprefix("?"))]
+    if sections:
+        return sections
+    found = []
+    for program in programs:
+        index = next((index for index, function in enumerate(program.functions) if function.name == part), None)
+        if index is not None:
+            found.append(_slice(program, index))
+    if found:
+        return found
+    names = [p.section or "" for p in programs]
+    functions = [f.name for p in programs for f in p.functions]
+    raise InputError(
+        where, f"no section or function {part!r}", f"sections: {_some(names)}" + (f"; functions: {_some(functions)}" if functions else "")
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:MAX_SHOWN]) + (f" and {len(names) - MAX_SHOWN} more" if len(names) > MAX_SHOWN else "")
+
+
+def _slice(program: Program, index: int) -> Program:
+    """Function `index` of a program as a program of its own."""
+    function = program.functions[index]
+    start = function.start
+    end = min((f.start for f in program.functions if f.start > start), default=program.insn_count)
+    path = program.origin.where.partition("#")[0]
+    inside = program.lines.between(start, end) if isinstance(program.lines, SourceLines) else ()
+    lines = [replace(line, off_insns=line.off_insns - start) for line in inside]
+    relocations = [replace(r, off_insns=r.off_insns - start) for r in program.relocations if start <= r.off_insns < end]
+    return replace(
+        program,
+        code=program.code[8 * start : 8 * end],
+        origin=replace(program.origin, where=f"{path}#{function.name}"),
+        name=function.name,
+        functions=(replace(function, start=0),),
+        lines=tuple(lines),
+        relocations=tuple(relocations),
+    )
+
+

@@ -1,0 +1,169 @@
+"""What the families share during one walk: processes and their descriptors, loaded objects, namespaces; and what was refused.
+
+Everything is read when it is first asked for and once, so a walk for one kind costs what that kind needs.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+
+from bpflens.errors import NotSupported
+from bpflens.inventory.facts.records import Denial, HeldBy, Holders, LinkHead, MapHead, NetNamespace, ProgHead
+from bpflens.kernel.sys import procfs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from bpflens.inventory.finders.sockets import SocketFacts
+    from bpflens.inventory.memory.reader import Reader
+
+__all__ = ("UNSEEN_PROCESSES", "Context")
+
+UNSEEN_PROCESSES = "processes that this /proc does not show"
+_NAMED = 3  # processes that a message names
+
+
+class Context:
+    """State of one walk. `netns` is the namespace that the walking thread is in; `reader` the kernel-side reader with --deep."""
+
+    def __init__(self) -> None:
+        if not os.path.exists("/proc/self/ns/net"):
+            reason = "is not mounted, and processes, descriptors and namespaces are found in no other place"
+            raise NotSupported("/proc", reason, "mount -t proc proc /proc")
+        self.netns: NetNamespace | None = None
+        self.reader: Reader | None = None
+        self.denied: dict[Denial, None] = {}
+        self.notes: dict[str, None] = {}
+        self.claimed_links: set[int] = set()
+        self.claimed_sockets: set[int] = set()
+        self.pinned: dict[tuple[str, int], list[str]] = {}
+        self.held: Holders = Holders({}, {})
+        self._comms: dict[int, str] = {}
+
+    def deny(self, what: str, needs: str) -> None:
+        """Something was not permitted; listed once at the end."""
+        self.denied[Denial(what, needs)] = None
+
+    def note(self, text: str) -> None:
+        """Something that the reader of the result should know; listed once."""
+        self.notes[text] = None
+
+    def comm(self, pid: int) -> str:
+        """The process's name."""
+        name = self._comms.get(pid)
+        if name is None:
+            name = self._comms[pid] = procfs.comm(pid)
+        return name
+
+    def who(self, pids: list[int]) -> str:
+        """Processes for a message: how many, and the first of them by name."""
+        names = ", ".join(f"{self.comm(pid)}[{pid}]" for pid in pids[:_NAMED])
+        return f"{len(pids)} process{'es' * (len(pids) > 1)} ({names}{', ...' * (len(pids) > _NAMED)})"
+
+    def holder(self, pid: int, fd: int | None = None, tid: int | None = None) -> HeldBy:
+        """The process as a holder."""
+        return HeldBy(pid, self.comm(pid), fd, tid)
+
+    @cached_property
+    def programs(self) -> dict[int, ProgHead] | None:
+        """Every loaded program; None where they may not be listed."""
+        from bpflens.inventory.facts.loaded import prog_heads
+
+        try:
+            return prog_heads()
+        except PermissionError:
+            self.deny("the list of loaded programs", "CAP_SYS_ADMIN")
+        except OSError as error:
+            self.deny("the list of loaded programs", f"bpf(2), which this kernel refuses: {error.strerror}")
+        return None
+
+    @cached_property
+    def links(self) -> dict[int, LinkHead]:
+        """Every link; empty where they may not be listed."""
+        from bpflens.inventory.facts.loaded import link_heads
+
+        try:
+            return link_heads()
+        except PermissionError:
+            self.deny("the list of links", "CAP_SYS_ADMIN")
+        except OSError:
+            pass  # before Linux 5.8
+        return {}
+
+    @cached_property
+    def maps(self) -> dict[int, MapHead]:
+        """Every map; empty where they may not be listed."""
+        from bpflens.inventory.facts.loaded import map_heads
+
+        try:
+            return map_heads()
+        except PermissionError:
+            self.deny("the list of maps", "CAP_SYS_ADMIN")
+        except OSError:
+            pass
+        return {}
+
+    @cached_property
+    def program_types(self) -> frozenset[int] | None:
+        """The types of the loaded programs, to spare questions that can have no answer; None where unknown."""
+        return None if self.programs is None else frozenset(head.type for head in self.programs.values())
+
+    def may_have(self, *types: int) -> bool:
+        """Whether a program of one of these types may be loaded."""
+        return self.program_types is None or not self.program_types.isdisjoint(types)
+
+    def refresh_programs(self) -> None:
+        """Read the lists again: what came since the walk began may be attached to what it saw."""
+        for name in ("programs", "links", "program_types"):
+            self.__dict__.pop(name, None)
+
+    @cached_property
+    def pids(self) -> list[int]:
+        """The user processes that /proc shows."""
+        if not procfs.shows_all():
+            self.deny(UNSEEN_PROCESSES, "the initial pid namespace, and its /proc without hidepid")
+        return procfs.processes()
+
+    @cached_property
+    def files(self) -> list[procfs.OpenFile]:
+        """Every open descriptor that may be seen."""
+        found: list[procfs.OpenFile] = []
+        refused = []
+        for pid in self.pids:
+            try:
+                found += procfs.open_files(pid)
+            except OSError:
+                refused.append(pid)
+        if refused:
+            has = "has" if len(refused) == 1 else "have"
+            what = f"the descriptors of {self.who(refused)}, which {has} more capabilities"
+            self.deny(what, "CAP_SYS_PTRACE and every capability that they have")
+        return found
+
+    @cached_property
+    def sockets(self) -> dict[int, SocketFacts]:
+        """Every socket that a process holds, by inode."""
+        from bpflens.inventory.finders.sockets import read_sockets
+
+        return read_sockets(self)
+
+    @cached_property
+    def namespaces(self) -> dict[int, NetNamespace]:
+        """The reachable network namespaces by inode, the own one first."""
+        from bpflens.inventory.facts.namespaces import net_namespaces
+
+        return net_namespaces(self)
+
+    @cached_property
+    def socket_owners(self) -> dict[int, list[HeldBy]]:
+        """Socket inode -> who holds it, and where."""
+        owners: dict[int, list[HeldBy]] = {}
+        for file in self.files:
+            if file.link.startswith("socket:["):
+                owners.setdefault(int(file.link[8:-1]), []).append(self.holder(file.pid, file.fd))
+        return owners
+
+    @cached_property
+    def own_netns(self) -> int:
+        """The inode of the caller's network namespace."""
+        return os.stat("/proc/thread-self/ns/net").st_ino

@@ -1,0 +1,56 @@
+"""Who holds programs, links and maps by a descriptor (rows 41, 44): /proc/PID/fdinfo. Needs CAP_SYS_PTRACE for other users' processes."""
+
+from __future__ import annotations
+
+import os
+
+from bpflens.inventory.facts.context import Context
+from bpflens.inventory.facts.records import HeldBy, Holders
+from bpflens.kernel.sys import procfs
+
+__all__ = ("holders", "map_holders")
+
+_PROG, _LINK, _MAP = "anon_inode:bpf-prog", "anon_inode:bpf_link", "anon_inode:bpf-map"
+
+
+def holders(ctx: Context) -> Holders:
+    """Holders of programs and links among all visible descriptors."""
+    return Holders(_by_id(ctx, _PROG, b"prog_id"), _by_id(ctx, _LINK, b"link_id"))
+
+
+def map_holders(ctx: Context) -> dict[int, list[HeldBy]]:
+    """Holders of maps."""
+    return _by_id(ctx, _MAP, b"map_id")
+
+
+def _by_id(ctx: Context, link: str, field: bytes) -> dict[int, list[HeldBy]]:
+    found: dict[int, list[HeldBy]] = {}
+    directory, pid = -1, 0
+    label = field + b":\t"
+    try:
+        for file in ctx.files:
+            if file.link != link:
+                continue
+            try:
+                if file.pid != pid:
+                    if directory >= 0:
+                        os.close(directory)
+                    directory, pid = -1, file.pid
+                    directory = os.open(f"/proc/{pid}/fdinfo", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                if directory < 0:
+                    continue
+                text = procfs.read(str(file.fd), directory)
+            except PermissionError:
+                ctx.deny("what the descriptors of some processes are", "CAP_SYS_PTRACE")
+                continue
+            except OSError:
+                continue
+            start = text.find(label)
+            if start >= 0:
+                start += len(label)
+                id = int(text[start : text.find(b"\n", start)])
+                found.setdefault(id, []).append(ctx.holder(file.pid, file.fd))
+    finally:
+        if directory >= 0:
+            os.close(directory)
+    return found

@@ -1,0 +1,63 @@
+"""The table of families: which module finds which kinds, and where it has to look.
+
+To add a kind of attachment: write `find(ctx)` in a file of its own and add a row. Families with `per_netns` are called once in every
+network namespace, the others once. Order matters only between those that claim (sockets, links) and those that take the rest.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ("DEEP_FAMILIES", "FAMILIES", "Family")
+
+
+class Family(NamedTuple):
+    """One row: `module` below inventory/, `function` in it, the `kinds` that it yields (prefixes), `what` and `needs` for messages."""
+
+    module: str
+    function: str
+    kinds: tuple[str, ...]
+    per_netns: bool
+    what: str
+    needs: str
+
+
+FAMILIES = (
+    Family("finders.sockets", "find_packet", ("socket/packet", "fanout"), True, "packet sockets", "CAP_NET_ADMIN"),
+    Family("finders.xdp", "find", ("xdp",), True, "XDP programs", "CAP_NET_ADMIN"),
+    Family("finders.tcx", "find", ("tcx", "netkit"), True, "tcx and netkit programs", "CAP_NET_ADMIN"),
+    Family("finders.tc", "find", ("tc",), True, "traffic control", "CAP_NET_ADMIN"),
+    Family("finders.routes", "find", ("lwt", "seg6local"), True, "routes", "CAP_NET_ADMIN"),
+    Family("finders.netns_progs", "find", ("flow_dissector", "sk_lookup"), True, "programs of network namespaces", "CAP_NET_ADMIN"),
+    Family("finders.netfilter", "find", ("netfilter",), True, "netfilter hooks", "CAP_NET_ADMIN"),
+    Family("finders.xtables", "find_legacy", ("xt_bpf",), True, "iptables rules", "CAP_NET_ADMIN and CAP_NET_RAW"),
+    Family("finders.xtables", "find_nft", ("xt_bpf",), True, "nftables rules", "CAP_NET_ADMIN"),
+    Family("finders.team", "find", ("team",), True, "team devices", "CAP_NET_ADMIN"),
+    Family("finders.sockets", "find_sockets", ("socket",), False, "socket filters", "CAP_SYS_PTRACE"),
+    Family("finders.tun", "find", ("tap",), False, "tap devices", "CAP_SYS_PTRACE"),
+    Family("finders.seccomp", "find", ("seccomp",), False, "seccomp filters", "CAP_SYS_ADMIN and CAP_SYS_PTRACE"),
+    Family("finders.cgroups", "find", ("cgroup", "lsm_cgroup"), False, "programs on cgroups", "CAP_NET_ADMIN"),
+    Family("finders.maps", "find", ("xdp/devmap", "xdp/cpumap", "sockmap", "struct_ops"), False, "programs on maps", "CAP_SYS_ADMIN"),
+    Family("finders.perf", "find", (
+        "tracepoint", "kprobe", "kretprobe", "uprobe", "uretprobe",
+    ), False, "programs on perf events", "CAP_SYS_ADMIN"),
+    Family("finders.lirc", "find", ("lirc_mode2",), False, "programs on infrared receivers", "CAP_NET_ADMIN"),
+    Family("finders.links", "find", (
+        "netfilter", "tracing", "freplace", "raw_tracepoint", "tp_btf", "iter", "perf_event", "kprobe", "kretprobe", "uprobe", "uretprobe",
+        "tracepoint", "kprobe_multi", "uprobe_multi", "xdp", "tcx", "netkit", "cgroup", "lsm_cgroup", "flow_dissector", "sk_lookup",
+        "sockmap", "link",
+    ), False, "links", "CAP_SYS_ADMIN"),
+    Family("finders.maps", "find_prog_arrays", ("prog_array",), False, "tail calls", "CAP_SYS_ADMIN"),
+)  # fmt: skip
+
+_MEMORY = "CAP_BPF and CAP_PERFMON"
+DEEP_FAMILIES = (
+    Family("memory.sockets", "find", ("socket", "reuseport", "fanout", "kcm"), False, "sockets in kernel memory", _MEMORY),
+    Family("memory.sockets", "find_lists", ("socket",), True, "sockets that no descriptor leads to", _MEMORY),
+    Family("memory.tun", "find", ("tun", "tap"), True, "tun devices in kernel memory", _MEMORY),
+    Family("memory.tasks", "find_seccomp", ("seccomp",), False, "seccomp filters in kernel memory", _MEMORY),
+    Family("memory.tasks", "find_perf", ("perf_event",), False, "perf events in kernel memory", _MEMORY),
+    Family("memory.tasks", "find_ppp", ("ppp",), False, "PPP filters in kernel memory", _MEMORY),
+    Family("memory.builtin", "find", ("ptp_classifier",), False, "the kernel's own programs", _MEMORY),
+    Family("memory.routes", "find", ("lwt",), True, "routes in kernel memory", _MEMORY),
+)

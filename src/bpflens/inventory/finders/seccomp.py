@@ -1,0 +1,133 @@
+"""Seccomp filters of tasks (row 11): PTRACE_SECCOMP_GET_FILTER for each thread that has filters.
+
+Filters belong to threads; those of one process mostly share theirs, but need not. A process's threads with the same filters are one row
+per filter. ptrace stops a thread for an instant, so the kernel-side reader is preferred where it is in use (it stops nothing).
+The tracer is the walking thread: whatever happens, the kernel detaches when that thread ends.
+
+Needs CONFIG_CHECKPOINT_RESTORE, CAP_SYS_ADMIN, CAP_SYS_PTRACE, and a caller without a seccomp filter of its own
+(kernel/seccomp.c, seccomp_get_filter).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import time
+from collections.abc import Iterable, Iterator
+
+from bpflens.inventory.facts.context import Context
+from bpflens.inventory.facts.records import Found
+from bpflens.kernel.sys import procfs, syscalls
+
+__all__ = ("filtered_threads", "find", "rows")
+
+_SEIZE, _INTERRUPT, _DETACH = 0x4206, 0x4207, 17
+_GET_FILTER, _GET_METADATA = 0x420C, 0x420D
+_WALL = 0x40000000
+_STOP_SECONDS = 0.5
+_MOST_FILTERS = 32768  # the kernel's own limit on a task's filters is far lower (32768 instructions in all)
+
+
+def filtered_threads(ctx: Context) -> Iterator[tuple[int, int, int]]:
+    """(pid, tid, number of filters) of each thread in filter mode."""
+    refused = 0
+    for pid in ctx.pids:
+        for tid in procfs.thread_ids(pid):
+            try:
+                status = procfs.read(f"/proc/{pid}/task/{tid}/status")
+            except PermissionError:
+                refused += 1
+                continue
+            except OSError:
+                continue
+            if b"\nSeccomp:\t2" in status:
+                yield pid, tid, int(procfs.status_field(status, b"Seccomp_filters") or b"-1")
+    if refused:
+        ctx.deny(f"the seccomp state of {refused} threads", "CAP_SYS_PTRACE")
+
+
+def find(ctx: Context) -> Iterable[Found]:
+    """Rows by ptrace."""
+    if ctx.reader is not None and ctx.reader.can_read_memory:
+        return ()
+    filters: dict[tuple[int, int], list[tuple[bytes, int]]] = {}
+    unread: dict[int, list[int]] = {}
+    for pid, tid, _ in filtered_threads(ctx):
+        try:
+            filters[pid, tid] = _read(tid)
+        except PermissionError:
+            own = procfs.status_field(procfs.read("/proc/thread-self/status"), b"Seccomp") == b"2"
+            needs = "a caller without a seccomp filter of its own, or --deep" if own else "CAP_SYS_ADMIN and CAP_SYS_PTRACE, or --deep"
+            ctx.deny("the code of seccomp filters", needs)
+            unread.setdefault(pid, []).append(tid)
+        except TimeoutError:
+            ctx.deny(f"the seccomp filters of thread {tid}, which does not stop", "--deep")
+            unread.setdefault(pid, []).append(tid)
+        except OSError as error:
+            if error.errno == 5:
+                ctx.deny("the code of seccomp filters", "a kernel with CONFIG_CHECKPOINT_RESTORE")
+                unread.setdefault(pid, []).append(tid)
+    found = rows(ctx, filters)
+    for pid, tids in unread.items():
+        found.append(
+            Found("seccomp", f"pid:{pid}", None, holders=tuple(ctx.holder(pid, None, tid) for tid in tids),
+                  details={"unknown": "its seccomp filters could not be read", "classic": True})
+        )  # fmt: skip
+    return found
+
+
+def rows(ctx: Context, filters: dict[tuple[int, int], list[tuple[bytes, int]]]) -> list[Found]:
+    """One row per process and filter, from (pid, tid) -> [(code, flags)] oldest first; threads that have it are its holders."""
+    grouped: dict[tuple[int, int, bytes, int], list[int]] = {}
+    for (pid, tid), chain in filters.items():
+        for index, (code, flags) in enumerate(chain):
+            grouped.setdefault((pid, index, code, flags), []).append(tid)
+    found = []
+    for (pid, index, code, flags), tids in grouped.items():
+        details = {"filter": index, "arch": os.uname().machine, **({"log": True} if flags & 2 else {})}
+        holders = tuple(ctx.holder(pid, None, tid) for tid in tids)
+        found.append(Found("seccomp", f"pid:{pid}", None, classic=code, holders=holders, details=details))
+    return found
+
+
+def _read(tid: int) -> list[tuple[bytes, int]]:
+    """[(code, flags)] of a thread, oldest filter first. TimeoutError where it does not stop."""
+    syscalls.ptrace(_SEIZE, tid)
+    stopped = False
+    try:
+        syscalls.ptrace(_INTERRUPT, tid)
+        until = time.monotonic() + _STOP_SECONDS
+        while not stopped:
+            pid, _ = os.waitpid(tid, _WALL | os.WNOHANG)
+            if pid:
+                stopped = True
+            elif time.monotonic() > until:
+                raise TimeoutError(110, "the thread does not stop")
+            else:
+                time.sleep(0.0005)
+        return [_filter(tid, index, count) for index, count in _counts(tid)]
+    finally:
+        if stopped:
+            try:
+                syscalls.ptrace(_DETACH, tid)
+            except OSError:
+                pass
+
+
+def _counts(tid: int) -> Iterator[tuple[int, int]]:
+    for index in range(_MOST_FILTERS):
+        try:
+            yield index, syscalls.ptrace(_GET_FILTER, tid, index)
+        except FileNotFoundError:
+            return
+
+
+def _filter(tid: int, index: int, count: int) -> tuple[bytes, int]:
+    buffer = ctypes.create_string_buffer(max(8 * count, 1))
+    syscalls.ptrace(_GET_FILTER, tid, index, ctypes.addressof(buffer))
+    metadata = ctypes.create_string_buffer(index.to_bytes(8, "little") + bytes(8), 16)
+    try:
+        syscalls.ptrace(_GET_METADATA, tid, 16, ctypes.addressof(metadata))
+    except OSError:
+        pass  # before Linux 4.16
+    return buffer.raw[: 8 * count], int.from_bytes(metadata.raw[8:16], "little")

@@ -1,0 +1,111 @@
+"""Programs, the maps that they use, and the programs that prog_array maps lead to (tail calls), as a tree.
+
+    12 xdp_main
+      map 8 jumps (prog_array)
+        [0] 13 parse_vlan
+              map 8 jumps            above: its entries are shown once
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from bpflens.errors import KernelError
+from bpflens.inventory.facts.records import MapHead
+from bpflens.inventory.finders.maps import prog_array_entries
+from bpflens.kernel.sys.bpf import Buffer, cmd, fd_by_id, info_by_fd
+
+__all__ = ("MapNode", "ProgNode", "program_tree")
+
+_PROG_ARRAY = 3
+_MOST_DEPTH = 33  # MAX_TAIL_CALL_CNT
+
+
+class ProgNode(NamedTuple):
+    """A program and its maps; `slot` is its place in the prog_array above it. `above`: its maps are shown elsewhere in the tree."""
+
+    id: int
+    slot: int | None
+    maps: tuple[MapNode, ...]
+    above: bool = False
+
+
+class MapNode(NamedTuple):
+    """A map and, for a prog_array, the programs in it. `above`: those are shown elsewhere in the tree."""
+
+    id: int
+    head: MapHead | None
+    entries: tuple[ProgNode, ...] = ()
+    above: bool = False
+
+
+class program_tree:
+    """Builds the tree below a program; shared across programs so that each map is read once."""
+
+    def __init__(self, maps: dict[int, MapHead]) -> None:
+        self._heads = maps
+        self._entries: dict[int, list[tuple[int, int]]] = {}
+        self._maps_of: dict[int, tuple[int, ...]] = {}
+
+    def below(self, id: int) -> ProgNode:
+        """The tree of program `id`."""
+        return self._program(id, None, set(), set(), 0)
+
+    def _program(self, id: int, index: int | None, programs: set[int], maps: set[int], depth: int) -> ProgNode:
+        if id in programs or depth > _MOST_DEPTH:
+            return ProgNode(id, index, (), above=True)
+        programs.add(id)
+        nodes = []
+        for map_id in self.map_ids(id):
+            head = self._heads.get(map_id)
+            if head is None or head.type != _PROG_ARRAY:
+                nodes.append(MapNode(map_id, head))
+            elif map_id in maps:
+                nodes.append(MapNode(map_id, head, above=True))
+            else:
+                maps.add(map_id)
+                if map_id not in self._entries:
+                    self._entries[map_id] = prog_array_entries(head)
+                entries = tuple(self._program(target, at, programs, maps, depth + 1) for at, target in self._entries[map_id])
+                nodes.append(MapNode(map_id, head, entries))
+        return ProgNode(id, index, tuple(nodes))
+
+    def map_ids(self, id: int) -> tuple[int, ...]:
+        """The maps of a program, in order of first use; () where it has gone or may not be read."""
+        if id not in self._maps_of:
+            self._maps_of[id] = _map_ids(id)
+        return self._maps_of[id]
+
+    def users(self, programs: Iterable[int]) -> dict[int, list[int]]:
+        """Map id -> the programs that use it."""
+        found: dict[int, list[int]] = {}
+        for id in programs:
+            for map_id in self.map_ids(id):
+                found.setdefault(map_id, []).append(id)
+        return found
+
+
+def _map_ids(id: int) -> tuple[int, ...]:
+    where = f"id:{id}"
+    try:
+        fd = fd_by_id(cmd.PROG_GET_FD_BY_ID, id, where)
+    except KernelError:
+        return ()
+    try:
+        info = Buffer(64)
+        info_by_fd(fd, info, where)
+        count = struct.unpack_from("<I", info.bytes, 52)[0]
+        if not count:
+            return ()
+        ids = Buffer(4 * count)
+        raw = bytearray(64)
+        struct.pack_into("<IQ", raw, 52, count, ids.address)
+        info_by_fd(fd, Buffer(bytes(raw)), where)
+        return tuple(value for value in struct.unpack(f"<{count}I", ids.bytes) if value)
+    except KernelError:
+        return ()
+    finally:
+        os.close(fd)

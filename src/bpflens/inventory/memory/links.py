@@ -1,0 +1,39 @@
+"""The network namespace and the device of links, from kernel memory (rows 15-17, 25): link info has an ifindex, or nothing at all."""
+
+from __future__ import annotations
+
+from bpflens.errors import BpflensError
+from bpflens.inventory.facts.context import Context
+
+__all__ = ("link_places",)
+
+_TYPES = {6: ("bpf_xdp_link", "dev"), 10: ("bpf_nf_link", "net"), 11: ("tcx_link", "dev"), 13: ("netkit_link", "dev")}
+
+
+def link_places(ctx: Context) -> dict[int, tuple[int, str | None]]:
+    """Link id -> (inode of the network namespace, device name where it is on one)."""
+    reader = ctx.reader
+    if reader is None or not reader.can_read_memory:
+        return {}
+    offset = reader.offset
+    try:
+        links = reader.pointers("bpf_link", "link")
+    except BpflensError:
+        return {}  # before Linux 5.19
+    found: dict[int, tuple[int, str | None]] = {}
+    for link in links:
+        try:
+            kind = reader.u32(link + offset("bpf_link", "type"))
+            if kind not in _TYPES or not reader.has(_TYPES[kind][0], _TYPES[kind][1]):
+                continue
+            target = reader.u64(link + offset(*_TYPES[kind]))
+            if not target:
+                continue
+            name = None
+            if kind != 10:
+                name = reader.text(target + offset("net_device", "name"))
+                target = reader.u64(target + offset("net_device", "nd_net.net"))
+            found[reader.u32(link + offset("bpf_link", "id"))] = (reader.u32(target + offset("net", "ns.inum")), name)
+        except OSError:
+            continue
+    return found

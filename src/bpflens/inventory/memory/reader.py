@@ -1,0 +1,242 @@
+"""Reading kernel memory and kernel lists with BPF programs that exist only as long as the reader is open.
+
+    reader = open_reader(ctx)           # None, and a denial in ctx, where this process may not
+    reader.u64(address)                 # BPF_PROG_TYPE_SYSCALL (Linux 5.14) with bpf_probe_read_kernel, 5 µs
+    reader.files()                      # BPF iterator over every descriptor of every task, 3 ms for hundreds
+    reader.offset("sock", "sk_filter")  # from BTF
+
+OSError with EFAULT for an address that cannot be read. Lists are walked without locks: every walk is bounded, any pointer may be stale.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import struct
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from bpflens.errors import BpflensError, InputError, KernelError, NotPermitted
+from bpflens.inventory.facts.context import Context
+from bpflens.inventory.memory import programs
+from bpflens.inventory.memory.programs import FileRecord
+from bpflens.kernel.sys.bpf import bpf, call_number, cmd
+from bpflens.kernel.sys.syscalls import libc
+
+if TYPE_CHECKING:
+    from bpflens.btf.btf import Btf
+
+__all__ = ("Reader", "open_reader")
+
+NAME = "bpflens"
+_TRACING, _SYSCALL, _TRACE_ITER, _ARRAY = 26, 31, 28, 2
+_SLEEPABLE, _MMAPABLE = 1 << 4, 1 << 10
+_TEST = struct.Struct("<IIIIQQIIIIQQIII")
+_EFAULT = 14
+
+
+def open_reader(ctx: Context) -> Reader | None:
+    """A reader, or None with the reason among the context's denials."""
+    from bpflens.kernel.btf import vmlinux
+
+    what = "what only the kernel-side reader sees"
+    try:
+        reader = Reader(vmlinux())
+    except BpflensError as error:
+        ctx.deny(what, f"the kernel's BTF ({error})")
+        return None
+    try:
+        if os.getpid() not in {record.pid for record in reader.files()}:
+            ctx.note("this is not the initial pid namespace: process numbers from kernel memory are those of the initial one")
+    except NotPermitted:
+        ctx.deny(what, "CAP_BPF and CAP_PERFMON")
+        return None
+    except (BpflensError, OSError) as error:
+        ctx.deny(what, f"BPF iterators, which this kernel refuses: {error}")
+        return None
+    try:
+        reader.open_memory()
+    except (BpflensError, OSError) as error:
+        locked = "bpf_probe_read_kernel" in getattr(error, "log", "")  # the verifier says that the helper may not be used
+        reason = "a kernel that is not locked down for confidentiality" if locked else f"Linux 5.14 ({error})"
+        ctx.deny("code that only kernel memory has", reason)
+    return reader
+
+
+class Reader:
+    """See the module. `own_programs` are the ids of the programs it has loaded, to be left out of every list."""
+
+    def __init__(self, btf: Btf) -> None:
+        self.btf = btf
+        self.own_programs: set[int] = set()
+        self.can_read_memory = self.memory_read = False
+        self._offsets: dict[tuple[str, str, str], int] = {}
+        self._fds: list[int] = []
+        self._value: mmap.mmap | None = None
+        self._tasks_by_tid: dict[int, int] = {}
+
+    def close(self) -> None:
+        """Unload the programs."""
+        self.can_read_memory = False
+        if self._value is not None:
+            self._value.close()
+            self._value = None
+        while self._fds:
+            os.close(self._fds.pop())
+
+    # --- layout ---
+
+    def offset(self, struct_name: str, path: str, module: str = "") -> int:
+        """Byte offset of a member; InputError where this kernel does not have it. `module`: where the struct is if not in vmlinux."""
+        key = (struct_name, path, module)
+        found = self._offsets.get(key)
+        if found is None:
+            found = self._offsets[key] = self.types(module).member_offset(struct_name, path)
+        return found
+
+    def types(self, module: str = "") -> Btf:
+        """The types of a module, vmlinux's where it is built in."""
+        if not module:
+            return self.btf
+        from bpflens.kernel.btf import module as module_types
+
+        if module not in self._modules:
+            try:
+                self._modules[module] = module_types(module)
+            except KernelError:
+                self._modules[module] = self.btf
+        return self._modules[module]
+
+    @cached_property
+    def _modules(self) -> dict[str, Btf]:
+        return {}
+
+    def size(self, struct_name: str, module: str = "") -> int:
+        """sizeof(struct NAME)."""
+        types = self.types(module)
+        return types.size(types.struct_id(struct_name))
+
+    def has(self, struct_name: str, path: str, module: str = "") -> bool:
+        """Whether this kernel has the member."""
+        try:
+            self.offset(struct_name, path, module)
+        except InputError:
+            return False
+        return True
+
+    # --- memory ---
+
+    def open_memory(self) -> None:
+        """Load the program that reads memory; KernelError where the kernel refuses it."""
+        from bpflens.kernel.load import create_map, load_program
+
+        fd = create_map(_ARRAY, 4, programs.READ_BYTES, 1, name=NAME, flags=_MMAPABLE)
+        self._fds.append(fd)
+        prog = load_program(programs.read_program(fd), _SYSCALL, name=NAME, flags=_SLEEPABLE)
+        self._fds.append(prog)
+        self._note(prog)
+        self._value = mmap.mmap(fd, programs.READ_BYTES)
+        self._number = call_number()
+        self._context = ctypes.create_string_buffer(16)
+        self._test = ctypes.create_string_buffer(_TEST.size)
+        _TEST.pack_into(self._test, 0, prog, 0, 0, 0, 0, 0, 0, 0, 16, 0, ctypes.addressof(self._context), 0, 0, 0, 0)
+        self.can_read_memory = self.memory_read = True
+
+    def read(self, address: int, size: int) -> bytes:
+        """`size` bytes of kernel memory; OSError where it cannot be read."""
+        if self._value is None:
+            raise PermissionError(1, "kernel memory cannot be read")
+        parts = []
+        while size > 0:
+            count = min(size, programs.READ_BYTES - 1)
+            struct.pack_into("<QQ", self._context, 0, address & 0xFFFFFFFFFFFFFFFF, count)
+            if libc.syscall(self._number, cmd.PROG_TEST_RUN, self._test, _TEST.size) < 0:
+                errno = ctypes.get_errno()
+                raise OSError(errno, os.strerror(errno))
+            if struct.unpack_from("<I", self._test, 4)[0]:
+                raise OSError(_EFAULT, f"kernel address {address:#x} cannot be read")
+            parts.append(self._value[:count])
+            address += count
+            size -= count
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def u64(self, address: int) -> int:
+        """A 64-bit word of kernel memory."""
+        return int.from_bytes(self.read(address, 8), "little")
+
+    def u32(self, address: int) -> int:
+        """A 32-bit word."""
+        return int.from_bytes(self.read(address, 4), "little")
+
+    def u16(self, address: int) -> int:
+        """A 16-bit word."""
+        return int.from_bytes(self.read(address, 2), "little")
+
+    def text(self, address: int, size: int = 16) -> str:
+        """A string of at most `size` bytes."""
+        return self.read(address, size).split(b"\0", 1)[0].decode(errors="replace") if address else ""
+
+    # --- iterators ---
+
+    def iterate(self, target: str, text: str) -> bytes:
+        """What an iterator's program writes. NotPermitted, or KernelError where the kernel has no such iterator."""
+        from bpflens.btf.btf import Kind
+        from bpflens.isa.extended.asm import assemble
+        from bpflens.kernel.load import load_program
+
+        function = self.btf.find(f"bpf_iter_{target}", Kind.FUNC)
+        if function is None:
+            raise KernelError(f"iterator {target}", "this kernel does not have it", errno=38)
+        code = assemble(text, "llvm")
+        prog = load_program(code, _TRACING, name=NAME, expected_attach_type=_TRACE_ITER, attach_btf_id=function)
+        link = fd = -1
+        try:
+            self._note(prog)
+            link = bpf(cmd.LINK_CREATE, struct.pack("<IIII", prog, 0, _TRACE_ITER, 0), f"iterator {target}", "cannot create")[0]
+            fd = bpf(cmd.ITER_CREATE, struct.pack("<II", link, 0), f"iterator {target}", "cannot open")[0]
+            parts = []
+            while part := os.read(fd, 1 << 16):
+                parts.append(part)
+            return b"".join(parts)
+        finally:
+            for opened in (fd, link, prog):
+                if opened >= 0:
+                    os.close(opened)
+
+    def _note(self, prog: int) -> None:
+        from bpflens.kernel.prog_info import prog_info_by_fd
+
+        self.own_programs.add(prog_info_by_fd(prog).id)
+
+    @cached_property
+    def file_records(self) -> list[FileRecord]:
+        """Every descriptor of every task, read once."""
+        return self.files()
+
+    def files(self) -> list[FileRecord]:
+        """Every descriptor of every task now."""
+        data = self.iterate("task_file", programs.files(self.offset))
+        whole = len(data) // programs.FILE.size * programs.FILE.size
+        return [FileRecord._make(record) for record in programs.FILE.iter_unpack(data[:whole])]
+
+    def tasks(self) -> list[tuple[int, int, int, int]]:
+        """(struct task_struct pointer, pid, tid, struct seccomp_filter pointer) of every task."""
+        data = self.iterate("task", programs.tasks(self.offset))
+        return list(struct.iter_unpack("<QIIQ", data[: len(data) // 24 * 24]))
+
+    def pointers(self, target: str, field: str) -> list[int]:
+        """The pointers that an iterator goes over, in the network namespace of the calling thread."""
+        data = self.iterate(target, programs.pointers(f"bpf_iter__{target}", field, self.offset))
+        return [value for (value,) in struct.iter_unpack("<Q", data[: len(data) & ~7])]
+
+    def current_net(self) -> int:
+        """The struct net pointer of the namespace that the calling thread is in."""
+        import threading
+
+        if not self._tasks_by_tid:
+            self._tasks_by_tid = {tid: task for task, _, tid, _ in self.tasks()}
+        task = self._tasks_by_tid.get(threading.get_native_id(), 0)
+        return self.u64(self.u64(task + self.offset("task_struct", "nsproxy")) + self.offset("nsproxy", "net_ns")) if task else 0
+
+

@@ -1,0 +1,114 @@
+"""On tasks and their files, from kernel memory: seccomp filters without stopping anybody (row 11), perf events (33), PPP (40)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from bpflens.inventory.facts.context import Context
+from bpflens.inventory.facts.records import Found
+from bpflens.inventory.finders.perf import event_name
+from bpflens.inventory.finders.seccomp import rows as seccomp_rows
+from bpflens.inventory.memory.images import image_at
+from bpflens.inventory.memory.sockets import row
+
+__all__ = ("find_perf", "find_ppp", "find_seccomp")
+
+_MOST_FILTERS = 4096
+
+
+def find_seccomp(ctx: Context) -> Iterable[Found]:
+    """Filters of every task. The kernel's chain has the newest first, the rows count from the oldest as ptrace does."""
+    reader = ctx.reader
+    assert reader is not None
+    offset = reader.offset
+    filters: dict[tuple[int, int], list[tuple[bytes, int]]] = {}
+    known: dict[int, tuple[int, bytes | None, int]] = {}  # struct seccomp_filter -> its previous, code, program
+    addresses: dict[bytes, set[int]] = {}
+    for _, pid, tid, newest in reader.tasks():
+        chain: list[tuple[bytes, int]] = []
+        filter = newest
+        for _ in range(_MOST_FILTERS):
+            if not filter:
+                break
+            if filter not in known:
+                try:
+                    prog = reader.u64(filter + offset("seccomp_filter", "prog"))
+                    image = image_at(reader, prog)
+                    code = image.classic if image is not None else None
+                    known[filter] = (reader.u64(filter + offset("seccomp_filter", "prev")), code, prog)
+                except OSError:
+                    break  # the task ended meanwhile
+            previous, code, prog = known[filter]
+            if code is None:
+                ctx.deny("the code of seccomp filters", "a kernel with CONFIG_CHECKPOINT_RESTORE")
+                break
+            chain.append((code, 0))
+            addresses.setdefault(code, set()).add(prog)
+            filter = previous
+        if chain:
+            filters[pid, tid] = chain[::-1]
+    for found in seccomp_rows(ctx, filters):
+        yield found._replace(details={**found.details, "addresses": sorted(addresses[found.classic or b""])})
+
+
+def find_perf(ctx: Context) -> Iterable[Found]:
+    """Programs on perf events of every type, with what the official query has not told."""
+    reader = ctx.reader
+    assert reader is not None
+    offset = reader.offset
+    known = {(file.pid, file.fd) for file in ctx.files if file.link == "anon_inode:[perf_event]"}
+    linked = {link.prog_id for link in ctx.links.values() if link.type == 7}
+    found: dict[tuple[str, str, int], Found] = {}
+    for record in reader.file_records:
+        if (record.pid, record.fd) not in known or not record.private:
+            continue
+        try:
+            event = record.private
+            # perf_init_event() (v5.19) puts the type of the pmu that took the event in the place of the one asked for
+            field = "orig_type" if reader.has("perf_event", "orig_type") else "attr.type"
+            type = reader.u32(event + offset("perf_event", field))
+            traced = reader.has("perf_event", "tp_event") and reader.u64(event + offset("perf_event", "tp_event"))
+            config = reader.u64(event + offset("perf_event", "attr.config"))
+            image = image_at(reader, reader.u64(event + offset("perf_event", "prog")), code=False)
+        except OSError:
+            continue
+        if image is None or not image.id or image.id in linked or traced:
+            continue
+        key = ("perf_event", event_name(type, config), image.id)
+        holder = ctx.holder(record.pid, record.fd)
+        if key in found:
+            found[key] = found[key]._replace(holders=(*found[key].holders, holder))
+        else:
+            found[key] = row(key[0], key[1], None, image, (holder,))
+    yield from found.values()
+
+
+def find_ppp(ctx: Context) -> Iterable[Found]:
+    """Filters of PPP units by their /dev/ppp descriptors; the kernel keeps the converted image only."""
+    reader = ctx.reader
+    assert reader is not None
+    files = {(file.pid, file.fd) for file in ctx.files if file.link == "/dev/ppp"}
+    if not files or not reader.has("ppp", "pass_filter", "ppp_generic"):
+        return
+
+    def offset(struct: str, path: str) -> int:
+        return reader.offset(struct, path, "ppp_generic")
+
+    seen = set()
+    for record in reader.file_records:
+        if (record.pid, record.fd) not in files or not record.private or record.private in seen:
+            continue
+        seen.add(record.private)
+        try:
+            if reader.u32(record.private + offset("ppp_file", "kind")) != 1:  # INTERFACE: struct ppp begins with its ppp_file
+                continue
+            device = reader.u64(record.private + offset("ppp", "dev"))
+            name = reader.text(device + reader.offset("net_device", "name"))
+            net = reader.u64(record.private + offset("ppp", "ppp_net"))
+            namespace = reader.u32(net + reader.offset("net", "ns.inum"))
+            for field, kind in (("pass_filter", "ppp/pass"), ("active_filter", "ppp/active")):
+                image = image_at(reader, reader.u64(record.private + offset("ppp", field)))
+                if image is not None:
+                    yield row(kind, f"dev:{name}", namespace, image, (ctx.holder(record.pid, record.fd),))
+        except OSError:
+            continue

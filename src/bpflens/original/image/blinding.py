@@ -1,0 +1,214 @@
+"""Blinded constants: net.core.bpf_jit_harden=2 puts random numbers in place of those of the program, in the image too.
+
+    r11 = 0x5bd1e995; r11 ^= 0x5bd1e99b; r3 += r11    ──►   r3 += 14
+    r3 ^= r3                                          ──►   stays: `r3 = 0` or `w3 = 0` or itself (Options.narrow_zeros, special.py)
+
+bpf_jit_blind_constants() and bpf_jit_blind_insn(), kernel/bpf/core.c (v4.7); of programs of one function the blinded clone is what the
+kernel shows. Addresses of maps come out as numbers, for the kernel no longer finds them: an iterator over the maps tells whose they are.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from bpflens.analysis.cfg import jump_target
+from bpflens.isa.extended import opcodes as op
+from bpflens.isa.extended.insn import Insn
+
+if TYPE_CHECKING:
+    from bpflens.kernel.prog_info import ProgDump
+
+__all__ = ("Plain", "canonical_zeros", "plain_dump", "unblind")
+
+_MOV = frozenset((op.ALU64 | op.MOV | op.K, op.ALU | op.MOV | op.K))
+_XOR_AFTER = {op.ALU64 | op.MOV | op.K: op.ALU64 | op.XOR | op.K, op.ALU | op.MOV | op.K: op.ALU | op.XOR | op.K}
+_SHIFT_32 = Insn.make(op.ALU64 | op.LSH | op.K, op.AX, 0, 0, 32).word
+_LOW = 0xFFFFFFFF
+_BPF_ARRAY_VALUE = "value"
+
+
+class Plain(NamedTuple):
+    """`words` without blinding; `moved`: new slot of every old one (and of the end), -1 for slots that are gone; `blinded`: whether any
+    constant was.
+    """
+
+    words: list[int]
+    moved: list[int]
+    blinded: bool
+
+
+def unblind(words: Sequence[int]) -> Plain:
+    """The image with the program's constants in place again, and its jumps related again. Cost: linear."""
+    size = len(words)
+    out: list[int] = []
+    moved = [-1] * (size + 1)
+    came_from: list[int] = []  # of every new slot: the old slot whose jump it is
+    slot = 0
+    while slot < size:
+        moved[slot] = len(out)
+        made, length = _restored(words, slot)
+        came_from += [slot + length - 1] * len(made)
+        out += made
+        slot += length
+    moved[size] = len(out)
+    if len(out) == size:
+        return Plain(list(words), list(range(size + 1)), False)
+    second = False
+    for at, word in enumerate(out):
+        old = came_from[at]
+        if second or word & 0xFF == op.LD_IMM64:
+            second = not second
+            continue
+        target = jump_target(Insn(words[old]), old)
+        if target is None or not 0 <= target <= size or moved[target] < 0:
+            continue
+        distance = moved[target] - at - 1
+        if word & 0xFF == op.GOTOL:
+            out[at] = word & _LOW | (distance & _LOW) << 32
+        else:
+            out[at] = word & ~0xFFFF0000 | (distance & 0xFFFF) << 16
+    return Plain(out, moved, True)
+
+
+def _restored(words: Sequence[int], slot: int) -> tuple[list[int], int]:
+    """(what the slots from `slot` on were, how many they are)."""
+    value = _constant(words, slot)
+    if value is not None and slot + 2 < len(words):
+        if words[slot + 2] == _SHIFT_32:
+            wide = _wide(words, slot, value)
+            if wide is not None:
+                return wide, 7
+        use = Insn(words[slot + 2])
+        plain = _with_number(use, value)
+        if plain is not None:
+            return [plain], 3
+    if words[slot] & 0xFF == op.LD_IMM64 and slot + 1 < len(words):
+        return [words[slot], words[slot + 1]], 2
+    return [words[slot]], 1
+
+
+def _constant(words: Sequence[int], slot: int) -> int | None:
+    """The number that `r11 = A; r11 ^= B` makes, as an imm; None for all else."""
+    first = words[slot]
+    if first & 0xFF not in _MOV or first >> 8 & 0xFFFFFF != op.AX or slot + 1 >= len(words):
+        return None
+    following = words[slot + 1]
+    if following & _LOW != _XOR_AFTER[first & 0xFF] | op.AX << 8:
+        return None
+    return (first ^ following) >> 32
+
+
+def _with_number(use: Insn, value: int) -> int | None:
+    """The instruction with a number in place of r11; None where it does not use r11 that way."""
+    if use.src != op.AX or use.dst == op.AX:
+        return None
+    kind = use.code & 7
+    if kind in (op.ALU, op.ALU64, op.JMP, op.JMP32) and use.code & op.X:
+        code = use.code & ~op.X
+    elif kind == op.STX and use.code & 0xE0 == op.MEM:
+        code = use.code & ~7 | op.ST
+    else:
+        return None
+    return Insn.make(code, use.dst, 0, use.off, value - (1 << 32) if value >> 31 else value).word
+
+
+def _wide(words: Sequence[int], slot: int, high: int) -> list[int] | None:
+    """The ld_imm64 whose upper half is made at `slot`."""
+    if slot + 6 >= len(words):
+        return None
+    move, low, both = Insn(words[slot + 3]), _constant(words, slot + 4), Insn(words[slot + 6])
+    fits = move.code == op.ALU64 | op.MOV | op.X and both.code == op.ALU64 | op.OR | op.X and move.src == both.src == op.AX
+    if low is None or not fits or move.dst != both.dst:
+        return None
+    return [op.LD_IMM64 | move.dst << 8 | low << 32, high << 32]
+
+
+def canonical_zeros(words: Sequence[int]) -> array[int]:
+    """Every `rD = 0`, `wD = 0` as `rD ^= rD`: what blinding makes of them."""
+    out = array("Q", words)
+    for at, word in enumerate(out):
+        if word & 0xFF in _MOV and word & ~0xFFF == 0:
+            dst = word >> 8 & 0xF
+            out[at] = op.ALU64 | op.XOR | op.X | dst << 8 | dst << 12
+    return out
+
+
+def plain_dump(dump: ProgDump) -> tuple[ProgDump, bool]:
+    """A dump without blinding, and whether it was blinded."""
+    from bpflens.isa.extended.insn import words as words_of
+
+    plain = unblind(words_of(dump.xlated))
+    if not plain.blinded:
+        return dump, False
+    words = array("Q", plain.words)
+    if dump.map_ids:
+        _refer_to_maps(words, dump.map_ids)
+    code = b"".join(word.to_bytes(8, "little") for word in words)
+    lines = tuple((plain.moved[off], *rest) for off, *rest in dump.line_info if 0 <= off < len(plain.moved) and plain.moved[off] >= 0)
+    funcs = tuple((plain.moved[off], id) for off, id in dump.func_info if 0 <= off < len(plain.moved) and plain.moved[off] >= 0)
+    return dump._replace(xlated=code, line_info=lines, func_info=funcs), True  # type: ignore[arg-type]
+
+
+def _refer_to_maps(words: array[int], ids: Sequence[int]) -> None:
+    """References to maps in place of their addresses, as the kernel itself shows them (bpf_map_direct_value_meta)."""
+    places = _addresses(ids)
+    at = 0
+    while at + 1 < len(words):
+        if words[at] & 0xFF != op.LD_IMM64:
+            at += 1
+            continue
+        value = words[at] >> 32 | words[at + 1] >> 32 << 32
+        for id, (address, start, end) in places.items():
+            if value == address:
+                words[at] = words[at] & 0xFFF | op.PSEUDO_MAP_FD << 12 | id << 32
+                words[at + 1] = 0
+            elif start <= value < end:
+                words[at] = words[at] & 0xFFF | op.PSEUDO_MAP_VALUE << 12 | id << 32
+                words[at + 1] = (value - start) << 32
+        at += 2
+
+
+def _addresses(ids: Sequence[int]) -> Mapping[int, tuple[int, int, int]]:
+    """Where maps are in the kernel: id -> (map, first byte and end of the values of an array). Empty where iterators can't be used."""
+    from bpflens.btf.btf import Kind
+    from bpflens.errors import BpflensError
+    from bpflens.isa.extended.insn import encode
+    from bpflens.kernel.btf import vmlinux
+    from bpflens.kernel.load_attributes import iterate
+    from bpflens.kernel.maps import read_map_info
+
+    try:
+        btf = vmlinux()
+        function = btf.find("bpf_iter_bpf_map", Kind.FUNC)
+        if function is None:
+            return {}
+        code = (
+            Insn.make(op.LDX | op.MEM | op.DW, 6, 1, btf.member_offset("bpf_iter__bpf_map", "map")),
+            Insn.make(op.JMP | op.JNE | op.K, 6, 0, 2, 0),
+            Insn.make(op.ALU64 | op.MOV | op.K),
+            Insn.make(op.EXIT_CODE),
+            Insn.make(op.LDX | op.MEM | op.DW, 8, 1, btf.member_offset("bpf_iter__bpf_map", "meta")),
+            Insn.make(op.LDX | op.MEM | op.W, 2, 6, btf.member_offset("bpf_map", "id")),
+            Insn.make(op.STX | op.MEM | op.DW, 10, 2, -16),
+            Insn.make(op.STX | op.MEM | op.DW, 10, 6, -8),
+            Insn.make(op.LDX | op.MEM | op.DW, 1, 8, btf.member_offset("bpf_iter_meta", "seq")),
+            Insn.make(op.ALU64 | op.MOV | op.X, 2, 10),
+            Insn.make(op.ALU64 | op.ADD | op.K, 2, imm=-16),
+            Insn.make(op.ALU64 | op.MOV | op.K, 3, imm=16),
+            Insn.make(op.CALL_CODE, imm=127),
+            Insn.make(op.ALU64 | op.MOV | op.K),
+            Insn.make(op.EXIT_CODE),
+        )
+        at_value = btf.member_offset("bpf_array", _BPF_ARRAY_VALUE)
+        out = {}
+        for id, address in iterate(encode(code), function, 16):
+            if id in ids:
+                found = read_map_info(id)
+                start = address + at_value if found.type == 2 else 0
+                size = found.value_size * found.max_entries if found.type == 2 else 0
+                out[id] = (address, start, start + size)
+        return out
+    except (BpflensError, OSError):
+        return {}

@@ -1,0 +1,195 @@
+"""The image of a program: what the kernel shows of it after its verifier's rewriting, as the inverter needs it.
+
+Built from a live program (`of_dump`) or from any `Program` that a source read (`of_program`): a dump made elsewhere has no more than
+instructions, a type and a tag.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from bpflens.analysis.cfg import Incoming, incoming, jump_targets, reference
+from bpflens.isa.extended.insn import Insn, decode, words
+from bpflens.isa.extended.opcodes import CALL_CODE, LD_IMM64, PSEUDO_CALL, PSEUDO_FUNC
+
+if TYPE_CHECKING:
+    from bpflens.kernel.prog_info import ProgDump
+    from bpflens.program import Program
+
+__all__ = ("Image", "MapShape", "map_shapes", "of_code", "of_dump", "of_program")
+
+ARENA = 33  # BPF_MAP_TYPE_ARENA
+
+
+@dataclass(frozen=True, slots=True)
+class MapShape:
+    """What the inverter asks of a map: `type` (enum bpf_map_type), for arenas the user addresses start..end."""
+
+    id: int
+    type: int
+    user_start: int = 0
+    user_end: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An xlated image. `targets`: per slot the slot that a jump, call or PSEUDO_FUNC there refers to, -1 for none.
+
+    `functions` are the first slots of functions, `lines` the slots that line_info names: both are starts of original instructions.
+    `blinded`: the kernel's image had random numbers in place of constants; they are in place again here (blinding.py).
+    """
+
+    where: str
+    prog_type: int
+    insns: tuple[Insn, ...]
+    words: list[int]
+    targets: list[int]
+    incoming: Incoming
+    functions: tuple[int, ...]
+    lines: frozenset[int]
+    tag: str = ""
+    name: str = ""
+    id: int = 0
+    func_info: tuple[tuple[int, int], ...] = ()
+    line_info: tuple[tuple[int, int, int, int], ...] = ()
+    map_ids: tuple[int, ...] = ()
+    maps: dict[int, MapShape] = field(default_factory=dict)
+    btf_id: int = 0
+    attach_btf_id: int = 0
+    attach_btf_obj_id: int = 0
+    gpl: bool = True
+    verified_insns: int | None = None
+    prog_tags: tuple[str, ...] = ()
+    expected_attach_type: int | None = None
+    ifindex: int = 0
+    calls_hidden: bool = False
+    blinded: bool = False
+    symbols: dict[int, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.insns)
+
+
+def of_code(
+    code: bytes,
+    prog_type: int,
+    where: str = "",
+    *,
+    tag: str = "",
+    func_info: Sequence[tuple[int, int]] = (),
+    line_info: Sequence[tuple[int, int, int, int]] = (),
+    **facts: object,
+) -> Image:
+    """The image of little-endian struct bpf_insn bytes; `facts` are further fields of Image."""
+    insns = decode(code)
+    starts = {0, *(off for off, _ in func_info)}
+    known = tuple(sorted(starts))
+    targets = jump_targets(insns)
+    slot = 0
+    hidden = False
+    size = len(insns)
+    while slot < size:
+        insn = insns[slot]
+        code_byte = insn.code
+        if code_byte != CALL_CODE and code_byte != LD_IMM64:
+            slot += 1
+            continue
+        if code_byte == CALL_CODE and insn.src != PSEUDO_CALL:
+            hidden |= insn.imm == 0
+        elif code_byte == CALL_CODE or insn.src == PSEUDO_FUNC:
+            target = reference(insn, slot, xlated=True)
+            if code_byte == CALL_CODE and func_info and (target not in starts) and 0 <= insn.imm < len(known):
+                target = known[insn.imm]  # the 16-bit offset of a call overflows in large programs; imm is the function's number
+            if target is not None and 0 <= target < len(insns):
+                targets[slot] = target
+                starts.add(target)
+        slot += 2 if code_byte == LD_IMM64 else 1
+    return Image(
+        where=where,
+        prog_type=prog_type,
+        insns=insns,
+        words=list(words(code)),
+        targets=targets,
+        incoming=incoming(targets),
+        functions=tuple(sorted(starts)),
+        lines=frozenset(record[0] for record in line_info),
+        tag=tag,
+        func_info=tuple(func_info),
+        line_info=tuple(line_info),
+        calls_hidden=hidden,
+        **facts,  # type: ignore[arg-type]
+    )
+
+
+def map_shapes(ids: Sequence[int]) -> dict[int, MapShape]:
+    """The shapes of live maps; those that can't be read are missing."""
+    import struct
+
+    from bpflens.errors import KernelError
+    from bpflens.kernel.sys.bpf import Buffer, close, cmd, fd_by_id, info_by_fd
+
+    shapes = {}
+    for id in ids:
+        info = Buffer(88)
+        try:
+            fd = fd_by_id(cmd.MAP_GET_FD_BY_ID, id, f"map:{id}")
+            try:
+                info_by_fd(fd, info, f"map:{id}")
+            finally:
+                close(fd)
+        except KernelError:
+            continue
+        map_type, _, _, _, max_entries = struct.unpack_from("=5I", info.bytes)
+        start = struct.unpack_from("=Q", info.bytes, 80)[0] if map_type == ARENA else 0
+        end = start + max_entries * 4096 if start else 0
+        shapes[id] = MapShape(id, map_type, start, end)
+    return shapes
+
+
+def of_dump(dump: ProgDump, where: str = "") -> Image:
+    """The image of a live program."""
+    from bpflens.original.image.blinding import plain_dump
+
+    info = dump.info
+    dump, blinded = plain_dump(dump)
+    return of_code(
+        dump.xlated,
+        info.type,
+        where or f"id:{info.id}",
+        tag=info.tag,
+        func_info=dump.func_info,
+        line_info=dump.line_info,
+        name=info.name,
+        id=info.id,
+        map_ids=dump.map_ids,
+        maps=map_shapes(dump.map_ids),
+        btf_id=info.btf_id,
+        attach_btf_id=info.attach_btf_id or 0,
+        attach_btf_obj_id=info.attach_btf_obj_id or 0,
+        gpl=info.gpl_compatible,
+        verified_insns=info.verified_insns,
+        prog_tags=dump.prog_tags,
+        ifindex=info.ifindex,
+        blinded=blinded,
+    )
+
+
+def of_program(program: Program) -> Image:
+    """The image of an xlated program from a dump made elsewhere; names of calls are taken from its text too ("call NAME#-1234")."""
+    import re
+
+    names = {int(imm): name for name, imm in re.findall(r"call (\w+)#(-?\d+)", program.origin.line or "")}
+    symbols = {slot: names[insn.imm] for slot, insn in enumerate(decode(program.code)) if insn.code == CALL_CODE and insn.imm in names}
+    return of_code(
+        program.code,
+        program.type or 0,
+        program.origin.where,
+        tag=program.tag or "",
+        func_info=tuple((f.start, f.type_id) for f in program.functions),
+        name=program.name,
+        id=program.id or 0,
+        expected_attach_type=program.expected_attach_type,
+        symbols={**symbols, **program.symbols},
+    )

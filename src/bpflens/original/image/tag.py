@@ -1,0 +1,84 @@
+"""The tag: the kernel's fingerprint of a program as it was loaded.
+
+First 8 bytes of a hash over the instructions, after CO-RE in the kernel and before everything else, with the imm of both slots
+of map references (ld_imm64 with src 1 or 2) zeroed; bpf_prog_calc_tag(), kernel/bpf/core.c. The hash is SHA-1 up to v6.17 and SHA-256 from
+v6.18 (603b44162325 "bpf: Update the bpf_prog_calc_tag to use SHA256"); which one made a tag is told by trying both.
+
+`Tagger` hashes variants of one program: the state up to the first difference is kept, so that a late change costs little.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from array import array
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from bpflens.isa.extended.opcodes import LD_IMM64, PSEUDO_MAP_FD, PSEUDO_MAP_VALUE
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+__all__ = ("ALGORITHMS", "Tagger", "blanked", "tag", "tags")
+
+ALGORITHMS = ("sha256", "sha1")
+_MAP_REFERENCES = {(LD_IMM64 | src << 12) & 0xF0FF for src in (PSEUDO_MAP_FD, PSEUDO_MAP_VALUE)}
+
+
+def blanked(words: Sequence[int]) -> array[int]:
+    """The words as the tag covers them: without the imm of map references."""
+    out = array("Q", words)
+    second = False
+    for index, word in enumerate(out):
+        if word & 0xFF == LD_IMM64 and not second:
+            if word & 0xF0FF in _MAP_REFERENCES:
+                out[index] = word & 0xFFFFFFFF
+                second = True
+        elif second:
+            if word & 0xFFFFFFFF == 0:
+                out[index] = 0
+            second = False
+    return out
+
+
+def tag(words: Sequence[int], algorithm: str) -> str:
+    """The tag of a program as loaded, 16 hex digits."""
+    return hashlib.new(algorithm, _bytes(blanked(words))).hexdigest()[:16]
+
+
+def tags(words: Sequence[int]) -> tuple[str, ...]:
+    """The tag by each of ALGORITHMS."""
+    data = _bytes(blanked(words))
+    return tuple(hashlib.new(algorithm, data).hexdigest()[:16] for algorithm in ALGORITHMS)
+
+
+class Tagger:
+    """Tags of variants of a program that differ from it in a few words: hash states are kept at every `step_insns`."""
+
+    def __init__(self, words: Sequence[int], algorithm: str, step_insns: int = 256) -> None:
+        self._words = blanked(words)
+        self._step = step_insns
+        self._states: list[_Hash] = [hashlib.new(algorithm)]
+        for start in range(0, len(self._words) - step_insns, step_insns):
+            state = self._states[-1].copy()
+            state.update(_bytes(self._words[start : start + step_insns]))
+            self._states.append(state)
+
+    def with_words(self, changes: dict[int, int]) -> str:
+        """The tag with the words at some indexes replaced (words that are no map references)."""
+        first = min(changes)
+        index = min(first // self._step, len(self._states) - 1)
+        state = self._states[index].copy()
+        tail = self._words[index * self._step :]
+        for at, word in changes.items():
+            tail[at - index * self._step] = word
+        state.update(_bytes(tail))
+        return state.hexdigest()[:16]
+
+
+def _bytes(words: array[int]) -> bytes:
+    if sys.byteorder == "big":
+        words = array("Q", words)
+        words.byteswap()
+    return words.tobytes()

@@ -1,0 +1,319 @@
+"""Segmentation: which runs of image slots were one original instruction, and which one.
+
+    r2 = *(u64*)(r1+16)   }
+    if r2 == 0 goto +1    }  ──►  r2 = *(u32*)(r1+40)        (skb->ifindex: three slots, one instruction)
+    r2 = *(u32*)(r2+224)  }
+
+A walk over the control flow with pointer types (analysis/pointer_types.py): a template of context accesses fits only where its base
+register points to a context of that kind. Starts of functions and source lines, and every slot that is jumped to from outside, begin an
+original instruction, so that no group may contain one. Where several readings fit, all are kept, the likeliest first (least cost): a
+longer template before a shorter one, the natural access to a field before an odd one. Cost: linear in the image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from bpflens.analysis.pointer_types import Facts, Flow, Pointer, State, call_effect, callbacks, entry_state, step
+from bpflens.isa.extended import opcodes as op
+from bpflens.isa.extended.insn import Insn
+from bpflens.original.invert.opcode_readings import SPECIAL
+from bpflens.original.rewrites.pattern import build, parse, unify, zeros_by_xor
+from bpflens.original.rewrites.template import Group, Template, TemplateSet, distinct
+
+if TYPE_CHECKING:
+    from bpflens.original.image.image import Image
+
+__all__ = ("Kernel", "Options", "Segmentation", "segment")
+
+_PLAIN_COST = 20  # an untouched instruction where a template fits too
+_IMPOSSIBLE = 1000
+_PROLOGUE_TYPES = (3, 4, 12, 14)  # SCHED_CLS, SCHED_ACT, LWT_XMIT, SK_SKB have gen_prologue
+_PROLOGUE = (
+    "r6 = *(u8*)(r1+{cloned}); w6 &= {mask}; if r6 == 0 goto +7; r6 = r1; r2 ^= r2; call #{pull}; "
+    "if r0 == 0 goto +2; w0 = {drop}; exit; r1 = r6"
+)
+_KEPT = {name: f"{{{name}}}" for name in ("cloned", "mask", "pull")}
+_MAY_GOTO_BUDGET = (65535, 8388608)  # BPF_MAX_TIMED_LOOPS, BPF_MAX_LOOPS
+_MOV_R0_R1 = Insn.make(op.ALU64 | op.MOV | op.X, 0, 1).word
+_EXIT = Insn.make(op.EXIT_CODE).word
+
+
+class Kernel(Protocol):
+    """What the inverter asks of the kernel that made an image."""
+
+    def helpers(self, imm: int, prog_type: int) -> tuple[int, ...]:
+        """Ids of helpers that a call with this imm may be, likeliest first; empty where it is unknown."""
+        ...
+
+    def kfunc(self, imm: int) -> int | None:
+        """BTF id of the kfunc that a call with this imm names."""
+        ...
+
+    def kfunc_id(self, name: str) -> int | None:
+        """BTF id of a kfunc by name."""
+        ...
+
+    def ksyms(self, address: int) -> tuple[int, ...]:
+        """BTF ids of variables or functions at a kernel address."""
+        ...
+
+    def imm_of(self, name: str) -> int | None:
+        """Address of a kernel function less __bpf_call_base."""
+        ...
+
+    def templates(self, prog_type: int, attach_type: int | None) -> TemplateSet:
+        """The templates for images of a program type."""
+        ...
+
+    def algorithm(self) -> str:
+        """The hash of its tags (tag.ALGORITHMS), "" where it is not known."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Readings that concern the whole program: `casts`: `r0 = r1` of a context is bpf_cast_to_kern_ctx. `keep_last`: the two last slots
+    are the program's own even if they look like the hidden exception handler. `narrow_zeros`: in a blinded image `r1 ^= r1` is `w1 = 0`.
+    """
+
+    casts: bool = False
+    keep_last: bool = False
+    narrow_zeros: bool = False
+
+
+@dataclass(slots=True)
+class Segmentation:
+    """`readings` per slot: None for an untouched instruction, else the readings of a group that starts there (slots inside a group
+    have what an earlier visit left: walk with `length`). `end` is the first slot that is not part of the original at all.
+    """
+
+    readings: list[tuple[Group, ...] | None]
+    end: int
+    unknown: dict[int, str] = field(default_factory=dict)
+    has_arena: bool = False
+
+
+def segment(image: Image, kernel: Kernel, options: Options = Options()) -> Segmentation:
+    """The readings of every group of an image."""
+    return Walk(image, kernel, options).run()
+
+
+class Walk:
+    """The state of one segmentation."""
+
+    def __init__(self, image: Image, kernel: Kernel, options: Options) -> None:
+        self.image = image
+        self.kernel = kernel
+        self.options = options
+        self.templates = kernel.templates(image.prog_type, image.expected_attach_type)
+        if image.calls_hidden:
+            self.templates = self.templates.calls_hidden()
+        if image.blinded:
+            self.templates = self.templates.blinded()
+        self.facts = Facts(image.prog_type, {id: shape.type for id, shape in image.maps.items()})
+        self.arenas = tuple((m.user_start, m.user_end, m.id) for m in image.maps.values() if m.type == 33)
+        self.starts = image.lines | frozenset(image.functions)
+        self.result = Segmentation([None] * len(image), self._end(), has_arena=bool(self.arenas))
+        self.counters = {
+            (self._function(slot), insn.off)
+            for slot, insn in enumerate(image.insns)
+            if insn.code == op.LDX | op.MEM | op.DW and insn.dst == op.AX and insn.src == op.FP
+        }
+
+    def _function(self, slot: int) -> int:
+        import bisect
+
+        return self.image.functions[bisect.bisect_right(self.image.functions, slot) - 1]
+
+    def _end(self) -> int:
+        """Without the hidden handler that the kernel appends to a program that throws (add_hidden_subprog, v6.7 f18b03fabaa9)."""
+        image = self.image
+        size = len(image)
+        if self.options.keep_last or size < 4 or image.words[-2:] != [_MOV_R0_R1, _EXIT]:
+            return size
+        if size - 2 in self.starts or size - 2 in image.incoming.lowest:
+            return size
+        throw = self.kernel.imm_of("bpf_throw")
+        if throw is None:
+            return size
+        call = Insn.make(op.CALL_CODE, 0, op.PSEUDO_KFUNC_CALL, 0, throw).word
+        return size - 2 if call in image.words and image.words[-3] & 0xFF in (op.EXIT_CODE, op.CALL_CODE, op.GOTO) else size
+
+    def run(self) -> Segmentation:
+        image, facts = self.image, self.facts
+        flow = Flow()
+        heads = set(image.incoming.lowest) | set(image.functions)
+        flow.push(0, entry_state(facts, 0))
+        for function in image.functions:
+            if function:
+                flow.push(function, {10: Pointer("stack", function, 0)})
+        end = self.result.end
+        while True:
+            visit = flow.pop()
+            if visit is None:
+                if not (facts.foreign and facts.spilled_changed):
+                    break
+                facts.spilled_changed = False
+                for head in tuple(flow.states):
+                    flow.queue(head)
+                continue
+            self._block(visit[0], visit[1], heads, flow, end)
+        return self.result
+
+    def _block(self, slot: int, state: State, heads: set[int], flow: Flow, end: int) -> None:
+        """Walk from a head to the next one, or to where control leaves."""
+        image = self.image
+        words, insns, targets, facts = image.words, image.insns, image.targets, self.facts
+        readings, known = self.result.readings, self.templates.words_cached()
+        functions = frozenset(image.functions)
+        first = True
+        while slot < end:
+            if not first and slot in heads:
+                flow.push(slot, state)
+                return
+            word = words[slot]
+            if first and slot in functions:
+                group = self._inserted(slot)
+                if group is not None:
+                    readings[slot] = (group,)
+                    slot += group.length
+                    heads.add(slot)
+                    flow.push(slot, state)
+                    return
+            first = False
+            candidates = known.get(word)
+            if candidates is None:
+                candidates = self.templates.starting_with(word)
+            insn = insns[slot]
+            code = insn.code
+            kind = code & 7
+            special = SPECIAL[code]
+            groups = None
+            if candidates or special:
+                groups = self._readings(slot, insn, candidates, state)
+            readings[slot] = groups
+            if groups is not None:
+                chosen = groups[0]
+                for item_word, target in chosen.items:
+                    self._effect(Insn(item_word), target, state, flow, slot)
+                last = chosen.items[-1][0] & 0xFF if chosen.items else 0
+                slot += chosen.length
+                if last == op.EXIT_CODE or last in (op.GOTO, op.GOTOL):
+                    return
+                continue
+            if kind == op.JMP or kind == op.JMP32:
+                if code == op.EXIT_CODE:
+                    return
+                target = targets[slot]
+                if 0 <= target < end:
+                    flow.push(target, dict(state))
+                if code in (op.GOTO, op.GOTOL):
+                    return
+            else:
+                step(state, insn, None, facts)
+            slot += 1
+
+    def _inserted(self, slot: int) -> Group | None:
+        """What the kernel put before a function's first instruction: initialisation of may_goto counters, the packet prologue."""
+        image = self.image
+        length = 0
+        insn = image.insns[slot]
+        if insn.code == op.ST | op.MEM | op.DW and insn.dst == op.FP and insn.imm in _MAY_GOTO_BUDGET and (slot, insn.off) in self.counters:
+            length = 2 if insn.imm == 65535 else 1
+        if slot == 0 and image.prog_type in _PROLOGUE_TYPES:
+            prologue = parse(_PROLOGUE)
+            forms = (prologue, zeros_by_xor(parse(_PROLOGUE.format_map(_KEPT | {"drop": 0})))) if image.blinded else (prologue,)
+            if any(unify(form, image.words, length, {}) is not None for form in forms):
+                length += len(prologue)
+                return Group(length, (), "prologue for packet writes")
+        return Group(length, (), "counter of may_goto") if length else None
+
+    def _readings(self, slot: int, insn: Insn, candidates: tuple[Template, ...], state: State) -> tuple[Group, ...] | None:
+        """All readings at a slot, likeliest first; None for an untouched instruction without another reading."""
+        groups: list[Group] = []
+        accesses: list[Group] = []
+        if len(candidates) > 1 and slot + 1 < len(self.image):
+            candidates = self.templates.starting_with_both(insn.word, self.image.words[slot + 1])
+        for template in candidates:
+            (accesses if template.base else groups).extend(self._try(slot, template, state))
+        accesses.sort(key=lambda g: (-g.length, g.cost))
+        groups += [Group(g.length, g.items, g.rewrite, rank and rank + 1) for rank, g in enumerate(accesses)]
+        special = SPECIAL[insn.code]
+        plain = special(self, slot, insn, state) if special else None
+        if not groups and plain is None:
+            return None
+        if plain is None:
+            plain = (Group(1, ((insn.word, self.image.targets[slot]),)),)
+        hidden = insn.dst == op.AX or (insn.src == op.AX and insn.code & 7 != op.JMP) or (insn.code & 7 == op.JMP and insn.src == op.AX)
+        penalty = 0
+        if any(group.cost < 10 for group in groups):
+            penalty = _IMPOSSIBLE if hidden else _PLAIN_COST
+        groups += [Group(g.length, g.items, g.rewrite, g.cost + penalty) for g in plain]
+        groups = list(distinct(groups))
+        if len(groups) == 1 and groups[0].length == 1 and groups[0].items == ((insn.word, self.image.targets[slot]),):
+            return None
+        return tuple(groups)
+
+    def _try(self, slot: int, template: Template, state: State) -> list[Group]:
+        """The readings by one template: none or one, more only where the image has lost the base register."""
+        image = self.image
+        if template.types is not None and image.prog_type not in template.types:
+            return []
+        length = len(template.image)
+        bound = unify(template.image, image.words, slot, {})
+        if bound is None:
+            return []
+        if length > 1:
+            if any(inner in self.starts for inner in range(slot + 1, slot + length)):
+                return []
+            if image.incoming.from_outside(slot, slot + length):
+                return []
+        if template.build is not None:
+            items = template.build(image, slot, bound)
+            return [] if items is None else [Group(length, items, template.name, template.cost)]
+        if not template.base:
+            return [Group(length, tuple((word, -1) for word in build(template.original, bound)), template.name, template.cost)]
+        bases = [bound["S"]] if "S" in bound else [r for r in range(10) if r != bound.get("D")]
+        groups = []
+        for base in bases:
+            if self._fits(template, base, bound, state):
+                bound["S"] = base
+                groups.append(Group(length, tuple((word, -1) for word in build(template.original, bound)), template.name, template.cost))
+        return groups
+
+    def _fits(self, template: Template, base: int, bound: dict[str, int], state: State) -> bool:
+        """Can the registers be those of an access through `base`?"""
+        pointer = state.get(base)
+        if pointer is None or (pointer.kind != template.base and pointer.kind != "conflict"):
+            return False
+        value = bound.get("D", -1)
+        if value in (base, op.AX) or (value == op.FP and template.original[0].value & 7 == op.LDX):
+            return False
+        return "T" not in bound or bound["T"] == next(r for r in (9, 8, 7) if r not in (base, value))
+
+    def _effect(self, insn: Insn, target: int, state: State, flow: Flow, slot: int) -> None:
+        """The effect of an original instruction on the types, and where control may go from it."""
+        code = insn.code
+        if code == op.CALL_CODE:
+            if insn.src == op.PSEUDO_CALL:
+                if target >= 0:
+                    entry = {register: state[register] for register in range(1, 6) if register in state}
+                    entry[10] = Pointer("stack", target, 0)
+                    flow.push(target, entry)
+                call_effect(state, 0, self.facts)
+                return
+            helper = insn.imm if insn.src == 0 else 0
+            called = callbacks(state, helper)
+            if called is not None:
+                flow.push(*called)
+            call_effect(state, helper, self.facts)
+            return
+        if code & 7 in (op.JMP, op.JMP32):
+            if target >= 0:
+                flow.push(target, dict(state))
+            return
+        following = self.image.insns[slot + 1] if code == op.LD_IMM64 and slot + 1 < len(self.image) else None
+        if code:
+            step(state, insn, following, self.facts, target)

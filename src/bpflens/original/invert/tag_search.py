@@ -1,0 +1,190 @@
+"""The search for the reading that has the program's tag, cheapest first, under a budget.
+
+Most programs match with the first reading of every group. Where they do not, map references are taken by index (light skeletons), then
+readings are changed, in order of total cost. What the kernel removed without a trace is tried later (insertion.py). A tag of 1,000
+instructions costs 10 µs, less where only words near the end change.
+"""
+
+from __future__ import annotations
+
+import heapq
+import time
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from bpflens.isa.extended import opcodes as op
+from bpflens.original.image.image import Image
+from bpflens.original.image.tag import ALGORITHMS, Tagger, tag, tags
+from bpflens.original.invert.reconstruction import Layout, Misfit, lay_out
+from bpflens.original.invert.segment import Segmentation
+
+__all__ = ("Budget", "Found", "search")
+
+_HOPELESS = 500  # readings of this cost are no readings of a program that the verifier accepts
+
+
+@dataclass(slots=True)
+class Budget:
+    """What a search may spend: `tags` hashes and `seconds` of CPU time; `spent` counts hashes."""
+
+    tags: int = 1 << 15
+    seconds: float = 0.1
+    spent: int = 0
+    started: float = field(default_factory=time.process_time)
+
+    def left(self) -> bool:
+        """Count one hash; False when the budget is used up."""
+        self.spent += 1
+        if self.spent > self.tags:
+            return False
+        return self.spent % 16 != 0 or time.process_time() - self.started <= self.seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """`layout`: the reconstruction, the first readings' where no tag fits; `words` differ from the layout's only where `by_index`.
+
+    `matched`: the tag is equal. `algorithm` then tells by which hash. `complete`: every reading was tried.
+    """
+
+    layout: Layout
+    words: array[int]
+    matched: bool
+    algorithm: str = ""
+    by_index: bool = False
+    complete: bool = False
+
+
+def search(image: Image, segmentation: Segmentation, budget: Budget, algorithm: str = "") -> Found:
+    """The reading with the image's tag, else the first one. Misfit where even the first readings make no program."""
+    first = lay_out(image, segmentation)
+    wanted = image.tag
+    if not wanted:
+        return Found(first, first.words, False)
+    budget.spent += 1
+    for name, got in zip(ALGORITHMS, tags(first.words), strict=True):
+        if got == wanted:
+            return Found(first, first.words, True, name)
+    names = (algorithm,) if algorithm else ALGORITHMS  # both where it is not known: one more hash per reading
+    for words in _by_index(image, first.words):
+        for name in names:
+            if budget.left() and tag(words, name) == wanted:
+                return Found(first, words, True, name, by_index=True)
+    taggers = [(name, Tagger(first.words, name)) for name in names]
+    complete = True
+    for choice in _choices(segmentation):
+        if not budget.left():
+            complete = False
+            break
+        patch = _patch(segmentation, first, choice)
+        if patch is not None and not any(tagger.with_words(patch) == wanted for _, tagger in taggers):
+            continue
+        try:
+            layout = lay_out(image, segmentation, choice)
+        except Misfit:
+            continue
+        for name in names:
+            if tag(layout.words, name) == wanted:
+                return Found(layout, layout.words, True, name)
+    return Found(first, first.words, False, complete=complete)
+
+
+def _patch(segmentation: Segmentation, first: Layout, choice: dict[int, int]) -> dict[int, int] | None:
+    """The words that a choice changes, where every changed group keeps its length and refers to nothing; else None."""
+    patch: dict[int, int] = {}
+    for slot, index in choice.items():
+        readings = segmentation.readings[slot] or ()
+        old, new = readings[0], readings[index]
+        if old.length != new.length or len(old.items) != len(new.items):
+            return None
+        at = first.starts[slot]
+        for (old_word, old_target), (word, target) in zip(old.items, new.items, strict=True):
+            if target >= 0 or old_target >= 0 or (old_word & 0xFF == op.LD_IMM64) or (word & 0xFF == op.LD_IMM64):
+                return None
+            patch[at] = word
+            at += 1
+    return patch
+
+
+def _choices(segmentation: Segmentation) -> Iterator[dict[int, int]]:
+    """Choices other than the first one, by total cost. Groups of the same words are changed together (compilers are consistent), and
+    each on its own for a little more.
+    """
+    classes: dict[tuple[int, ...], list[int]] = {}
+    slot = 0
+    while slot < segmentation.end:
+        readings = segmentation.readings[slot]
+        if readings is None:
+            slot += 1
+            continue
+        if len(readings) > 1 and readings[1].cost < _HOPELESS:
+            shape = tuple(word for group in readings for word, _ in group.items)
+            classes.setdefault(shape, []).append(slot)
+        slot += readings[0].length
+    units: list[list[tuple[int, dict[int, int]]]] = []
+    for slots in classes.values():
+        readings = segmentation.readings[slots[0]] or ()
+        costs = [(group.cost, index) for index, group in enumerate(readings) if index and group.cost < _HOPELESS]
+        units.append([(cost, dict.fromkeys(slots, index)) for cost, index in costs])
+        if len(slots) > 1:
+            units += [[(cost + 1, {slot: index}) for cost, index in costs] for slot in slots]
+    return _cheapest(units)
+
+
+def _cheapest(units: Sequence[list[tuple[int, dict[int, int]]]]) -> Iterator[dict[int, int]]:
+    """Every non-empty combination of alternatives, one per unit at most, in order of total cost.
+
+    Each combination is reached once: from the one whose last unit is advanced to its next alternative or replaced by the next unit,
+    or to which the next unit is added.
+    """
+    ordered = sorted((sorted(unit, key=lambda a: a[0]) for unit in units if unit), key=lambda unit: unit[0][0])
+    if not ordered:
+        return
+    serial = 0
+    heap: list[tuple[int, int, tuple[tuple[int, int], ...]]] = [(ordered[0][0][0], serial, ((0, 0),))]
+    while heap:
+        cost, _, picked = heapq.heappop(heap)
+        choice: dict[int, int] = {}
+        for unit, alternative in picked:
+            choice.update(ordered[unit][alternative][1])
+        yield choice
+        unit, alternative = picked[-1]
+        own = ordered[unit][alternative][0]
+        following = []
+        if alternative + 1 < len(ordered[unit]):
+            following.append((cost - own + ordered[unit][alternative + 1][0], (*picked[:-1], (unit, alternative + 1))))
+        if unit + 1 < len(ordered):
+            other = ordered[unit + 1][0][0]
+            following.append((cost + other, (*picked, (unit + 1, 0))))
+            if alternative == 0:
+                following.append((cost - own + other, (*picked[:-1], (unit + 1, 0))))
+        for total, combination in following:
+            serial += 1
+            heapq.heappush(heap, (total, serial, combination))
+
+
+def _by_index(image: Image, words: array[int]) -> Iterator[array[int]]:
+    """Variants with map references by index in fd_array, as light skeletons make them: maps are numbered as they were created."""
+    places = [
+        index
+        for index, word in enumerate(words)
+        if word & 0xFF == op.LD_IMM64 and word >> 12 & 0xF in (op.PSEUDO_MAP_FD, op.PSEUDO_MAP_VALUE)
+    ]
+    if not places:
+        return
+    ids = [words[index] >> 32 for index in places]
+    lowest = min(ids)
+    numberings = [{id: number for number, id in enumerate(sorted(set(ids)))}]
+    numberings += [{id: id - lowest + skipped for id in ids} for skipped in range(8)]
+    seen: list[dict[int, int]] = []
+    for numbering in numberings:
+        if numbering in seen or max(numbering.values()) > 64:
+            continue
+        seen.append(numbering)
+        out = array("Q", words)
+        for index, id in zip(places, ids, strict=True):
+            word = words[index]
+            src = op.PSEUDO_MAP_IDX if word >> 12 & 0xF == op.PSEUDO_MAP_FD else op.PSEUDO_MAP_IDX_VALUE
+            out[index] = word & 0x0FFF | src << 12 | numbering[id] << 32
+        yield out

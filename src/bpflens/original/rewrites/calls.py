@@ -1,0 +1,171 @@
+"""Helpers and kfuncs that the verifier inlines or gives hidden arguments (do_misc_fixups, optimize_bpf_loop, fixup_kfunc_call)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bpflens.isa.extended import opcodes as op
+from bpflens.isa.extended.insn import Insn
+from bpflens.original.rewrites.template import Item, Template, rewrite
+
+if TYPE_CHECKING:
+    from bpflens.original.image.image import Image
+
+__all__ = ("TEMPLATES",)
+
+_TRACING = (26,)
+_LSM_OR_TRACING = (26, 29)
+_LD_ABS_TYPES = (1, 3, 4)
+_GFP = (0x820, 0xA20, 0xCC0)  # GFP_ATOMIC now and up to v6.1, GFP_KERNEL: include/linux/gfp_types.h, given by do_misc_fixups()
+_STORAGE_GET = {
+    "bpf_sk_storage_get": 107, "bpf_sk_storage_get_tracing": 107, "bpf_sk_storage_get_cg_sock": 107, "bpf_inode_storage_get": 145,
+    "bpf_task_storage_get": 156, "bpf_task_storage_get_recur": 156, "bpf_cgrp_storage_get": 210,
+}  # fmt: skip
+
+
+def _storage_get() -> list[Template]:
+    rows = []
+    for symbol, helper in _STORAGE_GET.items():
+        for flags in _GFP:
+            rows.append(rewrite(f"allocation flags of {symbol[4:]}", f"r5 = {flags}; call {symbol}", f"call #{helper}"))
+    return rows
+
+
+def _load_packet() -> list[Template]:
+    """LD_ABS and LD_IND: bpf_gen_ld_abs, net/core/filter.c."""
+    rows = []
+    for size, symbol in (("u8", "8"), ("u16", "16"), ("u32", "32")):
+        tail = f"r1 = r6; call bpf_skb_load_helper_{symbol}_no_cache; if r0 s>= 0 goto +2; w0 ^= w0; exit"
+        original = f"r0 = *({size}*)skb"
+        name = "packet load (ld_abs)"
+        rows.append(rewrite(name, f"r2 = {{k}}; {tail}", f"{original}[{{k}}]", types=_LD_ABS_TYPES))
+        name = "packet load (ld_ind)"
+        rows.append(rewrite(name, f"r2 = rX; {tail}", f"{original}[rX + 0]", types=_LD_ABS_TYPES))
+        rows.append(rewrite(name, f"r2 = rX; r2 += {{k}}; {tail}", f"{original}[rX + {{k}}]", types=_LD_ABS_TYPES))
+    return rows
+
+
+def _may_goto(image: Image, start: int, bound: dict[str, int]) -> tuple[Item, ...] | None:
+    """may_goto: the target is that of the jump taken when the counter is used up."""
+    return ((Insn.make(op.MAY_GOTO).word, image.targets[start + 1]),)
+
+
+def _loop(image: Image, start: int, bound: dict[str, int]) -> tuple[Item, ...] | None:
+    return ((Insn.make(op.CALL_CODE, imm=181).word, -1),)
+
+
+def _jiffies(image: Image, start: int, bound: dict[str, int]) -> tuple[Item, ...] | None:
+    """bpf_jiffies64: the address is that of jiffies, per boot; a load from a plain constant is illegal in a program as loaded."""
+    address = bound["address"] | bound["address_hi"] << 32
+    if address >> 47 != 0x1FFFF:
+        return None
+    return ((Insn.make(op.CALL_CODE, imm=118).word, -1),)
+
+
+# A may_goto counter in the frame: read here; the slots of its initialisation are dropped by segment.py at function starts.
+_MAY_GOTO = (
+    rewrite(
+        "may_goto",
+        "r11 = *(u64*)(r10+{slot}); if r11 == 0 goto {exit}; r11 -= 1; if r11 != 0 goto +2; r11 = {depth}; "
+        "call arch_bpf_timed_may_goto; *(u64*)(r10+{slot}) = r11",
+        build=_may_goto,
+    ),
+    rewrite(
+        "may_goto",
+        "r11 = *(u64*)(r10+{slot}); if r11 == 0 goto {exit}; r11 -= 1; *(u64*)(r10+{slot}) = r11",
+        build=_may_goto,
+    ),
+)
+
+_BPF_LOOP = rewrite(
+    "inlined bpf_loop",
+    "if r1 <= 8388608 goto +2; w0 = -7; goto +16; "
+    "*(u64*)(r10+{a}) = r6; *(u64*)(r10+{b}) = r7; *(u64*)(r10+{c}) = r8; "
+    "r6 = r1; w7 = 0; r8 = r3; if r7 >= r6 goto +5; r1 = r7; r2 = r8; call pc; r7 += 1; if r0 == 0 goto -6; r0 = r7; "
+    "r6 = *(u64*)(r10+{a}); r7 = *(u64*)(r10+{b}); r8 = *(u64*)(r10+{c})",
+    build=_loop,
+)
+
+_CPU_NUMBER = "{} = {{cpu_number}}; r0 = percpu r0; r0 = *(u32*)(r0+0)"
+_CURRENT = "r0 = {current}; r0 = percpu r0; r0 = *(u64*)(r0+0)"
+
+_AUX_KFUNCS = (
+    "bpf_wq_set_callback_impl", "bpf_stream_vprintk", "bpf_stream_vprintk_impl", "bpf_task_work_schedule_signal_impl",
+    "bpf_task_work_schedule_resume_impl", "bpf_task_work_schedule_signal", "bpf_task_work_schedule_resume",
+)  # fmt: skip
+
+TEMPLATES = (
+    *_load_packet(),
+    *_MAY_GOTO,
+    _BPF_LOOP,
+    rewrite("inlined get_smp_processor_id", _CPU_NUMBER.format("r0"), "call #8"),
+    rewrite("inlined get_smp_processor_id", _CPU_NUMBER.format("w0"), "call #8"),  # up to v6.14: pcpu_hot
+    rewrite("inlined get_smp_processor_id", "w0 ^= w0", "call #8", cost=30),  # kernels for one processor
+    rewrite("inlined get_current_task_btf", _CURRENT, "call #158"),
+    rewrite("inlined get_current_task", _CURRENT, "call #35", cost=1),
+    rewrite("inlined jiffies64", "r0 = {address} ll; r0 = *(u64*)(r0+0)", build=_jiffies),
+    rewrite("program as hidden argument", "r3 = {aux} ll; call bpf_timer_set_callback", "call #170"),
+    rewrite("tail call index mask", "if r3 >= {max} goto +2; w3 &= {mask}; call #12", "call #12"),
+    *_storage_get(),
+    rewrite("per-cpu pointer of an allocation", "r1 = *(u64*)(r1+0); call bpf_per_cpu_ptr", "call #153", cost=3),
+    rewrite("per-cpu pointer of an allocation", "r1 = *(u64*)(r1+0); call bpf_this_cpu_ptr", "call #154", cost=3),
+    rewrite("inlined kptr_xchg", "r0 = r2; r0 = xchg64(r1+0)", "call #194", cost=0),
+    # arguments of a traced function (bpf_tracing_func_proto; v5.17 f92c1e183604)
+    rewrite(
+        "inlined get_func_arg",
+        "r0 = *(u64*)(r1-8); if w2 >= w0 goto +6; r2 <<= 3; r2 += r1; r0 = *(u64*)(r2+0); *(u64*)(r3+0) = r0; r0 = 0; goto +1; r0 = -22",
+        "call #183",
+        types=_TRACING,
+    ),
+    rewrite(
+        "inlined get_func_arg",
+        "r0 = *(u64*)(r1-8); r0 &= 255; if w2 >= w0 goto +6; r2 <<= 3; r2 += r1; r0 = *(u64*)(r2+0); *(u64*)(r3+0) = r0; r0 = 0; "
+        "goto +1; r0 = -22",
+        "call #183",
+        types=_TRACING,
+    ),
+    rewrite(
+        "inlined get_func_ret",
+        "r0 = *(u64*)(r1-8); r0 <<= 3; r0 += r1; r3 = *(u64*)(r0+0); *(u64*)(r2+0) = r3; r0 = 0",
+        "call #184",
+        types=_LSM_OR_TRACING,
+    ),
+    rewrite(
+        "inlined get_func_ret",
+        "r0 = *(u64*)(r1-8); r0 &= 255; r0 <<= 3; r0 += r1; r3 = *(u64*)(r0+0); *(u64*)(r2+0) = r3; r0 = 0",
+        "call #184",
+        types=_LSM_OR_TRACING,
+    ),
+    rewrite("inlined get_func_ret", "r0 = -95", "call #184", types=_TRACING, cost=30),
+    rewrite("inlined get_func_arg_cnt", "r0 = *(u64*)(r1-8); r0 &= 255", "call #185", types=_TRACING),
+    rewrite("inlined get_func_arg_cnt", "r0 = *(u64*)(r1-8)", "call #185", types=_TRACING),
+    rewrite("inlined get_func_ip", "r0 = *(u64*)(r1-16)", "call #173", types=_TRACING),
+    rewrite(
+        "inlined get_branch_snapshot",
+        "if r3 != 0 goto +7; w0 = -1431655765; r2 *= r0; r2 >>= 36; call #{snapshot}; if r0 == 0 goto +4; w0 *= 24; goto +3; "
+        "r0 = -22; goto +1; r0 = -2",
+        "call #176",
+    ),
+    *(
+        rewrite("type of the allocation", f"r1 = {{size}}; r2 = {{meta}} ll; kcall {name}", f"kcall {name}")
+        for name in ("bpf_obj_new_impl", "bpf_percpu_obj_new_impl", "bpf_obj_new", "bpf_percpu_obj_new")
+    ),
+    *(
+        rewrite("type of the object", f"r2 = {{meta}} ll; kcall {name}", f"kcall {name}")
+        for name in (
+            "bpf_obj_drop_impl", "bpf_percpu_obj_drop_impl", "bpf_refcount_acquire_impl", "bpf_obj_drop", "bpf_percpu_obj_drop",
+            "bpf_refcount_acquire",
+        )
+    ),
+    *(
+        rewrite("type and offset of the node", f"r3 = {{meta}} ll; r4 = {node}; kcall {name}", f"kcall {name}")
+        for name in ("bpf_list_push_front_impl", "bpf_list_push_back_impl", "bpf_list_push_front", "bpf_list_push_back")
+        for node in ("{node}", "0")  # 0 on its own, for it is written otherwise where constants are blinded
+    ),
+    *(
+        rewrite("type and offset of the node", f"r4 = {{meta}} ll; r5 = {node}; kcall {name}", f"kcall {name}")
+        for name in ("bpf_rbtree_add_impl", "bpf_rbtree_add")
+        for node in ("{node}", "0")
+    ),
+    *(rewrite("program as hidden argument", f"rA = {{aux}} ll; kcall {name}", f"kcall {name}") for name in _AUX_KFUNCS),
+)

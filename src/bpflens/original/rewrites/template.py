@@ -1,0 +1,195 @@
+"""A template: what an original instruction becomes, and how to tell it in an image.
+
+    Template("skb->len", image=(rD = *(u32*)(rS+112)), original=(rD = *(u32*)(rS+0)), base="ctx")
+
+`TemplateSet` finds those that may start at a word. Real programs have few distinct words, so the first slot of every template is
+compared once per distinct word and the answer kept: at most slots the set says "none" after one dictionary look-up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+from bpflens.original.rewrites.ctx_access import Row, patterns
+from bpflens.original.rewrites.pattern import Slot, bind_symbol, parse, zeros_by_xor
+
+if TYPE_CHECKING:
+    from bpflens.original.image.image import Image
+
+__all__ = ("Group", "Item", "Symbols", "Template", "TemplateSet", "rewrite")
+
+_CODE_AND_OFF = 0xFFFF00FF
+_CACHED_PAIRS = 1 << 16
+
+# One original slot: its word, and the xlated slot that it refers to (a jump, a call, a PSEUDO_FUNC), -1 for none.
+Item = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One reading of a run of image slots: `length` slots were made of `items`; `rewrite` names how, `cost` ranks readings."""
+
+    length: int
+    items: tuple[Item, ...]
+    rewrite: str = ""
+    cost: int = 0
+
+
+Builder = Callable[["Image", int, dict[str, int]], "tuple[Item, ...] | None"]
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A rewriting rule read backwards.
+
+    `name` is for people. `image` and `original` are patterns that share placeholders; a `build` function makes the original where a
+    pattern cannot say it, and may refuse (None). `base` is the kind of pointer that register S must hold ("ctx", "sock" ...; "" any).
+    `types` limits it to program types. `cost` ranks it among the readings of the same words: 0 is certain or natural.
+    """
+
+    name: str
+    image: tuple[Slot, ...]
+    original: tuple[Slot, ...] = ()
+    base: str = ""
+    types: frozenset[int] | None = None
+    cost: int = 0
+    build: Builder | None = None
+
+
+class Symbols(Protocol):
+    """What templates need of a kernel: the imm by which its code calls a function."""
+
+    def imm_of(self, name: str) -> int | None:
+        """Address of function `name` less __bpf_call_base; None where it is unknown or hidden."""
+        ...
+
+    def kfunc_id(self, name: str) -> int | None:
+        """BTF id of kfunc `name`."""
+        ...
+
+
+def rewrite(
+    name: str,
+    image: str,
+    original: str = "",
+    *,
+    types: Iterable[int] | None = None,
+    cost: int = 0,
+    build: Builder | None = None,
+) -> Template:
+    """A row of a table of rewrites, with its patterns as text (see pattern.py)."""
+    return Template(name, parse(image), parse(original) if original else (), "", frozenset(types) if types else None, cost, build)
+
+
+class TemplateSet:
+    """The templates that may occur in an image, bound to the kernel that made it."""
+
+    def __init__(
+        self, templates: Iterable[Template], symbols: Symbols | None = None, accesses: Mapping[tuple[str, str], Sequence[Row]] | None = None
+    ) -> None:
+        """`accesses`: rows learnt from a kernel by (kind of pointer, name of struct); they become templates when a word asks for them."""
+        self._source = (templates := tuple(templates), symbols, accesses)
+        self._image: Callable[[tuple[Slot, ...]], tuple[Slot, ...]] = lambda slots: slots
+        self._by_code: dict[int, list[Template]] = {}
+        self._by_word: dict[int, tuple[Template, ...]] = {}
+        self._by_pair: dict[int, tuple[Template, ...]] = {}
+        self._rows: dict[int, list[tuple[str, str, Row]]] = {}
+        for (kind, struct_name), rows in (accesses or {}).items():
+            for row in rows:
+                if row.image:
+                    self._rows.setdefault(row.image[0] & _CODE_AND_OFF, []).append((kind, struct_name, row))
+        for template in templates:
+            bound = _bind(template, symbols)
+            if bound is not None:
+                self._by_code.setdefault(bound.image[0].value & 0xFF, []).append(bound)
+
+    def starting_with(self, word: int) -> tuple[Template, ...]:
+        """The templates whose first slot fits `word`, in the order in which they were given."""
+        known = self._by_word.get(word)
+        if known is None:
+            fits = list(self._by_code.get(word & 0xFF, ()))
+            for kind, struct_name, row in self._rows.get(word & _CODE_AND_OFF, ()):
+                for access in patterns(struct_name, row):
+                    fits.append(Template(access.name, self._image(access.image), access.original, kind, None, access.odd))
+            known = tuple(t for t in fits if word & t.image[0].mask == t.image[0].value)
+            self._by_word[word] = known
+        return known
+
+    def starting_with_both(self, word: int, following: int) -> tuple[Template, ...]:
+        """Those of `starting_with` whose second slot, where they have one, fits the word that follows."""
+        key = word | following << 64
+        known = self._by_pair.get(key)
+        if known is None:
+            known = tuple(
+                t for t in self.starting_with(word) if len(t.image) < 2 or following & t.image[1].mask == t.image[1].value
+            )
+            if len(self._by_pair) < _CACHED_PAIRS:
+                self._by_pair[key] = known
+        return known
+
+    def calls_hidden(self) -> TemplateSet:
+        """The same templates for an image whose calls all read 0."""
+        templates, symbols, accesses = self._source
+        return TemplateSet(templates, _HiddenCalls(symbols) if symbols else None, accesses)
+
+    def blinded(self) -> TemplateSet:
+        """The same templates for an image whose constants were blinded: zeros are set by ^= there."""
+        templates, symbols, accesses = self._source
+        found = TemplateSet((replace(t, image=zeros_by_xor(t.image)) for t in templates), symbols, accesses)
+        found._image = zeros_by_xor
+        return found
+
+    def words_cached(self) -> dict[int, tuple[Template, ...]]:
+        """The cache itself, for callers that look up in a loop; `starting_with` fills it."""
+        return self._by_word
+
+
+class _HiddenCalls:
+    """Symbols of a kernel that shows no addresses."""
+
+    def __init__(self, symbols: Symbols) -> None:
+        self._symbols = symbols
+
+    def imm_of(self, name: str) -> int | None:
+        """Every call reads 0."""
+        return 0
+
+    def kfunc_id(self, name: str) -> int | None:
+        """As before."""
+        return self._symbols.kfunc_id(name)
+
+
+def _bind(template: Template, symbols: Symbols | None) -> Template | None:
+    """The template with its calls' imms and ids filled in; None where the kernel does not have the function."""
+    if not any(slot.symbol for slot in (*template.image, *template.original)):
+        return template
+    if symbols is None:
+        return None
+    image, original = (_resolve(slots, find) for slots, find in ((template.image, symbols.imm_of), (template.original, symbols.kfunc_id)))
+    return None if image is None or original is None else replace(template, image=image, original=original)
+
+
+def _resolve(slots: tuple[Slot, ...], find: Callable[[str], int | None]) -> tuple[Slot, ...] | None:
+    out = []
+    for slot in slots:
+        if slot.symbol:
+            imm = find(slot.symbol)
+            if imm is None:
+                return None
+            slot = bind_symbol(slot, imm)
+        out.append(slot)
+    return tuple(out)
+
+
+def distinct(groups: Sequence[Group]) -> tuple[Group, ...]:
+    """Readings ordered by cost, without repetitions of the same (length, items)."""
+    seen = set()
+    out = []
+    for group in sorted(groups, key=lambda g: g.cost):
+        key = (group.length, group.items)
+        if key not in seen:
+            seen.add(key)
+            out.append(group)
+    return tuple(out)

@@ -1,0 +1,103 @@
+"""A recovered original as a `Program`, with the names of its maps, functions and source lines: for listings and for object files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bpflens.errors import BpflensError
+from bpflens.isa.extended.opcodes import LD_IMM64, PSEUDO_MAP_IDX, PSEUDO_MAP_IDX_VALUE
+from bpflens.original.result import Original
+from bpflens.program import Function, Isa, Map, Origin, Program, SourceLine
+
+if TYPE_CHECKING:
+    from bpflens.btf.btf import Btf
+
+__all__ = ("btf_of", "to_program")
+
+
+def to_program(original: Original) -> Program:
+    """The program as loaded. Map references hold map ids; `maps` has the maps, whose contents are not read."""
+    if original.program is not None:
+        return original.program
+    image = original.image
+    btf = btf_of(original)
+    attributes = original.attributes
+    name = image.name
+    functions = _functions(original, btf)
+    if functions and len(name) == 15 and functions[0].name.startswith(name):
+        name = functions[0].name
+    maps = _maps(image.map_ids)
+    return Program(
+        isa=Isa.EXTENDED,
+        code=original.code,
+        origin=Origin("original", image.where, note=f"{original.grade}: {original.reason}"),
+        name=name,
+        type=image.prog_type,
+        expected_attach_type=attributes.expected_attach_type if attributes else image.expected_attach_type,
+        license="GPL" if image.gpl else "Proprietary",
+        id=image.id or None,
+        tag=image.tag or None,
+        maps=maps,
+        functions=functions,
+        lines=_lines(original, btf),
+        btf=btf,
+        info={"annotations": _indexed(original, maps)},
+    )
+
+
+def _indexed(original: Original, maps: tuple[Map, ...]) -> dict[int, list[str]]:
+    """Which map a reference by index in fd_array means: the image has its id."""
+    if original.layout is None:
+        return {}
+    names = {m.id: m.name for m in maps}
+    notes = {}
+    for index, word in enumerate(original.layout.words):
+        source = original.code[8 * index + 1] >> 4
+        if original.code[8 * index] == LD_IMM64 and source in (PSEUDO_MAP_IDX, PSEUDO_MAP_IDX_VALUE) and word >> 32 in names:
+            notes[index] = [f"map {names[word >> 32]}"]
+    return notes
+
+
+def btf_of(original: Original) -> Btf | None:
+    """The type information that came with a live program."""
+    if not original.image.btf_id:
+        return None
+    from bpflens.kernel.btf import btf_by_id
+
+    try:
+        return btf_by_id(original.image.btf_id)
+    except BpflensError:
+        return None
+
+
+def _functions(original: Original, btf: Btf | None) -> tuple[Function, ...]:
+    if btf is None:
+        return (Function(0, original.image.name),) if original.image.name else ()
+    return tuple(
+        Function(start, btf.name(type_id), btf.c_declaration(type_id), type_id) for start, type_id in original.func_info
+    )
+
+
+def _lines(original: Original, btf: Btf | None) -> tuple[SourceLine, ...]:
+    if btf is None:
+        return ()
+    try:
+        return tuple(
+            SourceLine(at, btf.string(file), line_col >> 10, line_col & 0x3FF, btf.string(text))
+            for at, file, text, line_col in original.line_info
+        )
+    except BpflensError:
+        return ()
+
+
+def _maps(ids: tuple[int, ...]) -> tuple[Map, ...]:
+    from bpflens.errors import KernelError
+    from bpflens.kernel.maps import read_map_info
+
+    maps = []
+    for id in ids:
+        try:
+            maps.append(read_map_info(id))
+        except KernelError:
+            continue
+    return tuple(maps)

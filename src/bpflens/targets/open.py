@@ -1,0 +1,110 @@
+"""A target of the command line -> the programs that it names.
+
+    "id:12"  "dev:eth0"  "x.o#xdp"  "-"  "pcap:tcp port 80"   ──►   list[Program]
+
+Prefixes are looked up in a table; everything else is a file whose content says what it is.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from bpflens.errors import InputError
+from bpflens.program import Program
+
+__all__ = ("INPUT_LIMIT", "PREFIXES", "Options", "open_target", "read_input")
+
+INPUT_LIMIT = 1 << 30
+"""Bytes that an input which is not a file may have: a million instructions take 8 MB, as text 100; /dev/zero never ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says about reading: `linktype` (DLT name without "DLT_"), `given` assumptions, machine code
+    wanted, an `isa` ("classic", "extended") for code that could be either."""
+
+    linktype: str | None = None
+    given: tuple[str, ...] = ()
+    jited: bool = False
+    optimize: bool = True
+    isa: str | None = None
+
+
+def open_target(target: str, options: Options | None = None) -> list[Program]:
+    """Every program that `target` names, at least one; InputError or KernelError where there is none."""
+    options = options or Options()
+    prefix, colon, rest = target.partition(":")
+    reader = PREFIXES.get(prefix) if colon else None
+    if reader is not None:
+        return reader(rest, options)
+    return _file(target, options)
+
+
+def read_input(path: str) -> bytes:
+    """The bytes of a file, or of standard input for "-"; InputError where it cannot be read, or does not end."""
+    if path == "-":
+        if sys.stdin is None:
+            raise InputError("standard input", "is closed")
+        return _bounded(sys.stdin.buffer, path)
+    if not path:
+        raise InputError('""', "is no name of a file")
+    try:
+        with open(path, "rb") as stream:
+            return _bounded(stream, path)
+    except OSError as error:
+        hint = 'an expression is written "pcap:EXPRESSION"' if " " in path else None
+        raise InputError(path, error.strerror or str(error), hint) from None
+    except ValueError as error:
+        raise InputError(repr(path), str(error)) from None
+
+
+def _bounded(stream: BinaryIO, path: str) -> bytes:
+    import os
+
+    if os.path.isfile(path):
+        return stream.read()
+    pieces, size = [], 0
+    while piece := stream.read(1 << 20):
+        pieces.append(piece)
+        size += len(piece)
+        if size > INPUT_LIMIT:
+            raise InputError(path, f"is longer than {INPUT_LIMIT >> 20} MiB")
+    return b"".join(pieces)
+
+
+def _file(target: str, options: Options) -> list[Program]:
+    import os
+
+    from bpflens.formats.dumps.detect import read_programs
+
+    path, part = target, ""
+    if not os.path.exists(target) and "#" in target:
+        path, _, part = target.rpartition("#")
+    return read_programs(read_input(path), path, part=part, linktype=options.linktype, isa=options.isa)
+
+
+def _pcap(expression: str, options: Options) -> list[Program]:
+    from bpflens.formats.pcap.libpcap import compile_program
+
+    return [compile_program(expression, options.linktype or "EN10MB", optimize=options.optimize)]
+
+
+def _live(kind: str) -> Callable[[str, Options], list[Program]]:
+    def read(name: str, options: Options) -> list[Program]:
+        from bpflens.targets.kernel_object import open_live
+
+        return open_live(kind, name, jited=options.jited)
+
+    return read
+
+
+PREFIXES: dict[str, Callable[[str, Options], list[Program]]] = {
+    "pcap": _pcap,
+    **{
+        kind: _live(kind)
+        for kind in ("id", "name", "tag", "pin", "map", "link", "fd", "pid", "sock", "dev", "cgroup", "netns")
+    },
+}

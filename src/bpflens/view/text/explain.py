@@ -1,0 +1,195 @@
+"""Explanations and differences as text and as JSON records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from bpflens.classic.diagrams.linktypes import PAYLOADS
+
+if TYPE_CHECKING:
+    from bpflens.classic.diff import Difference, Side
+    from bpflens.classic.explain import Explanation, Proof
+    from bpflens.classic.proof.equal import Witness
+
+__all__ = ("difference_record", "difference_text", "explanation_record", "explanation_text", "proof_line")
+
+_SHOWN_BYTES = 256
+
+_GRADES = {
+    "all-packets": "proved equal for all packets",
+    "untruncated": "proved equal for packets that are not cut short",
+    "none": "not proved",
+}
+
+
+def proof_line(proof: Proof) -> str:
+    """One line that says how far the expression is proved, by what, and under which assumptions."""
+    if proof.linktype == "SECCOMP":
+        return proof.reason
+    where = [f"libpcap {proof.libpcap}", f"{proof.linktype} compiled as RAW" if proof.linktype in PAYLOADS else proof.linktype]
+    where += [f"given {text}" for text in proof.given]
+    where += [f"given that {text}" for text in proof.assumptions]
+    line = _GRADES[proof.grade]
+    if proof.grade == "none" and proof.reason:
+        line = f"{line}: {proof.reason}"
+    elif proof.method.startswith("diagrams of"):
+        line = "equal for packets that are not cut short, by the diagrams of the @ terms (nothing else compiles the extension)"
+    elif proof.grade == "untruncated" and proof.witness is not None:
+        line += f"; differs for {_runt(proof.witness)}"
+    if proof.method == "z3":
+        where.append("by z3")
+    return f"{line} ({', '.join(where)})"
+
+
+def _runt(witness: Witness) -> str:
+    count = len(witness.packet)
+    shown = witness.packet.hex() if count <= 32 else f"{witness.packet[:32].hex()}..."
+    return f"a packet of {count} byte{'' if count == 1 else 's'} ({shown or 'empty'}): program {witness.a}, expression {witness.b}"
+
+
+def explanation_text(e: Explanation, color: bool = False) -> Iterator[str]:
+    """The lines of an explanation."""
+    shown = e.expression if e.expression is not None else e.extended
+    if shown is not None:
+        mark = "   (@: extension, not tcpdump's language)" if e.expression is None else ""
+        yield (f"\x1b[1m{shown}\x1b[0m" if color else shown) + mark
+    for sentence in e.words:
+        yield f"    {sentence}"
+    if e.known:
+        yield f"    {_known(e.known)}."
+    if e.accepts and not e.outcomes:
+        yield f"    Of a matching packet it accepts {e.accepts}."
+    for outcome in e.outcomes:
+        yield f"    returns {outcome.value}: {outcome.expression if outcome.expression is not None else '(no expression found)'}"
+        for sentence in outcome.words:
+            yield f"        {sentence}"
+    for note in e.notes:
+        yield f"    Note: {note}."
+    line = proof_line(e.proof)
+    yield f"    {line[0].upper()}{line[1:]}."
+
+
+def _known(name: str) -> str:
+    if name.startswith(("perhaps", "taken")):
+        return name[0].upper() + name[1:]
+    return f"This is {name}" if name.startswith(("a ", "an ", "the ", "everything ")) else f"Known as: {name}"
+
+
+def _witness_record(witness: Witness | None) -> dict[str, Any] | None:
+    if witness is None:
+        return None
+    record: dict[str, Any] = {"packet": witness.packet.hex(), "a": witness.a, "b": witness.b}
+    if witness.aux:
+        record["aux"] = dict(witness.aux)
+    return record
+
+
+def _proof_record(proof: Proof) -> dict[str, Any]:
+    return {
+        "grade": proof.grade,
+        "method": proof.method,
+        "libpcap": proof.libpcap,
+        "linktype": proof.linktype,
+        "given": list(proof.given),
+        "assumptions": list(proof.assumptions),
+        "witness": _witness_record(proof.witness),
+        "reason": proof.reason or None,
+    }
+
+
+def explanation_record(e: Explanation) -> dict[str, Any]:
+    """The record of schema explain/1."""
+    return {
+        "schema": "explain/1",
+        "program": e.where,
+        "name": e.name or None,
+        "insns": e.insns,
+        "expression": e.expression,
+        "extended": e.extended,
+        "words": list(e.words),
+        "known": e.known,
+        "accepts": e.accepts or None,
+        "outcomes": [
+            {
+                "value": o.value,
+                "expression": None if o.extended else o.expression,
+                "extended": o.expression if o.extended else None,
+                "words": list(o.words),
+            }
+            for o in e.outcomes
+        ],
+        "notes": list(e.notes),
+        "proof": _proof_record(e.proof),
+        "seconds": round(e.seconds, 4),
+    }
+
+
+def _packet_lines(witness: Witness, names: tuple[str, str], decoded: str) -> Iterator[str]:
+    shown = witness.packet.hex() or "(empty)"
+    rest = witness.packet[_SHOWN_BYTES:]
+    if rest:
+        shown = f"{witness.packet[:_SHOWN_BYTES].hex()} and {len(rest)} more, {'all 0' if not any(rest) else 'see --json'}"
+    yield f"    packet ({len(witness.packet)} bytes): {shown}"
+    if decoded:
+        yield f"        {decoded}"
+    for name, value in witness.aux.items():
+        yield f"        with {name} = {value}"
+    yield f"        {names[0]} returns {witness.a}, {names[1]} returns {witness.b}"
+
+
+def difference_text(d: Difference, color: bool = False) -> Iterator[str]:
+    """The lines of a difference."""
+    where = [f"libpcap {d.libpcap}", d.linktype, *(f"given {text}" for text in d.given), *(["by z3"] if d.method == "z3" else [])]
+    tail = f" ({', '.join(where)})"
+    bold = ("\x1b[1m", "\x1b[0m") if color else ("", "")
+    if d.equal:
+        level = "all packets" if d.grade == "all-packets" else "packets that are not cut short"
+        yield f"{bold[0]}equal{bold[1]} for {level}{tail}"
+        if d.witness is not None:
+            yield "    They differ only on packets too short for what the filters read, such as"
+            yield from _packet_lines(d.witness, d.names, d.decoded)
+        return
+    if d.witness is None:
+        yield f"{bold[0]}not decided{bold[1]}: {d.reason}{tail}"
+        return
+    yield f"{bold[0]}different{bold[1]}{tail}"
+    for side in d.sides:
+        yield from _side(side, d.names)
+    if not any(side.witness for side in d.sides):
+        yield from _packet_lines(d.witness, d.names, d.decoded)
+
+
+def _side(side: Side, names: tuple[str, str]) -> Iterator[str]:
+    yield f"{side.title}: {side.expression or '(no expression found)'}"
+    for sentence in side.words:
+        yield f"    {sentence}"
+    if side.witness is not None:
+        yield from _packet_lines(side.witness, names, side.decoded)
+
+
+def difference_record(d: Difference) -> dict[str, Any]:
+    """The record of schema diff/1."""
+    return {
+        "schema": "diff/1",
+        "equal": d.equal if d.equal or d.witness is not None else None,
+        "grade": d.grade,
+        "method": d.method,
+        "witness": _witness_record(d.witness),
+        "a": d.names[0],
+        "b": d.names[1],
+        "linktype": d.linktype,
+        "given": list(d.given),
+        "libpcap": d.libpcap,
+        "sides": [
+            {
+                "title": side.title,
+                "expression": side.expression,
+                "words": list(side.words),
+                "witness": _witness_record(side.witness),
+                "decoded": side.decoded or None,
+            }
+            for side in d.sides
+        ],
+        "reason": d.reason or None,
+    }

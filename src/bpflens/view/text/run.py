@@ -1,0 +1,70 @@
+"""The result of a filter over a capture, as text and as JSON (schema run/1).
+
+    100000 of 1000000 packets match
+
+     packets  return value
+      900000  0
+      100000  262144
+
+        executed       %
+         1000000  100.0%  l0:  ldh [12]
+         1000000  100.0%  l1:  jeq #0x86dd, l2, l8
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bpflens.classic.machine.captures import Result
+from bpflens.isa.classic.insn import SockFilter, encode
+
+if TYPE_CHECKING:
+    from bpflens.program import Program
+
+__all__ = ("record", "text")
+
+
+def text(insns: Sequence[SockFilter], result: Result, heading: str = "") -> Iterator[str]:
+    """Lines of text; `heading` names the program where there are several."""
+    matches = f"{result.matches} of {result.packets}" if result.packets is not None else str(result.matches)
+    plural = "packets match" if (result.packets if result.packets is not None else result.matches) != 1 else "packet matches"
+    yield f"{f'{heading}: ' if heading else ''}{matches} {plural}"
+    if result.returns is not None:
+        yield ""
+        yield f"{'packets':>12}  return value"
+        for value, count in sorted(result.returns.items(), key=lambda item: (-item[1], item[0])):
+            yield f"{count:>12}  {value}"
+    if result.hits is not None:
+        from bpflens.isa.classic.text import format as format_insns
+
+        yield ""
+        yield f"{'executed':>12}       %"
+        total = max(result.packets or 0, 1)
+        for hits, line in zip(result.hits, format_insns(insns), strict=True):
+            yield f"{hits:>12}  {100 * hits / total:5.1f}%  {line.expandtabs(6)}"
+
+
+def record(program: Program, insns: Sequence[SockFilter], capture: str, model: str, result: Result) -> dict[str, Any]:
+    """The run/1 line: counts; `packets` null where not counted; `returns` and `profile` where asked for."""
+    line: dict[str, Any] = {
+        "schema": "run/1",
+        "program": program.name or program.origin.where,
+        "capture": capture,
+        "model": model,
+        "packets": result.packets,
+        "matches": result.matches,
+        "engine": result.engine,
+        "left_out": result.left_out,
+    }
+    if result.returns is not None:
+        line["returns"] = [{"value": value, "packets": count} for value, count in sorted(result.returns.items())]
+    if result.hits is not None:
+        from bpflens.isa.classic.text import format as format_insns
+
+        lines = zip(insns, result.hits, format_insns(insns), strict=True)
+        line["profile"] = [
+            {"pc": pc, "bytes": encode([insn]).hex(), "text": text.partition("\t")[2], "hits": hits}
+            for pc, (insn, hits, text) in enumerate(lines)
+        ]
+    return line

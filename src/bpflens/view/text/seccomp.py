@@ -1,0 +1,205 @@
+"""A seccomp policy as text and as JSON (schema seccomp/1): tables, findings, differences, answers for one syscall."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from bpflens.classic.seccomp.actions import action_text, precedence
+from bpflens.classic.seccomp.conditions import arm_text
+from bpflens.classic.seccomp.difference import Change, PolicyDiff
+from bpflens.classic.seccomp.findings import Finding, explain_rule
+from bpflens.classic.seccomp.policy import ArchPolicy, Policy, Rule
+from bpflens.classic.seccomp.syscalls import Arch
+
+__all__ = ("change_record", "diff_text", "finding_record", "findings_text", "policy_records", "policy_text", "syscall_record",
+           "syscall_text")  # fmt: skip
+
+_WIDTH = 120
+
+
+def policy_text(policy: Policy, everything: bool = False) -> Iterator[str]:
+    """The table per action of each architecture; `everything` shows the numbers without a name too."""
+    count = len(policy.insn_counts)
+    insns = " + ".join(str(n) for n in policy.insn_counts)
+    yield f"{count} filter{'s' if count != 1 else ''}, {insns} instructions{', oldest first' if count > 1 else ''}"
+    if not policy.checks_arch:
+        yield "the architecture is not looked at: the same for every architecture, by number"
+    for own in policy.arches:
+        yield ""
+        yield from _arch_text(own, everything, "" if policy.checks_arch else " (by its numbers)")
+    if policy.checks_arch:
+        yield ""
+        what = "depends on the number of the syscall or of the architecture" if policy.other is None else action_text(policy.other)
+        yield f"every other architecture: {what}"
+
+
+def _arch_text(own: ArchPolicy, everything: bool, remark: str) -> Iterator[str]:
+    by_action: dict[int, list[str]] = {}
+    lines: dict[int, list[str]] = {}
+    for rule in own.known:
+        if not rule.arms:
+            by_action.setdefault(rule.otherwise, []).append(str(rule.name))
+            continue
+        for arm in rule.arms:
+            lines.setdefault(arm.action, []).append(f"{rule.name} where {arm_text(arm, own.arch, rule.name)}")
+        if rule.otherwise != own.default:
+            lines.setdefault(rule.otherwise, []).append(f"{rule.name} otherwise")
+    for rule in own.unknown:
+        if everything or rule.actions != {own.default}:
+            span = f"number {rule.first}" if rule.first == rule.last else f"numbers {rule.first} to {rule.last}"
+            for line, action in zip(explain_rule(rule, own.arch), [*(arm.action for arm in rule.arms), rule.otherwise], strict=True):
+                condition = line.partition(" where ")[2]
+                lines.setdefault(action, []).append(f"{span} (no name){' where ' + condition if condition else ''}")
+    suffix = " (numbers with bit 30 of x86_64)" if own.arch.name == "x32" else remark
+    yield f"{own.arch.name}{suffix}"
+    if not lines and set(by_action) == {own.default}:
+        yield f"  {action_text(own.default)}: everything"
+        return
+    for action in sorted({*by_action, *lines, own.default}, key=lambda action: (action == own.default, -precedence(action))):
+        names = by_action.get(action, [])
+        default = action == own.default
+        count = f"{len(names)} syscall{'s' if len(names) != 1 else ''} always" if names else ""
+        what = ", ".join(filter(None, ("everything else" if default else "", count)))
+        yield f"  {action_text(action)}:{what and f' {what}'}"
+        if names and (not default or everything or len(names) <= 100):
+            yield from textwrap.wrap(" ".join(names), _WIDTH, initial_indent="      ", subsequent_indent="      ", break_on_hyphens=False)
+        for line in lines.get(action, []):
+            yield f"      {line}"
+    if own.partial:
+        yield f"  numbers without a name are left out: {own.partial}"
+
+
+def policy_records(policy: Policy, where: str) -> Iterator[dict[str, Any]]:
+    """A seccomp/1 line for each architecture, and one for all others."""
+    for own in policy.arches:
+        yield {
+            "schema": "seccomp/1",
+            "program": where,
+            "filters": list(policy.insn_counts),
+            "checks_arch": policy.checks_arch,
+            "arch": own.arch.name,
+            "audit_arch": own.arch.audit,
+            "default": action_text(own.default),
+            "default_value": own.default,
+            "rules": [_rule_record(rule, own.arch) for rule in (*own.known, *own.unknown)],
+            "partial": own.partial,
+        }
+    if policy.checks_arch or not policy.arches:
+        yield {
+            "schema": "seccomp/1",
+            "program": where,
+            "filters": list(policy.insn_counts),
+            "checks_arch": policy.checks_arch,
+            "arch": None,
+            "default": None if policy.other is None else action_text(policy.other),
+            "default_value": policy.other,
+            "rules": [],
+        }
+
+
+def _rule_record(rule: Rule, arch: Arch) -> dict[str, Any]:
+    line: dict[str, Any] = {"syscall": rule.name, "number": rule.first}
+    if rule.last != rule.first:
+        line["last"] = rule.last
+    if rule.arms:
+        line["cases"] = [
+            {"where": arm_text(arm, arch, rule.name), "action": action_text(arm.action), "value": arm.action} for arm in rule.arms
+        ]
+    line["action"] = action_text(rule.otherwise)
+    line["value"] = rule.otherwise
+    return line
+
+
+def findings_text(found: Sequence[Finding]) -> Iterator[str]:
+    """One paragraph for each finding."""
+    if not found:
+        yield "no findings"
+    for finding in found:
+        where = f" [{finding.arch}]" if finding.arch else ""
+        names = f": {' '.join(finding.syscalls)}" if finding.syscalls else ""
+        yield from textwrap.wrap(
+            f"{finding.severity:6}  {finding.id}{where}{names}", _WIDTH, subsequent_indent="            ", break_on_hyphens=False
+        )
+        yield from textwrap.wrap(finding.text, _WIDTH, initial_indent="          ", subsequent_indent="          ", break_on_hyphens=False)
+
+
+def finding_record(finding: Finding, where: str) -> dict[str, Any]:
+    """One seccomp-finding/1 line."""
+    return {"schema": "seccomp-finding/1", "program": where, **finding._asdict(), "syscalls": list(finding.syscalls)}
+
+
+def syscall_text(rule: Rule, arch: Arch, args: Sequence[int | None]) -> Iterator[str]:
+    """What happens to one syscall."""
+    number = rule.first & 0xFFFFFFFF
+    given = ", ".join("?" if value is None else hex(value) if value > 9 else str(value) for value in args)
+    yield f"{arch.name} {rule.name or 'without a name'} ({number}){f' with ({given})' if args else ''}"
+    for line in explain_rule(rule, arch):
+        yield f"  {line}"
+
+
+def syscall_record(rule: Rule, arch: Arch, args: Sequence[int | None], where: str) -> dict[str, Any]:
+    """One seccomp-syscall/1 line."""
+    return {"schema": "seccomp-syscall/1", "program": where, "arch": arch.name, "args": list(args), **_rule_record(rule, arch)}
+
+
+def diff_text(difference: PolicyDiff, before: str, after: str) -> Iterator[str]:
+    """The changed syscalls; those that change in the same way together."""
+    if difference.equal:
+        yield "equal: proved for every system call of every architecture"
+        return
+    groups: dict[tuple[str, int, int], list[Change]] = {}
+    for change in difference.changes:
+        groups.setdefault((change.arch.name, change.before.node, change.after.node), []).append(change)
+    arch = ""
+    for (name, _, _), changes in groups.items():
+        if name != arch:
+            arch = name
+            yield f"{name}:"
+        first = changes[0]
+        yield from textwrap.wrap(" ".join(_span(change) for change in changes), _WIDTH, initial_indent="  ", subsequent_indent="  ")
+        for label, rule in ((before, first.before), (after, first.after)):
+            for line in explain_rule(rule, first.arch):
+                yield f"      {label}: {line}"
+        witness = first.witness
+        if witness is not None:
+            call = f"{first.before.name or witness.number}({', '.join(hex(a) if a > 9 else str(a) for a in witness.args)})"
+            state = "run" if witness.confirmed else "not confirmed by running"
+            yield f"      e.g. {call}: {action_text(witness.before)} / {action_text(witness.after)} ({state})"
+    if difference.other:
+        yield "architectures that have no name here differ too"
+    if not difference.changes and difference.witness is not None:
+        shown = difference.witness
+        where = f"architecture {shown.audit_arch:#x}, number {shown.number}"
+        yield f"different: {where}: {action_text(shown.before)} / {action_text(shown.after)}"
+
+
+def _span(change: Change) -> str:
+    rule = change.before
+    if rule.name:
+        return rule.name
+    span = f"number {rule.first}" if rule.first == rule.last else f"numbers {rule.first}-{rule.last}"
+    return f"{span} (no name{f', and {change.more} more ranges' if change.more else ''})"
+
+
+def change_record(change: Change) -> dict[str, Any]:
+    """One change of a diff."""
+    witness = change.witness
+    return {
+        "arch": change.arch.name,
+        "syscall": change.before.name,
+        "number": change.before.first,
+        "last": change.before.last,
+        "before": explain_rule(change.before, change.arch),
+        "after": explain_rule(change.after, change.arch),
+        "witness": None
+        if witness is None
+        else {
+            "number": witness.number,
+            "args": list(witness.args),
+            "before": action_text(witness.before),
+            "after": action_text(witness.after),
+            "confirmed": witness.confirmed,
+        },
+    }
