@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from bpflens.attachment import Attachment, Holder
+
 if TYPE_CHECKING:
     from bpflens.btf.btf import Btf
 
@@ -114,33 +116,6 @@ class Map:
     data: bytes | None = None
     datasec: Mapping[int, tuple[str, int, str]] = field(default_factory=dict)
     fields: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """A process that holds a program: `fd` None where it is held without a descriptor."""
-
-    pid: int
-    comm: str
-    fd: int | None = None
-    tid: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Attachment:
-    """What a program hangs on.
-
-    `kind` is a row of the inventory ("xdp", "tcx/ingress", "socket/packet", "seccomp", "cgroup/inet_ingress" ...); `object` names the thing
-    as a target of the command line where one exists ("dev:eth0", "cgroup:/user.slice", "sock:1234"); `netns` is the inode number
-    of the network namespace, `netns_name` a name or path where it has one. `details` holds the rest (handle, priority, link id ...).
-    """
-
-    kind: str
-    object: str
-    netns: int | None = None
-    netns_name: str | None = None
-    holders: tuple[Holder, ...] = ()
-    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

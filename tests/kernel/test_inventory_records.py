@@ -6,26 +6,31 @@ import json
 
 import pytest
 
+from bpflens.attachment import Holder
 from bpflens.errors import InputError, UsageError
 from bpflens.inventory.audit import Verdict, images_of
-from bpflens.inventory.facts.context import Context
-from bpflens.inventory.facts.records import Found, HeldBy, Inventory, NetNamespace, ProgHead
+from bpflens.inventory.facts.records import Inventory, InventoryRow, NetNamespace
 from bpflens.inventory.families import DEEP_FAMILIES, FAMILIES
 from bpflens.inventory.memory.builtin import converted
 from bpflens.inventory.memory.merge import merge
 from bpflens.inventory.select import KINDS, Selection
+from bpflens.kernel.prog_info import ProgInfo
 from bpflens.view.text.inventory import age, holder_text, json_rows, table
 
 MINUTE = 60 * 10**9
 CODE = bytes.fromhex("06000000ffff0000")
-HEAD = ProgHead(12, 6, "0123456789abcdef", "xdp_main", 0, 0, 64, 0, 2000, 10, 1, 0, 0)
+HEAD = ProgInfo._make([0] * len(ProgInfo._fields))._replace(
+    id=12, type=6, tag="0123456789abcdef", name="xdp_main", xlated_len=64, run_time_ns=2000, run_cnt=10, nr_jited_ksyms=1
+)
 ROWS = [
-    Found("xdp/native", "dev:eth0", 1, prog_id=12, holders=(HeldBy(7, "lb", 3),), details={"link": 5}),
-    Found("socket/packet", "sock:99", 1, classic=CODE, holders=(HeldBy(8, "dhclient", 6),), details={"dev": "eth0", "linktype": "EN10MB"}),
-    Found("seccomp", "pid:9", None, classic=CODE, holders=(HeldBy(9, "sshd", None, 9), HeldBy(9, "sshd", None, 10))),
-    Found("socket/udp", "sock:100", 2, details={"unknown": "an extended program"}),
-    Found("cgroup/device", "cgroup:/a", None, prog_id=13),
-    Found("fanout", "fanout:7", 2, image=bytes(16)),
+    InventoryRow("xdp/native", "dev:eth0", 1, prog_id=12, holders=(Holder(7, "lb", 3),), details={"link": 5}),
+    InventoryRow(
+        "socket/packet", "sock:99", 1, classic=CODE, holders=(Holder(8, "dhclient", 6),), details={"dev": "eth0", "linktype": "EN10MB"}
+    ),
+    InventoryRow("seccomp", "pid:9", None, classic=CODE, holders=(Holder(9, "sshd", None, 9), Holder(9, "sshd", None, 10))),
+    InventoryRow("socket/udp", "sock:100", 2, details={"unknown": "an extended program"}),
+    InventoryRow("cgroup/device", "cgroup:/a", None, prog_id=13),
+    InventoryRow("fanout", "fanout:7", 2, image=bytes(16)),
 ]
 INVENTORY = Inventory(ROWS, [], {12: HEAD}, {1: NetNamespace(1, "", None, True), 2: NetNamespace(2, "", "blue", False)}, [])
 
@@ -68,7 +73,7 @@ def test_selection_spares_families() -> None:
     """A kind asks only the families that can have it; what hangs on nothing needs all of them."""
     wanted = Selection(["xdp"]).families
     assert wanted is not None
-    assert {family.module for family in FAMILIES if wanted(family)} == {"xdp", "maps", "links"}
+    assert {family.module for family in FAMILIES if wanted(family)} == {"finders.xdp", "finders.maps", "finders.links"}
     assert Selection(["pin"]).families is None and Selection([]).families is None and Selection(["pid:1"]).families is None
     assert all(kind in KINDS for family in FAMILIES + DEEP_FAMILIES for kind in family.kinds)
 
@@ -76,11 +81,11 @@ def test_selection_spares_families() -> None:
 def test_merge() -> None:
     """What was unknown is known, what was known is not doubled, what is new is added."""
     deep = [
-        Found("socket/udp", "sock:100", 2, prog_id=14, holders=(HeldBy(1, "init", 4),), details={"address": 1}),
-        Found("socket/packet", "sock:99", 1, classic=CODE, details={"address": 2}),
-        Found("reuseport", "sock:101", 1, prog_id=15),
+        InventoryRow("socket/udp", "sock:100", 2, prog_id=14, holders=(Holder(1, "init", 4),), details={"address": 1}),
+        InventoryRow("socket/packet", "sock:99", 1, classic=CODE, details={"address": 2}),
+        InventoryRow("reuseport", "sock:101", 1, prog_id=15),
     ]
-    rows = merge(Context(), ROWS, deep)
+    rows = merge(ROWS, deep)
     by_object = {row.object: row for row in rows}
 
     assert len(rows) == len(ROWS) + 1
@@ -92,12 +97,12 @@ def test_merge() -> None:
 def test_images() -> None:
     """A filter that several sockets share is one image; filters of tc have one each; extended programs are counted elsewhere."""
     rows = [
-        Found("socket/tcp", "sock:1", classic=CODE, details={"address": 1}),
-        Found("socket/tcp", "sock:2", classic=CODE, details={"address": 1}),
-        Found("seccomp", "pid:1", classic=CODE, details={"addresses": [2, 3]}),
-        Found("tc/ingress", "dev:a", classic=CODE),
-        Found("tc/ingress", "dev:a", classic=CODE),
-        Found("xdp/native", "dev:a", prog_id=3, details={"address": 9}),
+        InventoryRow("socket/tcp", "sock:1", classic=CODE, details={"address": 1}),
+        InventoryRow("socket/tcp", "sock:2", classic=CODE, details={"address": 1}),
+        InventoryRow("seccomp", "pid:1", classic=CODE, details={"addresses": [2, 3]}),
+        InventoryRow("tc/ingress", "dev:a", classic=CODE),
+        InventoryRow("tc/ingress", "dev:a", classic=CODE),
+        InventoryRow("xdp/native", "dev:a", prog_id=3, details={"address": 9}),
     ]
     assert images_of(rows) == 5
 
@@ -141,8 +146,8 @@ def test_json() -> None:
 def test_words() -> None:
     """Durations and holders."""
     assert [age(seconds * 10**9) for seconds in (-1, 1, 119, 120, 7200, 86400 * 3)] == ["0 s", "1 s", "119 s", "2 min", "2 h", "3 d"]
-    assert holder_text([HeldBy(number, "x") for number in range(5)]) == "x[0], x[1], x[2], and 2 more"
-    assert holder_text([HeldBy(1, "x", 3), HeldBy(1, "x", 4)]) == "x[1] fd 3,4"
+    assert holder_text([Holder(number, "x") for number in range(5)]) == "x[0], x[1], x[2], and 2 more"
+    assert holder_text([Holder(1, "x", 3), Holder(1, "x", 4)]) == "x[1] fd 3,4"
 
 
 def test_converted_images_are_recognised() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 import needs
 from bpflens.inventory.audit import Verdict, audit
-from bpflens.inventory.facts.records import Found, Inventory
+from bpflens.inventory.facts.records import Inventory, InventoryRow
 from bpflens.inventory.rows import open_row
 from bpflens.inventory.walk import collect
 from live.attach_kinds import KINDS
@@ -58,7 +58,7 @@ def machine(before: Verdict):
         yield Machine(lab)
 
 
-def rows_of(inventory: Inventory, one: Attached) -> list[Found]:
+def rows_of(inventory: Inventory, one: Attached) -> list[InventoryRow]:
     """Rows of the attachment's kind, place and program."""
     return [
         row for row in inventory.rows

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import needs
-from bpflens.inventory.facts.records import Found, Inventory
+from bpflens.inventory.facts.records import Inventory, InventoryRow
 from bpflens.inventory.walk import collect
 from live.attach_kinds import KINDS
 from live.attach_lab import Attached, Lab, Lacking
@@ -35,7 +35,7 @@ class Machine:
         self.inventory: Inventory = collect()
         self.ids = {one.prog_id for several in self.attached.values() for one in several if one.prog_id}
 
-    def rows(self, *kinds: str) -> list[Found]:
+    def rows(self, *kinds: str) -> list[InventoryRow]:
         return [row for row in self.inventory.rows if row.kind.startswith(kinds) and row.netns in (None, self.lab.spaces["a"])]
 
     def tool(self, *argv: str) -> str:

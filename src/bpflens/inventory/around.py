@@ -54,8 +54,8 @@ def surroundings(prog_ids: Collection[int], map_ids: Collection[int] = (), *, at
         held, of_maps, pinned = holders(context), map_holders(context), pins(context)
         denied.update(dict.fromkeys((denial.what, denial.needs) for denial in context.denied))
 
-        def who(table: Mapping[int, list[tuple[int, str, int | None, int | None]]], ids: Collection[int]) -> dict[int, tuple[Holder, ...]]:
-            return {id: tuple(Holder(*holder) for holder in table[id]) for id in ids if id in table}
+        def who(table: Mapping[int, list[Holder]], ids: Collection[int]) -> dict[int, tuple[Holder, ...]]:
+            return {id: tuple(table[id]) for id in ids if id in table}
 
         def paths(kind: str, ids: Collection[int]) -> dict[int, tuple[str, ...]]:
             found: dict[int, tuple[str, ...]] = {}
@@ -66,9 +66,9 @@ def surroundings(prog_ids: Collection[int], map_ids: Collection[int] = (), *, at
 
         return Surroundings(
             attachments={id: tuple(rows) for id, rows in attached.items()},
-            prog_holders=who(held.programs, prog_ids),  # type: ignore[arg-type]
+            prog_holders=who(held.programs, prog_ids),
             prog_pins=paths("prog", prog_ids),
-            map_holders=who(of_maps, map_ids),  # type: ignore[arg-type]
+            map_holders=who(of_maps, map_ids),
             map_pins=paths("map", map_ids),
             map_users=_users(map_ids) if map_ids else {},
             denied=tuple(denied),

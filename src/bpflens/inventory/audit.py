@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from bpflens.inventory.facts.context import UNSEEN_PROCESSES
-from bpflens.inventory.facts.records import Found, Inventory
+from bpflens.inventory.facts.records import Inventory, InventoryRow
 from bpflens.inventory.walk import in_own_thread, strip_addresses, walk
 from bpflens.kernel.sys import procfs
 
@@ -126,7 +126,7 @@ def _still(before: int, ids: set[int]) -> bool:
         time.sleep(_POLL_SECONDS)
 
 
-def images_of(rows: Iterable[Found]) -> int:
+def images_of(rows: Iterable[InventoryRow]) -> int:
     """Number of classic images that the rows stand for."""
     addresses: set[int] = set()
     single = 0
@@ -144,7 +144,7 @@ def images_of(rows: Iterable[Found]) -> int:
 
 def _verdict(inventory: Inventory, images: int, attempts: int) -> Verdict:
     heads = (inventory.programs or {}).values()
-    functions = sum(head.function_count for head in heads if head.function_count > 1)
+    functions = sum(head.nr_jited_ksyms for head in heads if head.nr_jited_ksyms > 1)
     classic = images_of(inventory.rows)
     lsm = {row.prog_id for row in inventory.rows if row.kind == "lsm_cgroup"}
     shims = len({(head.attach_btf_obj_id, head.attach_btf_id) for head in heads if head.id in lsm})

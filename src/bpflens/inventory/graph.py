@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from bpflens.errors import KernelError
-from bpflens.inventory.facts.records import MapHead
 from bpflens.inventory.finders.maps import prog_array_entries
+from bpflens.kernel.loaded import MapHead
 from bpflens.kernel.sys.bpf import Buffer, cmd, fd_by_id, info_by_fd
 
 __all__ = ("MapNode", "ProgNode", "program_tree")

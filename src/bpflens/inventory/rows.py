@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from bpflens.inventory.facts.records import Found, Inventory
-from bpflens.program import Attachment, Holder, Isa, Origin, Program
+from bpflens.inventory.facts.records import Inventory, InventoryRow
+from bpflens.program import Attachment, Isa, Origin, Program
 
 __all__ = ("attachment", "classic_program", "open_row")
 
 
-def open_row(inventory: Inventory, row: Found) -> Program | None:
+def open_row(inventory: Inventory, row: InventoryRow) -> Program | None:
     """The program of a row, with the row as its attachment; None where the row does not know it."""
     from dataclasses import replace
 
@@ -17,31 +17,27 @@ def open_row(inventory: Inventory, row: Found) -> Program | None:
     if row.image is not None:
         return Program(
             Isa.EXTENDED, row.image, Origin("kernel", row.object, note="converted from a classic program, whose code was not kept"),
-            xlated=True, attachments=(attachment(row),), holders=_holders(row),
+            xlated=True, attachments=(attachment(row),), holders=row.holders,
         )  # fmt: skip
     if row.prog_id is None:
         return None
     from bpflens.kernel.progs import read_program
 
     program = read_program(row.prog_id)
-    return replace(program, attachments=(*program.attachments, attachment(row)), holders=_holders(row))
+    return replace(program, attachments=(*program.attachments, attachment(row)), holders=row.holders)
 
 
-def classic_program(row: Found) -> Program:
+def classic_program(row: InventoryRow) -> Program:
     """A classic row's program; what is known of the packets that it sees is in its origin."""
     details = row.details
     given = tuple(details.get("given", ()))
     origin = Origin(row.kind, row.object, linktype=details.get("linktype"), given=given, note=details.get("starts_at"))
     return Program(
-        Isa.CLASSIC, row.classic or b"", origin, arch=details.get("arch"), attachments=(attachment(row),), holders=_holders(row),
+        Isa.CLASSIC, row.classic or b"", origin, arch=details.get("arch"), attachments=(attachment(row),), holders=row.holders,
         name=details.get("name") or "",
     )  # fmt: skip
 
 
-def attachment(row: Found) -> Attachment:
+def attachment(row: InventoryRow) -> Attachment:
     """The row as the value that everything passes around."""
-    return Attachment(row.kind, row.object, row.netns, None, _holders(row), row.details)
-
-
-def _holders(row: Found) -> tuple[Holder, ...]:
-    return tuple(Holder(holder.pid, holder.comm, holder.fd, holder.tid) for holder in row.holders)
+    return Attachment(row.kind, row.object, row.netns, None, row.holders, row.details)

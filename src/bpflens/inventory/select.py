@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Sequence
 
 from bpflens.errors import InputError, UsageError
-from bpflens.inventory.facts.records import Found, Inventory
+from bpflens.inventory.facts.records import Inventory, InventoryRow
 from bpflens.inventory.families import DEEP_FAMILIES, FAMILIES, Family
 from bpflens.isa.extended.names import PROG_TYPES
 from bpflens.kernel.sys import procfs
@@ -24,7 +24,7 @@ HELD_KINDS = ("pin", "fd", "held", "image")  # not attached: known only when eve
 KINDS = tuple(dict.fromkeys([kind for family in FAMILIES + DEEP_FAMILIES for kind in family.kinds] + list(HELD_KINDS)))
 _DEVICE_KINDS = ("xdp", "tcx", "netkit", "tc", "tap", "tun", "team", "lwt", "seg6local", "socket/packet")
 _OBJECTS = ("dev", "pid", "sock", "cgroup", "netns", "map", "link", "pin", "id", "name", "tag")
-_Test = Callable[[Found, Inventory], bool]
+_Test = Callable[[InventoryRow, Inventory], bool]
 
 
 class Selection:
@@ -69,7 +69,7 @@ class Selection:
             return None
         return lambda family: any(_overlaps(kind, own) for kind in kinds for own in family.kinds)
 
-    def matches(self, row: Found, inventory: Inventory) -> bool:
+    def matches(self, row: InventoryRow, inventory: Inventory) -> bool:
         """Whether a row is wanted."""
         if self.kinds and not any(row.kind == kind or row.kind.startswith(kind + "/") for kind in self.kinds):
             return False
@@ -87,7 +87,7 @@ def _close(word: str, words: object) -> str | None:
     return f'did you mean "{close[0]}"?' if close else 'see "bpflens ls --help"'
 
 
-def _type(row: Found, inventory: Inventory) -> str | None:
+def _type(row: InventoryRow, inventory: Inventory) -> str | None:
     head = (inventory.programs or {}).get(row.prog_id or 0)
     return PROG_TYPES.get(head.type) if head else None
 
@@ -108,7 +108,7 @@ def _object_test(prefix: str, rest: str) -> _Test:
     if prefix == "dev":
         name, _, place = rest.partition("@")
 
-        def on_device(row: Found, all: Inventory) -> bool:
+        def on_device(row: InventoryRow, all: Inventory) -> bool:
             on = row.object == f"dev:{name}" or row.details.get("dev") == name or name in row.details.get("devices", ())
             return on and (not place or row.netns == (netns_inode(place) or _named(all, place)))
 

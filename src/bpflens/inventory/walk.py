@@ -12,10 +12,16 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
+from bpflens.attachment import Holder
 from bpflens.errors import InputError, KernelError
 from bpflens.inventory.facts.context import Context
-from bpflens.inventory.facts.records import Found, HeldBy, Inventory, NetNamespace
+from bpflens.inventory.facts.namespaces import entered, net_namespaces
+from bpflens.inventory.facts.records import Inventory, InventoryRow, NetNamespace
 from bpflens.inventory.families import DEEP_FAMILIES, FAMILIES, Family
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from bpflens.inventory.memory.reader import Reader
 
 __all__ = ("HIDDEN", "collect", "in_own_thread", "strip_addresses", "walk")
 
@@ -68,52 +74,54 @@ def walk(wanted: Callable[[Family], bool] | None, deep: bool, everything: bool) 
     """`collect` in the calling thread, which has to be one that ends soon."""
     everything = everything and wanted is None
     ctx = Context()
-    rows: list[Found] = []
+    rows: list[InventoryRow] = []
     families = list(FAMILIES)
-    deep_rows: list[Found] = []
+    deep_rows: list[InventoryRow] = []
+    reader: Reader | None = None
     _ = ctx.programs, ctx.links, ctx.files  # the order in which things are looked at: what is loaded, then what holds it
     if deep:
         from bpflens.inventory.memory.reader import open_reader
 
-        ctx.reader = open_reader(ctx)
+        reader = open_reader(ctx)
+        ctx.memory_read = reader is not None and reader.can_read_memory
     try:
-        if ctx.reader is not None:
+        if reader is not None:
             families += DEEP_FAMILIES
         families = [family for family in families if wanted is None or wanted(family)]
-        _in_namespaces(ctx, [family for family in families if family.per_netns], rows, deep_rows)
+        _in_namespaces(ctx, reader, [family for family in families if family.per_netns], rows, deep_rows)
         for family in families:
             if not family.per_netns:
-                _run(ctx, family, deep_rows if family in DEEP_FAMILIES else rows)
-        if ctx.reader is not None:
-            from bpflens.inventory.memory.merge import merge
+                _run(ctx, reader, family, rows, deep_rows)
+        if reader is not None:
+            from bpflens.inventory.memory.links import link_places
+            from bpflens.inventory.memory.merge import merge, placed
 
-            rows = merge(ctx, rows, deep_rows)
+            rows = placed(merge(rows, deep_rows), link_places(reader))
     finally:
-        if ctx.reader is not None:
-            ctx.reader.close()
+        if reader is not None:
+            reader.close()
     rows = _with_holders(ctx, rows)
     if everything:
         rows += _unattached(ctx, rows)
-    own = ctx.reader.own_programs if ctx.reader is not None else frozenset()
+    own = reader.own_programs if reader is not None else frozenset()
     programs = None if ctx.programs is None else {id: head for id, head in ctx.programs.items() if id not in own}
     rows = [row for row in rows if row.prog_id not in own or row.prog_id is None]
-    memory_read = ctx.reader is not None and ctx.reader.memory_read
-    denied = [denial for denial in ctx.denied if not (memory_read and "or --deep" in denial.needs)]  # it was, and has shown them
-    return Inventory(rows, denied, programs, ctx.namespaces, list(ctx.notes), memory_read)
+    denied = [denial for denial in ctx.denied if not (ctx.memory_read and "or --deep" in denial.needs)]  # it was, and has shown them
+    return Inventory(rows, denied, programs, ctx.once(net_namespaces), list(ctx.notes), ctx.memory_read)
 
 
-def _in_namespaces(ctx: Context, families: list[Family], rows: list[Found], deep_rows: list[Found]) -> None:
+def _in_namespaces(
+    ctx: Context, reader: Reader | None, families: list[Family], rows: list[InventoryRow], deep_rows: list[InventoryRow]
+) -> None:
     if not families:
         return
-    from bpflens.inventory.facts.namespaces import entered
-
     unreached: list[NetNamespace] = []
-    for namespace in ctx.namespaces.values():
+    for namespace in ctx.once(net_namespaces).values():
         try:
             with entered(namespace):
                 ctx.netns = namespace
                 for family in families:
-                    _run(ctx, family, deep_rows if family in DEEP_FAMILIES else rows)
+                    _run(ctx, reader, family, rows, deep_rows)
         except PermissionError:
             unreached.append(namespace)
         except FileExistsError:
@@ -126,14 +134,15 @@ def _in_namespaces(ctx: Context, families: list[Family], rows: list[Found], deep
         ctx.deny(f"{len(unreached)} other network namespace{'s' * (len(unreached) > 1)}", "CAP_SYS_ADMIN and CAP_SYS_PTRACE")
 
 
-def _run(ctx: Context, family: Family, rows: list[Found]) -> None:
+def _run(ctx: Context, reader: Reader | None, family: Family, rows: list[InventoryRow], deep_rows: list[InventoryRow]) -> None:
     """One family; what it yields before it fails is kept."""
+    deep = family in DEEP_FAMILIES
     try:
-        find: Callable[[Context], Iterable[Found]] = getattr(
+        find: Callable[..., Iterable[InventoryRow]] = getattr(
             importlib.import_module(f"bpflens.inventory.{family.module}"), family.function
         )
-        for row in find(ctx):
-            rows.append(row)
+        for row in find(ctx, reader) if deep else find(ctx):
+            (deep_rows if deep else rows).append(row)
     except PermissionError:
         ctx.deny(family.what, family.needs)
     except KernelError as error:
@@ -150,7 +159,7 @@ def _run(ctx: Context, family: Family, rows: list[Found]) -> None:
         ctx.deny(family.what, f"a newer bpflens: an answer of the kernel was not understood ({type(error).__name__}: {error})")
 
 
-def _with_holders(ctx: Context, rows: list[Found]) -> list[Found]:
+def _with_holders(ctx: Context, rows: list[InventoryRow]) -> list[InventoryRow]:
     """Descriptors and pins of the program or of the link that makes the attachment."""
     from bpflens.inventory.facts.holders import holders
     from bpflens.inventory.facts.pins import pins
@@ -170,7 +179,7 @@ def _with_holders(ctx: Context, rows: list[Found]) -> list[Found]:
             probably = by_path.get(row.details.get("path", ""))
             result.append(row._replace(details={**row.details, "probably": probably}) if probably else row)
             continue
-        who: dict[HeldBy, None] = dict.fromkeys(row.holders)
+        who: dict[Holder, None] = dict.fromkeys(row.holders)
         paths = list(pinned.get(("prog", row.prog_id), ()))
         links = row.details.get("links") or ([row.details["link"]] if "link" in row.details else [])
         for link in links:
@@ -183,13 +192,13 @@ def _with_holders(ctx: Context, rows: list[Found]) -> list[Found]:
     return result
 
 
-def _unattached(ctx: Context, rows: list[Found]) -> list[Found]:
+def _unattached(ctx: Context, rows: list[InventoryRow]) -> list[InventoryRow]:
     """Programs that no row has: held by a pin, by a descriptor, or by nothing known."""
     if ctx.programs is None:
         found = []
         for (kind, id), paths in ctx.pinned.items():  # what can be known without the list
             if kind == "prog" and not any(row.prog_id == id for row in rows):
-                found.append(Found("pin", f"pin:{paths[0]}", prog_id=id, details={"pins": paths}))
+                found.append(InventoryRow("pin", f"pin:{paths[0]}", prog_id=id, details={"pins": paths}))
         return found
     attached = {row.prog_id for row in rows}
     found = []
@@ -200,9 +209,9 @@ def _unattached(ctx: Context, rows: list[Found]) -> list[Found]:
         who = ctx.held.programs.get(id, [])
         details = {"pins": paths} if paths else {}
         if paths:
-            found.append(Found("pin", f"pin:{paths[0]}", prog_id=id, holders=tuple(who), details=details))
+            found.append(InventoryRow("pin", f"pin:{paths[0]}", prog_id=id, holders=tuple(who), details=details))
         elif who:
-            found.append(Found("fd", f"fd:{who[0].pid}/{who[0].fd}", prog_id=id, holders=tuple(who)))
+            found.append(InventoryRow("fd", f"fd:{who[0].pid}/{who[0].fd}", prog_id=id, holders=tuple(who)))
         else:
-            found.append(Found("held", "(by nothing that is known)", prog_id=id))
+            found.append(InventoryRow("held", "(by nothing that is known)", prog_id=id))
     return found

@@ -13,9 +13,13 @@ from typing import Literal, NamedTuple
 
 from bpflens.kernel.sys.bpf import Buffer, all_ids, cmd, info_by_fd, opened
 
-__all__ = ("FUNC_INFO", "LINE_INFO", "ProgDump", "ProgInfo", "open_prog", "prog_dump", "prog_ids", "prog_info", "prog_info_by_fd")
+__all__ = (
+    "FUNC_INFO", "INFO_BYTES", "LINE_INFO", "ProgDump", "ProgInfo", "open_prog", "parse_prog_info", "prog_dump", "prog_ids", "prog_info",
+    "prog_info_by_fd",
+)  # fmt: skip
 
 _INFO = struct.Struct("=II8sIIQQQIIQ16sIIQQIIQQIIQIIQQIIIIQQQQIIII")
+INFO_BYTES = _INFO.size
 _VERIFIED_INSNS, _ATTACH_BTF = 216, 220  # offsets
 FUNC_INFO = struct.Struct("=II")  # struct bpf_func_info: insn_off, type_id
 LINE_INFO = struct.Struct("=IIII")  # struct bpf_line_info: insn_off, file_name_off, line_off, line_col (line << 10 | column)
@@ -96,7 +100,7 @@ def prog_info_by_fd(fd: int, where: str = "") -> ProgInfo:
     """The facts of the program behind a descriptor."""
     buffer = Buffer(_INFO.size)
     length = info_by_fd(fd, buffer, where or f"fd {fd}")
-    return _parse(buffer.bytes, length)
+    return parse_prog_info(buffer.bytes, length)
 
 
 def prog_dump(fd: int, where: str = "", *, jited: bool = False, tags: bool = False) -> ProgDump:
@@ -143,7 +147,8 @@ def prog_dump(fd: int, where: str = "", *, jited: bool = False, tags: bool = Fal
     )
 
 
-def _parse(raw: bytes, length: int) -> ProgInfo:
+def parse_prog_info(raw: bytes, length: int) -> ProgInfo:
+    """struct bpf_prog_info, of which the kernel filled in `length` bytes."""
     (
         type, id, tag, jited_len, xlated_len, _, _, load_time, uid, nr_map_ids, _, name, ifindex, gpl, netns_dev, netns_ino,
         nr_ksyms, nr_lens, _, _, btf_id, _, _, nr_func_info, nr_line_info, _, _, nr_jited_line_info, _, _, nr_tags, _,

@@ -234,8 +234,9 @@ def _perf_event(pid: int, number: int, where: str, jited: bool) -> list[Program]
 
 
 def _socket(fd: int, pid: int, number: int, where: str) -> Program:
-    from bpflens.inventory.facts.records import Found
-    from bpflens.inventory.finders.sockets import filter_context, socket_facts
+    from bpflens.inventory.facts.records import InventoryRow
+    from bpflens.inventory.facts.sockets import socket_facts
+    from bpflens.inventory.finders.sockets import filter_context
     from bpflens.inventory.rows import classic_program
     from bpflens.targets.attach_point import open_object
 
@@ -255,7 +256,8 @@ def _socket(fd: int, pid: int, number: int, where: str) -> Program:
         except KernelError:
             pass
     context = filter_context(facts.kind, facts.protocol)
-    return classic_program(Found(f"socket/{facts.kind}", f"sock:{inode}", facts.netns or None, classic=facts.filter, details=context))
+    row = InventoryRow(f"socket/{facts.kind}", f"sock:{inode}", facts.netns or None, classic=facts.filter, details=context)
+    return classic_program(row)
 
 
 def _infos() -> Iterator[ProgInfo]:

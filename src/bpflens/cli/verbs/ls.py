@@ -17,7 +17,7 @@ from bpflens.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from bpflens.inventory.facts.records import Found, Inventory
+    from bpflens.inventory.facts.records import Inventory, InventoryRow
     from bpflens.inventory.select import Selection
 
 EXAMPLES = (
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     return code
 
 
-def show(inventory: Inventory, rows: list[Found], settings: Settings, budget: float | None = None) -> None:
+def show(inventory: Inventory, rows: list[InventoryRow], settings: Settings, budget: float | None = None) -> None:
     """Print rows; `budget` in seconds for all expressions together, None for the default."""
     from bpflens.view.text import inventory as view
 
@@ -100,7 +100,7 @@ def show(inventory: Inventory, rows: list[Found], settings: Settings, budget: fl
         print(f"bpflens: note: no time left to explain {which}: --explain SECONDS gives more", file=sys.stderr)
 
 
-def report_denials(inventory: Inventory, rows: list[Found], selection: Selection) -> int:
+def report_denials(inventory: Inventory, rows: list[InventoryRow], selection: Selection) -> int:
     """What was left out, and what would show more, on stderr; the exit code that follows from it."""
     sys.stdout.flush()
     notes = list(inventory.notes)
@@ -131,7 +131,7 @@ class Summaries:
         self._known: dict[tuple[bytes | None, str, tuple[str, ...]], str | None] = {}
         self._expressions_only = expressions_only
 
-    def __call__(self, row: Found) -> str | None:
+    def __call__(self, row: InventoryRow) -> str | None:
         if row.classic is None:
             return None
         linktype, starts_at = row.details.get("linktype"), row.details.get("starts_at")
@@ -150,7 +150,7 @@ class Summaries:
             self._known[key] = self._summary(row, min(left, _PROGRAM_SECONDS)) if left > 0.01 else late
         return self._known[key]
 
-    def _summary(self, row: Found, seconds: float) -> str | None:
+    def _summary(self, row: InventoryRow, seconds: float) -> str | None:
         from bpflens.errors import BpflensError
         from bpflens.inventory.rows import classic_program
 

@@ -6,32 +6,33 @@ Everything is read when it is first asked for and once, so a walk for one kind c
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import cached_property
+from typing import Any, TypeVar
 
+from bpflens.attachment import Holder
 from bpflens.errors import NotSupported
-from bpflens.inventory.facts.records import Denial, HeldBy, Holders, LinkHead, MapHead, NetNamespace, ProgHead
+from bpflens.inventory.facts.records import Denial, Holders, NetNamespace
+from bpflens.kernel.loaded import LinkHead, MapHead
+from bpflens.kernel.prog_info import ProgInfo
 from bpflens.kernel.sys import procfs
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from bpflens.inventory.finders.sockets import SocketFacts
-    from bpflens.inventory.memory.reader import Reader
 
 __all__ = ("UNSEEN_PROCESSES", "Context")
 
 UNSEEN_PROCESSES = "processes that this /proc does not show"
+Result = TypeVar("Result")
 _NAMED = 3  # processes that a message names
 
 
 class Context:
-    """State of one walk. `netns` is the namespace that the walking thread is in; `reader` the kernel-side reader with --deep."""
+    """State of one walk. `netns` is the namespace that the walking thread is in; `memory_read`: kernel memory is read in this walk too."""
 
     def __init__(self) -> None:
         if not os.path.exists("/proc/self/ns/net"):
             reason = "is not mounted, and processes, descriptors and namespaces are found in no other place"
             raise NotSupported("/proc", reason, "mount -t proc proc /proc")
         self.netns: NetNamespace | None = None
-        self.reader: Reader | None = None
+        self.memory_read = False
         self.denied: dict[Denial, None] = {}
         self.notes: dict[str, None] = {}
         self.claimed_links: set[int] = set()
@@ -39,6 +40,14 @@ class Context:
         self.pinned: dict[tuple[str, int], list[str]] = {}
         self.held: Holders = Holders({}, {})
         self._comms: dict[int, str] = {}
+        self._answers: dict[object, Any] = {}
+
+    def once(self, read: Callable[[Context], Result]) -> Result:
+        """What `read` answers for this walk; it is asked the first time only."""
+        if read not in self._answers:
+            self._answers[read] = read(self)
+        answer: Result = self._answers[read]
+        return answer
 
     def deny(self, what: str, needs: str) -> None:
         """Something was not permitted; listed once at the end."""
@@ -60,14 +69,14 @@ class Context:
         names = ", ".join(f"{self.comm(pid)}[{pid}]" for pid in pids[:_NAMED])
         return f"{len(pids)} process{'es' * (len(pids) > 1)} ({names}{', ...' * (len(pids) > _NAMED)})"
 
-    def holder(self, pid: int, fd: int | None = None, tid: int | None = None) -> HeldBy:
+    def holder(self, pid: int, fd: int | None = None, tid: int | None = None) -> Holder:
         """The process as a holder."""
-        return HeldBy(pid, self.comm(pid), fd, tid)
+        return Holder(pid, self.comm(pid), fd, tid)
 
     @cached_property
-    def programs(self) -> dict[int, ProgHead] | None:
+    def programs(self) -> dict[int, ProgInfo] | None:
         """Every loaded program; None where they may not be listed."""
-        from bpflens.inventory.facts.loaded import prog_heads
+        from bpflens.kernel.loaded import prog_heads
 
         try:
             return prog_heads()
@@ -80,7 +89,7 @@ class Context:
     @cached_property
     def links(self) -> dict[int, LinkHead]:
         """Every link; empty where they may not be listed."""
-        from bpflens.inventory.facts.loaded import link_heads
+        from bpflens.kernel.loaded import link_heads
 
         try:
             return link_heads()
@@ -93,7 +102,7 @@ class Context:
     @cached_property
     def maps(self) -> dict[int, MapHead]:
         """Every map; empty where they may not be listed."""
-        from bpflens.inventory.facts.loaded import map_heads
+        from bpflens.kernel.loaded import map_heads
 
         try:
             return map_heads()
@@ -139,29 +148,6 @@ class Context:
             what = f"the descriptors of {self.who(refused)}, which {has} more capabilities"
             self.deny(what, "CAP_SYS_PTRACE and every capability that they have")
         return found
-
-    @cached_property
-    def sockets(self) -> dict[int, SocketFacts]:
-        """Every socket that a process holds, by inode."""
-        from bpflens.inventory.finders.sockets import read_sockets
-
-        return read_sockets(self)
-
-    @cached_property
-    def namespaces(self) -> dict[int, NetNamespace]:
-        """The reachable network namespaces by inode, the own one first."""
-        from bpflens.inventory.facts.namespaces import net_namespaces
-
-        return net_namespaces(self)
-
-    @cached_property
-    def socket_owners(self) -> dict[int, list[HeldBy]]:
-        """Socket inode -> who holds it, and where."""
-        owners: dict[int, list[HeldBy]] = {}
-        for file in self.files:
-            if file.link.startswith("socket:["):
-                owners.setdefault(int(file.link[8:-1]), []).append(self.holder(file.pid, file.fd))
-        return owners
 
     @cached_property
     def own_netns(self) -> int:

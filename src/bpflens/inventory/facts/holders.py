@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 
+from bpflens.attachment import Holder
 from bpflens.inventory.facts.context import Context
-from bpflens.inventory.facts.records import HeldBy, Holders
+from bpflens.inventory.facts.records import Holders
 from bpflens.kernel.sys import procfs
 
 __all__ = ("holders", "map_holders")
@@ -18,13 +19,13 @@ def holders(ctx: Context) -> Holders:
     return Holders(_by_id(ctx, _PROG, b"prog_id"), _by_id(ctx, _LINK, b"link_id"))
 
 
-def map_holders(ctx: Context) -> dict[int, list[HeldBy]]:
+def map_holders(ctx: Context) -> dict[int, list[Holder]]:
     """Holders of maps."""
     return _by_id(ctx, _MAP, b"map_id")
 
 
-def _by_id(ctx: Context, link: str, field: bytes) -> dict[int, list[HeldBy]]:
-    found: dict[int, list[HeldBy]] = {}
+def _by_id(ctx: Context, link: str, field: bytes) -> dict[int, list[Holder]]:
+    found: dict[int, list[Holder]] = {}
     directory, pid = -1, 0
     label = field + b":\t"
     try:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 from bpflens.inventory.facts.context import Context
 from bpflens.inventory.facts.records import NetNamespace
+from bpflens.inventory.facts.sockets import held_sockets
 from bpflens.kernel.sys import procfs, syscalls
 
 __all__ = ("entered", "mount_namespaces", "net_namespaces")
@@ -41,7 +42,7 @@ def net_namespaces(ctx: Context) -> dict[int, NetNamespace]:
     for file in ctx.files:
         if file.link.startswith("net:["):
             paths.setdefault(int(file.link[5:-1]), []).append(f"/proc/{file.pid}/fd/{file.fd}")
-    for socket in ctx.sockets.values():
+    for socket in ctx.once(held_sockets).values():
         if socket.netns and socket.netns not in paths:
             paths[socket.netns] = [f"socket {socket.pid}/{socket.fd}"]
     found = {}

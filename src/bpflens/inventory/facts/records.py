@@ -5,26 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-__all__ = ("Denial", "Found", "HeldBy", "Holders", "Inventory", "LinkHead", "MapHead", "NetNamespace", "ProgHead")
+from bpflens.attachment import Holder
+from bpflens.kernel.prog_info import ProgInfo
 
-
-class HeldBy(NamedTuple):
-    """Who holds it: a process, with the descriptor or the thread where that is known."""
-
-    pid: int
-    comm: str
-    fd: int | None = None
-    tid: int | None = None
+__all__ = ("Denial", "Holders", "Inventory", "InventoryRow", "NetNamespace")
 
 
 class Holders(NamedTuple):
     """Object id -> descriptors that hold it. The kernel's `prog_id` line of a link counts for the link only."""
 
-    programs: dict[int, list[HeldBy]]
-    links: dict[int, list[HeldBy]]
+    programs: dict[int, list[Holder]]
+    links: dict[int, list[Holder]]
 
 
-class Found(NamedTuple):
+class InventoryRow(NamedTuple):
     """One attachment of one program.
 
     `prog_id` for an extended program, `classic` (struct sock_filter bytes) for a classic one, `image` (struct bpf_insn bytes)
@@ -39,7 +33,7 @@ class Found(NamedTuple):
     prog_id: int | None = None
     classic: bytes | None = None
     image: bytes | None = None
-    holders: tuple[HeldBy, ...] = ()
+    holders: tuple[Holder, ...] = ()
     details: Mapping[str, Any] = {}
 
 
@@ -48,46 +42,6 @@ class Denial(NamedTuple):
 
     what: str
     needs: str
-
-
-class ProgHead(NamedTuple):
-    """The fixed part of struct bpf_prog_info. Times in nanoseconds, `load_time` since boot."""
-
-    id: int
-    type: int
-    tag: str
-    name: str
-    load_time: int
-    uid: int
-    xlated_bytes: int
-    map_count: int
-    run_time: int
-    run_count: int
-    function_count: int
-    attach_btf_obj_id: int
-    attach_btf_id: int
-
-
-class LinkHead(NamedTuple):
-    """struct bpf_link_info: `rest` is the union after id, prog_id (from byte 16)."""
-
-    id: int
-    type: int
-    prog_id: int
-    rest: bytes
-
-
-class MapHead(NamedTuple):
-    """The fixed part of struct bpf_map_info."""
-
-    id: int
-    type: int
-    key_bytes: int
-    value_bytes: int
-    max_entries: int
-    flags: int
-    name: str
-    vmlinux_value_type_id: int
 
 
 class NetNamespace(NamedTuple):
@@ -102,9 +56,9 @@ class NetNamespace(NamedTuple):
 class Inventory(NamedTuple):
     """The result of a walk. `programs` is None where the kernel did not let us list them."""
 
-    rows: list[Found]
+    rows: list[InventoryRow]
     denied: list[Denial]
-    programs: dict[int, ProgHead] | None
+    programs: dict[int, ProgInfo] | None
     namespaces: dict[int, NetNamespace]
     notes: list[str]
     deep: bool = False  # kernel memory was read too

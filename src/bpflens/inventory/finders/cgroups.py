@@ -12,8 +12,8 @@ from typing import Any
 
 from bpflens.inventory.facts.context import Context
 from bpflens.inventory.facts.namespaces import mount_namespaces
-from bpflens.inventory.facts.prog_query import EFFECTIVE, query
-from bpflens.inventory.facts.records import Found, Inventory
+from bpflens.inventory.facts.records import Inventory, InventoryRow
+from bpflens.kernel.prog_query import EFFECTIVE, query
 
 __all__ = ("ATTACH_TYPES", "cgroup_root", "effective", "find", "inherited")
 
@@ -53,7 +53,7 @@ def _asked(ctx: Context) -> dict[int, str]:
     return {number: name for type, hooks in ATTACH_TYPES.items() if ctx.may_have(type) for number, name in hooks.items()}
 
 
-def find(ctx: Context) -> Iterable[Found]:
+def find(ctx: Context) -> Iterable[InventoryRow]:
     """Programs on every cgroup, in the order in which they were attached."""
     hooks = _asked(ctx)
     if not hooks:
@@ -95,7 +95,7 @@ def find(ctx: Context) -> Iterable[Found]:
                     details["link"] = held.pop(0)
                     ctx.claimed_links.add(details["link"])
                 kind = name if number == 43 else f"cgroup/{name}"
-                yield Found(kind, f"cgroup:{path}", None, prog_id=prog_id, details=details)
+                yield InventoryRow(kind, f"cgroup:{path}", None, prog_id=prog_id, details=details)
 
 
 def effective(ctx: Context, path: str) -> Iterator[tuple[str, int]]:
@@ -117,7 +117,7 @@ def effective(ctx: Context, path: str) -> Iterator[tuple[str, int]]:
         os.close(fd)
 
 
-def inherited(inventory: Inventory, path: str) -> list[Found]:
+def inherited(inventory: Inventory, path: str) -> list[InventoryRow]:
     """Rows of what a cgroup inherits from those above it; InputError where there is no such cgroup."""
     from bpflens.errors import InputError
 
@@ -133,7 +133,7 @@ def inherited(inventory: Inventory, path: str) -> list[Found]:
             own.remove((kind, prog_id))  # once: the same program may be inherited too
         else:
             above = [row.object for row in inventory.rows if (row.kind, row.prog_id) == (kind, prog_id) and _is_above(row.object[7:], path)]
-            rows.append(Found(kind, f"cgroup:{path}", prog_id=prog_id, details={"inherited_from": above}))
+            rows.append(InventoryRow(kind, f"cgroup:{path}", prog_id=prog_id, details={"inherited_from": above}))
     return rows[::-1]
 
 

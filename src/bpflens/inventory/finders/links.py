@@ -12,7 +12,8 @@ from typing import Any
 
 from bpflens.errors import KernelError
 from bpflens.inventory.facts.context import Context
-from bpflens.inventory.facts.records import Found, LinkHead
+from bpflens.inventory.facts.records import InventoryRow
+from bpflens.kernel.loaded import LinkHead
 
 __all__ = ("LINK_NETFILTER", "NETFILTER_HOOKS", "claim", "find")
 
@@ -39,7 +40,7 @@ def claim(ctx: Context, type: int, prog_id: int, union: bytes) -> dict[str, Any]
     return {"link": free[0]} if len(fits) == 1 else {"links": fits}
 
 
-def find(ctx: Context) -> Iterable[Found]:
+def find(ctx: Context) -> Iterable[InventoryRow]:
     """The links that are left; run after all families that claim links."""
     for link in ctx.links.values():
         if link.id not in ctx.claimed_links and link.type != _STRUCT_OPS:  # the programs of struct_ops are in the map, see maps.py
@@ -48,7 +49,7 @@ def find(ctx: Context) -> Iterable[Found]:
                 yield row
 
 
-def _row(ctx: Context, link: LinkHead) -> Found | None:
+def _row(ctx: Context, link: LinkHead) -> InventoryRow | None:
     from bpflens.kernel.link_attachment import link_attachment
     from bpflens.kernel.links import link_info
 
@@ -69,7 +70,7 @@ def _row(ctx: Context, link: LinkHead) -> Found | None:
     if kind == "raw_tracepoint" and ctx.programs and link.prog_id in ctx.programs and ctx.programs[link.prog_id].type == _TRACING_TYPE:
         kind = "tp_btf"
     object = attachment.object or f"link:{link.id}"
-    return Found(kind, object, attachment.netns, prog_id=link.prog_id or None, details=details)
+    return InventoryRow(kind, object, attachment.netns, prog_id=link.prog_id or None, details=details)
 
 
 def _function_of_program(prog_id: int, type_id: int) -> str | None:

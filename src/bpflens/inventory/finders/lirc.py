@@ -6,15 +6,15 @@ import os
 from collections.abc import Iterable
 
 from bpflens.inventory.facts.context import Context
-from bpflens.inventory.facts.prog_query import query
-from bpflens.inventory.facts.records import Found
+from bpflens.inventory.facts.records import InventoryRow
+from bpflens.kernel.prog_query import query
 
 __all__ = ("find",)
 
 _LIRC_MODE2, _ATTACH_TYPE = 20, 16
 
 
-def find(ctx: Context) -> Iterable[Found]:
+def find(ctx: Context) -> Iterable[InventoryRow]:
     """Programs on the receivers of this machine."""
     if not ctx.may_have(_LIRC_MODE2):
         return
@@ -28,7 +28,7 @@ def find(ctx: Context) -> Iterable[Found]:
             continue
         try:
             for position, prog_id in enumerate(query(fd, _ATTACH_TYPE).ids):
-                yield Found("lirc_mode2", f"/dev/{name}", prog_id=prog_id, details={"position": position})
+                yield InventoryRow("lirc_mode2", f"/dev/{name}", prog_id=prog_id, details={"position": position})
         except PermissionError:
             ctx.deny("programs on infrared receivers", "CAP_NET_ADMIN")
         except OSError:

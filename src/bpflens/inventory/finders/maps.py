@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 from bpflens.errors import BpflensError, KernelError
 from bpflens.inventory.facts.context import Context
-from bpflens.inventory.facts.prog_query import query
-from bpflens.inventory.facts.records import Found, MapHead
+from bpflens.inventory.facts.records import InventoryRow
+from bpflens.kernel.loaded import MapHead
+from bpflens.kernel.prog_query import query
 from bpflens.kernel.sys.bpf import cmd, fd_by_id
 
 __all__ = ("SOCKMAP_HOOKS", "find", "find_prog_arrays", "prog_array_entries")
@@ -20,7 +21,7 @@ SOCKMAP_HOOKS = {4: "skb_stream_parser", 5: "skb_stream_verdict", 38: "skb_verdi
 _XDP, _SK_SKB, _SK_MSG, _STRUCT_OPS_PROG = 6, 14, 16, 27
 
 
-def find(ctx: Context) -> Iterable[Found]:
+def find(ctx: Context) -> Iterable[InventoryRow]:
     """Programs on devmap, cpumap, sockmap and struct_ops maps."""
     for head in ctx.maps.values():
         reader = _READERS.get(head.type)
@@ -32,14 +33,14 @@ def find(ctx: Context) -> Iterable[Found]:
             continue  # gone, or write-only for everybody
 
 
-def find_prog_arrays(ctx: Context) -> Iterable[Found]:
+def find_prog_arrays(ctx: Context) -> Iterable[InventoryRow]:
     """Programs that are entries of a prog_array, that is targets of tail calls."""
     for head in ctx.maps.values():
         if head.type != _PROG_ARRAY:
             continue
         for index, prog_id in prog_array_entries(head):
             details = {"map_name": head.name, "index": index}
-            yield Found("prog_array", f"map:{head.id}[{index}]", prog_id=prog_id, details=details)
+            yield InventoryRow("prog_array", f"map:{head.id}[{index}]", prog_id=prog_id, details=details)
 
 
 def prog_array_entries(head: MapHead) -> list[tuple[int, int]]:
@@ -64,7 +65,7 @@ def _entries(head: MapHead) -> Iterator[tuple[bytes, bytes]]:
         os.close(fd)
 
 
-def _devmap(ctx: Context, head: MapHead) -> Iterator[Found]:
+def _devmap(ctx: Context, head: MapHead) -> Iterator[InventoryRow]:
     """struct bpf_devmap_val: ifindex, program id. Entries without the second half have no program."""
     if head.value_bytes < 8:
         return
@@ -74,10 +75,10 @@ def _devmap(ctx: Context, head: MapHead) -> Iterator[Found]:
         if prog_id:
             index = int.from_bytes(key[:4], "little")
             details = {"map_name": head.name, "key": index, ("qsize" if kind == "cpumap" else "ifindex"): target}
-            yield Found(f"xdp/{kind}", f"map:{head.id}[{index}]", prog_id=prog_id, details=details)
+            yield InventoryRow(f"xdp/{kind}", f"map:{head.id}[{index}]", prog_id=prog_id, details=details)
 
 
-def _sockmap(ctx: Context, head: MapHead) -> Iterator[Found]:
+def _sockmap(ctx: Context, head: MapHead) -> Iterator[InventoryRow]:
     fd = fd_by_id(cmd.MAP_GET_FD_BY_ID, head.id, f"map:{head.id}")
     try:
         for attach_type, hook in SOCKMAP_HOOKS.items():
@@ -95,12 +96,12 @@ def _sockmap(ctx: Context, head: MapHead) -> Iterator[Found]:
                     if link.type == _LINK_SOCKMAP and link.prog_id == prog_id and link.rest.startswith(union):
                         details["link"] = link.id
                         ctx.claimed_links.add(link.id)
-                yield Found(f"sockmap/{hook}", f"map:{head.id}", prog_id=prog_id, details=details)
+                yield InventoryRow(f"sockmap/{hook}", f"map:{head.id}", prog_id=prog_id, details=details)
     finally:
         os.close(fd)
 
 
-def _struct_ops(ctx: Context, head: MapHead) -> Iterator[Found]:
+def _struct_ops(ctx: Context, head: MapHead) -> Iterator[InventoryRow]:
     from bpflens.kernel.struct_ops import STATES, struct_ops
 
     try:
@@ -112,10 +113,10 @@ def _struct_ops(ctx: Context, head: MapHead) -> Iterator[Found]:
         details: dict[str, object] = {"map_name": head.name, "member": member, "index": index, "state": STATES.get(ops.state, ops.state)}
         if links:
             details["link" if len(links) == 1 else "links"] = links[0] if len(links) == 1 else links
-        yield Found("struct_ops", f"map:{head.id} {ops.struct}.{member}", prog_id=prog_id, details=details)
+        yield InventoryRow("struct_ops", f"map:{head.id} {ops.struct}.{member}", prog_id=prog_id, details=details)
 
 
-_READERS: dict[int, Callable[[Context, MapHead], Iterator[Found]]] = {
+_READERS: dict[int, Callable[[Context, MapHead], Iterator[InventoryRow]]] = {
     _DEVMAP: _devmap, _DEVMAP_HASH: _devmap, _CPUMAP: _devmap, _SOCKMAP: _sockmap, _SOCKHASH: _sockmap, _STRUCT_OPS: _struct_ops,
 }  # fmt: skip
 _TYPES = {

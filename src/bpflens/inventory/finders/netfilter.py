@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterable
 
 from bpflens.inventory.facts.context import Context
-from bpflens.inventory.facts.records import Found
+from bpflens.inventory.facts.records import InventoryRow
 from bpflens.inventory.finders.links import LINK_NETFILTER, NETFILTER_HOOKS, claim
 from bpflens.kernel.sys import procfs
 from bpflens.kernel.sys.netlink import NETFILTER, Netlink, attribute, attributes
@@ -22,7 +22,7 @@ _HOOKNUM, _PRIORITY, _CHAIN_INFO = 1, 2, 6
 _INFO_DESC, _INFO_TYPE, _INFO_TYPE_BPF, _DESC_ID = 1, 2, 2, 1
 
 
-def find(ctx: Context) -> Iterable[Found]:
+def find(ctx: Context) -> Iterable[InventoryRow]:
     """Programs at the netfilter hooks of the namespace that the thread is in."""
     if not any(link.type == LINK_NETFILTER for link in ctx.links.values()) and ctx.programs is not None:
         return
@@ -49,4 +49,4 @@ def find(ctx: Context) -> Iterable[Found]:
                     priority = int.from_bytes(attrs.get(_PRIORITY, b""), "big", signed=True)
                     union = struct.pack("<IIi", family, number, priority)
                     details = {"priority": priority, **claim(ctx, LINK_NETFILTER, prog_id, union)}
-                    yield Found("netfilter", f"hook:{word}/{hook}", namespace, prog_id=prog_id, details=details)
+                    yield InventoryRow("netfilter", f"hook:{word}/{hook}", namespace, prog_id=prog_id, details=details)

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from bpflens.inventory.facts.context import Context
-from bpflens.inventory.facts.prog_query import query
-from bpflens.inventory.facts.records import Found
+from bpflens.inventory.facts.records import InventoryRow
 from bpflens.inventory.finders.links import claim
+from bpflens.kernel.prog_query import query
 
 __all__ = ("find",)
 
@@ -17,7 +17,7 @@ _HOOKS = {17: ("flow_dissector", 22), 36: ("sk_lookup", 30)}  # attach type: (na
 _LINK_NETNS = 5
 
 
-def find(ctx: Context) -> Iterable[Found]:
+def find(ctx: Context) -> Iterable[InventoryRow]:
     """Programs on the namespace that the thread is in."""
     if ctx.netns is None or not ctx.may_have(*(type for _, type in _HOOKS.values())):
         return
@@ -38,6 +38,6 @@ def find(ctx: Context) -> Iterable[Found]:
                 details: dict[str, Any] = {"position": position} if len(answer.ids) > 1 else {}
                 union = inode.to_bytes(4, "little") + attach_type.to_bytes(4, "little")
                 details.update(claim(ctx, _LINK_NETNS, prog_id, union))
-                yield Found(name, f"netns:{ctx.netns.name or inode}", inode, prog_id=prog_id, details=details)
+                yield InventoryRow(name, f"netns:{ctx.netns.name or inode}", inode, prog_id=prog_id, details=details)
     finally:
         os.close(fd)

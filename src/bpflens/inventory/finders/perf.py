@@ -10,8 +10,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 
+from bpflens.attachment import Holder
 from bpflens.inventory.facts.context import Context
-from bpflens.inventory.facts.records import Found, HeldBy
+from bpflens.inventory.facts.records import InventoryRow
 from bpflens.kernel.sys.bpf import Buffer, bpf_errno, cmd
 
 __all__ = ("event_name", "find")
@@ -31,9 +32,9 @@ def event_name(type: int, config: int) -> str:
     return names[config] if config < len(names) else f"{_TYPES.get(type, f'type {type}')} config {config:#x}"
 
 
-def find(ctx: Context) -> Iterable[Found]:
+def find(ctx: Context) -> Iterable[InventoryRow]:
     """One row per program and event; the descriptors of the same event (one per CPU) are its holders."""
-    rows: dict[tuple[str, str, int], list[HeldBy]] = {}
+    rows: dict[tuple[str, str, int], list[Holder]] = {}
     text = Buffer(4096)
     for file in ctx.files:
         if file.link != "anon_inode:[perf_event]":
@@ -67,4 +68,4 @@ def find(ctx: Context) -> Iterable[Found]:
                 ctx.claimed_links.add(link.id)
                 details["link"] = link.id
                 break
-        yield Found(kind, object, prog_id=prog_id, holders=tuple(holders), details=details)
+        yield InventoryRow(kind, object, prog_id=prog_id, holders=tuple(holders), details=details)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from bpflens.inventory.facts.context import Context
-from bpflens.inventory.facts.records import Found
+from bpflens.inventory.facts.records import InventoryRow
 from bpflens.inventory.finders.sockets import interfaces
 from bpflens.kernel.sys.netlink import ROUTE, Netlink, attributes
 
@@ -26,7 +26,7 @@ LWT_HOOKS = {1: "in", 2: "out", 3: "xmit"}
 LWT_TYPES = {10, 11, 12, 19}  # lwt_in, lwt_out, lwt_xmit, lwt_seg6local
 
 
-def find(ctx: Context) -> Iterable[Found]:
+def find(ctx: Context) -> Iterable[InventoryRow]:
     """Routes and nexthops with programs in the namespace that the thread is in."""
     if not ctx.may_have(*LWT_TYPES):
         return
@@ -48,7 +48,7 @@ def find(ctx: Context) -> Iterable[Found]:
                 yield from _encap(ctx, attrs.get(_NHA_ENCAP_TYPE, b""), attrs[_NHA_ENCAP], f"nexthop:{id}", namespace, details)
 
 
-def _route(ctx: Context, body: bytes, namespace: int | None, devices: dict[int, str]) -> Iterator[Found]:
+def _route(ctx: Context, body: bytes, namespace: int | None, devices: dict[int, str]) -> Iterator[InventoryRow]:
     attrs = attributes(body, 12)
     if (_RTA_ENCAP not in attrs and _RTA_MULTIPATH not in attrs) or _RTA_NH_ID in attrs:  # a nexthop object's, listed as that
         return
@@ -77,14 +77,14 @@ def _device(raw: bytes | None, devices: dict[int, str]) -> str | None:
     return devices.get(index, f"ifindex {index}")
 
 
-def _encap(ctx: Context, type: bytes, encap: bytes, object: str, namespace: int | None, details: dict[str, Any]) -> Iterator[Found]:
+def _encap(ctx: Context, type: bytes, encap: bytes, object: str, namespace: int | None, details: dict[str, Any]) -> Iterator[InventoryRow]:
     attrs = attributes(encap)
     kind = int.from_bytes(type[:2], "little")
     if kind == _ENCAP_BPF:
         for number, hook in LWT_HOOKS.items():
             if number in attrs:
                 name = lwt_name(attributes(attrs[number]).get(2))
-                yield Found(
+                yield InventoryRow(
                     f"lwt/{hook}", object, namespace,
                     details={**details, "name": name, "unknown": "the kernel gives only the name chosen when the route was made"},
                 )  # fmt: skip
@@ -92,7 +92,7 @@ def _encap(ctx: Context, type: bytes, encap: bytes, object: str, namespace: int 
         program = attributes(attrs[_SEG6_LOCAL_BPF])
         if 1 in program:
             prog_id = int.from_bytes(program[1][:4], "little")
-            yield Found("seg6local", object, namespace, prog_id=prog_id, details={**details, "name": lwt_name(program.get(2))})
+            yield InventoryRow("seg6local", object, namespace, prog_id=prog_id, details={**details, "name": lwt_name(program.get(2))})
 
 
 def lwt_name(raw: bytes | None) -> str | None:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterable, Iterator
 
 from bpflens.inventory.facts.context import Context
-from bpflens.inventory.facts.records import Found
+from bpflens.inventory.facts.records import InventoryRow
 from bpflens.kernel.sys import procfs, syscalls
 
 __all__ = ("filtered_threads", "find", "rows")
@@ -46,9 +46,9 @@ def filtered_threads(ctx: Context) -> Iterator[tuple[int, int, int]]:
         ctx.deny(f"the seccomp state of {refused} threads", "CAP_SYS_PTRACE")
 
 
-def find(ctx: Context) -> Iterable[Found]:
+def find(ctx: Context) -> Iterable[InventoryRow]:
     """Rows by ptrace."""
-    if ctx.reader is not None and ctx.reader.can_read_memory:
+    if ctx.memory_read:
         return ()
     filters: dict[tuple[int, int], list[tuple[bytes, int]]] = {}
     unread: dict[int, list[int]] = {}
@@ -70,13 +70,13 @@ def find(ctx: Context) -> Iterable[Found]:
     found = rows(ctx, filters)
     for pid, tids in unread.items():
         found.append(
-            Found("seccomp", f"pid:{pid}", None, holders=tuple(ctx.holder(pid, None, tid) for tid in tids),
+            InventoryRow("seccomp", f"pid:{pid}", None, holders=tuple(ctx.holder(pid, None, tid) for tid in tids),
                   details={"unknown": "its seccomp filters could not be read", "classic": True})
         )  # fmt: skip
     return found
 
 
-def rows(ctx: Context, filters: dict[tuple[int, int], list[tuple[bytes, int]]]) -> list[Found]:
+def rows(ctx: Context, filters: dict[tuple[int, int], list[tuple[bytes, int]]]) -> list[InventoryRow]:
     """One row per process and filter, from (pid, tid) -> [(code, flags)] oldest first; threads that have it are its holders."""
     grouped: dict[tuple[int, int, bytes, int], list[int]] = {}
     for (pid, tid), chain in filters.items():
@@ -86,7 +86,7 @@ def rows(ctx: Context, filters: dict[tuple[int, int], list[tuple[bytes, int]]]) 
     for (pid, index, code, flags), tids in grouped.items():
         details = {"filter": index, "arch": os.uname().machine, **({"log": True} if flags & 2 else {})}
         holders = tuple(ctx.holder(pid, None, tid) for tid in tids)
-        found.append(Found("seccomp", f"pid:{pid}", None, classic=code, holders=holders, details=details))
+        found.append(InventoryRow("seccomp", f"pid:{pid}", None, classic=code, holders=holders, details=details))
     return found
 
 

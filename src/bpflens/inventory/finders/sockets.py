@@ -11,161 +11,44 @@ DLT name exists.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import struct
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 from bpflens.inventory.facts.context import Context
-from bpflens.inventory.facts.records import Found
-from bpflens.kernel.sys import netlink, procfs, syscalls
+from bpflens.inventory.facts.records import InventoryRow
+from bpflens.inventory.facts.sockets import PROTOCOLS, held_sockets, socket_owners, type_name
+from bpflens.kernel.sys import netlink, procfs
 
-__all__ = ("SocketFacts", "find_packet", "find_sockets", "packet_context", "read_sockets", "socket_facts", "socket_kind", "type_name")
+__all__ = ("LINKTYPES", "filter_context", "find_packet", "find_sockets", "interfaces", "packet_context")
 
 _SOCK_DIAG_BY_FAMILY = 20
-_AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK, _AF_PACKET, _AF_ALG, _AF_VSOCK = 1, 2, 10, 16, 17, 38, 40
-_STREAM, _DGRAM, _RAW = 1, 2, 3
-_SO_TYPE, _SO_PROTOCOL, _SO_DOMAIN = 3, 38, 39
+_AF_PACKET, _RAW = 17, 3
 _UNREGISTERED = 0xFFFFFFFF  # packet_notifier: what a socket is bound to once its device has gone
-_SIOCGSKNS = 0x894C
 _PACKET_DIAG_INFO, _PACKET_DIAG_FANOUT, _PACKET_DIAG_FILTER = 0, 4, 7
 _FANOUT_CBPF, _FANOUT_EBPF = 6, 7
 _ETHERTYPES = {0x0800: "ip", 0x86DD: "ip6", 0x0806: "arp"}
 
-FAMILIES = {
-    _AF_UNIX: "unix", _AF_NETLINK: "netlink", _AF_PACKET: "packet", _AF_ALG: "alg", _AF_VSOCK: "vsock",
-    29: "can", 31: "bluetooth", 41: "kcm", 44: "xdp", 15: "key", 21: "rds", 30: "tipc", 45: "mctp", 43: "smc",
-}  # fmt: skip
 LINKTYPES = {1: "EN10MB", 772: "EN10MB", 65534: "RAW", 519: "RAW", 768: "RAW", 769: "RAW", 776: "RAW", 778: "RAW"}  # ARPHRD_* -> DLT
 _STARTS = {
     "udp": "UDP header", "tcp": "TCP header", "icmp": "ICMP header", "icmp6": "ICMPv6 header", "netlink": "struct nlmsghdr",
     "unix": "payload", "vsock": "payload",
 }  # fmt: skip
 _PAYLOADS = {"udp": "UDP", "tcp": "TCP", "icmp": "ICMP", "icmp6": "ICMP6", "netlink": "NETLINK", "unix": "PAYLOAD", "vsock": "PAYLOAD"}
-_PROTOCOLS = {6: "tcp", 17: "udp", 132: "sctp", 33: "dccp", 136: "udplite", 1: "icmp", 58: "icmp6", 262: "mptcp"}
 
 
-class SocketFacts(NamedTuple):
-    """A socket as one of its holders' descriptors shows it. `filter`: b"" none, None an extended program."""
-
-    inode: int
-    pid: int
-    fd: int
-    kind: str
-    filter: bytes | None
-    netns: int
-    type: int
-    protocol: int
-
-
-def read_sockets(ctx: Context) -> dict[int, SocketFacts]:
-    """Every socket that a process holds: its filter and its namespace. What one holder does not give another may."""
-    found: dict[int, SocketFacts] = {}
-    refused: set[int] = set()
-    pidfd, pidfd_pid = -1, 0
-    if _net_cls_in_use():
-        ctx.deny("filters of sockets other than packet sockets", "--deep (asking a socket would move it to this process's net_cls cgroup)")
-        return found
-    try:
-        for file in ctx.files:
-            if not file.link.startswith("socket:["):
-                continue
-            inode = int(file.link[8:-1])
-            if inode in found:
-                continue
-            try:
-                if file.pid != pidfd_pid:
-                    if pidfd >= 0:
-                        os.close(pidfd)
-                    pidfd, pidfd_pid = -1, file.pid
-                    pidfd = syscalls.pidfd_open(file.pid)
-                if pidfd < 0:
-                    continue
-                fd = syscalls.pidfd_getfd(pidfd, file.fd)
-            except PermissionError:
-                refused.add(inode)
-                continue
-            except OSError as error:
-                if error.errno == 38:
-                    ctx.deny("filters of sockets other than packet sockets", "Linux 5.6 (pidfd_getfd) or --deep")
-                    return found
-                continue
-            try:
-                if os.fstat(fd).st_ino == inode:
-                    found[inode] = socket_facts(fd, inode, file.pid, file.fd)
-                    refused.discard(inode)
-            except OSError:
-                continue
-            finally:
-                os.close(fd)
-    finally:
-        if pidfd >= 0:
-            os.close(pidfd)
-    if refused:
-        ctx.deny(f"the filters of {len(refused)} sockets", "CAP_SYS_PTRACE (and every capability that the holder has), or --deep")
-    return found
-
-
-def _net_cls_in_use() -> bool:
-    """Receiving a socket's descriptor writes this task's net_cls and net_prio values into it (net/core/scm.c, receive_fd)."""
-    try:
-        own = procfs.read("/proc/self/cgroup")
-    except OSError:
-        return False
-    return b"net_cls" in own or b"net_prio" in own
-
-
-def socket_facts(fd: int, inode: int, pid: int, number: int) -> SocketFacts:
-    """Facts of a socket of which `fd` is a descriptor of ours."""
-    filter: bytes | None
-    try:
-        filter = syscalls.sock_filter(fd)
-    except PermissionError:
-        filter = None
-    netns = 0
-    try:
-        namespace = fcntl.ioctl(fd, _SIOCGSKNS)
-        netns = os.fstat(namespace).st_ino
-        os.close(namespace)
-    except OSError:
-        pass  # needs CAP_NET_ADMIN there
-    if filter == b"":
-        return SocketFacts(inode, pid, number, "", filter, netns, 0, 0)
-    domain, type, protocol = (_option(fd, option) for option in (_SO_DOMAIN, _SO_TYPE, _SO_PROTOCOL))
-    return SocketFacts(inode, pid, number, socket_kind(domain, type, protocol), filter, netns, type, protocol)
-
-
-def _option(fd: int, option: int) -> int:
-    try:
-        return int.from_bytes(syscalls.getsockopt(fd, 1, option, 4), "little")
-    except OSError:
-        return 0
-
-
-def socket_kind(domain: int, type: int, protocol: int) -> str:
-    """The word after "socket/": the protocol for IP sockets, the family for others. Raw sockets of IPv6 are not given the IP header."""
-    if domain in (_AF_INET, _AF_INET6):
-        return ("raw" if domain == _AF_INET else "raw6") if type == _RAW else _PROTOCOLS.get(protocol, f"ip-{protocol}")
-    return FAMILIES.get(domain, f"family-{domain}")
-
-
-def find_sockets(ctx: Context) -> Iterable[Found]:
+def find_sockets(ctx: Context) -> Iterable[InventoryRow]:
     """Filters on sockets of every family, as seen through their holders; packet sockets that packet_diag gave are left out."""
-    for inode, facts in ctx.sockets.items():
+    for inode, facts in ctx.once(held_sockets).items():
         if facts.filter == b"" or inode in ctx.claimed_sockets:
             continue
         details: dict[str, Any] = {"type": type_name(facts.type), **filter_context(facts.kind, facts.protocol)}
         if facts.filter is None:
             details["unknown"] = "an extended program; SO_GET_FILTER does not say which"
-        yield Found(
+        yield InventoryRow(
             f"socket/{facts.kind}", f"sock:{inode}", facts.netns or None, classic=facts.filter,
-            holders=tuple(ctx.socket_owners.get(inode, ())), details=details,
+            holders=tuple(ctx.once(socket_owners).get(inode, ())), details=details,
         )  # fmt: skip
-
-
-def type_name(type: int) -> str:
-    return {_STREAM: "stream", _DGRAM: "dgram", _RAW: "raw", 5: "seqpacket"}.get(type, str(type))
 
 
 def filter_context(kind: str, protocol: int) -> dict[str, Any]:
@@ -173,7 +56,7 @@ def filter_context(kind: str, protocol: int) -> dict[str, Any]:
     if kind == "raw":
         return {"linktype": "RAW", "starts_at": "IP header"}
     if kind == "raw6":
-        kind = _PROTOCOLS.get(protocol, "")
+        kind = PROTOCOLS.get(protocol, "")
     context = {}
     if kind in _STARTS:
         context["starts_at"] = _STARTS[kind]
@@ -182,7 +65,7 @@ def filter_context(kind: str, protocol: int) -> dict[str, Any]:
     return context
 
 
-def find_packet(ctx: Context) -> Iterable[Found]:
+def find_packet(ctx: Context) -> Iterable[InventoryRow]:
     """Packet sockets of the namespace that the thread is in, by packet_diag; also those that no process holds."""
     try:
         if procfs.read("/proc/thread-self/net/packet").count(b"\n") < 2:
@@ -202,7 +85,7 @@ def find_packet(ctx: Context) -> Iterable[Found]:
         _, type, protocol, inode = struct.unpack_from("<BBHI", body)
         attributes = netlink.attributes(body, 16)
         code = attributes.get(_PACKET_DIAG_FILTER)
-        facts = ctx.sockets.get(inode)
+        facts = ctx.once(held_sockets).get(inode)
         if code == b"":  # withheld from us: the same for every socket, filter or not
             ctx.deny("the filters of packet sockets", "CAP_NET_ADMIN")
             code = None
@@ -214,18 +97,18 @@ def find_packet(ctx: Context) -> Iterable[Found]:
             links = interfaces()
         ifindex = int.from_bytes(attributes.get(_PACKET_DIAG_INFO, b"")[:4], "little")
         details = packet_context(type, protocol, ifindex, links)
-        holders = tuple(ctx.socket_owners.get(inode, ()))
+        holders = tuple(ctx.once(socket_owners).get(inode, ()))
         if code or extended:
             ctx.claimed_sockets.add(inode)
             if extended:
                 details = {**details, "unknown": "an extended program; SO_GET_FILTER does not say which"}
-            yield Found("socket/packet", f"sock:{inode}", namespace, classic=code or None, holders=holders, details=details)
+            yield InventoryRow("socket/packet", f"sock:{inode}", namespace, classic=code or None, holders=holders, details=details)
         if fanout:
             value = int.from_bytes(fanout[:4], "little")
             kind = value >> 16 & 0xFF
             if kind in (_FANOUT_CBPF, _FANOUT_EBPF):
                 word = "a classic program, of which the kernel kept no bytes" if kind == _FANOUT_CBPF else "an extended program"
-                yield Found(
+                yield InventoryRow(
                     "fanout", f"fanout:{value & 0xFFFF}", namespace, holders=holders,
                     details={"unknown": f"{word}; packet_diag gives the kind only", "sock": inode, "classic": kind == _FANOUT_CBPF},
                 )  # fmt: skip

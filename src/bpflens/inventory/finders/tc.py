@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from bpflens.inventory.facts.context import Context
-from bpflens.inventory.facts.records import Found
+from bpflens.inventory.facts.records import InventoryRow
 from bpflens.inventory.finders.sockets import LINKTYPES, interfaces
 from bpflens.kernel.sys.netlink import ROUTE, Netlink, attribute, attribute_list, attributes
 
@@ -29,7 +29,7 @@ _ACTIONS_OF = {b"bpf": 1, b"u32": 7, b"flower": 3, b"matchall": 2, b"basic": 3, 
 _VERDICTS = {0: "ok", 1: "reclassify", 2: "shot", 3: "pipe", 4: "stolen", 0xFFFFFFFF: "unspec"}
 
 
-def find(ctx: Context) -> Iterable[Found]:
+def find(ctx: Context) -> Iterable[InventoryRow]:
     """Classifiers and actions of the namespace that the thread is in."""
     namespace = ctx.netns.inode if ctx.netns else None
     with Netlink(ROUTE) as route:
@@ -72,7 +72,7 @@ def _parents(route: Netlink, blocks: dict[int, list[tuple[int, str]]]) -> Iterat
         yield _BLOCK_IFINDEX, block, f"block {block}"
 
 
-def _filters(route: Netlink, namespace: int | None, users: dict[int, list[str]]) -> Iterator[Found]:
+def _filters(route: Netlink, namespace: int | None, users: dict[int, list[str]]) -> Iterator[InventoryRow]:
     links: dict[int, tuple[str, int]] | None = None
     seen = set()
     blocks: dict[int, list[tuple[int, str]]] = {}
@@ -129,14 +129,16 @@ def _filters(route: Netlink, namespace: int | None, users: dict[int, list[str]])
             yield _row(f"tc/{hook}", object, namespace, options, _BPF_ID, _BPF_OPS, details)
 
 
-def _row(kind: str, object: str, namespace: int | None, options: dict[int, bytes], id: int, ops: int, details: dict[str, Any]) -> Found:
+def _row(
+    kind: str, object: str, namespace: int | None, options: dict[int, bytes], id: int, ops: int, details: dict[str, Any]
+) -> InventoryRow:
     if id in options:
         details.pop("linktype", None)
         details.pop("given", None)
-        return Found(kind, object, namespace, prog_id=int.from_bytes(options[id][:4], "little"), details=details)
+        return InventoryRow(kind, object, namespace, prog_id=int.from_bytes(options[id][:4], "little"), details=details)
     if ops in options:
-        return Found(kind, object, namespace, classic=options[ops], details=details)
-    return Found(kind, object, namespace, details={**details, "unknown": "the kernel gives neither code nor id"})
+        return InventoryRow(kind, object, namespace, classic=options[ops], details=details)
+    return InventoryRow(kind, object, namespace, details={**details, "unknown": "the kernel gives neither code nor id"})
 
 
 def _action_indexes(kind: bytes, options: dict[int, bytes]) -> Iterator[int]:
@@ -149,7 +151,7 @@ def _action_indexes(kind: bytes, options: dict[int, bytes]) -> Iterator[int]:
                 yield int.from_bytes(parms[:4], "little")
 
 
-def _actions(route: Netlink, namespace: int | None, users: dict[int, list[str]]) -> Iterator[Found]:
+def _actions(route: Netlink, namespace: int | None, users: dict[int, list[str]]) -> Iterator[InventoryRow]:
     request = bytes(4) + attribute(1, attribute(1, attribute(1, b"bpf\0")))
     try:
         answers = route.dump(_GETACTION, request)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from bpflens.inventory.facts.context import Context
-from bpflens.inventory.facts.prog_query import query
-from bpflens.inventory.facts.records import Found
+from bpflens.inventory.facts.records import InventoryRow
 from bpflens.inventory.finders.sockets import interfaces
+from bpflens.kernel.prog_query import query
 
 __all__ = ("find",)
 
@@ -15,7 +15,7 @@ _SCHED_CLS = 3
 _HOOKS = {46: "tcx/ingress", 47: "tcx/egress", 54: "netkit/primary", 55: "netkit/peer"}
 
 
-def find(ctx: Context) -> Iterable[Found]:
+def find(ctx: Context) -> Iterable[InventoryRow]:
     """Programs at the tcx and netkit hooks of the devices of the namespace that the thread is in."""
     if not ctx.may_have(_SCHED_CLS):
         return
@@ -37,4 +37,4 @@ def find(ctx: Context) -> Iterable[Found]:
                 if position < len(answer.links) and answer.links[position]:
                     details["link"] = answer.links[position]
                     ctx.claimed_links.add(answer.links[position])
-                yield Found(kind, f"dev:{device}", namespace, prog_id=prog_id, details=details)
+                yield InventoryRow(kind, f"dev:{device}", namespace, prog_id=prog_id, details=details)

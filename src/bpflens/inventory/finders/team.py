@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterable
 
 from bpflens.inventory.facts.context import Context
-from bpflens.inventory.facts.records import Found
+from bpflens.inventory.facts.records import InventoryRow
 from bpflens.kernel.sys.netlink import GENERIC, ROUTE, Netlink, attribute, attribute_list, attributes
 
 __all__ = ("find",)
@@ -19,7 +19,7 @@ _OPTIONS_GET, _TEAM_IFINDEX, _LIST_OPTION, _OPTION_NAME, _OPTION_DATA = 2, 1, 2,
 _IFNAME, _LINKINFO, _INFO_KIND = 3, 18, 1
 
 
-def find(ctx: Context) -> Iterable[Found]:
+def find(ctx: Context) -> Iterable[InventoryRow]:
     """Team devices in load-balance mode of the namespace that the thread is in."""
     namespace = ctx.netns.inode if ctx.netns else None
     teams: dict[int, str] = {}
@@ -50,4 +50,4 @@ def find(ctx: Context) -> Iterable[Found]:
                     option = attributes(item)
                     if option.get(_OPTION_NAME) == b"bpf_hash_func\0" and option.get(_OPTION_DATA):
                         details = {"linktype": "EN10MB"}
-                        yield Found("team/hash", f"dev:{device}", namespace, classic=option[_OPTION_DATA], details=details)
+                        yield InventoryRow("team/hash", f"dev:{device}", namespace, classic=option[_OPTION_DATA], details=details)

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable
 
 from bpflens.inventory.facts.context import Context
-from bpflens.inventory.facts.records import Found
+from bpflens.inventory.facts.records import InventoryRow
 from bpflens.kernel.sys import procfs, syscalls
 
 __all__ = ("find",)
@@ -20,7 +20,7 @@ __all__ = ("find",)
 _TUNGETFILTER, _TUNGETDEVNETNS = 0x801054DB, 0x54E3
 
 
-def find(ctx: Context) -> Iterable[Found]:
+def find(ctx: Context) -> Iterable[InventoryRow]:
     """Taps with a classic filter."""
     seen = set()
     for file in ctx.files:
@@ -50,7 +50,7 @@ def find(ctx: Context) -> Iterable[Found]:
         count = int.from_bytes(answer[:2], "little")
         if count and (netns, name) not in seen:
             seen.add((netns, name))
-            yield Found(
+            yield InventoryRow(
                 "tap/filter", f"dev:{name.decode(errors='replace')}", netns, holders=(ctx.holder(file.pid, file.fd),),
                 details={"linktype": "EN10MB", "len": count, "classic": True,
                          "unknown": "TUNGETFILTER gives the length of the filter last attached, not the code"},

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterable
 
 from bpflens.inventory.facts.context import Context
-from bpflens.inventory.facts.records import Found
+from bpflens.inventory.facts.records import InventoryRow
 from bpflens.inventory.finders.links import claim
 from bpflens.kernel.sys.netlink import ROUTE, Netlink, attribute, attributes
 
@@ -20,7 +20,7 @@ _ATTACHED = {1: "native", 2: "generic", 3: "offload"}
 _LINK_XDP = 6
 
 
-def find(ctx: Context) -> Iterable[Found]:
+def find(ctx: Context) -> Iterable[InventoryRow]:
     """Programs at the XDP hook of the devices of the namespace that the thread is in."""
     namespace = ctx.netns.inode if ctx.netns else None
     with Netlink(ROUTE) as route:
@@ -38,4 +38,4 @@ def find(ctx: Context) -> Iterable[Found]:
         for mode, raw in ids.items():
             prog_id = int.from_bytes(raw[:4], "little")
             details = {"ifindex": ifindex, **claim(ctx, _LINK_XDP, prog_id, ifindex.to_bytes(4, "little"))}
-            yield Found(f"xdp/{mode}", f"dev:{device}", namespace, prog_id=prog_id, details=details)
+            yield InventoryRow(f"xdp/{mode}", f"dev:{device}", namespace, prog_id=prog_id, details=details)

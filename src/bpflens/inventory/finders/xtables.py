@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from bpflens.inventory.facts.context import Context
-from bpflens.inventory.facts.records import Found
+from bpflens.inventory.facts.records import InventoryRow
 from bpflens.kernel.sys import procfs, syscalls
 from bpflens.kernel.sys.netlink import NETFILTER, Netlink, attribute_list, attributes
 
@@ -30,7 +30,7 @@ _NFT_FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip
 _MODE_BYTECODE, _MODE_PINNED = 0, 1
 
 
-def find_legacy(ctx: Context) -> Iterable[Found]:
+def find_legacy(ctx: Context) -> Iterable[InventoryRow]:
     """Rules of ip_tables and ip6_tables in the namespace that the thread is in."""
     namespace = ctx.netns.inode if ctx.netns else None
     for family, level, names, command in (
@@ -85,7 +85,7 @@ def _matches(entries: bytes, head: int, offsets: int) -> Iterator[tuple[int, int
         offset += following
 
 
-def find_nft(ctx: Context) -> Iterable[Found]:
+def find_nft(ctx: Context) -> Iterable[InventoryRow]:
     """Rules of nftables with the compatibility match, in the namespace that the thread is in."""
     if not (procfs.module_present("nfnetlink") and procfs.module_present("nf_tables")):
         return
@@ -114,18 +114,18 @@ def find_nft(ctx: Context) -> Iterable[Found]:
             yield _found(f"nft:{family}/{table}/{chain}", namespace, revision, match.get(3, b""), {"handle": handle})
 
 
-def _found(object: str, namespace: int | None, revision: int, info: bytes, details: dict[str, Any]) -> Found:
+def _found(object: str, namespace: int | None, revision: int, info: bytes, details: dict[str, Any]) -> InventoryRow:
     """A row from struct xt_bpf_info (revision 0) or xt_bpf_info_v1."""
     details = {**details, "linktype": "RAW", "starts_at": "IP header"}
     if revision == 0:
         count = struct.unpack_from("<H", info)[0]
-        return Found("xt_bpf", object, namespace, classic=info[4 : 4 + 8 * count], details=details)
+        return InventoryRow("xt_bpf", object, namespace, classic=info[4 : 4 + 8 * count], details=details)
     mode, count = struct.unpack_from("<HH", info)
     if mode == _MODE_BYTECODE:
-        return Found("xt_bpf", object, namespace, classic=info[8 : 8 + 8 * count], details=details)
+        return InventoryRow("xt_bpf", object, namespace, classic=info[8 : 8 + 8 * count], details=details)
     details.pop("linktype")
     if mode == _MODE_PINNED:
         path = info[8:520].split(b"\0", 1)[0].decode(errors="replace")
         unknown = "the kernel gives the path from which it was taken, which may lead to another program today"
-        return Found("xt_bpf", object, namespace, details={**details, "path": path, "unknown": unknown})
-    return Found("xt_bpf", object, namespace, details={**details, "unknown": "an extended program that was given as a descriptor"})
+        return InventoryRow("xt_bpf", object, namespace, details={**details, "path": path, "unknown": unknown})
+    return InventoryRow("xt_bpf", object, namespace, details={**details, "unknown": "an extended program that was given as a descriptor"})

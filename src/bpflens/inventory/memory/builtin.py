@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from bpflens.inventory.facts.context import Context
-from bpflens.inventory.facts.records import Found
+from bpflens.inventory.facts.records import InventoryRow
 from bpflens.inventory.memory.images import image_at
 from bpflens.inventory.memory.reader import Reader
 from bpflens.inventory.memory.sockets import row
@@ -21,10 +21,8 @@ _CODE_BYTES = 96
 _CONVERTED = b"\xac\x00"  # w0 ^= w0: the first instruction of every converted program
 
 
-def find(ctx: Context) -> Iterable[Found]:
+def find(ctx: Context, reader: Reader) -> Iterable[InventoryRow]:
     """The PTP classifier, where it can be found."""
-    reader = ctx.reader
-    assert reader is not None
     if not reader.can_read_memory:
         return
     from bpflens.kernel.sys.kallsyms import kallsyms

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from bpflens.errors import BpflensError
-from bpflens.inventory.facts.context import Context
+from bpflens.inventory.memory.reader import Reader
 
 __all__ = ("link_places",)
 
 _TYPES = {6: ("bpf_xdp_link", "dev"), 10: ("bpf_nf_link", "net"), 11: ("tcx_link", "dev"), 13: ("netkit_link", "dev")}
 
 
-def link_places(ctx: Context) -> dict[int, tuple[int, str | None]]:
+def link_places(reader: Reader) -> dict[int, tuple[int, str | None]]:
     """Link id -> (inode of the network namespace, device name where it is on one)."""
-    reader = ctx.reader
-    if reader is None or not reader.can_read_memory:
+    if not reader.can_read_memory:
         return {}
     offset = reader.offset
     try:

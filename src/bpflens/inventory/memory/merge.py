@@ -7,16 +7,14 @@
 
 from __future__ import annotations
 
-from bpflens.inventory.facts.context import Context
-from bpflens.inventory.facts.records import Found
-from bpflens.inventory.memory.links import link_places
+from bpflens.inventory.facts.records import InventoryRow
 
-__all__ = ("merge",)
+__all__ = ("merge", "placed")
 
 
-def merge(ctx: Context, rows: list[Found], deep: list[Found]) -> list[Found]:
+def merge(rows: list[InventoryRow], deep: list[InventoryRow]) -> list[InventoryRow]:
     """Official rows completed, then what only the reader saw."""
-    waiting: dict[tuple[str, str, int | None], list[Found]] = {}
+    waiting: dict[tuple[str, str, int | None], list[InventoryRow]] = {}
     for row in deep:
         waiting.setdefault((row.kind, row.object, row.netns), []).append(row)
     merged = []
@@ -31,18 +29,18 @@ def merge(ctx: Context, rows: list[Found], deep: list[Found]) -> list[Found]:
         holders = tuple(dict.fromkeys((*row.holders, *partner.holders)))
         merged.append(partner._replace(details=details, holders=holders))
     merged += [row for left in waiting.values() for row in left]
-    return _placed(merged, link_places(ctx))
+    return merged
 
 
-def _same(row: Found, other: Found) -> bool:
+def _same(row: InventoryRow, other: InventoryRow) -> bool:
     if row.details.get("unknown"):
         return row.details.get("table") == other.details.get("table")  # routes: the one other thing that tells two apart
     return row.prog_id == other.prog_id and row.classic == other.classic
 
 
-def _placed(rows: list[Found], places: dict[int, tuple[int, str | None]]) -> list[Found]:
+def placed(rows: list[InventoryRow], places: dict[int, tuple[int, str | None]]) -> list[InventoryRow]:
     """Rows of links with their namespace and device."""
-    placed = []
+    result = []
     for row in rows:
         link = row.details.get("link")
         if row.netns is None and link in places:
@@ -50,5 +48,5 @@ def _placed(rows: list[Found], places: dict[int, tuple[int, str | None]]) -> lis
             details = {key: value for key, value in row.details.items() if key != "why"}
             object = f"dev:{device}" if device and row.object.startswith("ifindex:") else row.object
             row = row._replace(netns=netns, object=object, details=details)
-        placed.append(row)
-    return placed
+        result.append(row)
+    return result

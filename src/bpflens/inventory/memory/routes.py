@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from bpflens.errors import BpflensError
 from bpflens.inventory.facts.context import Context
-from bpflens.inventory.facts.records import Found
+from bpflens.inventory.facts.records import InventoryRow
 from bpflens.inventory.finders.routes import LWT_HOOKS, LWT_TYPES, address
 from bpflens.inventory.memory.images import Image, image_at
 from bpflens.inventory.memory.reader import Reader
@@ -23,10 +23,8 @@ _MOST_NODES, _MOST_BITS = 1 << 20, 24
 _TABLES = 256
 
 
-def find(ctx: Context) -> Iterable[Found]:
+def find(ctx: Context, reader: Reader) -> Iterable[InventoryRow]:
     """Routes of the thread's namespace with LWT programs."""
-    reader = ctx.reader
-    assert reader is not None
     if not reader.can_read_memory or not ctx.may_have(*LWT_TYPES) or not reader.has("bpf_lwt", "in.prog"):
         return
     namespace = ctx.netns.inode if ctx.netns else None

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from bpflens.attachment import Holder
 from bpflens.errors import BpflensError
 from bpflens.inventory.facts.context import Context
-from bpflens.inventory.facts.records import Found, HeldBy
-from bpflens.inventory.finders.sockets import filter_context, socket_kind, type_name
+from bpflens.inventory.facts.records import InventoryRow
+from bpflens.inventory.facts.sockets import socket_kind, type_name
+from bpflens.inventory.finders.sockets import filter_context
 from bpflens.inventory.memory.images import Image, image_at
 from bpflens.inventory.memory.programs import FileRecord
 from bpflens.inventory.memory.reader import Reader
@@ -25,27 +27,25 @@ _MOST_LISTED = 1 << 20
 _ITERATORS = (("udp", "udp_sk"), ("tcp", "sk_common"), ("unix", "unix_sk"), ("netlink", "sk"))
 
 
-def row(kind: str, object: str, netns: int | None, image: Image, holders: tuple[HeldBy, ...] = (), **details: Any) -> Found:
+def row(kind: str, object: str, netns: int | None, image: Image, holders: tuple[Holder, ...] = (), **details: Any) -> InventoryRow:
     """A row of a program in kernel memory; its address is kept for the audit."""
     if image.id:
         details = {key: value for key, value in details.items() if key not in ("linktype", "given")}
-        return Found(kind, object, netns, prog_id=image.id, holders=holders, details={**details, "address": image.address})
+        return InventoryRow(kind, object, netns, prog_id=image.id, holders=holders, details={**details, "address": image.address})
     if image.classic is None and image.image is None:
         details["unknown"] = "the code could not be read from kernel memory"
     details["address"] = image.address
-    return Found(kind, object, netns, classic=image.classic, image=image.image, holders=holders, details=details)
+    return InventoryRow(kind, object, netns, classic=image.classic, image=image.image, holders=holders, details=details)
 
 
-def find(ctx: Context) -> Iterable[Found]:
+def find(ctx: Context, reader: Reader) -> Iterable[InventoryRow]:
     """Programs on the sockets that descriptors lead to."""
-    reader = ctx.reader
-    assert reader is not None
     sockets: dict[int, list[FileRecord]] = {}
     for record in reader.file_records:
         if record.sock:
             sockets.setdefault(record.sock, []).append(record)
-    fanouts: dict[int, Found] = {}
-    groups: dict[int, Found] = {}
+    fanouts: dict[int, InventoryRow] = {}
+    groups: dict[int, InventoryRow] = {}
     for records in sockets.values():
         first = records[0]
         holders = tuple(dict.fromkeys(ctx.holder(record.pid, record.fd) for record in records))
@@ -66,7 +66,7 @@ def find(ctx: Context) -> Iterable[Found]:
     yield from fanouts.values()
 
 
-def _filter(reader: Reader, record: FileRecord, holders: tuple[HeldBy, ...]) -> Iterator[Found]:
+def _filter(reader: Reader, record: FileRecord, holders: tuple[Holder, ...]) -> Iterator[InventoryRow]:
     kind = socket_kind(record.family, record.type, record.protocol)
     details: dict[str, Any] = {"type": type_name(record.type), **filter_context(kind, record.protocol)}
     try:
@@ -77,7 +77,7 @@ def _filter(reader: Reader, record: FileRecord, holders: tuple[HeldBy, ...]) -> 
         yield row(f"socket/{kind}", f"sock:{record.inode}", record.netns or None, image, holders, **details)
 
 
-def _group(reader: Reader, record: FileRecord, holders: tuple[HeldBy, ...], groups: dict[int, Found]) -> None:
+def _group(reader: Reader, record: FileRecord, holders: tuple[Holder, ...], groups: dict[int, InventoryRow]) -> None:
     """A program is on a reuseport group: its sockets are one row."""
     known = groups.get(record.reuseport)
     if known is not None:
@@ -94,7 +94,7 @@ def _group(reader: Reader, record: FileRecord, holders: tuple[HeldBy, ...], grou
         )  # fmt: skip
 
 
-def _fanout(reader: Reader, record: FileRecord, holders: tuple[HeldBy, ...], fanouts: dict[int, Found]) -> None:
+def _fanout(reader: Reader, record: FileRecord, holders: tuple[Holder, ...], fanouts: dict[int, InventoryRow]) -> None:
     if not reader.has("packet_sock", "fanout"):
         return
     group = reader.u64(record.sock + reader.offset("packet_sock", "fanout"))
@@ -113,7 +113,7 @@ def _fanout(reader: Reader, record: FileRecord, holders: tuple[HeldBy, ...], fan
         fanouts[group] = row("fanout", f"fanout:{id}", record.netns or None, image, holders, sock=record.inode)
 
 
-def _kcm(reader: Reader, record: FileRecord, holders: tuple[HeldBy, ...]) -> Iterator[Found]:
+def _kcm(reader: Reader, record: FileRecord, holders: tuple[Holder, ...]) -> Iterator[InventoryRow]:
     """A TCP socket that a KCM socket has taken: sk_user_data is its struct kcm_psock, which points back."""
     if not reader.has("kcm_psock", "bpf_prog", "kcm"):
         return
@@ -130,10 +130,8 @@ def _kcm(reader: Reader, record: FileRecord, holders: tuple[HeldBy, ...]) -> Ite
         yield row("kcm", f"sock:{record.inode}", record.netns or None, image, holders)
 
 
-def find_lists(ctx: Context) -> Iterable[Found]:
+def find_lists(ctx: Context, reader: Reader) -> Iterable[InventoryRow]:
     """Filters on sockets of the thread's namespace that no descriptor leads to."""
-    reader = ctx.reader
-    assert reader is not None
     if not reader.can_read_memory:
         return
     known = {record.sock for record in reader.file_records}
@@ -168,7 +166,7 @@ def _packet_sockets(reader: Reader) -> Iterator[int]:
         return
 
 
-def _unheld(reader: Reader, sock: int, namespace: int | None) -> Iterator[Found]:
+def _unheld(reader: Reader, sock: int, namespace: int | None) -> Iterator[InventoryRow]:
     offset = reader.offset
     try:
         state = reader.read(sock + offset("sock", "__sk_common.skc_state"), 1)[0]

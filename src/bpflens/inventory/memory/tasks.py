@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from bpflens.inventory.facts.context import Context
-from bpflens.inventory.facts.records import Found
+from bpflens.inventory.facts.records import InventoryRow
 from bpflens.inventory.finders.perf import event_name
 from bpflens.inventory.finders.seccomp import rows as seccomp_rows
 from bpflens.inventory.memory.images import image_at
+from bpflens.inventory.memory.reader import Reader
 from bpflens.inventory.memory.sockets import row
 
 __all__ = ("find_perf", "find_ppp", "find_seccomp")
@@ -16,10 +17,8 @@ __all__ = ("find_perf", "find_ppp", "find_seccomp")
 _MOST_FILTERS = 4096
 
 
-def find_seccomp(ctx: Context) -> Iterable[Found]:
+def find_seccomp(ctx: Context, reader: Reader) -> Iterable[InventoryRow]:
     """Filters of every task. The kernel's chain has the newest first, the rows count from the oldest as ptrace does."""
-    reader = ctx.reader
-    assert reader is not None
     offset = reader.offset
     filters: dict[tuple[int, int], list[tuple[bytes, int]]] = {}
     known: dict[int, tuple[int, bytes | None, int]] = {}  # struct seccomp_filter -> its previous, code, program
@@ -51,14 +50,12 @@ def find_seccomp(ctx: Context) -> Iterable[Found]:
         yield found._replace(details={**found.details, "addresses": sorted(addresses[found.classic or b""])})
 
 
-def find_perf(ctx: Context) -> Iterable[Found]:
+def find_perf(ctx: Context, reader: Reader) -> Iterable[InventoryRow]:
     """Programs on perf events of every type, with what the official query has not told."""
-    reader = ctx.reader
-    assert reader is not None
     offset = reader.offset
     known = {(file.pid, file.fd) for file in ctx.files if file.link == "anon_inode:[perf_event]"}
     linked = {link.prog_id for link in ctx.links.values() if link.type == 7}
-    found: dict[tuple[str, str, int], Found] = {}
+    found: dict[tuple[str, str, int], InventoryRow] = {}
     for record in reader.file_records:
         if (record.pid, record.fd) not in known or not record.private:
             continue
@@ -83,10 +80,8 @@ def find_perf(ctx: Context) -> Iterable[Found]:
     yield from found.values()
 
 
-def find_ppp(ctx: Context) -> Iterable[Found]:
+def find_ppp(ctx: Context, reader: Reader) -> Iterable[InventoryRow]:
     """Filters of PPP units by their /dev/ppp descriptors; the kernel keeps the converted image only."""
-    reader = ctx.reader
-    assert reader is not None
     files = {(file.pid, file.fd) for file in ctx.files if file.link == "/dev/ppp"}
     if not files or not reader.has("ppp", "pass_filter", "ppp_generic"):
         return

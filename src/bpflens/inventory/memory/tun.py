@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from bpflens.attachment import Holder
 from bpflens.inventory.facts.context import Context
-from bpflens.inventory.facts.records import Found, HeldBy
+from bpflens.inventory.facts.records import InventoryRow
 from bpflens.inventory.memory.images import image_at
 from bpflens.inventory.memory.reader import Reader
 from bpflens.inventory.memory.sockets import row
@@ -16,10 +17,8 @@ _MOST_DEVICES = 1 << 16
 _TUN_TYPE_MASK, _TAP = 0x000F, 0x0002
 
 
-def find(ctx: Context) -> Iterable[Found]:
+def find(ctx: Context, reader: Reader) -> Iterable[InventoryRow]:
     """Programs on the tun and tap devices of the thread's namespace."""
-    reader = ctx.reader
-    assert reader is not None
     if not reader.can_read_memory or not reader.has("tun_struct", "steering_prog", "tun"):
         return
     namespace = ctx.netns.inode if ctx.netns else None
@@ -60,7 +59,7 @@ def _private(reader: Reader) -> int:
     return (reader.size("net_device") + 31) & ~31
 
 
-def _programs(ctx: Context, reader: Reader, tun: int, name: str, namespace: int | None) -> Iterator[Found]:
+def _programs(ctx: Context, reader: Reader, tun: int, name: str, namespace: int | None) -> Iterator[InventoryRow]:
     def offset(struct: str, path: str) -> int:
         return reader.offset(struct, path, "tun")
 
@@ -85,7 +84,7 @@ def _programs(ctx: Context, reader: Reader, tun: int, name: str, namespace: int 
             yield row("tap/filter", f"dev:{name}", namespace, image, holders, linktype="EN10MB")
 
 
-def _holders(ctx: Context, reader: Reader, tun: int) -> tuple[HeldBy, ...]:
+def _holders(ctx: Context, reader: Reader, tun: int) -> tuple[Holder, ...]:
     """Descriptors whose struct tun_file belongs to the device."""
     known = {(file.pid, file.fd) for file in ctx.files if file.link == "/dev/net/tun"}
     found = []

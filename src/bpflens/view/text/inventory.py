@@ -10,17 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from bpflens.inventory.facts.records import Found, HeldBy, Inventory, NetNamespace, ProgHead
+from bpflens.attachment import Holder
+from bpflens.inventory.facts.records import Inventory, InventoryRow, NetNamespace
 from bpflens.isa.extended.names import PROG_TYPES, type_name
+from bpflens.kernel.prog_info import ProgInfo
 
 __all__ = ("age", "holder_text", "json_rows", "netns_name", "program_text", "record", "table")
 
 _HEAD = ("KIND", "OBJECT", "NETNS", "PROGRAM", "HOLDERS")
 _HOLDERS_SHOWN, _WIDEST, _MOST_WORDS = 3, 64, 120
-Summary = Callable[[Found], "str | None"]
+Summary = Callable[[InventoryRow], "str | None"]
 
 
-def table(inventory: Inventory, rows: Iterable[Found], summary: Summary, now_ns: int, color: bool = False) -> Iterator[str]:
+def table(inventory: Inventory, rows: Iterable[InventoryRow], summary: Summary, now_ns: int, color: bool = False) -> Iterator[str]:
     """Lines of text. `summary` gives a classic program's expression or words; `now_ns` is CLOCK_BOOTTIME, for ages."""
     cells = [_HEAD]
     for row in rows:
@@ -46,7 +48,7 @@ def netns_name(namespaces: dict[int, NetNamespace], inode: int | None) -> str:
     return "own" if namespace.own else namespace.name or str(inode)
 
 
-def program_text(inventory: Inventory, row: Found, summary: Summary, now_ns: int) -> str:
+def program_text(inventory: Inventory, row: InventoryRow, summary: Summary, now_ns: int) -> str:
     """One line of what the program is."""
     if row.classic is not None:
         words = shortened(summary(row) or "")
@@ -62,8 +64,8 @@ def program_text(inventory: Inventory, row: Found, summary: Summary, now_ns: int
     if head is None:
         return f"id {row.prog_id}"
     parts = [f"{head.id} {head.name}".rstrip(), type_name(PROG_TYPES, head.type), head.tag, age(now_ns - head.load_time)]
-    if head.run_count:
-        parts.append(f"{head.run_count} runs, {head.run_time / head.run_count:.0f} ns each")
+    if head.run_cnt:
+        parts.append(f"{head.run_cnt} runs, {head.run_time_ns / head.run_cnt:.0f} ns each")
     return "  ".join(parts)
 
 
@@ -81,7 +83,7 @@ def age(nanoseconds: int) -> str:
     return f"{seconds} s"
 
 
-def _held_by(row: Found) -> str:
+def _held_by(row: InventoryRow) -> str:
     """Processes; where there is none, a pin."""
     pins = row.details.get("pins", ())
     if row.holders or not pins or row.object == f"pin:{pins[0]}":
@@ -89,9 +91,9 @@ def _held_by(row: Found) -> str:
     return f"pin {pins[0]}" + (f" and {len(pins) - 1} more" if len(pins) > 1 else "")
 
 
-def holder_text(holders: Iterable[HeldBy]) -> str:
+def holder_text(holders: Iterable[Holder]) -> str:
     """ "comm[pid] fd 3,4": processes with their descriptors or threads, at most three of them."""
-    processes: dict[tuple[int, str], list[HeldBy]] = {}
+    processes: dict[tuple[int, str], list[Holder]] = {}
     for holder in holders:
         processes.setdefault((holder.pid, holder.comm), []).append(holder)
     words = []
@@ -105,7 +107,7 @@ def holder_text(holders: Iterable[HeldBy]) -> str:
     return ", ".join(words)
 
 
-def record(inventory: Inventory, row: Found, expression: str | None) -> dict[str, Any]:
+def record(inventory: Inventory, row: InventoryRow, expression: str | None) -> dict[str, Any]:
     """One object of schema ls/1."""
     namespace = inventory.namespaces.get(row.netns or 0)
     return {
@@ -124,7 +126,7 @@ def record(inventory: Inventory, row: Found, expression: str | None) -> dict[str
     }
 
 
-def _program(programs: dict[int, ProgHead] | None, id: int | None) -> dict[str, Any] | None:
+def _program(programs: dict[int, ProgInfo] | None, id: int | None) -> dict[str, Any] | None:
     if id is None:
         return None
     head = (programs or {}).get(id)
@@ -132,11 +134,11 @@ def _program(programs: dict[int, ProgHead] | None, id: int | None) -> dict[str, 
         return {"id": id, "type": None, "name": None, "tag": None}
     return {
         "id": id, "type": type_name(PROG_TYPES, head.type), "name": head.name, "tag": head.tag, "load_time": head.load_time,
-        "uid": head.uid, "run_cnt": head.run_count, "run_time_ns": head.run_time, "xlated_len": head.xlated_bytes,
+        "uid": head.uid, "run_cnt": head.run_cnt, "run_time_ns": head.run_time_ns, "xlated_len": head.xlated_len,
     }  # fmt: skip
 
 
-def json_rows(inventory: Inventory, rows: Iterable[Found], expression: Summary) -> Iterator[str]:
+def json_rows(inventory: Inventory, rows: Iterable[InventoryRow], expression: Summary) -> Iterator[str]:
     """Lines of JSON."""
     import json
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from bpflens.inventory.facts.records import Found, HeldBy, Inventory
+from bpflens.attachment import Holder
+from bpflens.inventory.facts.records import Inventory, InventoryRow
 from bpflens.inventory.graph import MapNode, ProgNode
 from bpflens.isa.extended.names import MAP_TYPES, type_name
 from bpflens.view.text.inventory import Summary, holder_text, netns_name, program_text, record
@@ -13,17 +14,19 @@ from bpflens.view.text.inventory import Summary, holder_text, netns_name, progra
 __all__ = ("json_tree", "text_tree")
 
 Tree = Callable[[int], ProgNode]
-MapHolders = dict[int, list[HeldBy]]
+MapHolders = dict[int, list[Holder]]
 
 
-def _objects(rows: Iterable[Found]) -> dict[tuple[int | None, str], list[Found]]:
-    grouped: dict[tuple[int | None, str], list[Found]] = {}
+def _objects(rows: Iterable[InventoryRow]) -> dict[tuple[int | None, str], list[InventoryRow]]:
+    grouped: dict[tuple[int | None, str], list[InventoryRow]] = {}
     for row in rows:
         grouped.setdefault((row.netns, row.object), []).append(row)
     return grouped
 
 
-def text_tree(inventory: Inventory, rows: Iterable[Found], tree: Tree, holders: MapHolders, summary: Summary, now_ns: int) -> Iterator[str]:
+def text_tree(
+    inventory: Inventory, rows: Iterable[InventoryRow], tree: Tree, holders: MapHolders, summary: Summary, now_ns: int
+) -> Iterator[str]:
     """Lines: object, attachment with its program, maps, tail calls."""
     for (netns, object), attached in _objects(rows).items():
         yield object if netns is None else f"{object}  (netns {netns_name(inventory.namespaces, netns)})"
@@ -49,7 +52,9 @@ def _maps(inventory: Inventory, maps: Iterable[MapNode], holders: MapHolders, in
             yield from _maps(inventory, entry.maps, holders, indent + "    ")
 
 
-def json_tree(inventory: Inventory, rows: Iterable[Found], tree: Tree, holders: MapHolders, expression: Summary) -> Iterator[str]:
+def json_tree(
+    inventory: Inventory, rows: Iterable[InventoryRow], tree: Tree, holders: MapHolders, expression: Summary
+) -> Iterator[str]:
     """One line for each object: `object`, `netns`, `attachments` (as in ls/1, with `maps`)."""
     import json
 

@@ -10,37 +10,51 @@ import ctypes
 import os
 import struct
 from collections.abc import Iterator
+from typing import NamedTuple
 
-from bpflens.inventory.facts.records import LinkHead, MapHead, ProgHead
+from bpflens.kernel.prog_info import INFO_BYTES, ProgInfo, parse_prog_info
 from bpflens.kernel.sys.bpf import call_number, cmd
 from bpflens.kernel.sys.syscalls import libc
 
-__all__ = ("link_heads", "map_heads", "prog_heads")
+__all__ = ("LinkHead", "MapHead", "link_heads", "map_heads", "prog_heads")
 
 _ENOENT = 2
-_PROG_BYTES, _LINK_BYTES, _MAP_BYTES = 232, 64, 80
-_PROG = struct.Struct("<II8sIIQQQIIQ16s")
-_PROG_TAIL = struct.Struct("<QQQIII")
+_LINK_BYTES, _MAP_BYTES = 64, 80
 _MAP = struct.Struct("<IIIIII16sI")
 
 
-def prog_heads() -> dict[int, ProgHead]:
+class LinkHead(NamedTuple):
+    """struct bpf_link_info: `rest` is the union after id, prog_id (from byte 16)."""
+
+    id: int
+    type: int
+    prog_id: int
+    rest: bytes
+
+
+class MapHead(NamedTuple):
+    """The fixed part of struct bpf_map_info."""
+
+    id: int
+    type: int
+    key_bytes: int
+    value_bytes: int
+    max_entries: int
+    flags: int
+    name: str
+    vmlinux_value_type_id: int
+
+
+def prog_heads() -> dict[int, ProgInfo]:
     """Every loaded program by id. PermissionError without CAP_SYS_ADMIN."""
-    found = {}
-    for info in _sweep(cmd.PROG_GET_NEXT_ID, cmd.PROG_GET_FD_BY_ID, _PROG_BYTES):
-        type, id, tag, _, xlated, _, _, load_time, uid, maps, _, name = _PROG.unpack_from(info)
-        run_time, run_count, _, _, btf_obj, btf_id = _PROG_TAIL.unpack_from(info, 192)
-        found[id] = ProgHead(
-            id, type, tag.hex(), name.rstrip(b"\0").decode(errors="replace"), load_time, uid, xlated, maps, run_time, run_count,
-            int.from_bytes(info[104:108], "little"), btf_obj, btf_id,
-        )  # fmt: skip
-    return found
+    infos = (parse_prog_info(info, length) for info, length in _sweep(cmd.PROG_GET_NEXT_ID, cmd.PROG_GET_FD_BY_ID, INFO_BYTES))
+    return {info.id: info for info in infos}
 
 
 def link_heads() -> dict[int, LinkHead]:
     """Every link by id. PermissionError without CAP_SYS_ADMIN."""
     found = {}
-    for info in _sweep(cmd.LINK_GET_NEXT_ID, cmd.LINK_GET_FD_BY_ID, _LINK_BYTES):
+    for info, _ in _sweep(cmd.LINK_GET_NEXT_ID, cmd.LINK_GET_FD_BY_ID, _LINK_BYTES):
         type, id, prog_id = struct.unpack_from("<III", info)
         found[id] = LinkHead(id, type, prog_id, info[16:])
     return found
@@ -49,14 +63,15 @@ def link_heads() -> dict[int, LinkHead]:
 def map_heads() -> dict[int, MapHead]:
     """Every map by id. PermissionError without CAP_SYS_ADMIN."""
     found = {}
-    for info in _sweep(cmd.MAP_GET_NEXT_ID, cmd.MAP_GET_FD_BY_ID, _MAP_BYTES):
+    for info, _ in _sweep(cmd.MAP_GET_NEXT_ID, cmd.MAP_GET_FD_BY_ID, _MAP_BYTES):
         type, id, key, value, entries, flags, name, _ = _MAP.unpack_from(info)
         value_type = int.from_bytes(info[44:48], "little")
         found[id] = MapHead(id, type, key, value, entries, flags, name.rstrip(b"\0").decode(errors="replace"), value_type)
     return found
 
 
-def _sweep(next_command: int, open_command: int, size: int) -> Iterator[bytes]:
+def _sweep(next_command: int, open_command: int, size: int) -> Iterator[tuple[bytes, int]]:
+    """(info, number of its bytes that the kernel filled in) of each object."""
     number = call_number()
     syscall = libc.syscall
     attr = ctypes.create_string_buffer(16)
@@ -86,7 +101,7 @@ def _sweep(next_command: int, open_command: int, size: int) -> Iterator[bytes]:
             pack_info(attr, 0, fd, size, info_address)
             if syscall(number, cmd.OBJ_GET_INFO_BY_FD, attr, 16) < 0:
                 continue
-            raw = info.raw
+            raw, length = info.raw, unpack_id(attr, 4)[0]
         finally:
             close(fd)
-        yield raw
+        yield raw, length

@@ -1,0 +1,146 @@
+"""The sockets that processes hold, each asked once through a descriptor of a holder: what it is, its filter, its network namespace.
+
+pidfd_getfd (Linux 5.6) gives a descriptor of our own, SO_GET_FILTER (Linux 3.8) the filter. The latter answers EACCES where the filter is
+an extended program, and does not say which.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from typing import NamedTuple
+
+from bpflens.attachment import Holder
+from bpflens.inventory.facts.context import Context
+from bpflens.kernel.sys import procfs, syscalls
+
+__all__ = ("PROTOCOLS", "SocketFacts", "held_sockets", "socket_facts", "socket_kind", "socket_owners", "type_name")
+
+_AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK, _AF_PACKET, _AF_ALG, _AF_VSOCK = 1, 2, 10, 16, 17, 38, 40
+_STREAM, _DGRAM, _RAW = 1, 2, 3
+_SO_TYPE, _SO_PROTOCOL, _SO_DOMAIN = 3, 38, 39
+_SIOCGSKNS = 0x894C
+
+FAMILIES = {
+    _AF_UNIX: "unix", _AF_NETLINK: "netlink", _AF_PACKET: "packet", _AF_ALG: "alg", _AF_VSOCK: "vsock",
+    29: "can", 31: "bluetooth", 41: "kcm", 44: "xdp", 15: "key", 21: "rds", 30: "tipc", 45: "mctp", 43: "smc",
+}  # fmt: skip
+PROTOCOLS = {6: "tcp", 17: "udp", 132: "sctp", 33: "dccp", 136: "udplite", 1: "icmp", 58: "icmp6", 262: "mptcp"}
+
+
+class SocketFacts(NamedTuple):
+    """A socket as one of its holders' descriptors shows it. `filter`: b"" none, None an extended program."""
+
+    inode: int
+    pid: int
+    fd: int
+    kind: str
+    filter: bytes | None
+    netns: int
+    type: int
+    protocol: int
+
+
+def held_sockets(ctx: Context) -> dict[int, SocketFacts]:
+    """Every socket that a process holds: its filter and its namespace. What one holder does not give another may."""
+    found: dict[int, SocketFacts] = {}
+    refused: set[int] = set()
+    pidfd, pidfd_pid = -1, 0
+    if _net_cls_in_use():
+        ctx.deny("filters of sockets other than packet sockets", "--deep (asking a socket would move it to this process's net_cls cgroup)")
+        return found
+    try:
+        for file in ctx.files:
+            if not file.link.startswith("socket:["):
+                continue
+            inode = int(file.link[8:-1])
+            if inode in found:
+                continue
+            try:
+                if file.pid != pidfd_pid:
+                    if pidfd >= 0:
+                        os.close(pidfd)
+                    pidfd, pidfd_pid = -1, file.pid
+                    pidfd = syscalls.pidfd_open(file.pid)
+                if pidfd < 0:
+                    continue
+                fd = syscalls.pidfd_getfd(pidfd, file.fd)
+            except PermissionError:
+                refused.add(inode)
+                continue
+            except OSError as error:
+                if error.errno == 38:
+                    ctx.deny("filters of sockets other than packet sockets", "Linux 5.6 (pidfd_getfd) or --deep")
+                    return found
+                continue
+            try:
+                if os.fstat(fd).st_ino == inode:
+                    found[inode] = socket_facts(fd, inode, file.pid, file.fd)
+                    refused.discard(inode)
+            except OSError:
+                continue
+            finally:
+                os.close(fd)
+    finally:
+        if pidfd >= 0:
+            os.close(pidfd)
+    if refused:
+        ctx.deny(f"the filters of {len(refused)} sockets", "CAP_SYS_PTRACE (and every capability that the holder has), or --deep")
+    return found
+
+
+def _net_cls_in_use() -> bool:
+    """Receiving a socket's descriptor writes this task's net_cls and net_prio values into it (net/core/scm.c, receive_fd)."""
+    try:
+        own = procfs.read("/proc/self/cgroup")
+    except OSError:
+        return False
+    return b"net_cls" in own or b"net_prio" in own
+
+
+def socket_facts(fd: int, inode: int, pid: int, number: int) -> SocketFacts:
+    """Facts of a socket of which `fd` is a descriptor of ours."""
+    filter: bytes | None
+    try:
+        filter = syscalls.sock_filter(fd)
+    except PermissionError:
+        filter = None
+    netns = 0
+    try:
+        namespace = fcntl.ioctl(fd, _SIOCGSKNS)
+        netns = os.fstat(namespace).st_ino
+        os.close(namespace)
+    except OSError:
+        pass  # needs CAP_NET_ADMIN there
+    if filter == b"":
+        return SocketFacts(inode, pid, number, "", filter, netns, 0, 0)
+    domain, type, protocol = (_option(fd, option) for option in (_SO_DOMAIN, _SO_TYPE, _SO_PROTOCOL))
+    return SocketFacts(inode, pid, number, socket_kind(domain, type, protocol), filter, netns, type, protocol)
+
+
+def _option(fd: int, option: int) -> int:
+    try:
+        return int.from_bytes(syscalls.getsockopt(fd, 1, option, 4), "little")
+    except OSError:
+        return 0
+
+
+def socket_kind(domain: int, type: int, protocol: int) -> str:
+    """The word after "socket/": the protocol for IP sockets, the family for others. Raw sockets of IPv6 are not given the IP header."""
+    if domain in (_AF_INET, _AF_INET6):
+        return ("raw" if domain == _AF_INET else "raw6") if type == _RAW else PROTOCOLS.get(protocol, f"ip-{protocol}")
+    return FAMILIES.get(domain, f"family-{domain}")
+
+
+def type_name(type: int) -> str:
+    """The word for a socket type."""
+    return {_STREAM: "stream", _DGRAM: "dgram", _RAW: "raw", 5: "seqpacket"}.get(type, str(type))
+
+
+def socket_owners(ctx: Context) -> dict[int, list[Holder]]:
+    """Socket inode -> who holds it, and where."""
+    owners: dict[int, list[Holder]] = {}
+    for file in ctx.files:
+        if file.link.startswith("socket:["):
+            owners.setdefault(int(file.link[8:-1]), []).append(ctx.holder(file.pid, file.fd))
+    return owners
