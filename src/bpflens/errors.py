@@ -3,6 +3,7 @@
 * BpflensError: everything that bpflens reports to its user; carries an exit code
   * UsageError (2): the command line does not mean anything
   * InputError (3): a file, dump or target that cannot be read or is malformed
+    * NoCode (3): an object file without instructions
     * NothingThere (3): a whole table of a known kind in which no program stands; verbs that follow a table take it as an empty result
   * KernelError (4): the kernel refused, or lacks what is needed
     * NotPermitted (4): a capability is missing
@@ -22,11 +23,13 @@ __all__ = (
     "BpflensError",
     "InputError",
     "KernelError",
+    "NoCode",
     "NotFound",
     "NotPermitted",
     "NotSupported",
     "NothingThere",
     "PartialResult",
+    "SourceWarning",
     "UsageError",
 )
 
@@ -72,6 +75,10 @@ class NothingThere(InputError):
     """A well-formed dump without a program: right now nothing is there."""
 
 
+class NoCode(InputError):
+    """A BPF object without instructions; it may have maps."""
+
+
 class KernelError(BpflensError):
     """A system call failed: `errno` is the kernel's, 0 where bpflens itself found out; `log` is the verifier's or BTF checker's."""
 
@@ -107,6 +114,10 @@ class NotFound(KernelError):
     """The named kernel object does not exist (any more)."""
 
     exit_code = 3
+
+
+class SourceWarning(UserWarning):
+    """A part of the input that could not be read and was left out; the rest is whole. The command prints it, a library may filter it."""
 
 
 class PartialResult(BpflensError):

@@ -44,7 +44,8 @@ class Origin:
     `source` is the reader's name ("ss", "tcpdump-ddd", "elf", "kernel", "pcap", "seccomp" ...); `where` names the object for messages
     ("id:12", "x.o#xdp", "-:3"); `line` is the original text (several lines joined by newlines) and `lineno` its first line, from 1.
     `linktype` (a DLT name without "DLT_") and `given` (assumptions such as "ip") are what the context says of the packets a
-    classic filter sees. `note` is one line for people ("compiled by libpcap 1.10.3").
+    classic filter sees. `note` is one line for people ("compiled by libpcap 1.10.3"). `warnings` say what of a damaged source
+    could not be read, each with the part that is left out.
     """
 
     source: str
@@ -54,6 +55,7 @@ class Origin:
     linktype: str | None = None
     given: tuple[str, ...] = ()
     note: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

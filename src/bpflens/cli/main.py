@@ -9,11 +9,12 @@ from __future__ import annotations
 import io
 import os
 import sys
+import warnings
 
 from bpflens import __version__
 from bpflens.cli.settings import Settings
 from bpflens.cli.verb_table import VERBS, Verb
-from bpflens.errors import BpflensError, InputError, UsageError
+from bpflens.errors import BpflensError, InputError, SourceWarning, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,7 +53,10 @@ def run(argv: list[str]) -> int:
         _check_streams()
         settings, rest = _take_global_options(argv)
         verbosity = settings.verbosity
-        code = _dispatch(settings, rest)
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", SourceWarning)
+            warnings.showwarning = _show_warning
+            code = _dispatch(settings, rest)
         sys.stdout.flush()
         return code
     except BrokenPipeError:
@@ -86,6 +90,16 @@ def run(argv: list[str]) -> int:
         reason = f"internal error: {type(error).__name__}: {error}"
         _report(reason, "this is a fault of bpflens; the same command with -vv shows where", 3, as_json)
         return 3
+
+
+def _show_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None, line: str | None = None
+) -> None:
+    """A damaged source is told of in one line; warnings of Python and of libraries are for developers."""
+    if issubclass(category, SourceWarning):
+        from bpflens.view.style.printable import printable
+
+        print(f"bpflens: warning: {printable(str(message))}", file=sys.stderr)
 
 
 def _check_streams() -> None:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from bpflens.errors import InputError
-from bpflens.program import Program
+from bpflens.program import Map, Program
 
-__all__ = ("INPUT_LIMIT", "PREFIXES", "Options", "open_target", "read_input")
+__all__ = ("INPUT_LIMIT", "PREFIXES", "Options", "open_maps", "open_target", "read_input")
 
 INPUT_LIMIT = 1 << 30
 """Bytes that an input which is not a file may have: a million instructions take 8 MB, as text 100; /dev/zero never ends."""
@@ -41,6 +41,15 @@ def open_target(target: str, options: Options | None = None) -> list[Program]:
     if reader is not None:
         return reader(rest, options)
     return _file(target, options)
+
+
+def open_maps(target: str) -> list[Map]:
+    """The maps of an object file that may have no code; empty for any other target."""
+    if (target.partition(":")[0] in PREFIXES and ":" in target) or target == "-":
+        return []
+    from bpflens.formats.elf.programs import read_maps_of
+
+    return list(read_maps_of(read_input(target), target)[0])
 
 
 def read_input(path: str) -> bytes:

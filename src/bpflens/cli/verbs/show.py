@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from bpflens.cli.settings import Settings
-from bpflens.errors import KernelError, NotFound, UsageError
+from bpflens.errors import KernelError, NoCode, NotFound, UsageError
 from bpflens.program import Map, Program
 
 TYPE_CHECKING = False
@@ -41,7 +41,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Show every target in turn; 5 where something could not be looked at."""
-    from bpflens.targets.open import Options, open_target
+    from bpflens.formats.elf.programs import by_function
+    from bpflens.targets.open import Options, open_maps, open_target
 
     if args.limit < 0:
         raise UsageError("--limit", "is a number from 0")
@@ -50,11 +51,12 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     for number, target in enumerate(args.targets):
         maps = _maps_of_target(target)
         try:
-            programs = open_target(target, options)
-        except NotFound:
+            programs = [part for program in open_target(target, options) for part in by_function(program)]
+        except (NotFound, NoCode):
+            maps = maps or open_maps(target)
             if not maps:
                 raise
-            programs = []  # a map that no program uses
+            programs = []  # maps that no program uses
         around = _surroundings(programs, maps, args)
         if around is not None:
             denied.update(dict.fromkeys(around.denied))

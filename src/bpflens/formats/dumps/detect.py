@@ -10,10 +10,11 @@ programs. To add a format, write a reader and add it to `READERS` or, if it need
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 
-from bpflens.errors import InputError, NothingThere
+from bpflens.errors import InputError, NothingThere, SourceWarning
 from bpflens.formats.dumps.source_text import SourceText, is_text
 from bpflens.program import Isa, Origin, Program
 
@@ -67,7 +68,15 @@ def read_programs(data: bytes, where: str, part: str = "", linktype: str | None 
 
     `where` names the input in messages. `part` selects: a section or function of an object, a name or a number from 1 in a text with
     several programs. `linktype` (DLT name) overrides what the context says. `isa` ("classic", "extended") decides what raw bytes are.
+    What of the source is damaged and was left out is told of by a SourceWarning.
     """
+    programs = _read(data, where, part, linktype, isa)
+    for said in dict.fromkeys(said for program in programs for said in program.origin.warnings):
+        warnings.warn(f"{where}: {said}", SourceWarning, stacklevel=2)
+    return programs
+
+
+def _read(data: bytes, where: str, part: str, linktype: str | None, isa: str | None) -> list[Program]:
     kind = None if isa is None else _isa(isa)
     if data.startswith(b"\x7fELF"):
         from bpflens.formats.elf.programs import read_object

@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 from bpflens.errors import InputError
 
-__all__ = ("EM_BPF", "ElfFile", "Reloc", "Section", "Symbol", "extent", "machine_name")
+__all__ = ("EM_BPF", "EM_NONE", "EM_SBPF", "ElfFile", "Reloc", "Section", "Symbol", "extent", "machine_name")
 
-EM_BPF = 247
+EM_NONE, EM_BPF, EM_SBPF = 0, 247, 263  # LLVM before 3.9 left the machine of BPF objects at 0; 263 is the Solana dialect
 SHN_UNDEF, SHN_LORESERVE = 0, 0xFF00
 SHT_NULL, SHT_PROGBITS, SHT_SYMTAB, SHT_STRTAB, SHT_RELA, SHT_NOBITS, SHT_REL = 0, 1, 2, 3, 4, 8, 9
 SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR = 1, 2, 4
@@ -80,7 +80,7 @@ class ElfFile:
     def parse(data: bytes, where: str) -> ElfFile:
         """The sections of a 64-bit BPF object; InputError naming what is wrong with anything else."""
         order, machine = _identify(data, where)
-        if machine != EM_BPF:
+        if machine not in (EM_BPF, EM_NONE, EM_SBPF):
             raise InputError(where, f"an ELF file for {machine_name(machine)}, not for BPF")
         if data[4] != 2:
             raise InputError(where, "a 32-bit ELF file, but BPF objects are 64-bit")
@@ -127,6 +127,10 @@ class ElfFile:
     def section(self, name: str) -> Section | None:
         """The first section of that name."""
         return next((section for section in self.sections if section.name == name), None)
+
+    def without_symbols(self) -> None:
+        """Go on as if the file had no symbol table: for one whose own is damaged."""
+        self.__dict__["_symbol_table"] = b"", b""
 
     @cached_property
     def _symbol_table(self) -> tuple[bytes, bytes]:

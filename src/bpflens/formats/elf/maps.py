@@ -18,7 +18,7 @@ from typing import Any
 from bpflens.btf.btf import Btf, Kind
 from bpflens.btf.c_text import Steps, declaration
 from bpflens.errors import InputError
-from bpflens.formats.elf.file import SHT_NOBITS, SHT_PROGBITS, STT_OBJECT, STT_SECTION, ElfFile, Section
+from bpflens.formats.elf.file import SHT_NOBITS, SHT_PROGBITS, STB_WEAK, STT_OBJECT, STT_SECTION, ElfFile, Section
 from bpflens.program import Map
 
 __all__ = ("MapPlace", "c_type", "is_data", "is_data_name", "is_map_section", "read_maps")
@@ -61,30 +61,47 @@ def c_type(btf: Btf, id: int, steps: Steps) -> str:
     return " ".join(declaration(btf, id, steps=steps).split())
 
 
-def read_maps(elf: ElfFile, btf: Btf | None, steps: Steps) -> list[MapPlace]:
-    """All maps of an object, in the order of its sections; InputError where a definition is malformed."""
+def read_maps(elf: ElfFile, btf: Btf | None, steps: Steps, warnings: list[str] | None = None) -> list[MapPlace]:
+    """All maps of an object, in the order of its sections.
+
+    A malformed definition is left out, with a line in `warnings`; InputError where the caller gave no list.
+    """
     places: list[MapPlace] = []
     datasecs = {btf.name(id): id for id in btf.ids(Kind.DATASEC)} if btf else {}
     for section in elf.sections:
-        datasec = datasecs.pop(section.name, None)
-        if section.name == ".maps":
-            places += _btf_maps(elf, btf, section, datasec, steps) if btf and datasec else _unknown_maps(elf, section)
-        elif is_map_section(section.name):
-            places += _legacy_maps(elf, section)
-        elif section.name in (".struct_ops", ".struct_ops.link") and btf and datasec:
-            places += _struct_ops(elf, btf, section, datasec, steps)
-        elif is_data(section) and section.size:
-            places.append(_data_map(elf, btf, section, datasec, steps))
+        found = _maps_of_section(elf, btf, section, datasecs.pop(section.name, None), steps)
+        _take(found, places, warnings, "it is left out")
     if btf and ".kconfig" in datasecs:
-        places.append(_kconfig(btf, datasecs[".kconfig"], steps))
+        _take((_kconfig(btf, id, steps) for id in [datasecs[".kconfig"]]), places, warnings, "it is left out")
     return places
+
+
+def _take(found: Iterator[MapPlace], places: list[MapPlace], warnings: list[str] | None, lost: str) -> None:
+    """Add what is found up to the first damage."""
+    try:
+        for place in found:
+            places.append(place)
+    except InputError as error:
+        if warnings is None:
+            raise
+        warnings.append(f"{error.reason}: {lost}")
+
+
+def _maps_of_section(elf: ElfFile, btf: Btf | None, section: Section, datasec: int | None, steps: Steps) -> Iterator[MapPlace]:
+    if section.name == ".maps":
+        yield from _btf_maps(elf, btf, section, datasec, steps) if btf and datasec else _unknown_maps(elf, section)
+    elif is_map_section(section.name):
+        yield from _legacy_maps(elf, section)
+    elif section.name in (".struct_ops", ".struct_ops.link") and btf and datasec:
+        yield from _struct_ops(elf, btf, section, datasec, steps)
+    elif is_data(section) and section.size:
+        yield _data_map(elf, btf, section, datasec, steps)
 
 
 # --- .maps ---
 
 
-def _btf_maps(elf: ElfFile, btf: Btf, section: Section, datasec: int, steps: Steps) -> list[MapPlace]:
-    places = []
+def _btf_maps(elf: ElfFile, btf: Btf, section: Section, datasec: int, steps: Steps) -> Iterator[MapPlace]:
     values = _map_values(elf, section)
     for variable in btf.variables(datasec):
         definition = btf.skip_modifiers(btf.type(variable.type_id).ref)
@@ -93,8 +110,7 @@ def _btf_maps(elf: ElfFile, btf: Btf, section: Section, datasec: int, steps: Ste
         start, end = variable.byte_off, variable.byte_off + max(variable.size, btf.size(definition))
         initial = _between(values, start, end)
         map = _btf_map(elf, btf, btf.name(variable.type_id), definition, initial, 0, steps)
-        places.append(MapPlace(map, section.index, start))
-    return places
+        yield MapPlace(map, section.index, start)
 
 
 def _between(values: Mapping[int, str], start: int, end: int) -> dict[int, str]:
@@ -191,12 +207,12 @@ def _map_values(elf: ElfFile, section: Section) -> dict[int, str]:
 # --- struct bpf_map_def ---
 
 
-def _legacy_maps(elf: ElfFile, section: Section) -> list[MapPlace]:
+def _legacy_maps(elf: ElfFile, section: Section) -> Iterator[MapPlace]:
     """`maps`: an array of struct bpf_map_def (five u32), or of iproute2's struct bpf_elf_map (nine)."""
     data = elf.bytes_of(section)
-    names = {s.value: s.name for s in elf.symbols_in(section.index) if s.name and s.type != STT_SECTION}
+    symbols = sorted(elf.symbols_in(section.index), key=lambda symbol: symbol.bind == STB_WEAK, reverse=True)
+    names = {s.value: s.name for s in symbols if s.name and s.type != STT_SECTION}  # of two names the one that is not weak
     starts = sorted(names)
-    places = []
     for index, start in enumerate(starts):
         end = starts[index + 1] if index + 1 < len(starts) else len(data)
         if end - start < 20 or end > len(data):
@@ -205,8 +221,7 @@ def _legacy_maps(elf: ElfFile, section: Section) -> list[MapPlace]:
         extra = ("id", "pinning", "inner_id", "inner_idx") if len(words) == 9 else tuple(f"word {5 + n}" for n in range(len(words) - 5))
         fields = {name: value for name, value in zip(extra, words[5:], strict=True) if value}
         type, key_size, value_size, max_entries, flags = words[:5]
-        places.append(MapPlace(Map(names[start], type, key_size, value_size, max_entries, flags, fields=fields), section.index, start))
-    return places
+        yield MapPlace(Map(names[start], type, key_size, value_size, max_entries, flags, fields=fields), section.index, start)
 
 
 # --- global data ---

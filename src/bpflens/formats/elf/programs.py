@@ -7,6 +7,7 @@ has such objects inside: executables with a libbpf skeleton, static libraries.
 from __future__ import annotations
 
 import struct
+from array import array
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,13 +18,16 @@ from typing import Any
 
 from bpflens.btf.btf import Btf, Kind
 from bpflens.btf.c_text import Steps, declaration
-from bpflens.errors import InputError
+from bpflens.errors import InputError, NoCode
 from bpflens.formats.elf.btf_ext import BtfExt, CoreRelocation, SourceLines, core_text
 from bpflens.formats.elf.file import (
     EM_BPF,
+    EM_NONE,
+    EM_SBPF,
     SHF_EXECINSTR,
     SHT_PROGBITS,
     STB_LOCAL,
+    STB_WEAK,
     STT_FUNC,
     STT_NOTYPE,
     STT_SECTION,
@@ -38,9 +42,9 @@ from bpflens.formats.elf.maps import c_type, is_data, read_maps
 from bpflens.formats.elf.relocations import Meaning, RelocationTable
 from bpflens.formats.elf.sections import section_type
 from bpflens.isa.extended.insn import words_of
-from bpflens.program import Function, Isa, Origin, Program, Relocation
+from bpflens.program import Function, Isa, Map, Origin, Program, Relocation
 
-__all__ = ("find_embedded", "read_object")
+__all__ = ("by_function", "find_embedded", "read_maps_of", "read_object")
 
 LD_IMM64, CALL = 0x18, 0x85
 MAX_SHOWN = 20
@@ -54,11 +58,32 @@ def read_object(data: bytes, where: str, part: str = "") -> list[Program]:
 
     InputError where the file is malformed, has no programs, or has no such part.
     """
-    if data[:4] == b"\x7fELF" and _machine(data) == EM_BPF:
-        programs = _programs(data, where)
-    else:
-        programs = _embedded_programs(data, where)
+    programs = _programs(data, where) if _is_object(data) else _embedded_programs(data, where)
     return _select(programs, part, where) if part else programs
+
+
+def read_maps_of(data: bytes, where: str) -> tuple[tuple[Map, ...], tuple[str, ...]]:
+    """(maps, warnings) of a BPF object, whether or not it has code; InputError where it is none."""
+    elf = ElfFile.parse(data, where)
+    warnings: list[str] = []
+    object = _Object(elf, *_types(elf, warnings), warnings)
+    return object.maps, tuple(warnings)
+
+
+def by_function(program: Program) -> list[Program]:
+    """The programs of a section as the loader sees them, one per function; .text and a section of one function stay whole."""
+    starts = [function.start for function in program.functions]
+    if program.section in (None, ".text") or program.xlated or len(starts) < 2:
+        return [program]
+    return [_slice(program, index) for index in range(len(starts))]
+
+
+def _is_object(data: bytes) -> bool:
+    """A BPF object itself: for BPF, or relocatable with its machine left at 0, as LLVM did before BPF had a number."""
+    if data[:4] != b"\x7fELF" or len(data) < 20:
+        return False
+    relocatable = data[16:18] in (b"\1\0", b"\0\1")
+    return _machine(data) in (EM_BPF, EM_SBPF) or (_machine(data) == EM_NONE and relocatable)
 
 
 def find_embedded(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -107,10 +132,10 @@ def _embedded_programs(data: bytes, where: str) -> list[Program]:
 class _Object:
     """What the sections of an object share while its programs are made."""
 
-    def __init__(self, elf: ElfFile, btf: Btf | None, ext: BtfExt | None) -> None:
-        self.elf, self.btf, self.ext = elf, btf, ext
+    def __init__(self, elf: ElfFile, btf: Btf | None, ext: BtfExt | None, warnings: list[str]) -> None:
+        self.elf, self.btf, self.ext, self.warnings = elf, btf, ext, warnings
         self.steps = Steps(MAX_STEPS + STEPS_PER_TYPE * (len(btf) if btf else 0))
-        places = read_maps(elf, btf, self.steps)
+        places = read_maps(elf, btf, self.steps, warnings)
         self.maps = tuple(place.map for place in places)
         self.map_at = {(place.section, place.byte_off): place.map for place in places}
         self.data_map = {place.section: place.map for place in places if place.section >= 0 and is_data(elf.sections[place.section])}
@@ -131,6 +156,15 @@ class _Object:
         btf = self.btf
         return {btf.name(id): id for kind in (Kind.VAR, Kind.FUNC) for id in btf.ids(kind)} if btf else {}
 
+    @cached_property
+    def kernel_symbols(self) -> set[str]:
+        """What the object declares in `.ksyms`, to be found in the kernel."""
+        btf = self.btf
+        if btf is None:
+            return set()
+        sections = [id for id in btf.ids(Kind.DATASEC) if btf.name(id) == ".ksyms"]
+        return {btf.name(variable.type_id) for id in sections for variable in btf.variables(id)}
+
     def prototype(self, btf: Btf, id: int) -> str:
         """A function in C, on one line; many have the same type."""
         name, ref = btf.name_and_ref(id)
@@ -145,8 +179,11 @@ class _Object:
         if found is None:
             symbols = [s for s in self.elf.symbols_in(section.index) if s.name and s.value < section.size]
             named = [s for s in symbols if s.type == STT_FUNC] or [s for s in symbols if s.type == STT_NOTYPE and s.bind != STB_LOCAL]
-            named.sort(key=lambda s: (s.value, s.bind))  # of two names for a slot the global one stays
-            found = self._starts[section.index] = {s.value // 8: s.name for s in named}
+            named.sort(key=lambda s: (s.value, s.bind != STB_WEAK, s.bind))  # of two names for a slot the global one stays, a weak one last
+            found = self._starts[section.index] = {s.value // 8: s.name for s in named if not s.value % 8}
+            odd = [s.name for s in named if s.value % 8]
+            if odd:
+                self.warnings.append(f"symbol {_some(odd)} starts within an instruction of section {section.name!r}: it is left out")
         return found
 
     def core(self, section: Section) -> list[Relocation]:
@@ -168,18 +205,50 @@ def _programs(data: bytes, where: str) -> list[Program]:
     if sum(section.size for section in code) > len(data):
         raise InputError(where, "the sections with instructions overlap or go past the end of the file")
     if not code:
-        raise InputError(where, "a BPF object without instructions: no section is executable")
-    btf_section, ext_section = elf.section(".BTF"), elf.section(".BTF.ext")
-    btf = _linked_btf(elf, btf_section, f"{where}#.BTF") if btf_section and btf_section.size else None
-    ext = BtfExt.parse(elf.bytes_of(ext_section), btf, f"{where}#.BTF.ext") if btf and ext_section and ext_section.size else None
-    object = _Object(elf, btf, ext)
+        raise NoCode(where, "a BPF object without instructions: no section is executable", f"its maps: bpflens show {where}")
+    warnings = list(_of_machine(elf))
+    object = _Object(elf, *_types(elf, warnings), warnings)
     license, info = _license(elf), _facts(elf)
     programs, names = [], set()
     for section in code:
         programs.append(_program(object, section, license, info, section.name not in names))
         names.add(section.name)
     elf.let_go()
+    if warnings:
+        said = tuple(dict.fromkeys(warnings))
+        programs = [replace(program, origin=replace(program.origin, warnings=said)) for program in programs]
     return programs
+
+
+def _of_machine(elf: ElfFile) -> Iterator[str]:
+    machine = _machine(elf.data[:20])
+    if machine == EM_NONE:
+        yield "its ELF header names no machine (0), as LLVM wrote before BPF had a number: read as BPF"
+    elif machine == EM_SBPF:
+        yield "made for Solana's virtual machine (263), whose instruction set differs: what BPF does not have is shown as unknown"
+
+
+def _types(elf: ElfFile, warnings: list[str]) -> tuple[Btf | None, BtfExt | None]:
+    """.BTF and .BTF.ext, with the symbol table looked at first; what is damaged is left out, with a warning."""
+    sections = {name: section for name in (".BTF", ".BTF.ext") if (section := elf.section(name)) and section.size}
+    btf = ext = None
+    try:
+        elf.symbol_count  # noqa: B018 (read and checked now)
+    except InputError as error:
+        warnings.append(f"{error.reason}: the symbols are left out")
+        elf.without_symbols()
+    try:
+        if ".BTF" in sections:
+            btf = _linked_btf(elf, sections[".BTF"], ".BTF")
+    except InputError as error:
+        warnings.append(f".BTF: {error.reason}: types and what rests on them are left out")
+    try:
+        if btf and ".BTF.ext" in sections:
+            ext = BtfExt.parse(elf.bytes_of(sections[".BTF.ext"]), btf, ".BTF.ext")
+    except InputError as error:
+        reason = error.reason.removeprefix(".BTF.ext: ")
+        warnings.append(f".BTF.ext: {reason}: source lines, prototypes and CO-RE relocations are left out")
+    return btf, ext
 
 
 def _linked_btf(elf: ElfFile, section: Section, where: str) -> Btf:
@@ -287,14 +356,9 @@ def _relocations(object: _Object, section: Section, code: bytes, core: list[Relo
         return tuple(core)
     slots = [at >> 3 for at in offsets]
     last = max(offsets)
-    wrong = None
-    if 8 * sum(slots) != sum(offsets):
-        wrong = next(at for at in offsets if at & 7)
-    elif last + 8 > len(code):
-        wrong = last
-    if wrong is not None:
-        raise InputError(f"{elf.where}#{section.name}", f"a relocation at byte {wrong}, where no instruction starts")
-    elf.symbol(max(infos) >> 32)
+    if 8 * sum(slots) != sum(offsets) or last + 8 > len(code) or max(infos) >> 32 >= elf.symbol_count:
+        offsets, infos, addends = _sound(object, section, len(code), offsets, infos, addends)
+        slots = [at >> 3 for at in offsets]
     words = list(map(words_of(code).__getitem__, slots))
     known: dict[tuple[int, int, int], int] = defaultdict(count().__next__)
     which = list(map(known.__getitem__, zip(infos, words, addends, strict=True)))
@@ -310,6 +374,25 @@ def _relocations(object: _Object, section: Section, code: bytes, core: list[Relo
     return RelocationTable(slots, which, meaning, core)
 
 
+def _sound(
+    object: _Object, section: Section, size: int, offsets: array[int], infos: array[int], addends: array[int]
+) -> tuple[array[int], array[int], array[int]]:
+    """The relocations that stand at an instruction and name a symbol; the others are told of."""
+    kept: list[tuple[int, int, int]] = []
+    for offset, info, addend in zip(offsets, infos, addends, strict=True):
+        wrong = None
+        if offset & 7 or offset + 8 > size:
+            wrong = f"a relocation at byte {offset}, where no instruction starts"
+        elif info >> 32 >= object.elf.symbol_count:
+            wrong = f"a relocation at slot {offset >> 3} refers to symbol {info >> 32}, but there are {object.elf.symbol_count}"
+        if wrong is None:
+            kept.append((offset, info, addend))
+        elif len(object.warnings) < MAX_SHOWN:
+            object.warnings.append(f"section {section.name!r}: {wrong}: it is left out")
+    columns = list(zip(*kept, strict=True)) or [(), (), ()]
+    return array("Q", columns[0]), array("Q", columns[1]), array("q", columns[2])
+
+
 def _meaning(object: _Object, opcode: int, imm: int, reloc: Reloc, text: bool) -> Meaning:
     """(kind, symbol, value, text, section) of a `Relocation`; "data" has its text only where `text` says so."""
     elf = object.elf
@@ -323,10 +406,12 @@ def _meaning(object: _Object, opcode: int, imm: int, reloc: Reloc, text: bool) -
     target = elf.sections[symbol.section]
     if target.flags & SHF_EXECINSTR:
         in_slots = reloc.addend // 8 if reloc.addend else addend + 1 if opcode == CALL else addend // 8
-        return _subprogram(object, opcode, target, symbol.value // 8 + in_slots)
+        own = name if symbol.type != STT_SECTION and not in_slots else ""
+        return _subprogram(object, opcode, target, symbol.value // 8 + in_slots, own)
     map = object.map_at.get((symbol.section, symbol.value + (addend if symbol.type == STT_SECTION else 0)))
     if map and not is_data(target):
-        return "map", map.name, 0, f"map {map.name}", target.name
+        own = name if symbol.type != STT_SECTION and name and name != map.name else ""
+        return "map", map.name, 0, f"map {own or map.name}", target.name
     if not text:
         return "data", name, symbol.value + addend, "", target.name
     return _data(object, target, symbol, symbol.value + addend)
@@ -338,14 +423,17 @@ def _external(object: _Object, opcode: int, name: str) -> tuple[str, str, int, s
         return "extern", name, object.kconfig[name], f"kconfig {name}", ".kconfig"
     declared = object.declared.get(name)
     c = c_type(object.btf, declared, object.steps) if object.btf and declared else name
+    if name not in object.kernel_symbols:  # a declaration in .ksyms is what makes libbpf look in the kernel
+        what = "function" if opcode == CALL else "symbol"
+        return "extern", name, 0, f"{what} {c}, which the object does not define", ""
     if opcode == CALL:
         return "kfunc", name, 0, f"kfunc {c}", ""
     return "ksym", name, 0, f"ksym {c}", ""
 
 
-def _subprogram(object: _Object, opcode: int, target: Section, to: int) -> tuple[str, str, int, str, str]:
-    starts = object.functions(target)
-    name = starts.get(to)
+def _subprogram(object: _Object, opcode: int, target: Section, to: int, own: str) -> tuple[str, str, int, str, str]:
+    """`own` is the name by which the relocation means the function, which may be an alias."""
+    name = own or object.functions(target).get(to)
     shown = name or f"{target.name}+{to}"
     if opcode == CALL:
         return "call", shown, to, f"call {shown} in {target.name}", target.name
