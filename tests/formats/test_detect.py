@@ -279,3 +279,15 @@ def test_corpus_file():
     assert [program.code for program in programs] == [encode(insns) for insns in INSNS]
     assert [program.name for program in programs] == [entry["name"] for entry in CORPUS]
     assert (programs[1].origin.where, one(json.dumps(CORPUS), part="2").code) == ("-#2", encode(INSNS[1]))
+
+
+def test_raw_code_with_one_unknown_instruction() -> None:
+    """One slot of a hundred that nobody knows does not hide the others; an odd second half of ld_imm64 is no sign of byte order."""
+    objects = Path(__file__).parent.parent / "corpus/objects"
+    [program] = read_programs((objects / "unknown_1_of_101.bin").read_bytes(), "x")
+    assert (program.insn_count, program.origin.note) == (101, "raw struct bpf_insn, with unknown instructions")
+    data = (objects / "lddw_second_op.bin").read_bytes()
+    [program] = read_programs(data, "x")
+    assert program.code == data
+    with pytest.raises(InputError):
+        read_programs(bytes(range(3, 251)) * 4, "x")

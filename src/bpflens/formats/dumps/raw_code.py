@@ -6,11 +6,13 @@ Which instruction set and byte order the bytes are is decided by what they would
 properly is better than one of known instructions, which is better than anything else. The choice is said in Origin.note. Classic and
 extended code cannot both be proper: extended code has an `exit` (0x95), which is no classic code. Extended code can be proper in both
 byte orders (`r0 = 2` or `r0 = 33554432`): then the order with the smaller immediates is taken.
+A few unknown instructions among known ones (of a newer kernel, or damaged) are shown as unknown.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from bpflens.errors import InputError
@@ -31,8 +33,13 @@ _BYTE = re.compile(r"(?:0[xX]|\\x)?([0-9a-fA-F]+)")
 _SAMPLE_SLOTS = 8192  # of a long program only these and the last slot are judged
 
 
+_MOSTLY = 10  # where at most one slot in so many is unknown, the bytes are code with unknown instructions
+
+PROPER, KNOWN, MOSTLY_KNOWN, ANYTHING = 3, 2, 1, 0
+
+
 class _Reading(NamedTuple):
-    score: int  # 2 proper program, 1 known instructions, 0 anything
+    score: int
     isa: Isa
     big_endian: bool
 
@@ -43,11 +50,11 @@ def from_bytes(data: bytes, origin: Origin, isa: Isa | None = None) -> Program:
         raise InputError(origin.where, f"{len(data)} bytes are not a whole number of 8-byte instructions")
     readings = [reading for kind in Isa if isa in (None, kind) for reading in _readings(data, kind)]
     best = max(readings, key=lambda reading: reading.score)  # the first of equals
-    if best.score == 0 and isa is None:
+    if best.score == ANYTHING and isa is None:
         raise InputError(origin.where, f"{len(data)} bytes are neither classic nor extended BPF code in either byte order")
     struct = "struct sock_filter" if best.isa is Isa.CLASSIC else "struct bpf_insn"
     order = ", big-endian" if best.big_endian else ""
-    doubt = {2: "", 1: ", not a complete program", 0: ", with unknown instructions"}[best.score]
+    doubt = {PROPER: "", KNOWN: ", not a complete program"}.get(best.score, ", with unknown instructions")
     code = _SWAP[best.isa](data) if best.big_endian else data
     note = f"raw {struct}{order}{doubt}"
     return Program(best.isa, code, Origin(origin.source, origin.where, origin.line, origin.lineno, note=note))
@@ -60,16 +67,16 @@ def _readings(data: bytes, isa: Isa) -> list[_Reading]:
     sample = data if len(data) <= _SAMPLE_SLOTS * 8 else data[: _SAMPLE_SLOTS * 8 - 8] + data[-8:]
     other = _swap_extended(sample)
     readings = [_Reading(_extended_score(sample), isa, False), _Reading(_extended_score(other), isa, True)]
-    if readings[0].score == readings[1].score > 0 and _immediate_bits(other) < _immediate_bits(sample):
+    if readings[0].score == readings[1].score >= KNOWN and _immediate_bits(other) < _immediate_bits(sample):
         readings.reverse()
     return readings
 
 
 def _classic_score(code: bytes) -> int:
     if any(code[1::8]) or not _CLASSIC_CODES.issuperset(code[0::8]):
-        return 0
+        return ANYTHING
     insns = decode(code)
-    return 2 if not check(insns, "socket") or not check(insns, "libpcap") else 1
+    return PROPER if not check(insns, "socket") or not check(insns, "libpcap") else KNOWN
 
 
 _CLASSIC_CODES = frozenset(BY_CODE)
@@ -83,10 +90,40 @@ def _extended_score(code: bytes) -> int:
     distinct = set(slots)
     unknown = [word for word in distinct if lookup(word) is None]
     pairs = any(word & 0xFF == 0x18 for word in distinct)
-    if any(word & 0xFFFFFFFF or not pairs for word in unknown):  # the second slot of ld_imm64 has only an immediate
-        return 0
-    ends = slots[-1] & 0xFF in (0x95, 0x05, 0x06)  # exit, or a jump back
-    return 2 if ends and any(word & 0xFF == 0x95 for word in distinct) else 1
+    odd = any(word & 0xFFFFFFFF or not pairs for word in unknown)  # the second slot of ld_imm64 has only an immediate
+    if odd or (pairs and _odd_pair(slots)):
+        return _score_with_unknown(slots)
+    return PROPER if _ends(slots) and any(word & 0xFF == _EXIT for word in distinct) else KNOWN
+
+
+_EXIT, _LD_IMM64 = 0x95, 0x18
+
+
+def _ends(slots: Sequence[int]) -> bool:
+    return slots[-1] & 0xFF in (_EXIT, 0x05, 0x06)  # exit, or a jump back
+
+
+def _odd_pair(slots: Sequence[int]) -> bool:
+    """A ld_imm64 whose second slot has more than an immediate, or is missing."""
+    second = -1
+    for at, word in enumerate(slots):
+        if at == second:
+            if word & 0xFFFFFFFF:
+                return True
+        elif word & 0xFF == _LD_IMM64:
+            second = at + 1
+    return second == len(slots)
+
+
+def _score_with_unknown(slots: Sequence[int]) -> int:
+    """Code of a newer kernel, or with one damaged instruction, is code still. The second half of a ld_imm64 is judged with the first."""
+    from bpflens.isa.extended.table import lookup
+
+    unknown, at = 0, 0
+    while at < len(slots):
+        unknown += lookup(slots[at]) is None
+        at += 2 if slots[at] & 0xFF == _LD_IMM64 else 1
+    return MOSTLY_KNOWN if unknown * _MOSTLY <= len(slots) and _ends(slots) else ANYTHING
 
 
 def _immediate_bits(code: bytes) -> int:
