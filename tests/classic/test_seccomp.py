@@ -17,13 +17,13 @@ from bpflens.classic.seccomp.difference import diff_policies
 from bpflens.classic.seccomp.findings import explain_rule, findings
 from bpflens.classic.seccomp.oci import profile
 from bpflens.classic.seccomp.policy import ArchPolicy, Rule, is_seccomp, policy, run_stack, seccomp_data
-from bpflens.classic.seccomp.syscall_tables import NUMBERS
-from bpflens.classic.seccomp.syscalls import ARCHES, argument, find_arch, host_arch, syscall_name, syscall_names, syscall_number
 from bpflens.cli.main import run as command
 from bpflens.errors import InputError
 from bpflens.isa.classic.asm import assemble
 from bpflens.isa.classic.check import check
 from bpflens.isa.classic.insn import SockFilter, decode, encode
+from bpflens.isa.classic.syscall_tables import NUMBERS
+from bpflens.isa.classic.syscalls import ARCHES, argument, find_arch, host_arch, syscall_name, syscall_names, syscall_number
 from classic_oracles import corpus
 
 X86_64, I386, X32, ARM64, S390X = (find_arch(name) for name in ("x86_64", "i386", "x32", "arm64", "s390x"))

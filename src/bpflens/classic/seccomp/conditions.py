@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from bpflens.classic.seccomp.constants import value_text
 from bpflens.classic.seccomp.policy import Arm, Test
-from bpflens.classic.seccomp.syscalls import Arch, argument
 from bpflens.classic.seccomp.values import FULL, LOW
+from bpflens.isa.classic.syscalls import Arch, argument
 
 __all__ = ("argument_name", "arm_text", "test_text")
 

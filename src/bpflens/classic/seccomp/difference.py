@@ -24,8 +24,8 @@ from bpflens.classic.seccomp.policy import (
     stack_node,
     without_names,
 )
-from bpflens.classic.seccomp.syscalls import ARCHES, Arch, syscall_names
 from bpflens.classic.seccomp.values import DATA, Place
+from bpflens.isa.classic.syscalls import ARCHES, Arch, syscall_names
 
 __all__ = ("Change", "PolicyDiff", "Witness", "diff_policies")
 

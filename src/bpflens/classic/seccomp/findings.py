@@ -13,7 +13,7 @@ from typing import NamedTuple
 from bpflens.classic.seccomp.actions import ALLOW, KILL_PROCESS, KILL_THREAD, LOG, TRACE, USER_NOTIF, action_text, kind
 from bpflens.classic.seccomp.conditions import arm_text
 from bpflens.classic.seccomp.policy import ArchPolicy, Policy, Rule
-from bpflens.classic.seccomp.syscalls import Arch, find_arch
+from bpflens.isa.classic.syscalls import Arch, find_arch
 
 __all__ = ("Finding", "findings")
 

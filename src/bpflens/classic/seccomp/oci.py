@@ -13,8 +13,8 @@ from typing import Any
 
 from bpflens.classic.seccomp.actions import oci_action
 from bpflens.classic.seccomp.policy import Arm, Policy, Rule
-from bpflens.classic.seccomp.syscalls import X32_BIT, Arch
 from bpflens.classic.seccomp.values import FULL, LOW, Values
+from bpflens.isa.classic.syscalls import X32_BIT, Arch
 
 __all__ = ("profile",)
 

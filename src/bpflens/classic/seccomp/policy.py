@@ -19,9 +19,9 @@ from typing import NamedTuple
 from bpflens.classic.diagrams.diagram import Field, Store, TooComplex, terminal
 from bpflens.classic.diagrams.symbolic import SECCOMP, run_in, value_terms
 from bpflens.classic.seccomp.actions import ALLOW, canonical, precedence
-from bpflens.classic.seccomp.syscalls import ARCHES, X32_BIT, Arch, syscall_names
 from bpflens.classic.seccomp.values import ALL, DATA, Place, Values, cases, describe
 from bpflens.isa.classic.insn import SockFilter
+from bpflens.isa.classic.syscalls import ARCHES, X32_BIT, Arch, syscall_names
 
 __all__ = ("ArchPolicy", "Arm", "Policy", "Rule", "Test", "describe_rule", "elsewhere", "for_arch", "for_number", "is_seccomp",
            "numbers_of", "pieces_of", "policy", "run_stack", "seccomp_data", "stack_node", "without_names")  # fmt: skip

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from bpflens.classic.seccomp.actions import action_text
 from bpflens.classic.seccomp.conditions import arm_text
 from bpflens.classic.seccomp.policy import ArchPolicy, policy
-from bpflens.classic.seccomp.syscalls import host_arch
 from bpflens.isa.classic.insn import SockFilter
+from bpflens.isa.classic.syscalls import host_arch
 
 __all__ = ("policy_words",)
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from bpflens.classic.seccomp.policy import Policy, Rule
-    from bpflens.classic.seccomp.syscalls import Arch
     from bpflens.isa.classic.insn import SockFilter
+    from bpflens.isa.classic.syscalls import Arch
     from bpflens.program import Program
 
 __all__ = ("EXAMPLES", "configure", "run")
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 def _policy(args: argparse.Namespace, settings: Settings) -> int:
     from bpflens.classic.seccomp.policy import policy
-    from bpflens.classic.seccomp.syscalls import find_arch, host_arch
+    from bpflens.isa.classic.syscalls import find_arch, host_arch
     from bpflens.view.text import seccomp as view
 
     stack, programs = _stack(args.target, args.seccomp)
@@ -157,7 +157,7 @@ def _oci(result: Policy, asked: list[Arch], host: Arch, where: str) -> int:
 
 
 def _syscall(result: Policy, arch: Arch, name: str, text: str, where: str, settings: Settings) -> None:
-    from bpflens.classic.seccomp.syscalls import syscall_name, syscall_number
+    from bpflens.isa.classic.syscalls import syscall_name, syscall_number
     from bpflens.view.text import seccomp as view
 
     number = syscall_number(arch.name, name)
@@ -173,8 +173,8 @@ def _syscall(result: Policy, arch: Arch, name: str, text: str, where: str, setti
 def _rule(result: Policy, arch: Arch, number: int, values: Sequence[int | None]) -> Rule:
     """What remains of the policy for one number and the given arguments."""
     from bpflens.classic.seccomp.policy import ARGS_OFFSET, describe_rule, for_arch, for_number
-    from bpflens.classic.seccomp.syscalls import syscall_name
     from bpflens.classic.seccomp.values import DATA, Place
+    from bpflens.isa.classic.syscalls import syscall_name
 
     store = result.store
     node = for_number(store, for_arch(store, result.node, arch), number)

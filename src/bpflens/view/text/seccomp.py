@@ -11,7 +11,7 @@ from bpflens.classic.seccomp.conditions import arm_text
 from bpflens.classic.seccomp.difference import Change, PolicyDiff
 from bpflens.classic.seccomp.findings import Finding, explain_rule
 from bpflens.classic.seccomp.policy import ArchPolicy, Policy, Rule
-from bpflens.classic.seccomp.syscalls import Arch
+from bpflens.isa.classic.syscalls import Arch
 
 __all__ = ("change_record", "diff_text", "finding_record", "findings_text", "policy_records", "policy_text", "syscall_record",
            "syscall_text")  # fmt: skip

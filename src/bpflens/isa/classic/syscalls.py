@@ -114,7 +114,7 @@ def host_arch() -> Arch:
 
 @functools.cache
 def _table(key: str) -> dict[int, str]:
-    from bpflens.classic.seccomp.syscall_tables import NUMBERS
+    from bpflens.isa.classic.syscall_tables import NUMBERS
 
     table: dict[int, str] = {}
     number = 0
@@ -175,7 +175,7 @@ def arguments(arch: str, name: str | None) -> tuple[Argument, ...]:
 
 @functools.cache
 def _arguments(name: str) -> tuple[Argument, ...]:
-    from bpflens.classic.seccomp.syscall_tables import SIGNATURES
+    from bpflens.isa.classic.syscall_tables import SIGNATURES
 
     text = SIGNATURES.get(name)
     return tuple(Argument(*piece.strip().rsplit(" ", 1)) for piece in text.split(",")) if text else ()
