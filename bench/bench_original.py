@@ -2,7 +2,7 @@
 
     python bench/bench_original.py [--runs 5]
 
-1. every program of libbpf-tools and xdp-tools that this kernel loads: time of recover_id with cached templates, median and 90th percentile;
+1. every program of libbpf-tools and xdp-tools that this kernel loads: time of recover with cached templates, median and 90th percentile;
 2. a program of 1,000 to 100,000 instructions (context loads, divisions, look-ups): time, time per instruction, loading it for comparison;
 3. whole processes, alternating: `bpflens original id:N` beside `bpftool prog dump xlated id N`, medians of wall time and of the ratio.
 
@@ -30,7 +30,7 @@ from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn, encode
 from bpflens.kernel.load import create_map, load_program
 from bpflens.kernel.prog_info import prog_info_by_fd
-from bpflens.original.recover import recover_id
+from bpflens.original.recover import recover
 
 COMMAND = str(Path(sysconfig.get_path("scripts")) / "bpflens")
 DIRECTORY = Path("/usr/sbin")
@@ -64,9 +64,9 @@ def real_programs() -> bool:
                     if info.tag in seen:
                         continue
                     seen.add(info.tag)
-                    recover_id(info.id)
+                    recover(info.id)
                     start = time.process_time()
-                    original = recover_id(info.id)
+                    original = recover(info.id)
                     times.append((time.process_time() - start) * 1e3)
                     grades[str(original.grade)] = grades.get(str(original.grade), 0) + 1
     times.sort()
@@ -87,9 +87,9 @@ def sizes() -> bool:
             load_ms = (time.perf_counter() - start) * 1e3
             try:
                 id = prog_info_by_fd(fd).id
-                recover_id(id)
+                recover(id)
                 start, cpu = time.perf_counter(), time.process_time()
-                original = recover_id(id)
+                original = recover(id)
                 wall_ms, took = (time.perf_counter() - start) * 1e3, (time.process_time() - cpu) * 1e3
             finally:
                 os.close(fd)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bpflens.classic.samples.generate import generate as packets
     from bpflens.classic.seccomp.policy import policy as seccomp_policy
     from bpflens.inventory.walk import collect as ls
-    from bpflens.original.recover import recover_id as recover
+    from bpflens.original.recover import recover
     from bpflens.program import Program
     from bpflens.targets.open import open_target as open_all
 
@@ -49,7 +49,7 @@ _LAZY = {
     "run_capture": ("bpflens.classic.machine.captures", "run_capture"),
     "seccomp_policy": ("bpflens.classic.seccomp.policy", "policy"),
     "ls": ("bpflens.inventory.walk", "collect"),
-    "recover": ("bpflens.original.recover", "recover_id"),
+    "recover": ("bpflens.original.recover", "recover"),
 }
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from bpflens.errors import BpflensError
-from bpflens.original.recover import recover_id
+from bpflens.original.recover import recover
 from original.load import loaded
 from original.matrix import ROWS
 
@@ -29,7 +29,7 @@ def result(row) -> str:
     """The grade, or why the kernel does not take the program."""
     try:
         with loaded(row) as program:
-            original = recover_id(program.id)
+            original = recover(program.id)
             return str(original.grade) if original.grade == row.grade else f"{original.grade}: {original.reason}"
     except (BpflensError, AssertionError, OSError) as error:
         return f"refused: {str(error)[:100]}"

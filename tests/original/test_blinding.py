@@ -15,13 +15,14 @@ from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn
 from bpflens.isa.extended.insn import words as words_of
 from bpflens.kernel.load import create_map
+from bpflens.kernel.map_addresses import map_addresses
 from bpflens.kernel.maps import map_by_fd
 from bpflens.kernel.prog_info import prog_dump
-from bpflens.original.image.blinding import _addresses, _refer_to_maps, canonical_zeros, unblind
-from bpflens.original.image.image import of_dump
+from bpflens.original.image.blinding import _refer_to_maps, canonical_zeros, unblind
+from bpflens.original.image.image import of_dump, of_id
 from bpflens.original.image.tag import blanked
 from bpflens.original.kernels.running import live_kernel
-from bpflens.original.recover import live_image, recover
+from bpflens.original.recover import recover
 from original.load import loaded
 from original.matrix import ROWS
 
@@ -141,7 +142,7 @@ def test_blinded_programs_come_back(row):
         assert not unblind(words_of(dump.xlated)).blinded, "run with net.core.bpf_jit_harden=0"
         image, _ = blinded(list(words_of(dump.xlated)), lambda: next(numbers))
         code = b"".join(word.to_bytes(8, "little") for word in image)
-        original = recover(of_dump(dump._replace(xlated=code)), live_kernel(), live=True)
+        original = recover(of_dump(dump._replace(xlated=code)), live_kernel())
 
     assert original.grade == "exact", original.reason
     assert list(blanked(list(words_of(original.code)))) == list(blanked(list(words_of(one.code))))
@@ -152,7 +153,7 @@ def test_shifted_lines_of_programs_of_several_functions_do_not_matter():
     """Their image is spared, but the kernel shifts their line_info with every function that it blinds."""
     row = next(row for row in ROWS if row.name == "bpf_loop")
     with loaded(row) as one:
-        image = live_image(one.id)
+        image = of_id(one.id)
     shifted = frozenset(range(1, len(image), 3))
 
     assert recover(replace(image, lines=shifted), live_kernel()).grade == "exact"
@@ -164,7 +165,7 @@ def test_addresses_of_maps_are_references_again():
     fds = [create_map(2, 4, 64, 1), create_map(1, 4, 8, 4)]
     try:
         ids = [map_by_fd(fd).id for fd in fds]
-        places = _addresses(ids)
+        places = map_addresses(ids)
         (data, start, end), (table, _, _) = places[ids[0]], places[ids[1]]
         words = array("Q")
         for value in (data, start + 8, table, end):

@@ -10,7 +10,7 @@ import pytest
 
 from bpflens.kernel.sys import fact_cache
 from bpflens.original.kernels import running
-from bpflens.original.recover import recover_id
+from bpflens.original.recover import recover
 from original.load import loaded
 from original.matrix import ROWS
 
@@ -149,7 +149,7 @@ def test_wrong_rules_make_no_wrong_grade(home, monkeypatch, wrong):
     fact_cache.store("context-3-any", running.pack(rows))
     monkeypatch.setattr(running, "_live", running.LiveKernel())
     with loaded(row) as one:
-        original = recover_id(one.id)
+        original = recover(one.id)
 
     assert original.grade == "unproven" or original.code == one.code
     assert original.grade != "exact" or original.code == one.code

@@ -138,7 +138,7 @@ def test_rules_of_a_kernel_invert_its_dumps(tmp_path, capsys):
         (["id:4294967295"], 3),
         (["pcap:tcp"], 3),
         ([], 2),
-        (["--templates", "/nonexistent", "id:1"], 3),
+        (["--templates", "/nonexistent", "id:1"], 2),
         (["--type", "frob", "id:1"], 3),
         (["id:1", "--objects", "/nonexistent"], 3),
         (["--tag", "frob", "dump"], 2),
@@ -216,14 +216,14 @@ def test_nothing_stays_loaded_even_when_interrupted():
 
 
 def test_descriptors_are_closed():
-    from bpflens.original.recover import recover_id
+    from bpflens.original.recover import recover
 
     with loaded(LOOK_UP) as program:
-        recover_id(program.id)
+        recover(program.id)
         before = sorted(os.listdir("/proc/self/fd"))
-        recover_id(program.id)
+        recover(program.id)
         with loaded(DEAD) as other:
-            recover_id(other.id)
+            recover(other.id)
         assert sorted(os.listdir("/proc/self/fd")) == before
 
 

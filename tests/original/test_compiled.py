@@ -15,7 +15,7 @@ from bpflens.cli.main import run
 from bpflens.kernel.prog_info import prog_info_by_fd
 from bpflens.original.find_object import look_up
 from bpflens.original.image.tag import blanked
-from bpflens.original.recover import recover_id
+from bpflens.original.recover import recover
 from original.libbpf import library, loaded
 
 pytestmark = pytest.mark.live
@@ -53,7 +53,7 @@ def test_every_program_comes_back(compiled):
     found = {}
     with loaded(compiled.read_bytes()) as programs:
         for program in programs:
-            original = recover_id(prog_info_by_fd(program.fd).id)
+            original = recover(prog_info_by_fd(program.fd).id)
             found[program.name] = original
             given = list(blanked(words(program.insns)))
             if original.grade == "exact":
@@ -70,7 +70,7 @@ def test_every_program_comes_back(compiled):
 def test_the_removed_line_is_told_in_its_place(compiled):
     with loaded(compiled.read_bytes()) as programs:
         program = next(program for program in programs if program.name == "removed")
-        original = recover_id(prog_info_by_fd(program.fd).id)
+        original = recover(prog_info_by_fd(program.fd).id)
 
     assert original.grade == "equivalent"
     assert any("this line is removed" in text for _, text in original.removed.lines)
@@ -126,7 +126,7 @@ def test_an_object_that_differs_in_removed_code_is_equivalent_only(tmp_path):
         command = [clang, "-O2", "-g", "-target", "bpf", f"-I/usr/include/{arch}", "-c", f"{field}.c", "-o", f"{field}.o"]
         subprocess.run(command, cwd=tmp_path, check=True)
     with loaded((tmp_path / "mark.o").read_bytes()) as programs:
-        original = recover_id(prog_info_by_fd(programs[0].fd).id)
+        original = recover(prog_info_by_fd(programs[0].fd).id)
         other = look_up(original, [str(tmp_path / "hash.o")])
         own = look_up(original, [str(tmp_path)])
 
@@ -196,7 +196,7 @@ def test_an_object_has_no_variables_without_symbols_and_its_kfuncs_are_external(
     with loaded((tmp_path / "k.o").read_bytes()) as programs:
         needs.kernel_feature(bool(programs), "the kfuncs of number iterators")
         info = prog_info_by_fd(programs[0].fd)
-        original = recover_id(info.id)
+        original = recover(info.id)
         write_original(original, str(tmp_path / "x.o"))
         assert pinned(tmp_path / "x.o")["tag"] == info.tag
 

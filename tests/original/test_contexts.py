@@ -16,7 +16,7 @@ from bpflens.kernel.load import load_program
 from bpflens.kernel.prog_info import prog_info_by_fd
 from bpflens.original.image.tag import blanked
 from bpflens.original.kernels.probe import learn_context, learn_sockets
-from bpflens.original.recover import recover_id
+from bpflens.original.recover import recover
 
 pytestmark = pytest.mark.live
 
@@ -70,7 +70,7 @@ def test_every_access_comes_back(prog_type, attach):
         except KernelError:
             continue
         try:
-            original = recover_id(prog_info_by_fd(fd).id)
+            original = recover(prog_info_by_fd(fd).id)
         finally:
             os.close(fd)
         tried += 1
@@ -113,7 +113,7 @@ def test_every_access_to_a_socket_comes_back(kind):
         ]
         fd = load_program(encode(insns), 3)
         try:
-            original = recover_id(prog_info_by_fd(fd).id)
+            original = recover(prog_info_by_fd(fd).id)
         finally:
             os.close(fd)
         assert original.grade == "exact", f"{row.size} at {row.offset}: {original.reason}"

@@ -11,7 +11,7 @@ from bpflens.isa.extended.asm import assemble
 from bpflens.isa.extended.insn import decode
 from bpflens.kernel.load import load_program
 from bpflens.kernel.prog_info import prog_info_by_fd
-from bpflens.original.recover import recover_id
+from bpflens.original.recover import recover
 
 EXACT = {
     # The helper after it takes no argument, so that r1 does not outlive the call though calls clobber it.
@@ -46,7 +46,7 @@ def test_spills_come_back(name, inlined):
     code = assemble(EXACT[name], "kernel")
     fd = load_program(code, 3)
     try:
-        original = recover_id(prog_info_by_fd(fd).id)
+        original = recover(prog_info_by_fd(fd).id)
     finally:
         os.close(fd)
 
@@ -60,7 +60,7 @@ def test_with_removed_code_it_is_equivalent(inlined):
     body = "r2 = *(u32 *)(r1 +0)\n*(u64 *)(r10 -8) = r2\ncall bpf_get_smp_processor_id\nr2 = *(u64 *)(r10 -8)\nr0 += r2\n"
     fd = load_program(assemble(DEAD.format(body), "kernel"), 3)
     try:
-        original = recover_id(prog_info_by_fd(fd).id)
+        original = recover(prog_info_by_fd(fd).id)
     finally:
         os.close(fd)
 

@@ -15,11 +15,11 @@ from bpflens.isa.extended.insn import Insn, encode
 from bpflens.kernel.load import load_program
 from bpflens.kernel.prog_info import prog_dump, prog_info_by_fd
 from bpflens.original.image.blinding import unblind
-from bpflens.original.image.image import of_code
+from bpflens.original.image.image import of_code, of_id
 from bpflens.original.image.tag import blanked, tags
 from bpflens.original.invert.reconstruction import Layout
 from bpflens.original.kernels.running import live_kernel
-from bpflens.original.recover import live_image, recover, recover_id
+from bpflens.original.recover import recover
 from bpflens.original.reload import candidates, reload
 from original.load import loaded
 from original.matrix import ROWS
@@ -77,7 +77,7 @@ def test_random_programs_come_back(body):
         return
     try:
         info = prog_info_by_fd(fd)
-        original = recover_id(info.id)
+        original = recover(info.id)
     finally:
         os.close(fd)
     assert info.tag in tags([insn.word for insn in insns])
@@ -95,7 +95,7 @@ def images():
     for row in ROWS:
         if row.grade == "exact" and row.row in ("8.1", "8.5", "8.8", "8.11", "8.17", "7", "7.1", "6.5", "6.8", "5.2"):
             with loaded(row) as one:
-                out.append((live_image(one.id), [int.from_bytes(one.code[at : at + 8], "little") for at in range(0, len(one.code), 8)]))
+                out.append((of_id(one.id), [int.from_bytes(one.code[at : at + 8], "little") for at in range(0, len(one.code), 8)]))
     return out
 
 
@@ -125,7 +125,7 @@ def test_a_damaged_image_is_never_exact(images, data):
 def test_a_damaged_reconstruction_is_never_proved(data):
     row = data.draw(st.sampled_from([row for row in ROWS if row.type != "struct_ops" and not row.target[1]]), label="row")
     with loaded(row) as one:
-        original = recover_id(one.id)
+        original = recover(one.id)
         layout = original.layout
         words = layout.words[:]
         at = data.draw(st.integers(0, len(words) - 1), label="at")
@@ -169,8 +169,8 @@ def test_the_tag_covers_all_but_map_references():
 
 def test_a_program_without_a_tag_is_unproven():
     with loaded(next(row for row in ROWS if row.row == "8.1")) as one:
-        image = replace(live_image(one.id), tag="")
-        assert recover(image, live_kernel()).grade == "unproven"
+        image = replace(of_id(one.id), tag="")
+        assert recover(image, reload=False).grade == "unproven"
 
 
 WORDS = st.one_of(

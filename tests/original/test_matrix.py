@@ -9,7 +9,7 @@ import pytest
 import needs
 from bpflens.errors import KernelError
 from bpflens.original.image.tag import tags
-from bpflens.original.recover import recover_id
+from bpflens.original.recover import recover
 from original.load import loaded
 from original.matrix import ROWS
 
@@ -25,7 +25,7 @@ def test_row_gets_its_grade(row):
             needs.kernel_feature(False, f"what this row needs: {error}")
         assert program.tag in tags(_words(program.code)), "the tag is not what the kernel hashes"
 
-        original = recover_id(program.id)
+        original = recover(program.id)
 
         assert original.grade == row.grade, original.reason
         if row.grade == "exact":

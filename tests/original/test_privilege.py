@@ -9,7 +9,7 @@ import pytest
 from bpflens.isa.extended.asm import assemble
 from bpflens.kernel.load import create_map, load_program
 from bpflens.original.image.tag import blanked
-from bpflens.original.recover import recover_id
+from bpflens.original.recover import recover
 from original.privilege import CAP_BPF, CAP_NET_ADMIN, CAP_SYS_ADMIN, drop_all_but, held_by_child
 
 pytestmark = pytest.mark.live
@@ -48,7 +48,7 @@ def test_guards_come_off(name, map_type):
         return load_program(assemble(PROGRAMS[name].replace("{map}", str(made[0])), "kernel"), 3)
 
     with held_by_child(load, (CAP_BPF, CAP_NET_ADMIN)) as program:
-        original = recover_id(program)
+        original = recover(program)
 
     assert original.grade == "exact", original.reason
     expected = [int.from_bytes(code, "little") for code in _slots(assemble(PROGRAMS[name].replace("{map}", "3"), "kernel"))]
@@ -70,7 +70,7 @@ def recovered_by_child(text, kept):
             drop_all_but(*kept)
             from bpflens.kernel.prog_info import prog_info_by_fd
 
-            original = recover_id(prog_info_by_fd(fd).id)
+            original = recover(prog_info_by_fd(fd).id)
             said = f"{original.grade} hidden={original.image.calls_hidden} {original.reason} {original.code.hex()}"
             os.write(writing, said.encode())
         except BaseException as error:

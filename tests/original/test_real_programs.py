@@ -9,7 +9,7 @@ import pytest
 from bpflens.kernel.prog_info import prog_info_by_fd
 from bpflens.original.find_object import look_up
 from bpflens.original.image.tag import blanked, tags
-from bpflens.original.recover import recover_id
+from bpflens.original.recover import recover
 from original.libbpf import library, loaded, objects_in
 
 pytestmark = pytest.mark.live
@@ -37,7 +37,7 @@ def check(path):
                 seen.add(info.tag)
                 given = list(blanked(words(program.insns)))
                 assert info.tag in tags(given)
-                original = recover_id(info.id)
+                original = recover(info.id)
                 if original.grade == "exact":
                     exact += 1
                     assert list(blanked(words(original.code))) == given

@@ -11,9 +11,9 @@ from bpflens.errors import NotFound
 from bpflens.isa.extended.asm import assemble
 from bpflens.kernel.maps import map_ids
 from bpflens.kernel.prog_info import prog_ids
-from bpflens.original.image.image import of_code
+from bpflens.original.image.image import of_code, of_id
 from bpflens.original.kernels.running import live_kernel
-from bpflens.original.recover import live_image, recover, recover_id
+from bpflens.original.recover import recover
 from original.load import loaded
 from original.matrix import ROWS
 
@@ -25,10 +25,10 @@ TRAP = bytes.fromhex("0500ffff00000000")  # goto -1: sanitize_dead_code() of loa
 def test_what_is_gone_proves_nothing_by_reload(name):
     row = next(row for row in ROWS if row.name == name)
     with loaded(row) as one:
-        image = live_image(one.id)
+        image = of_id(one.id)
     while set(image.map_ids) & set(map_ids()):
         time.sleep(0.01)
-    original = recover(image, live_kernel(), live=True)
+    original = recover(image, live_kernel())
 
     if row.grade == "exact":
         assert original.grade == "exact"  # the tag needs no program
@@ -45,7 +45,7 @@ def test_a_program_that_is_gone_is_not_found():
     while id in prog_ids():
         pass
     with pytest.raises(NotFound):
-        recover_id(id)
+        recover(id)
 
 
 @pytest.mark.live
@@ -54,11 +54,11 @@ def test_maps_that_are_gone_are_said():
     row = next(row for row in ROWS if row.name == "array look-up")
     dead = replace(row, text="r7 = 0\nif r7 != 0 goto dead\n" + row.text + "\ndead:\nr0 = 9\nexit\n")
     with loaded(dead) as one:
-        assert recover_id(one.id).grade == "equivalent"
-        image = live_image(one.id)
+        assert recover(one.id).grade == "equivalent"
+        image = of_id(one.id)
     while set(image.map_ids) & set(map_ids()):  # the kernel frees them a moment later
         time.sleep(0.01)
-    original = recover(image, live_kernel(), live=True)
+    original = recover(image, live_kernel())
 
     assert original.grade == "unproven"
     assert "cannot be loaded again" in original.reason

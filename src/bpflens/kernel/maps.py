@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bpflens.errors import BpflensError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = (
     "MAP_FLAGS", "flag_names", "freeze", "items", "lookup", "map_by_fd", "map_ids", "next_key", "open_map", "read_map_info", "update",
+    "with_types",
 )  # fmt: skip
 
 MAP_FLAGS = (
@@ -74,17 +76,7 @@ def map_by_fd(fd: int, where: str = "", *, types: bool = True) -> Map:
     }
     fields.update({key: value for key, value in optional.items() if value})
     fields.update(_fdinfo(fd))
-    key = value = None
-    datasec: dict[int, tuple[str, int, str]] = {}
-    if types and (btf_id or vmlinux_value_type):
-        try:
-            if vmlinux_value_type:
-                value = _one_line(_vmlinux(vmlinux_btf).c_declaration(vmlinux_value_type))
-            elif btf_id:
-                key, value, datasec = _types(btf_id, key_type, value_type)
-        except BpflensError as error:
-            fields["btf_error"] = str(error)
-    return Map(
+    found = Map(
         name=raw_name.split(b"\0", 1)[0].decode("ascii", "replace"),
         type=type,
         key_size=key_size,
@@ -92,13 +84,25 @@ def map_by_fd(fd: int, where: str = "", *, types: bool = True) -> Map:
         max_entries=max_entries,
         flags=flags,
         id=id,
-        key=key,
-        value=value,
         key_type_id=key_type,
         value_type_id=value_type,
-        datasec=datasec,
         fields=fields,
     )
+    return with_types(found) if types else found
+
+
+def with_types(map: Map) -> Map:
+    """A map of the kernel with the C types of key and value and the variables of a data section, from its BTF."""
+    btf_id, in_vmlinux = map.fields.get("btf_id", 0), map.fields.get("btf_vmlinux_value_type_id", 0)
+    try:
+        if in_vmlinux:
+            return replace(map, value=_one_line(_vmlinux(map.fields.get("btf_vmlinux_id", 0)).c_declaration(in_vmlinux)))
+        if not btf_id:
+            return map
+        key, value, datasec = _types(btf_id, map.key_type_id, map.value_type_id)
+        return replace(map, key=key, value=value, datasec=datasec)
+    except BpflensError as error:
+        return replace(map, fields={**map.fields, "btf_error": str(error)})
 
 
 def _types(btf_id: int, key_type: int, value_type: int) -> tuple[str | None, str | None, dict[int, tuple[str, int, str]]]:

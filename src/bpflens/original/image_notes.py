@@ -23,16 +23,12 @@ def image_notes(program: Program) -> dict[int, list[str]]:
     notes = annotate(program)
     if not program.xlated or program.origin.source != "kernel" or program.type is None:
         return notes
-    from bpflens.original.image.image import map_shapes, of_code
+    from bpflens.original.image.image import of_program
     from bpflens.original.invert.segment import segment
     from bpflens.original.kernels.running import live_kernel
 
     kernel = live_kernel()
-    image = of_code(
-        program.code, program.type, program.origin.where, func_info=[(f.start, f.type_id) for f in program.functions],
-        line_info=[(line.off_insns, 0, 0, 0) for line in program.lines],
-        maps=map_shapes([m.id for m in program.maps if m.id is not None]), expected_attach_type=program.expected_attach_type,
-    )  # fmt: skip
+    image = of_program(program)
     try:
         result = segment(image, kernel)
     except BpflensError:

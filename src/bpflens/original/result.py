@@ -9,8 +9,10 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from bpflens.isa.extended.insn import Insn, decode
 from bpflens.kernel.load_attributes import Attributes
 from bpflens.original.image.image import Image
 from bpflens.original.invert.reconstruction import Layout
@@ -29,6 +31,14 @@ class Grade(enum.StrEnum):
     RECORDED = "recorded"
     UNPROVEN = "unproven"
 
+    @property
+    def rank(self) -> int:
+        """More is better proved."""
+        return _RANKS[self]
+
+
+_RANKS = {Grade.UNPROVEN: 0, Grade.EQUIVALENT: 1, Grade.RECORDED: 2, Grade.EXACT: 2}
+
 
 @dataclass(frozen=True, slots=True)
 class Original:
@@ -37,7 +47,8 @@ class Original:
     `code`: little-endian struct bpf_insn bytes; map references hold the map's id and, for values, the offset (the tag does not cover
     them). `reason` says what proves the grade, or what is missing. `algorithm`: hash that made the tag ("" unless exact).
     `func_info` and `line_info` are in instructions of the reconstruction. `layout` relates it to the image, None where it comes from an
-    object file: `source` then says from where, and `program` has its names. `tags_tried` counts hashes.
+    object file: `source` then says from where, and `program` has its names. `tags_tried` counts hashes. `unknown`: calls without a name.
+    `unsure`: instructions of an unproven reconstruction that have other readings.
     """
 
     image: Image
@@ -54,4 +65,15 @@ class Original:
     source: str = ""
     program: Program | None = None
     tags_tried: int = 0
-    unknown: dict[int, str] | None = None
+    unknown: Mapping[int, str] | None = None
+    unsure: tuple[int, ...] = ()
+
+    @property
+    def insns(self) -> tuple[Insn, ...]:
+        """The original instructions, slot by slot."""
+        return decode(self.code)
+
+    @property
+    def origins(self) -> list[int]:
+        """Per slot of the image the original instruction that it was made of, -1 for what the kernel added. Empty without a layout."""
+        return self.layout.origins() if self.layout is not None else []

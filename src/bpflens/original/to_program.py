@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bpflens.errors import BpflensError
-from bpflens.isa.extended.opcodes import LD_IMM64, PSEUDO_MAP_IDX, PSEUDO_MAP_IDX_VALUE
+from bpflens.isa.extended.opcodes import CALL_CODE, LD_IMM64, PSEUDO_MAP_IDX, PSEUDO_MAP_IDX_VALUE
+from bpflens.original.image.image import Image
 from bpflens.original.result import Original
 from bpflens.program import Function, Isa, Map, Origin, Program, SourceLine
 
 if TYPE_CHECKING:
     from bpflens.btf.btf import Btf
 
-__all__ = ("btf_of", "to_program")
+__all__ = ("btf_of", "call_names", "to_program")
 
 
 def to_program(original: Original) -> Program:
@@ -26,7 +27,7 @@ def to_program(original: Original) -> Program:
     functions = _functions(original, btf)
     if functions and len(name) == 15 and functions[0].name.startswith(name):
         name = functions[0].name
-    maps = _maps(image.map_ids)
+    maps = _maps(image)
     return Program(
         isa=Isa.EXTENDED,
         code=original.code,
@@ -90,14 +91,16 @@ def _lines(original: Original, btf: Btf | None) -> tuple[SourceLine, ...]:
         return ()
 
 
-def _maps(ids: tuple[int, ...]) -> tuple[Map, ...]:
-    from bpflens.errors import KernelError
-    from bpflens.kernel.maps import read_map_info
+def _maps(image: Image) -> tuple[Map, ...]:
+    """The maps of the image with their C types."""
+    from bpflens.kernel.maps import with_types
 
-    maps = []
-    for id in ids:
-        try:
-            maps.append(read_map_info(id))
-        except KernelError:
-            continue
-    return tuple(maps)
+    return tuple(with_types(image.maps[id]) for id in image.map_ids if id in image.maps)
+
+
+def call_names(image: Image) -> dict[int, str]:
+    """Slot of the image -> name of the kernel function that it calls."""
+    from bpflens.kernel.progs import resolve_symbols
+
+    names = resolve_symbols(b"".join(word.to_bytes(8, "little") for word in image.words))
+    return {slot: name for slot, name in names.items() if image.insns[slot].code == CALL_CODE}

@@ -10,7 +10,6 @@ from bpflens.formats.elf.data_maps import data_section, from_live
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.names import ATTACH_TYPES, PROG_TYPES, type_name
 from bpflens.kernel.load_attributes import F_SLEEPABLE, F_XDP_HAS_FRAGS, Attributes
-from bpflens.original.invert.reconstruction import Layout
 from bpflens.original.result import Original
 from bpflens.original.to_program import btf_of, to_program
 from bpflens.program import Function, Map, Program, Relocation
@@ -51,7 +50,7 @@ def object_bytes(original: Original) -> bytes:
     program = to_program(original)
     if original.layout is not None:
         # references to maps by index in fd_array are written as references to the maps: libbpf has no other
-        program = replace(program, code=Layout(original.layout.words, [], ()).code())
+        program = replace(program, code=original.layout.code())
     program = replace(program, functions=_functions(original, program), relocations=_kfuncs(program))
     btf = btf_of(original) or _btf_of_maps(program)
     program = replace(program, maps=tuple(_own_types(m, original, btf) for m in program.maps))
@@ -186,33 +185,34 @@ def _own_types(m: Map, original: Original, btf: Btf | None) -> Map:
 
 
 def _with_maps(program: Program) -> Program:
-    """Maps with a name of their own and, for data, with their contents, which the verifier and the program depend on."""
-    from bpflens.errors import KernelError
-    from bpflens.kernel.maps import lookup
-    from bpflens.kernel.sys.bpf import cmd
-    from bpflens.kernel.sys.bpf import opened as open_object
-
+    """Maps with a name of their own, as they were created."""
     maps: list[Map] = []
     names: set[str] = set()
     for m in program.maps:
         name = m.name or f"map_{m.id}"
-        m = replace(m, name=f"{name}_{m.id}" if name in names else name)
-        names.add(m.name)
-        if m.data is None and m.type == 2 and m.max_entries == 1 and m.id is not None:
-            try:
-                with open_object(cmd.MAP_GET_FD_BY_ID, m.id, f"map:{m.id}") as fd:
-                    m = replace(m, data=lookup(fd, bytes(4)))
-            except KernelError:
-                pass
-        if m.type in (_ARRAY_OF_MAPS, _HASH_OF_MAPS) and m.id is not None:
-            from bpflens.kernel.inner_maps import inner_map
-
-            inner = inner_map(m.id)
-            m = replace(m, fields={**m.fields, "inner": inner}) if inner is not None else m
-        if m.type in _KERNEL_FLAGS:
-            m = replace(m, flags=m.flags & ~_RDONLY_PROG)  # the kernel adds the flag to these and refuses it from users
-        maps.append(m)
+        name = f"{name}_{m.id}" if name in names else name
+        names.add(name)
+        maps.append(_as_created(replace(m, name=name)))
     return replace(program, maps=tuple(maps))
+
+
+def _as_created(m: Map) -> Map:
+    """A map of the kernel with what its maker gave it: data with their contents, which the verifier and the program depend on, maps of maps
+    with their inner map, and without the flags that the kernel adds and refuses from users.
+    """
+    from bpflens.errors import KernelError
+    from bpflens.kernel.inner_maps import inner_map
+    from bpflens.kernel.maps import lookup, open_map
+
+    if m.data is None and m.type == 2 and m.max_entries == 1 and m.id is not None:
+        try:
+            with open_map(m.id) as fd:
+                m = replace(m, data=lookup(fd, bytes(4)))
+        except KernelError:
+            pass
+    if m.type in (_ARRAY_OF_MAPS, _HASH_OF_MAPS) and m.id is not None and (inner := inner_map(m.id)) is not None:
+        m = replace(m, fields={**m.fields, "inner": inner})
+    return replace(m, flags=m.flags & ~_RDONLY_PROG) if m.type in _KERNEL_FLAGS else m
 
 
 def _as_data(program: Program) -> Program:

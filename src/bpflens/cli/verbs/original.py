@@ -11,6 +11,7 @@ The exit code is 1 if a program is unproven."""
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from bpflens.original.result import Original
     from bpflens.program import Program
 
+_CLASSIC = "classic code is never rewritten: it is its own original"
 EXAMPLES = (
     "bpflens original id:12",
     "bpflens original id:12 --side-by-side",
@@ -41,7 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     show.add_argument("-o", "--output", metavar="FILE", help="write an ELF object that libbpf and bpftool load")
     work = parser.add_argument_group("how")
     work.add_argument("--no-reload", action="store_true", help="load nothing into the kernel: proof by tag only")
-    work.add_argument("--budget", type=float, metavar="SECONDS", help="of CPU time for the search among ambiguous readings (default 0.1)")
+    work.add_argument("--budget", type=int, metavar="STEPS", help="of the search among ambiguous readings (default 32768)")
     work.add_argument("--objects", nargs="+", metavar="PATH", default=[], help="files and directories to look in for the object it is from")
     work.add_argument("--type", metavar="NAME", help="program type of a dump that does not tell (sched_cls, xdp ...)")
     work.add_argument("--tag", metavar="HEX", help="tag of a dump that does not tell")
@@ -81,40 +83,44 @@ def _check(args: argparse.Namespace) -> None:
         args.tag = args.tag.lower().removeprefix("0x")
         if len(args.tag) != 16 or not set(args.tag) <= set("0123456789abcdef"):
             raise UsageError("--tag", f'"{args.tag}" is no tag', "it has 16 hex digits, as bpftool prog show prints them")
-    if args.budget is not None and not 0 <= args.budget < float("inf"):
-        raise UsageError("--budget", f"{args.budget} is no number of seconds")
+    if args.budget is not None and args.budget < 0:
+        raise UsageError("--budget", f"{args.budget} is no number of steps")
 
 
 def _originals(target: str, args: argparse.Namespace) -> list[Original]:
-    from bpflens.original.invert.tag_search import Budget
-    from bpflens.original.recover import recover, recover_id
+    from bpflens.original.image.image import of_program
+    from bpflens.original.invert.tag_search import STEPS
+    from bpflens.original.kernels.exported import kernel_of
+    from bpflens.original.recover import recover
 
-    def budget() -> Budget:
-        return Budget() if args.budget is None else Budget(tags=1 << 40, seconds=args.budget)
-
-    prefix, _, rest = target.partition(":")
-    if prefix == "id" and rest.isascii() and rest.isdigit() and not (args.templates or args.kernel_btf):
-        originals = [recover_id(int(rest), budget(), reload=not args.no_reload)]
-    else:
-        programs = _open(target, args)
-        originals = []
-        for program in programs:
-            if program.id and program.origin.source == "kernel":
-                if args.templates or args.kernel_btf:
-                    option = "--templates" if args.templates else "--kernel-btf"
-                    raise UsageError(option, f"{target} runs in this kernel, which is asked itself", "it is for dumps")
-                originals.append(recover_id(program.id, budget(), reload=not args.no_reload))
-                continue
-            from bpflens.original.image.image import of_program
-            from bpflens.original.kernels.exported import kernel_of
-
-            image = of_program(program)
-            originals.append(recover(image, kernel_of(args.templates, args.kernel_btf, image), budget()))
+    steps = STEPS if args.budget is None else args.budget
+    originals = []
+    for source in _sources(target, args):
+        if isinstance(source, int):
+            originals.append(recover(source, steps=steps, reload=not args.no_reload))
+        else:
+            image = of_program(source)
+            originals.append(recover(image, kernel_of(args.templates, args.kernel_btf, image), steps=steps))
     if args.objects:
         from bpflens.original.find_object import look_up
 
         originals = [look_up(original, args.objects) for original in originals]
     return originals
+
+
+def _sources(target: str, args: argparse.Namespace) -> list[int | Program]:
+    """Ids of programs that run in this kernel, and programs that were dumped elsewhere."""
+    from bpflens.targets.program_ids import program_ids
+
+    ids = program_ids(target)
+    if ids is None:
+        return list(_open(target, args))
+    if not ids:
+        raise InputError(target, _CLASSIC, 'see "bpflens dis"')
+    if args.templates or args.kernel_btf:
+        option = "--templates" if args.templates else "--kernel-btf"
+        raise UsageError(option, f"{target} runs in this kernel, which is asked itself", "it is for dumps")
+    return list(ids)
 
 
 def _open(target: str, args: argparse.Namespace) -> list[Program]:
@@ -126,9 +132,7 @@ def _open(target: str, args: argparse.Namespace) -> list[Program]:
     programs = open_target(target)
     for index, program in enumerate(programs):
         if program.isa is not Isa.EXTENDED:
-            raise InputError(target, "classic code is never rewritten: it is its own original", 'see "bpflens dis"')
-        if program.origin.source == "kernel":
-            continue
+            raise InputError(target, _CLASSIC, 'see "bpflens dis"')
         if program.origin.source == "elf" or not (program.xlated or args.type or args.tag):
             hint = 'for bytes dumped by "bpftool prog dump xlated id N file F" give --type and --tag'
             raise InputError(target, "this is no image of a loaded program: it is its own original", hint)
@@ -157,9 +161,11 @@ def _print(original: Original, args: argparse.Namespace, settings: Settings, fir
         if original.layout is not None and original.code != original.layout.code():
             print(f"{args.output}: refers to maps by name, not by index as the original does, so that its tag differs", file=sys.stderr)
     if settings.json:
-        write(view.record(original) + "\n")
+        from bpflens.records.original import record
+
+        write(json.dumps(record(original), ensure_ascii=False) + "\n")
         return
-    from bpflens.original.to_program import to_program
+    from bpflens.original.to_program import call_names, to_program
 
     program = to_program(original)
     if not first:
@@ -168,7 +174,7 @@ def _print(original: Original, args: argparse.Namespace, settings: Settings, fir
         write("\n".join([*view.heading_lines(original, program), f"; written to {args.output}"]) + "\n")
         return
     pieces = (
-        view.side_by_side(original, program, settings.color)
+        view.side_by_side(original, program, call_names(original.image), settings.color)
         if args.side_by_side
         else view.text(original, program, args.dialect, settings.color, args.source)
     )

@@ -1,7 +1,7 @@
 """Blinded constants: net.core.bpf_jit_harden=2 puts random numbers in place of those of the program, in the image too.
 
     r11 = 0x5bd1e995; r11 ^= 0x5bd1e99b; r3 += r11    ──►   r3 += 14
-    r3 ^= r3                                          ──►   stays: `r3 = 0` or `w3 = 0` or itself (Options.narrow_zeros, special.py)
+    r3 ^= r3                                          ──►   stays: `r3 = 0` or `w3 = 0` or itself (Options.narrow_zeros, opcode_readings.py)
 
 bpf_jit_blind_constants() and bpf_jit_blind_insn(), kernel/bpf/core.c (v4.7); of programs of one function the blinded clone is what the
 kernel shows. Addresses of maps come out as numbers, for the kernel no longer finds them: an iterator over the maps tells whose they are.
@@ -10,7 +10,7 @@ kernel shows. Addresses of maps come out as numbers, for the kernel no longer fi
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from bpflens.analysis.cfg import jump_target
@@ -26,7 +26,6 @@ _MOV = frozenset((op.ALU64 | op.MOV | op.K, op.ALU | op.MOV | op.K))
 _XOR_AFTER = {op.ALU64 | op.MOV | op.K: op.ALU64 | op.XOR | op.K, op.ALU | op.MOV | op.K: op.ALU | op.XOR | op.K}
 _SHIFT_32 = Insn.make(op.ALU64 | op.LSH | op.K, op.AX, 0, 0, 32).word
 _LOW = 0xFFFFFFFF
-_BPF_ARRAY_VALUE = "value"
 
 
 class Plain(NamedTuple):
@@ -153,7 +152,9 @@ def plain_dump(dump: ProgDump) -> tuple[ProgDump, bool]:
 
 def _refer_to_maps(words: array[int], ids: Sequence[int]) -> None:
     """References to maps in place of their addresses, as the kernel itself shows them (bpf_map_direct_value_meta)."""
-    places = _addresses(ids)
+    from bpflens.kernel.map_addresses import map_addresses
+
+    places = map_addresses(ids)
     at = 0
     while at + 1 < len(words):
         if words[at] & 0xFF != op.LD_IMM64:
@@ -168,47 +169,3 @@ def _refer_to_maps(words: array[int], ids: Sequence[int]) -> None:
                 words[at] = words[at] & 0xFFF | op.PSEUDO_MAP_VALUE << 12 | id << 32
                 words[at + 1] = (value - start) << 32
         at += 2
-
-
-def _addresses(ids: Sequence[int]) -> Mapping[int, tuple[int, int, int]]:
-    """Where maps are in the kernel: id -> (map, first byte and end of the values of an array). Empty where iterators can't be used."""
-    from bpflens.btf.btf import Kind
-    from bpflens.errors import BpflensError
-    from bpflens.isa.extended.insn import encode
-    from bpflens.kernel.btf import vmlinux
-    from bpflens.kernel.load_attributes import iterate
-    from bpflens.kernel.maps import read_map_info
-
-    try:
-        btf = vmlinux()
-        function = btf.find("bpf_iter_bpf_map", Kind.FUNC)
-        if function is None:
-            return {}
-        code = (
-            Insn.make(op.LDX | op.MEM | op.DW, 6, 1, btf.member_offset("bpf_iter__bpf_map", "map")),
-            Insn.make(op.JMP | op.JNE | op.K, 6, 0, 2, 0),
-            Insn.make(op.ALU64 | op.MOV | op.K),
-            Insn.make(op.EXIT_CODE),
-            Insn.make(op.LDX | op.MEM | op.DW, 8, 1, btf.member_offset("bpf_iter__bpf_map", "meta")),
-            Insn.make(op.LDX | op.MEM | op.W, 2, 6, btf.member_offset("bpf_map", "id")),
-            Insn.make(op.STX | op.MEM | op.DW, 10, 2, -16),
-            Insn.make(op.STX | op.MEM | op.DW, 10, 6, -8),
-            Insn.make(op.LDX | op.MEM | op.DW, 1, 8, btf.member_offset("bpf_iter_meta", "seq")),
-            Insn.make(op.ALU64 | op.MOV | op.X, 2, 10),
-            Insn.make(op.ALU64 | op.ADD | op.K, 2, imm=-16),
-            Insn.make(op.ALU64 | op.MOV | op.K, 3, imm=16),
-            Insn.make(op.CALL_CODE, imm=127),
-            Insn.make(op.ALU64 | op.MOV | op.K),
-            Insn.make(op.EXIT_CODE),
-        )
-        at_value = btf.member_offset("bpf_array", _BPF_ARRAY_VALUE)
-        out = {}
-        for id, address in iterate(encode(code), function, 16):
-            if id in ids:
-                found = read_map_info(id)
-                start = address + at_value if found.type == 2 else 0
-                size = found.value_size * found.max_entries if found.type == 2 else 0
-                out[id] = (address, start, start + size)
-        return out
-    except (BpflensError, OSError):
-        return {}

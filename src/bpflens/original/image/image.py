@@ -1,12 +1,12 @@
 """The image of a program: what the kernel shows of it after its verifier's rewriting, as the inverter needs it.
 
-Built from a live program (`of_dump`) or from any `Program` that a source read (`of_program`): a dump made elsewhere has no more than
-instructions, a type and a tag.
+Built from a live program (`of_id`, `of_dump`) or from any `Program` that a source read (`of_program`): a dump made elsewhere has no more
+than instructions, a type and a tag.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,21 +16,9 @@ from bpflens.isa.extended.opcodes import CALL_CODE, LD_IMM64, PSEUDO_CALL, PSEUD
 
 if TYPE_CHECKING:
     from bpflens.kernel.prog_info import ProgDump
-    from bpflens.program import Program
+    from bpflens.program import Map, Program
 
-__all__ = ("Image", "MapShape", "map_shapes", "of_code", "of_dump", "of_program")
-
-ARENA = 33  # BPF_MAP_TYPE_ARENA
-
-
-@dataclass(frozen=True, slots=True)
-class MapShape:
-    """What the inverter asks of a map: `type` (enum bpf_map_type), for arenas the user addresses start..end."""
-
-    id: int
-    type: int
-    user_start: int = 0
-    user_end: int = 0
+__all__ = ("Image", "of_code", "of_dump", "of_id", "of_program")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +26,7 @@ class Image:
     """An xlated image. `targets`: per slot the slot that a jump, call or PSEUDO_FUNC there refers to, -1 for none.
 
     `functions` are the first slots of functions, `lines` the slots that line_info names: both are starts of original instructions.
+    `live`: it was read from the running kernel, so that a reconstruction may be loaded beside it. `maps`: those that can be read, by id.
     `blinded`: the kernel's image had random numbers in place of constants; they are in place again here (blinding.py).
     """
 
@@ -52,10 +41,11 @@ class Image:
     tag: str = ""
     name: str = ""
     id: int = 0
+    live: bool = False
     func_info: tuple[tuple[int, int], ...] = ()
     line_info: tuple[tuple[int, int, int, int], ...] = ()
     map_ids: tuple[int, ...] = ()
-    maps: dict[int, MapShape] = field(default_factory=dict)
+    maps: Mapping[int, Map] = field(default_factory=dict)
     btf_id: int = 0
     attach_btf_id: int = 0
     attach_btf_obj_id: int = 0
@@ -123,32 +113,23 @@ def of_code(
     )
 
 
-def map_shapes(ids: Sequence[int]) -> dict[int, MapShape]:
-    """The shapes of live maps; those that can't be read are missing."""
-    import struct
+def of_id(prog_id: int) -> Image:
+    """The image of a live program and the maps that it uses: all that is read of it, once.
 
-    from bpflens.errors import KernelError
-    from bpflens.kernel.sys.bpf import Buffer, close, cmd, fd_by_id, info_by_fd
+    NotFound where it is gone, NotPermitted where its instructions may not be read.
+    """
+    from bpflens.errors import NotPermitted
+    from bpflens.kernel.prog_info import open_prog, prog_dump
 
-    shapes = {}
-    for id in ids:
-        info = Buffer(88)
-        try:
-            fd = fd_by_id(cmd.MAP_GET_FD_BY_ID, id, f"map:{id}")
-            try:
-                info_by_fd(fd, info, f"map:{id}")
-            finally:
-                close(fd)
-        except KernelError:
-            continue
-        map_type, _, _, _, max_entries = struct.unpack_from("=5I", info.bytes)
-        start = struct.unpack_from("=Q", info.bytes, 80)[0] if map_type == ARENA else 0
-        end = start + max_entries * 4096 if start else 0
-        shapes[id] = MapShape(id, map_type, start, end)
-    return shapes
+    with open_prog(prog_id) as fd:
+        dump = prog_dump(fd, f"id:{prog_id}", tags=True)
+    if "xlated" in dump.hidden:
+        why = "constants are blinded and kernel addresses may not be seen" if dump.info.xlated_len else "needs CAP_BPF"
+        raise NotPermitted(f"id:{prog_id}", f"the kernel does not show its instructions: {why}", 'run "bpflens doctor"')
+    return of_dump(dump)
 
 
-def of_dump(dump: ProgDump, where: str = "") -> Image:
+def of_dump(dump: ProgDump) -> Image:
     """The image of a live program."""
     from bpflens.original.image.blinding import plain_dump
 
@@ -157,14 +138,15 @@ def of_dump(dump: ProgDump, where: str = "") -> Image:
     return of_code(
         dump.xlated,
         info.type,
-        where or f"id:{info.id}",
+        f"id:{info.id}",
         tag=info.tag,
         func_info=dump.func_info,
         line_info=dump.line_info,
         name=info.name,
         id=info.id,
+        live=True,
         map_ids=dump.map_ids,
-        maps=map_shapes(dump.map_ids),
+        maps=_live_maps(dump.map_ids),
         btf_id=info.btf_id,
         attach_btf_id=info.attach_btf_id or 0,
         attach_btf_obj_id=info.attach_btf_obj_id or 0,
@@ -176,8 +158,22 @@ def of_dump(dump: ProgDump, where: str = "") -> Image:
     )
 
 
+def _live_maps(ids: Sequence[int]) -> dict[int, Map]:
+    """Live maps by id, without their C types; those that can't be read are missing."""
+    from bpflens.errors import KernelError
+    from bpflens.kernel.maps import read_map_info
+
+    maps = {}
+    for id in ids:
+        try:
+            maps[id] = read_map_info(id, types=False)
+        except KernelError:
+            continue
+    return maps
+
+
 def of_program(program: Program) -> Image:
-    """The image of an xlated program from a dump made elsewhere; names of calls are taken from its text too ("call NAME#-1234")."""
+    """The image of an xlated program that a source read; names of calls are taken from a dump's text too ("call NAME#-1234")."""
     import re
 
     names = {int(imm): name for name, imm in re.findall(r"call (\w+)#(-?\d+)", program.origin.line or "")}
@@ -188,8 +184,10 @@ def of_program(program: Program) -> Image:
         program.origin.where,
         tag=program.tag or "",
         func_info=tuple((f.start, f.type_id) for f in program.functions),
+        line_info=tuple((line.off_insns, 0, 0, 0) for line in program.lines) if program.origin.source == "kernel" else (),
         name=program.name,
         id=program.id or 0,
+        maps={m.id: m for m in program.maps if m.id is not None},
         expected_attach_type=program.expected_attach_type,
         symbols={**symbols, **program.symbols},
     )

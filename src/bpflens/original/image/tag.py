@@ -65,6 +65,10 @@ class Tagger:
             state.update(_bytes(self._words[start : start + step_insns]))
             self._states.append(state)
 
+    def insns_hashed(self, changes: dict[int, int]) -> int:
+        """How many instructions `with_words` hashes for these changes."""
+        return len(self._words) - min(min(changes) // self._step, len(self._states) - 1) * self._step
+
     def with_words(self, changes: dict[int, int]) -> str:
         """The tag with the words at some indexes replaced (words that are no map references)."""
         first = min(changes)

@@ -1,22 +1,19 @@
 """Readings that no pattern can say: calls and constants that kernel symbols explain, casts, arenas, instructions that may fault.
 
-One function per opcode, in a table of 256 entries: (walk, slot, instruction, types of pointers) -> readings, or None for none but the
+One function per opcode, in a table of 256 entries: (question, slot, instruction, types of pointers) -> readings, or None for none but the
 instruction itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from bpflens.analysis.pointer_types import State
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn
+from bpflens.original.invert.question import Question
 from bpflens.original.rewrites.helper_symbols import helper_ids, likely_helpers
 from bpflens.original.rewrites.template import Group, Item
-
-if TYPE_CHECKING:
-    from bpflens.original.invert.segment import Walk
 
 __all__ = ("BLINDED_ZERO", "SPECIAL")
 
@@ -25,33 +22,33 @@ _NOP = Insn.make(op.GOTO).word
 BLINDED_ZERO = "blinded zero"
 
 
-def _call(walk: Walk, slot: int, insn: Insn, state: State) -> tuple[Group, ...] | None:
-    image = walk.image
+def _call(ask: Question, slot: int, insn: Insn, state: State) -> tuple[Group, ...] | None:
+    image = ask.image
     if insn.src == op.PSEUDO_CALL:
         return (Group(1, ((Insn.make(op.CALL_CODE, 0, op.PSEUDO_CALL).word, image.targets[slot]),)),)
     if insn.src == op.PSEUDO_KFUNC_CALL:
-        type_id = walk.kernel.kfunc(insn.imm)
+        type_id = ask.kernel.kfunc(insn.imm)
         if type_id is None:
-            walk.result.unknown[slot] = "kfunc"
+            ask.unknown[slot] = "kfunc"
             return None
         return (Group(1, ((Insn.make(op.CALL_CODE, 0, op.PSEUDO_KFUNC_CALL, insn.off, type_id).word, -1),)),)
     if insn.imm == 12 or 0 < insn.imm < 512:
         return (Group(1, ((insn.word, -1),)),)
     if insn.imm == 0:  # the kernel shows no addresses to this process: any helper, the common ones first, and the tag decides
-        walk.result.unknown[slot] = "hidden"
+        ask.unknown[slot] = "hidden"
         return tuple(Group(1, ((Insn.make(op.CALL_CODE, imm=id).word, -1),), "", cost) for cost, id in enumerate(likely_helpers()))
     named = image.symbols.get(slot)  # a dump that has names beside its calls
-    ids = walk.kernel.helpers(insn.imm, image.prog_type) or (helper_ids(named, image.prog_type) if named else ())
+    ids = ask.kernel.helpers(insn.imm, image.prog_type) or (helper_ids(named, image.prog_type) if named else ())
     if not ids:
-        walk.result.unknown[slot] = "helper"
+        ask.unknown[slot] = "helper"
         return None
     return tuple(
         Group(1, ((Insn.make(op.CALL_CODE, imm=helper).word, -1),), "", cost) for cost, helper in enumerate(ids)
     )
 
 
-def _ld_imm64(walk: Walk, slot: int, insn: Insn, state: State) -> tuple[Group, ...] | None:
-    image = walk.image
+def _ld_imm64(ask: Question, slot: int, insn: Insn, state: State) -> tuple[Group, ...] | None:
+    image = ask.image
     if slot + 1 >= len(image):
         return None
     high = image.words[slot + 1]
@@ -61,18 +58,18 @@ def _ld_imm64(walk: Walk, slot: int, insn: Insn, state: State) -> tuple[Group, .
     groups = [Group(2, plain)]
     if insn.src == 0:
         value = (insn.imm & 0xFFFFFFFF) | (high >> 32) << 32
-        for start, end, id in walk.arenas:
+        for start, end, id in ask.arenas:
             if start <= value < end:
                 words = (Insn.make(op.LD_IMM64, insn.dst, op.PSEUDO_MAP_VALUE, 0, id).word, value - start << 32)
                 groups = [Group(2, ((words[0], -1), (words[1], -1)), "address in the arena"), Group(2, plain, cost=5)]
         if value >> 47 == 0x1FFFF or 0 < value < 1 << 20:
-            for cost, type_id in enumerate(walk.kernel.ksyms(value)):
+            for cost, type_id in enumerate(ask.kernel.ksyms(value)):
                 word = Insn.make(op.LD_IMM64, insn.dst, op.PSEUDO_BTF_ID, 0, type_id).word
                 groups.append(Group(2, ((word, -1), (0, -1)), "address of a kernel symbol", 2 + cost))
     return tuple(groups)
 
 
-def _probe_load(walk: Walk, slot: int, insn: Insn, state: State) -> tuple[Group, ...] | None:
+def _probe_load(ask: Question, slot: int, insn: Insn, state: State) -> tuple[Group, ...] | None:
     """PROBE_MEMSX and PROBE_MEM32SX are shown as they are (bpf_insn_prepare_dump)."""
     mode = insn.code & 0xE0
     if mode not in (op.PROBE_MEMSX, op.PROBE_MEM32SX):
@@ -81,14 +78,14 @@ def _probe_load(walk: Walk, slot: int, insn: Insn, state: State) -> tuple[Group,
     return (Group(1, ((word, -1),), "load that may fault"),)
 
 
-def _probe_atomic(walk: Walk, slot: int, insn: Insn, state: State) -> tuple[Group, ...] | None:
+def _probe_atomic(ask: Question, slot: int, insn: Insn, state: State) -> tuple[Group, ...] | None:
     if insn.code & 0xE0 != op.PROBE_ATOMIC:
         return None
     word = Insn.make(op.STX | op.ATOMIC | insn.code & 0x18, insn.dst, insn.src, insn.off, insn.imm).word
     return (Group(1, ((word, -1),), "atomic that may fault"),)
 
 
-def _cast(walk: Walk, slot: int, insn: Insn, state: State) -> tuple[Group, ...] | None:
+def _cast(ask: Question, slot: int, insn: Insn, state: State) -> tuple[Group, ...] | None:
     """`r0 = r1`: possibly one of the two casts that the kernel turns into a move."""
     if insn.word != _MOV_R0_R1:
         return None
@@ -98,26 +95,26 @@ def _cast(walk: Walk, slot: int, insn: Insn, state: State) -> tuple[Group, ...] 
     for name, cost in (("bpf_cast_to_kern_ctx", 12), ("bpf_rdonly_cast", 15)):
         if name == "bpf_cast_to_kern_ctx" and (pointer is None or pointer.kind != "ctx"):
             continue
-        type_id = walk.kernel.kfunc_id(name)
+        type_id = ask.kernel.kfunc_id(name)
         if type_id is not None:
             word = Insn.make(op.CALL_CODE, 0, op.PSEUDO_KFUNC_CALL, 0, type_id).word
-            wanted = walk.options.casts and name == "bpf_cast_to_kern_ctx"
+            wanted = ask.options.casts and name == "bpf_cast_to_kern_ctx"
             groups.append(Group(1, ((word, -1),), f"inlined {name[4:]}", -1 if wanted else cost))
     return tuple(groups) if len(groups) > 1 else None
 
 
-def _zero(walk: Walk, slot: int, insn: Insn, state: State) -> tuple[Group, ...] | None:
+def _zero(ask: Question, slot: int, insn: Insn, state: State) -> tuple[Group, ...] | None:
     """`r1 ^= r1` of a blinded image: both ways to move zero became it, and it stays itself (bpf_jit_blind_insn)."""
-    if not walk.image.blinded or insn.dst != insn.src:
+    if not ask.image.blinded or insn.dst != insn.src:
         return None
     wide, narrow = (Insn.make(alu | op.MOV | op.K, insn.dst).word for alu in (op.ALU64, op.ALU))
-    first, other = (narrow, wide) if walk.options.narrow_zeros else (wide, narrow)
+    first, other = (narrow, wide) if ask.options.narrow_zeros else (wide, narrow)
     return tuple(Group(1, ((word, -1),), BLINDED_ZERO, cost) for word, cost in ((first, 0), (other, 1), (insn.word, 6)))
 
 
-def _arena_alu(walk: Walk, slot: int, insn: Insn, state: State) -> tuple[Group, ...] | None:
+def _arena_alu(ask: Question, slot: int, insn: Insn, state: State) -> tuple[Group, ...] | None:
     """In a program with an arena: a cast to the arena became a 32-bit move, arithmetic on its pointers 32-bit arithmetic."""
-    if not walk.arenas or insn.code & 7 != op.ALU:
+    if not ask.arenas or insn.code & 7 != op.ALU:
         return None
     operation = insn.code & 0xF0
     plain = Group(1, ((insn.word, -1),))
@@ -135,11 +132,11 @@ def _arena_alu(walk: Walk, slot: int, insn: Insn, state: State) -> tuple[Group, 
     return None
 
 
-def _queue_mapping(walk: Walk, slot: int, insn: Insn, state: State) -> tuple[Group, ...] | None:
+def _queue_mapping(ask: Question, slot: int, insn: Insn, state: State) -> tuple[Group, ...] | None:
     """A jump over nothing in a packet classifier: a constant too large for skb->queue_mapping was stored (bpf_convert_ctx_access), or code
     was removed behind the jump. Of the constant nothing is left but that it is at least 65535.
     """
-    if insn.word != _NOP or walk.image.prog_type not in (3, 4):
+    if insn.word != _NOP or ask.image.prog_type not in (3, 4):
         return None
     plain: tuple[Item, ...] = ((insn.word, slot + 1),)
     groups = [Group(1, plain, cost=8)]
@@ -152,7 +149,7 @@ def _queue_mapping(walk: Walk, slot: int, insn: Insn, state: State) -> tuple[Gro
     return tuple(groups) if len(groups) > 1 else None
 
 
-Special = Callable[["Walk", int, Insn, State], "tuple[Group, ...] | None"]
+Special = Callable[[Question, int, Insn, State], tuple[Group, ...] | None]
 
 
 def _special_table() -> tuple[Special | None, ...]:

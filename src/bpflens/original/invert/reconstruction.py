@@ -17,7 +17,7 @@ from bpflens.original.image.image import Image
 from bpflens.original.invert.segment import Segmentation
 from bpflens.original.rewrites.template import Group
 
-__all__ = ("Layout", "Misfit", "lay_out", "refer")
+__all__ = ("Layout", "Misfit", "code_of", "lay_out", "refer")
 
 _BY_IMM = frozenset((op.GOTOL, op.CALL_CODE, op.LD_IMM64))
 
@@ -40,11 +40,24 @@ class Layout:
 
     def code(self) -> bytes:
         """Little-endian struct bpf_insn bytes."""
-        if sys.byteorder == "big":
-            swapped = array("Q", self.words)
-            swapped.byteswap()
-            return swapped.tobytes()
-        return self.words.tobytes()
+        return code_of(self.words)
+
+    def origins(self) -> list[int]:
+        """Per image slot the instruction that it was made of; -1 for what the kernel added at the entry of a function or at the end."""
+        size = len(self.words)  # where the part of the image ends that is the program's
+        out = [start if start < size else -1 for start in self.starts[:-1]]
+        for slot, start, group in self.groups:
+            made = start if group.items else -1
+            out[slot : slot + group.length] = [made] * group.length
+        return out
+
+
+def code_of(words: array[int]) -> bytes:
+    """Words as little-endian struct bpf_insn bytes."""
+    if sys.byteorder == "big":
+        words = array("Q", words)
+        words.byteswap()
+    return words.tobytes()
 
 
 def lay_out(image: Image, segmentation: Segmentation, choice: Mapping[int, int] | None = None) -> Layout:
@@ -66,7 +79,7 @@ def lay_out(image: Image, segmentation: Segmentation, choice: Mapping[int, int] 
             append(words[slot])
             slot += 1
             continue
-        group = reading[choice[slot]] if choice and slot in choice else reading[0]
+        group = reading[choice.get(slot, 0)] if choice else reading[0]
         groups.append((slot, len(out), group))
         for word, target in group.items:
             if target >= 0:

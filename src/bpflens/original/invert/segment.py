@@ -13,22 +13,25 @@ longer template before a shorter one, the natural access to a field before an od
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from bpflens.analysis.pointer_types import Facts, Flow, Pointer, State, call_effect, callbacks, entry_state, step
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn
 from bpflens.original.invert.opcode_readings import SPECIAL
+from bpflens.original.invert.question import PLAIN, Options, Question
+from bpflens.original.rewrites.kernel import Kernel
 from bpflens.original.rewrites.pattern import build, parse, unify, zeros_by_xor
-from bpflens.original.rewrites.template import Group, Template, TemplateSet, distinct
+from bpflens.original.rewrites.template import Group, Template, distinct
 
 if TYPE_CHECKING:
     from bpflens.original.image.image import Image
 
-__all__ = ("Kernel", "Options", "Segmentation", "segment")
+__all__ = ("Options", "Segmentation", "segment")
 
 _PLAIN_COST = 20  # an untouched instruction where a template fits too
 _IMPOSSIBLE = 1000
+_ARENA, _PAGE = 33, 4096  # BPF_MAP_TYPE_ARENA; max_entries counts pages
 _PROLOGUE_TYPES = (3, 4, 12, 14)  # SCHED_CLS, SCHED_ACT, LWT_XMIT, SK_SKB have gen_prologue
 _PROLOGUE = (
     "r6 = *(u8*)(r1+{cloned}); w6 &= {mask}; if r6 == 0 goto +7; r6 = r1; r2 ^= r2; call #{pull}; "
@@ -40,49 +43,6 @@ _MOV_R0_R1 = Insn.make(op.ALU64 | op.MOV | op.X, 0, 1).word
 _EXIT = Insn.make(op.EXIT_CODE).word
 
 
-class Kernel(Protocol):
-    """What the inverter asks of the kernel that made an image."""
-
-    def helpers(self, imm: int, prog_type: int) -> tuple[int, ...]:
-        """Ids of helpers that a call with this imm may be, likeliest first; empty where it is unknown."""
-        ...
-
-    def kfunc(self, imm: int) -> int | None:
-        """BTF id of the kfunc that a call with this imm names."""
-        ...
-
-    def kfunc_id(self, name: str) -> int | None:
-        """BTF id of a kfunc by name."""
-        ...
-
-    def ksyms(self, address: int) -> tuple[int, ...]:
-        """BTF ids of variables or functions at a kernel address."""
-        ...
-
-    def imm_of(self, name: str) -> int | None:
-        """Address of a kernel function less __bpf_call_base."""
-        ...
-
-    def templates(self, prog_type: int, attach_type: int | None) -> TemplateSet:
-        """The templates for images of a program type."""
-        ...
-
-    def algorithm(self) -> str:
-        """The hash of its tags (tag.ALGORITHMS), "" where it is not known."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """Readings that concern the whole program: `casts`: `r0 = r1` of a context is bpf_cast_to_kern_ctx. `keep_last`: the two last slots
-    are the program's own even if they look like the hidden exception handler. `narrow_zeros`: in a blinded image `r1 ^= r1` is `w1 = 0`.
-    """
-
-    casts: bool = False
-    keep_last: bool = False
-    narrow_zeros: bool = False
-
-
 @dataclass(slots=True)
 class Segmentation:
     """`readings` per slot: None for an untouched instruction, else the readings of a group that starts there (slots inside a group
@@ -92,12 +52,21 @@ class Segmentation:
     readings: list[tuple[Group, ...] | None]
     end: int
     unknown: dict[int, str] = field(default_factory=dict)
-    has_arena: bool = False
 
 
-def segment(image: Image, kernel: Kernel, options: Options = Options()) -> Segmentation:
+def segment(image: Image, kernel: Kernel, options: Options = PLAIN) -> Segmentation:
     """The readings of every group of an image."""
     return Walk(image, kernel, options).run()
+
+
+def _arenas(image: Image) -> tuple[tuple[int, int, int], ...]:
+    """(first user address, end, id) of the arenas among the maps; map_extra of an arena is where it begins."""
+    found = []
+    for id, known in image.maps.items():
+        start = known.fields.get("map_extra", 0)
+        if known.type == _ARENA and start:
+            found.append((start, start + known.max_entries * _PAGE, id))
+    return tuple(found)
 
 
 class Walk:
@@ -112,10 +81,10 @@ class Walk:
             self.templates = self.templates.calls_hidden()
         if image.blinded:
             self.templates = self.templates.blinded()
-        self.facts = Facts(image.prog_type, {id: shape.type for id, shape in image.maps.items()})
-        self.arenas = tuple((m.user_start, m.user_end, m.id) for m in image.maps.values() if m.type == 33)
+        self.facts = Facts(image.prog_type, {id: known.type for id, known in image.maps.items()})
+        self.question = Question(image, kernel, options, _arenas(image))
         self.starts = image.lines | frozenset(image.functions)
-        self.result = Segmentation([None] * len(image), self._end(), has_arena=bool(self.arenas))
+        self.result = Segmentation([None] * len(image), self._end(), self.question.unknown)
         self.counters = {
             (self._function(slot), insn.off)
             for slot, insn in enumerate(image.insns)
@@ -241,7 +210,7 @@ class Walk:
         accesses.sort(key=lambda g: (-g.length, g.cost))
         groups += [Group(g.length, g.items, g.rewrite, rank and rank + 1) for rank, g in enumerate(accesses)]
         special = SPECIAL[insn.code]
-        plain = special(self, slot, insn, state) if special else None
+        plain = special(self.question, slot, insn, state) if special else None
         if not groups and plain is None:
             return None
         if plain is None:

@@ -1,17 +1,16 @@
-"""The search for the reading that has the program's tag, cheapest first, under a budget.
+"""The search for the reading that has the program's tag, cheapest first, under a budget of steps.
 
 Most programs match with the first reading of every group. Where they do not, map references are taken by index (light skeletons), then
-readings are changed, in order of total cost. What the kernel removed without a trace is tried later (insertion.py). A tag of 1,000
+readings are changed, in order of total cost. What the kernel removed without a trace is tried later (put_back.py). A tag of 1,000
 instructions costs 10 µs, less where only words near the end change.
 """
 
 from __future__ import annotations
 
 import heapq
-import time
 from array import array
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from bpflens.isa.extended import opcodes as op
 from bpflens.original.image.image import Image
@@ -19,26 +18,34 @@ from bpflens.original.image.tag import ALGORITHMS, Tagger, tag, tags
 from bpflens.original.invert.reconstruction import Layout, Misfit, lay_out
 from bpflens.original.invert.segment import Segmentation
 
-__all__ = ("Budget", "Found", "search")
+__all__ = ("STEPS", "Budget", "Found", "search")
 
+STEPS = 1 << 15
+"""Steps of one search where no other number is asked for."""
+_INSNS_PER_STEP = 512  # hashed in about the time that a short hash takes to set up
+_LAID_OUT_PER_STEP = 32
 _HOPELESS = 500  # readings of this cost are no readings of a program that the verifier accepts
 
 
 @dataclass(slots=True)
 class Budget:
-    """What a search may spend: `tags` hashes and `seconds` of CPU time; `spent` counts hashes."""
+    """What a search may cost. A step is a hash of up to 512 instructions, or 32 instructions laid out. No clock is read and nothing but the
+    search is counted, so that the answer is the same on every machine, whether or not anything was learnt before.
+    """
 
-    tags: int = 1 << 15
-    seconds: float = 0.1
-    spent: int = 0
-    started: float = field(default_factory=time.process_time)
+    steps: int = STEPS
+    tags: int = 0  # hashes made so far
 
-    def left(self) -> bool:
-        """Count one hash; False when the budget is used up."""
-        self.spent += 1
-        if self.spent > self.tags:
-            return False
-        return self.spent % 16 != 0 or time.process_time() - self.started <= self.seconds
+    def hash(self, insns: int) -> bool:
+        """Pay for a hash; False where the budget is used up."""
+        self.tags += 1
+        self.steps -= 1 + insns // _INSNS_PER_STEP
+        return self.steps >= 0
+
+    def lay_out(self, insns: int) -> bool:
+        """Pay for a layout; False where the budget is used up."""
+        self.steps -= 1 + insns // _LAID_OUT_PER_STEP
+        return self.steps >= 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,46 +63,58 @@ class Found:
     complete: bool = False
 
 
-def search(image: Image, segmentation: Segmentation, budget: Budget, algorithm: str = "") -> Found:
-    """The reading with the image's tag, else the first one. Misfit where even the first readings make no program."""
-    first = lay_out(image, segmentation)
+def search(
+    image: Image, segmentation: Segmentation, budget: Budget, algorithm: str = "", base: Mapping[int, int] | None = None
+) -> Found:
+    """The reading with the image's tag, else the first one. `base`: slot -> index of the reading to begin with, where that is not the
+    likeliest. Misfit where even the first readings make no program.
+    """
+    base = base or {}
+    first = lay_out(image, segmentation, base)
     wanted = image.tag
     if not wanted:
         return Found(first, first.words, False)
-    budget.spent += 1
+    budget.hash(len(first.words))
     for name, got in zip(ALGORITHMS, tags(first.words), strict=True):
         if got == wanted:
             return Found(first, first.words, True, name)
     names = (algorithm,) if algorithm else ALGORITHMS  # both where it is not known: one more hash per reading
     for words in _by_index(image, first.words):
         for name in names:
-            if budget.left() and tag(words, name) == wanted:
+            if budget.hash(len(words)) and tag(words, name) == wanted:
                 return Found(first, words, True, name, by_index=True)
-    taggers = [(name, Tagger(first.words, name)) for name in names]
-    complete = True
-    for choice in _choices(segmentation):
-        if not budget.left():
-            complete = False
-            break
-        patch = _patch(segmentation, first, choice)
-        if patch is not None and not any(tagger.with_words(patch) == wanted for _, tagger in taggers):
-            continue
+    return _other_readings(image, segmentation, budget, names, base, first)
+
+
+def _other_readings(
+    image: Image, segmentation: Segmentation, budget: Budget, names: Sequence[str], base: Mapping[int, int], first: Layout
+) -> Found:
+    taggers = [Tagger(first.words, name) for name in names]
+    for choice in _choices(segmentation, base):
+        patch = _patch(segmentation, first, base, choice)
+        if patch is not None:
+            if not all(budget.hash(tagger.insns_hashed(patch)) for tagger in taggers):
+                return Found(first, first.words, False)
+            if not any(tagger.with_words(patch) == image.tag for tagger in taggers):
+                continue
+        elif not budget.lay_out(len(first.words)):
+            return Found(first, first.words, False)
         try:
-            layout = lay_out(image, segmentation, choice)
+            layout = lay_out(image, segmentation, {**base, **choice})
         except Misfit:
             continue
         for name in names:
-            if tag(layout.words, name) == wanted:
+            if budget.hash(len(layout.words)) and tag(layout.words, name) == image.tag:
                 return Found(layout, layout.words, True, name)
-    return Found(first, first.words, False, complete=complete)
+    return Found(first, first.words, False, complete=True)
 
 
-def _patch(segmentation: Segmentation, first: Layout, choice: dict[int, int]) -> dict[int, int] | None:
+def _patch(segmentation: Segmentation, first: Layout, base: Mapping[int, int], choice: dict[int, int]) -> dict[int, int] | None:
     """The words that a choice changes, where every changed group keeps its length and refers to nothing; else None."""
     patch: dict[int, int] = {}
     for slot, index in choice.items():
         readings = segmentation.readings[slot] or ()
-        old, new = readings[0], readings[index]
+        old, new = readings[base.get(slot, 0)], readings[index]
         if old.length != new.length or len(old.items) != len(new.items):
             return None
         at = first.starts[slot]
@@ -107,8 +126,8 @@ def _patch(segmentation: Segmentation, first: Layout, choice: dict[int, int]) ->
     return patch
 
 
-def _choices(segmentation: Segmentation) -> Iterator[dict[int, int]]:
-    """Choices other than the first one, by total cost. Groups of the same words are changed together (compilers are consistent), and
+def _choices(segmentation: Segmentation, base: Mapping[int, int]) -> Iterator[dict[int, int]]:
+    """Choices other than the base, by total cost. Groups of the same words are changed together (compilers are consistent), and
     each on its own for a little more.
     """
     classes: dict[tuple[int, ...], list[int]] = {}
@@ -119,13 +138,13 @@ def _choices(segmentation: Segmentation) -> Iterator[dict[int, int]]:
             slot += 1
             continue
         if len(readings) > 1 and readings[1].cost < _HOPELESS:
-            shape = tuple(word for group in readings for word, _ in group.items)
+            shape = (base.get(slot, 0), *(word for group in readings for word, _ in group.items))
             classes.setdefault(shape, []).append(slot)
-        slot += readings[0].length
+        slot += readings[base.get(slot, 0)].length
     units: list[list[tuple[int, dict[int, int]]]] = []
-    for slots in classes.values():
+    for (now, *_), slots in classes.items():
         readings = segmentation.readings[slots[0]] or ()
-        costs = [(group.cost, index) for index, group in enumerate(readings) if index and group.cost < _HOPELESS]
+        costs = [(group.cost, index) for index, group in enumerate(readings) if index != now and group.cost < _HOPELESS]
         units.append([(cost, dict.fromkeys(slots, index)) for cost, index in costs])
         if len(slots) > 1:
             units += [[(cost + 1, {slot: index}) for cost, index in costs] for slot in slots]

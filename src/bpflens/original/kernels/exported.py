@@ -18,10 +18,10 @@ from bpflens.errors import InputError
 from bpflens.isa.extended.contexts import CONTEXT, IDENTITY, SOCKET_KINDS, context_struct
 from bpflens.original.image.image import Image
 from bpflens.original.image.tag import ALGORITHMS
-from bpflens.original.invert.segment import Kernel
 from bpflens.original.kernels.running import SPECIALISED, LiveKernel, live_kernel, pack, static_templates, unpack
 from bpflens.original.rewrites.ctx_access import Row
 from bpflens.original.rewrites.helper_symbols import helper_ids, may_be_helper
+from bpflens.original.rewrites.kernel import Kernel
 from bpflens.original.rewrites.template import TemplateSet
 
 __all__ = ("Exported", "export_templates", "kernel_of")
@@ -126,17 +126,17 @@ class Exported:
         self._sets: dict[int, TemplateSet] = {}
 
     def helpers(self, imm: int, prog_type: int) -> tuple[int, ...]:
-        """See segment.Kernel."""
+        """See rewrites/kernel.py."""
         name = self._names.get(imm)
         return helper_ids(name, prog_type) if name else ()
 
     def kfunc(self, imm: int) -> int | None:
-        """See segment.Kernel."""
+        """See rewrites/kernel.py."""
         name = self._names.get(imm, "")
         return self.kfunc_id(SPECIALISED.get(name, name))
 
     def kfunc_id(self, name: str) -> int | None:
-        """See segment.Kernel."""
+        """See rewrites/kernel.py."""
         return self._ids.get(name)
 
     def ksyms(self, address: int) -> tuple[int, ...]:
@@ -144,15 +144,15 @@ class Exported:
         return ()
 
     def imm_of(self, name: str) -> int | None:
-        """See segment.Kernel."""
+        """See rewrites/kernel.py."""
         return self._imms.get(name)
 
     def algorithm(self) -> str:
-        """See segment.Kernel."""
+        """See rewrites/kernel.py."""
         return self._algorithm
 
     def templates(self, prog_type: int, attach_type: int | None) -> TemplateSet:
-        """See segment.Kernel."""
+        """See rewrites/kernel.py."""
         if prog_type not in self._sets:
             accesses: dict[tuple[str, str], Sequence[Row]] = {
                 (kind, SOCKET_KINDS[kind]): rows for kind, rows in self._sockets.items() if kind in SOCKET_KINDS

@@ -220,17 +220,17 @@ class DescribedKernel:
         self._imms = {name: imm for imm, name in self._names.items()}
 
     def helpers(self, imm: int, prog_type: int) -> tuple[int, ...]:
-        """See segment.Kernel."""
+        """See rewrites/kernel.py."""
         name = self._names.get(imm)
         return helper_ids(name, prog_type) if name else ()
 
     def kfunc(self, imm: int) -> int | None:
-        """See segment.Kernel."""
+        """See rewrites/kernel.py."""
         name = self._names.get(imm)
         return self.kfunc_id(name) if name else None
 
     def kfunc_id(self, name: str) -> int | None:
-        """See segment.Kernel."""
+        """See rewrites/kernel.py."""
         from bpflens.btf.btf import Kind
 
         return self.btf.find(name, Kind.FUNC)
@@ -240,7 +240,7 @@ class DescribedKernel:
         return ()
 
     def imm_of(self, name: str) -> int | None:
-        """See segment.Kernel: known of what the dump itself calls."""
+        """See rewrites/kernel.py: known of what the dump itself calls."""
         return self._imms.get(name)
 
     def algorithm(self) -> str:
@@ -248,7 +248,7 @@ class DescribedKernel:
         return ""
 
     def templates(self, prog_type: int, attach_type: int | None) -> TemplateSet:
-        """See segment.Kernel."""
+        """See rewrites/kernel.py."""
         from bpflens.original.kernels.running import static_templates
 
         accesses: dict[tuple[str, str], Sequence[Row]] = {

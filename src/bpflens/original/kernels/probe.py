@@ -10,53 +10,25 @@ still needs the base after it has written the destination, and are probed then.
 
 from __future__ import annotations
 
-import os
-import struct
 from collections.abc import Iterable
 
+from bpflens.errors import KernelError
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.contexts import IDENTITY, context_struct, fields
-from bpflens.isa.extended.insn import Insn, words
-from bpflens.kernel.sys.bpf import Buffer, bpf_errno, close, cmd
+from bpflens.isa.extended.insn import Insn
+from bpflens.kernel.rewritten import Prober, probe_map
 from bpflens.original.image.blinding import unblind
+from bpflens.original.image.tag import ALGORITHMS, tags
 from bpflens.original.rewrites.ctx_access import PROBE_IMM, Row
 
 __all__ = ("ATTACH_TYPES", "learn_algorithm", "learn_context", "learn_sockets", "with_same_register")
 
+_XSKMAP = 17  # BPF_MAP_TYPE_XSKMAP
 # Expected attach types to ask with where the program's own is unknown: enough of them to see every field (v6.18).
 ATTACH_TYPES = {
     6: (33,), 8: (0,), 9: (2, 12, 13), 13: (3,), 14: (5,), 16: (7,), 18: (8, 9, 10, 11, 14, 15, 19, 20, 29, 30), 21: (39, 40), 22: (17,),
     23: (18,), 25: (21, 22), 30: (36,),
 }  # fmt: skip
-
-
-class _Prober:
-    """Loads programs of one type and attach type, and reads their images; holds nothing."""
-
-    def __init__(self, prog_type: int, attach_type: int, flags: int = 0) -> None:
-        self._license = Buffer(b"GPL\0")
-        self._tail = struct.pack("=QIIQIIII", self._license.address, 0, 0, 0, 0, flags, 0, 0) + struct.pack("=QIi", 0, 0, attach_type)
-        self._type = prog_type
-        self._xlated = Buffer(8 * 4096)
-        self._info = bytes(20) + struct.pack("=I", self._xlated.size) + bytes(8) + struct.pack("=Q", self._xlated.address) + bytes(192)
-
-    def image(self, program: Iterable[Insn]) -> tuple[int, ...] | None:
-        """The words that the kernel made of `program`; None where it refuses it."""
-        code = b"".join([insn.word.to_bytes(8, "little") for insn in program])
-        buffer = Buffer(code)
-        fd, _, _ = bpf_errno(cmd.PROG_LOAD, struct.pack("=IIQ", self._type, len(code) // 8, buffer.address) + self._tail)
-        if fd < 0:
-            return None
-        try:
-            info = Buffer(self._info)
-            attr = struct.pack("=IIQ", fd, info.size, info.address)
-            result, _, _ = bpf_errno(cmd.OBJ_GET_INFO_BY_FD, attr)
-            if result < 0:
-                return None
-            size = int.from_bytes(info.bytes[20:24], "little")
-            return tuple(unblind(words(self._xlated.bytes[:size])).words)
-        finally:
-            os.close(fd)
 
 
 def learn_context(prog_type: int, attach_type: int | None) -> tuple[Row, ...]:
@@ -69,7 +41,7 @@ def learn_context(prog_type: int, attach_type: int | None) -> tuple[Row, ...]:
     attach_types = ATTACH_TYPES.get(prog_type, (0,)) if attach_type is None else (attach_type,)
     rows: dict[Row, None] = {}
     for attach in attach_types:
-        prober = _Prober(prog_type, attach)
+        prober = Prober(prog_type, attach)
         neighbour = [Insn.make(op.LDX | op.MEM | op.B, 3, 1, 180)] if prog_type in (3, 4) else None
         for row in _accesses(prober, [], _extent(struct_name)):
             rows[row] = None
@@ -81,21 +53,8 @@ def learn_context(prog_type: int, attach_type: int | None) -> tuple[Row, ...]:
 
 def learn_algorithm() -> str:
     """The hash of the kernel's tags, told by that of a small program; "" where none can be loaded."""
-    from bpflens.errors import KernelError
-    from bpflens.isa.extended.insn import encode
-    from bpflens.kernel.load import load_program
-    from bpflens.kernel.prog_info import prog_info_by_fd
-    from bpflens.original.image.tag import ALGORITHMS, tags
-
     program = [Insn.make(op.ALU64 | op.MOV | op.K), Insn.make(op.EXIT_CODE)]
-    try:
-        fd = load_program(encode(program), 1)
-    except KernelError:
-        return ""
-    try:
-        got = prog_info_by_fd(fd).tag
-    finally:
-        close(fd)
+    got = Prober(1).tag(program)
     return next((name for name, made in zip(ALGORITHMS, tags([i.word for i in program]), strict=True) if made == got), "")
 
 
@@ -110,47 +69,41 @@ def learn_sockets() -> dict[str, tuple[Row, ...]]:
     out = {}
     for kind, setup in steps.items():
         struct_name = "bpf_tcp_sock" if kind == "tcp_sock" else "bpf_sock"
-        out[kind] = tuple(_accesses(_Prober(3, 0), setup, _extent(struct_name), stores=False))
+        out[kind] = tuple(_accesses(Prober(3, 0), setup, _extent(struct_name), stores=False))
     out["xdp_sock"] = _learn_xdp_sock()
     return out
 
 
 def _learn_xdp_sock() -> tuple[Row, ...]:
-    from bpflens.errors import KernelError
-    from bpflens.kernel.load import create_map
-
     try:
-        fd = create_map(17, 4, 4, 1)
+        with probe_map(_XSKMAP, 4, 4, 1) as fd:
+            lookup = [
+                Insn.make(op.ST | op.MEM | op.W, 10, 0, -4, 0),
+                _mov(2, 10),
+                Insn.make(op.ALU64 | op.ADD | op.K, 2, 0, 0, -4),
+                Insn.make(op.LD_IMM64, 1, op.PSEUDO_MAP_FD, 0, fd),
+                Insn(0),
+                _call(1),
+                *_unless_null(0),
+                _mov(1, 0),
+            ]
+            return tuple(_accesses(Prober(6, 0), lookup, _extent("bpf_xdp_sock"), stores=False))
     except KernelError:
         return ()
-    try:
-        lookup = [
-            Insn.make(op.ST | op.MEM | op.W, 10, 0, -4, 0),
-            _mov(2, 10),
-            Insn.make(op.ALU64 | op.ADD | op.K, 2, 0, 0, -4),
-            Insn.make(op.LD_IMM64, 1, op.PSEUDO_MAP_FD, 0, fd),
-            Insn(0),
-            _call(1),
-            *_unless_null(0),
-            _mov(1, 0),
-        ]
-        return tuple(_accesses(_Prober(6, 0), lookup, _extent("bpf_xdp_sock"), stores=False))
-    finally:
-        close(fd)
 
 
-def _accesses(prober: _Prober, setup: list[Insn], offsets: Iterable[int], stores: bool = True) -> Iterable[Row]:
+def _accesses(prober: Prober, setup: list[Insn], offsets: Iterable[int], stores: bool = True) -> Iterable[Row]:
     """Rows of all accesses at `offsets` from r1, which `setup` has made a pointer of the kind asked about."""
     tail = [Insn.make(op.ALU64 | op.MOV | op.K, 0, 0, 0, 1), Insn.make(op.EXIT_CODE)]
     zero = Insn.make(op.ALU64 | op.MOV | op.K, 2, 0, 0, 0)
     bare = prober.image([*setup, zero, *tail])
     if bare is None:
         return
-    before = len(bare) - 3
+    before = len(unblind(bare).words) - 3
 
     def became(insn: Insn, prepared: bool = False) -> tuple[int, ...] | None:
         image = prober.image([*setup, zero, insn, *tail] if prepared else [*setup, insn, *tail])
-        return None if image is None else image[before + prepared : len(image) - 2]
+        return None if image is None else tuple(unblind(image).words)[before + prepared : -2]
 
     for offset in offsets:
         for size in (1, 2, 4, 8):

@@ -1,12 +1,14 @@
-"""Originals as text and JSON: the grade first, then the program; beside the image with --side-by-side."""
+"""Originals as text: the grade first, then the program; beside the image with --side-by-side."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from bpflens.isa.extended.names import ATTACH_TYPES, PROG_TYPES, type_name
+from bpflens.isa.extended.opcodes import LD_IMM64
 
 if TYPE_CHECKING:
     from bpflens.isa.extended.insn import Insn
@@ -14,45 +16,9 @@ if TYPE_CHECKING:
     from bpflens.original.result import Original
     from bpflens.program import Program, SourceLine
 
-__all__ = ("heading_lines", "record", "removed_lines", "side_by_side", "text")
+__all__ = ("heading_lines", "removed_lines", "side_by_side", "text")
 
 _COLUMN = 44
-
-
-def record(original: Original) -> str:
-    """One JSON line, schema original/1. `insns`: hex of all instructions; map references hold the id of the map (and the offset for
-    values), which the tag does not cover. `rewrites`: [instruction, first slot of the image, slots, name].
-    """
-    image = original.image
-    out: dict[str, Any] = {
-        "schema": "original/1",
-        "id": image.id or None,
-        "name": image.name,
-        "type": type_name(PROG_TYPES, image.prog_type),
-        "tag": image.tag,
-        "grade": str(original.grade),
-        "insns": original.code.hex(),
-        "reason": original.reason,
-        "insn_count": len(original.code) // 8,
-        "xlated_insn_count": len(image),
-        "hash": original.algorithm or None,
-        "source": original.source or None,
-        "tags_tried": original.tags_tried,
-    }
-    if original.attributes is not None:
-        out["expected_attach_type"] = original.attributes.expected_attach_type
-        out["prog_flags"] = original.attributes.flags
-    if original.layout is not None:
-        out["rewrites"] = [[index, slot, group.length, group.rewrite] for slot, index, group in original.layout.groups if group.rewrite]
-    if original.removed:
-        out["removed"] = {
-            "maps": list(original.removed.maps),
-            "functions": list(original.removed.functions),
-            "lines": [list(line) for line in original.removed.lines],
-            "jumps_over_nothing": list(original.removed.jumps),
-            "verified_insns": list(original.removed.verified_insns) if original.removed.verified_insns else None,
-        }
-    return json.dumps(out, ensure_ascii=False)
 
 
 def heading_lines(original: Original, program: Program) -> list[str]:
@@ -120,77 +86,63 @@ def _with_removed(lines: Sequence[SourceLine], removed: Removed) -> tuple[Source
     return tuple(sorted([*marked, *lines], key=lambda line: line.off_insns))
 
 
-def side_by_side(original: Original, program: Program, color: bool) -> Iterator[str]:
-    """Every original instruction beside the slots that were made of it, with the name of the rewrite."""
-    from bpflens.isa.extended.insn import decode
-    from bpflens.isa.extended.text import format_word
-
+def side_by_side(original: Original, program: Program, calls: Mapping[int, str], color: bool) -> Iterator[str]:
+    """Every original instruction beside the slots that were made of it, with the name of the rewrite. `calls`: names of what slots of the
+    image call.
+    """
     yield "\n".join(heading_lines(original, program)) + "\n"
     layout, image = original.layout, original.image
     if layout is None:
         return
-    new = decode(original.code)
+    new = original.insns
     names = {function.start: function.name for function in program.functions}
     groups = {slot: group for slot, _, group in layout.groups}
-    symbols = _symbols(original)
-    slot, end = 0, len(image)
-    shown_to = 0
+    slot, end, shown_to = 0, len(image), 0
     while slot < end:
         index = layout.starts[slot] if slot < len(layout.starts) else -1
         group = groups.get(slot)
-        length = group.length if group else (2 if image.insns[slot].code == 0x18 else 1)
+        length = group.length if group else (2 if image.insns[slot].code == LD_IMM64 else 1)
         count = len(group.items) if group else length
         yield from _gone(new, shown_to, index, names)
         shown_to = max(shown_to, index + count) if index >= 0 else shown_to
         if index in names and count:
             yield f"{names.pop(index)}:\n"
-        left = []
-        position = index
-        while index >= 0 and position < index + count:
-            following = new[position + 1].word if position + 1 < len(new) else None
-            left.append(f"{position:5d}: {format_word(new[position].word, following, 'kernel', 'id')}")
-            position += 2 if new[position].code == 0x18 else 1
-        right = []
-        position = slot
-        while position < min(slot + length, end):
-            insn = image.insns[position]
-            following = image.words[position + 1] if position + 1 < end else None
-            shown = format_word(insn.word, following, "kernel", "id")
-            if position in symbols:
-                shown = f"call {symbols[position]}"
-            right.append(f"{position:5d}: {shown}")
-            position += 2 if insn.code == 0x18 else 1
-        note = group.rewrite if group else ""
-        if index < 0:
-            note = "appended by the kernel"
-        for row in range(max(len(left), len(right))):
-            a = left[row] if row < len(left) else ""
-            b = right[row] if row < len(right) else ""
-            mark = f"  ; {note}" if note and row == 0 else ""
-            if color and mark:
-                mark = f"\x1b[32m{mark}\x1b[0m"
-            yield f"{a:{_COLUMN}} | {b}{mark}\n"
+        left = _lines(new, index, index + count) if index >= 0 else []
+        right = _lines(image.insns, slot, min(slot + length, end), calls)
+        note = "appended by the kernel" if index < 0 else group.rewrite if group else ""
+        yield from _beside(left, right, note, color)
         slot += length
     yield from _gone(new, shown_to, len(new), names)
     if original.removed:
         yield "".join(f"{line}\n" for line in removed_lines(original.removed))
 
 
-def _gone(insns: Sequence[Insn], start: int, end: int, names: dict[int, str]) -> Iterator[str]:
-    """Instructions that went nowhere: the object's program has them, the image not."""
+def _lines(insns: Sequence[Insn], start: int, end: int, calls: Mapping[int, str] = MappingProxyType({})) -> list[str]:
+    """Instructions with their numbers."""
     from bpflens.isa.extended.text import format_word
 
+    out = []
+    while start < end:
+        following = insns[start + 1].word if start + 1 < len(insns) else None
+        text = f"call {calls[start]}" if start in calls else format_word(insns[start].word, following, "kernel", "id")
+        out.append(f"{start:5d}: {text}")
+        start += 2 if insns[start].code == LD_IMM64 else 1
+    return out
+
+
+def _beside(left: Sequence[str], right: Sequence[str], note: str, color: bool) -> Iterator[str]:
+    """Rows of two columns, the note at the end of the first."""
+    for row, (a, b) in enumerate(zip_longest(left, right, fillvalue="")):
+        mark = f"  ; {note}" if note and row == 0 else ""
+        if color and mark:
+            mark = f"\x1b[32m{mark}\x1b[0m"
+        yield f"{a:{_COLUMN}} | {b}{mark}\n"
+
+
+def _gone(insns: Sequence[Insn], start: int, end: int, names: dict[int, str]) -> Iterator[str]:
+    """Instructions that went nowhere: the object's program has them, the image not."""
     while start < end:
         if start in names:
             yield f"{names.pop(start)}:\n"
-        following = insns[start + 1].word if start + 1 < len(insns) else None
-        yield f"{start:5d}: {format_word(insns[start].word, following, 'kernel', 'id')}".ljust(_COLUMN) + " |  ; removed\n"
-        start += 2 if insns[start].code == 0x18 else 1
-
-
-def _symbols(original: Original) -> dict[int, str]:
-    from bpflens.kernel.progs import resolve_symbols
-
-    words = b"".join(word.to_bytes(8, "little") for word in original.image.words)
-    calls = resolve_symbols(words)
-    return {slot: name for slot, name in calls.items() if original.image.insns[slot].code == 0x85}
+        yield _lines(insns, start, start + 1)[0].ljust(_COLUMN) + " |  ; removed\n"
+        start += 2 if insns[start].code == LD_IMM64 else 1

@@ -1,0 +1,37 @@
+"""What a reading of a slot may depend on: the image, the kernel that made it, and options that concern the whole program."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from bpflens.original.image.image import Image
+from bpflens.original.rewrites.kernel import Kernel
+
+__all__ = ("PLAIN", "Options", "Question")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Readings that concern the whole program: `casts`: `r0 = r1` of a context is bpf_cast_to_kern_ctx. `keep_last`: the two last slots
+    are the program's own even if they look like the hidden exception handler. `narrow_zeros`: in a blinded image `r1 ^= r1` is `w1 = 0`.
+    """
+
+    casts: bool = False
+    keep_last: bool = False
+    narrow_zeros: bool = False
+
+
+PLAIN = Options()
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """The image that is read. `arenas`: (first address, end, map id) of those that it uses. `unknown` collects what has no name: slot ->
+    "helper", "kfunc", or "hidden" where the kernel shows no addresses.
+    """
+
+    image: Image
+    kernel: Kernel
+    options: Options
+    arenas: tuple[tuple[int, int, int], ...] = ()
+    unknown: dict[int, str] = field(default_factory=dict)

@@ -1,0 +1,51 @@
+"""The record of `bpflens --json original`: one per program, schema "original/1".
+
+    {"schema": "original/1", "id": 12, "tag": "6deef7...", "grade": "exact", "insns": "b700...", "reason": "its tag ...", ...}
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bpflens.isa.extended.names import PROG_TYPES, type_name
+
+if TYPE_CHECKING:
+    from bpflens.original.result import Original
+
+__all__ = ("record",)
+
+
+def record(original: Original) -> dict[str, Any]:
+    """The record of one program. `insns`: hex of all instructions; map references hold the id of the map (and the offset for
+    values), which the tag does not cover. `rewrites`: [instruction, first slot of the image, slots, name].
+    """
+    image = original.image
+    out: dict[str, Any] = {
+        "schema": "original/1",
+        "id": image.id or None,
+        "name": image.name,
+        "type": type_name(PROG_TYPES, image.prog_type),
+        "tag": image.tag,
+        "grade": str(original.grade),
+        "insns": original.code.hex(),
+        "reason": original.reason,
+        "insn_count": len(original.code) // 8,
+        "xlated_insn_count": len(image),
+        "hash": original.algorithm or None,
+        "source": original.source or None,
+        "tags_tried": original.tags_tried,
+    }
+    if original.attributes is not None:
+        out["expected_attach_type"] = original.attributes.expected_attach_type
+        out["prog_flags"] = original.attributes.flags
+    if original.layout is not None:
+        out["rewrites"] = [[index, slot, group.length, group.rewrite] for slot, index, group in original.layout.groups if group.rewrite]
+    if original.removed:
+        out["removed"] = {
+            "maps": list(original.removed.maps),
+            "functions": list(original.removed.functions),
+            "lines": [list(line) for line in original.removed.lines],
+            "jumps_over_nothing": list(original.removed.jumps),
+            "verified_insns": list(original.removed.verified_insns) if original.removed.verified_insns else None,
+        }
+    return out
