@@ -1,4 +1,6 @@
-"""What a program hangs on, and who holds it: the two records that the inventory makes by the thousand, so they are named tuples.
+"""What the kernel reports of a program, what that hangs on and who holds it: the records that the inventory makes by the thousand.
+
+They are named tuples: importing them costs nothing.
 
 `bpflens.program` has them too; a listing imports them from here, where nothing else is loaded.
 """
@@ -8,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-__all__ = ("Attachment", "Holder")
+__all__ = ("Attachment", "Holder", "ProgInfo")
 
 
 class Holder(NamedTuple):
@@ -34,3 +36,39 @@ class Attachment(NamedTuple):
     netns_name: str | None = None
     holders: tuple[Holder, ...] = ()
     details: Mapping[str, Any] = {}
+
+
+class ProgInfo(NamedTuple):
+    """What the kernel reports of a program: struct bpf_prog_info without its arrays (include/uapi/linux/bpf.h).
+
+    Lengths in bytes, `load_time` in ns since boot (CLOCK_BOOTTIME), `run_time_ns` and `run_cnt` since statistics were switched on
+    (kernel.bpf_stats_enabled or BPF_ENABLE_STATS). `xlated_len` and `jited_len` are 0 for who may not dump. A member that the running
+    kernel does not know is None.
+    """
+
+    id: int
+    type: int
+    tag: str
+    name: str
+    uid: int
+    load_time: int
+    gpl_compatible: bool
+    xlated_len: int
+    jited_len: int
+    nr_map_ids: int
+    ifindex: int
+    netns_dev: int
+    netns_ino: int
+    btf_id: int
+    nr_jited_ksyms: int
+    nr_jited_func_lens: int
+    nr_func_info: int
+    nr_line_info: int
+    nr_jited_line_info: int
+    nr_prog_tags: int
+    run_time_ns: int
+    run_cnt: int
+    recursion_misses: int | None
+    verified_insns: int | None
+    attach_btf_obj_id: int | None
+    attach_btf_id: int | None

@@ -11,19 +11,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bpflens.attachment import Attachment, Holder
+from bpflens.attachment import Attachment, Holder, ProgInfo
 
 if TYPE_CHECKING:
     from bpflens.btf.btf import Btf
 
 __all__ = (
     "Attachment",
+    "Declared",
     "Function",
     "Holder",
     "Isa",
     "Jited",
+    "Loaded",
     "Map",
     "Origin",
+    "ProgInfo",
     "Program",
     "Relocation",
     "SourceLine",
@@ -45,7 +48,8 @@ class Origin:
     ("id:12", "x.o#xdp", "-:3"); `line` is the original text (several lines joined by newlines) and `lineno` its first line, from 1.
     `linktype` (a DLT name without "DLT_") and `given` (assumptions such as "ip") are what the context says of the packets a
     classic filter sees. `note` is one line for people ("compiled by libpcap 1.10.3"). `warnings` say what of a damaged source
-    could not be read, each with the part that is left out.
+    could not be read, each with the part that is left out. `arch` is the machine that it runs on ("x86_64"), or whose system calls a
+    seccomp filter sees. `row`: what a table says of the program, in its own words ("protocol": "ip").
     """
 
     source: str
@@ -56,6 +60,40 @@ class Origin:
     given: tuple[str, ...] = ()
     note: str | None = None
     warnings: tuple[str, ...] = ()
+    arch: str | None = None
+    row: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What an object file, or a listing of one, declares of a program to the loader.
+
+    `flags`: names that the section's prefix implies ("sleepable", "frags"). `autoload` is False where the section is marked "?".
+    `version` is that of the section "version", `byte_order` "little" or "big" as the file had it.
+    """
+
+    section: str | None = None
+    license: str | None = None
+    byte_order: str | None = None
+    version: int | None = None
+    flags: tuple[str, ...] = ()
+    autoload: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A program of the running kernel: what the kernel reports of it beside its code.
+
+    `at`: when it was loaded, in seconds since 1970. `memlock`: kernel memory in bytes, None where fdinfo cannot be read. `prog_tags`: the
+    tags of its functions. `notes`: what the kernel kept back from this process, with what would show it.
+    """
+
+    info: ProgInfo
+    at: float
+    memlock: int | None = None
+    map_ids: tuple[int, ...] = ()
+    prog_tags: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +173,10 @@ class Program:
     """A BPF program with everything that its source knows.
 
     `code` is an array of struct sock_filter or struct bpf_insn in little-endian order, whatever the source's byte order was.
-    For live extended programs it is the xlated image (`xlated` true). `arch` is the machine of the JITed code or of a seccomp filter.
+    For live extended programs it is the xlated image (`xlated` true). `type` and `expected_attach_type` are the kernel's numbers.
     `symbols` names what a slot refers to beyond the tables (helper, kfunc or ksym found through kallsyms): slot -> symbol.
-    `info` holds further facts of the source, in the kernel's spelling (load_time, run_cnt, uid ...).
+    `declared` is what an object file says to the loader, `loaded` what the kernel reports: None for what is not loaded here.
+    What a capability finds is its result, and never stands here.
     """
 
     isa: Isa
@@ -146,8 +185,6 @@ class Program:
     name: str = ""
     type: int | None = None
     expected_attach_type: int | None = None
-    section: str | None = None
-    license: str | None = None
     xlated: bool = False
     id: int | None = None
     tag: str | None = None
@@ -157,13 +194,28 @@ class Program:
     relocations: Sequence[Relocation] = ()
     symbols: Mapping[int, str] = field(default_factory=dict)
     btf: Btf | None = None
+    declared: Declared = field(default_factory=Declared)
+    loaded: Loaded | None = None
     jited: tuple[Jited, ...] = ()
-    arch: str | None = None
     attachments: tuple[Attachment, ...] = ()
     holders: tuple[Holder, ...] = ()
-    info: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def insn_count(self) -> int:
         """Number of 8-byte slots."""
         return len(self.code) // 8
+
+    @property
+    def section(self) -> str | None:
+        """The section of the object file that it was read from."""
+        return self.declared.section
+
+    @property
+    def license(self) -> str | None:
+        """The license that it declares."""
+        return self.declared.license
+
+    @property
+    def arch(self) -> str | None:
+        """The machine of its JITed code, or of the system calls that a seccomp filter sees."""
+        return self.origin.arch

@@ -18,8 +18,7 @@ def program(arch: str, code: bytes, address: int = ADDRESS, lines: tuple[tuple[i
     return Program(
         Isa.EXTENDED,
         bytes(8 * 6),
-        Origin("kernel", "id:1"),
-        arch=arch,
+        Origin("kernel", "id:1", arch=arch),
         functions=(Function(0, "main"), Function(4, "sub")),
         lines=(SourceLine(0, "a.c", 1, 1, "x"), SourceLine(2, "a.c", 2, 1, "y"), SourceLine(3, "a.c", 3, 1, "z")),
         jited=(Jited("main", address, code, lines),),

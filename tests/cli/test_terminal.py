@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bpflens.isa.extended.asm import assemble
-from bpflens.program import Function, Isa, Origin, Program, SourceLine
+from bpflens.program import Declared, Function, Isa, Origin, Program, SourceLine
 from bpflens.view.listing.extended import ListingOptions, listing
 from bpflens.view.listing.heading import heading
 from bpflens.view.style.printable import printable
@@ -61,7 +61,7 @@ def test_terminal_stream() -> None:
 def test_foreign_names_neither_escape_nor_become_instructions() -> None:
     code = assemble("call 1000\nr0 = 1\nexit")
     program = Program(
-        Isa.EXTENDED, code, Origin("elf", HOSTILE, note=HOSTILE), name=HOSTILE, section=HOSTILE, license=HOSTILE,
+        Isa.EXTENDED, code, Origin("elf", HOSTILE, note=HOSTILE), name=HOSTILE, declared=Declared(HOSTILE, HOSTILE),
         functions=(Function(0, HOSTILE, HOSTILE), Function(1, HOSTILE, HOSTILE)),
         lines=(SourceLine(0, HOSTILE, 1, 1, HOSTILE),), symbols={0: HOSTILE},
     )  # fmt: skip

@@ -77,7 +77,7 @@ def test_big_endian_is_the_same_program() -> None:
     """The code of an object of the other byte order is brought into one order."""
     little = read_object(objects.compiled(objects.MAPS_AND_CALLS), "x.o")
     big = read_object(objects.compiled(objects.MAPS_AND_CALLS, target="bpfeb"), "x.o")
-    assert big[0].info["byte_order"] == "big"
+    assert big[0].declared.byte_order == "big"
     assert [p.code for p in big] == [p.code for p in little]
     assert [p.relocations for p in big] == [p.relocations for p in little]
     assert [p.functions for p in big] == [p.functions for p in little]
@@ -94,7 +94,7 @@ def test_legacy_maps_and_no_debug_information() -> None:
         ("first", 1, 4, 8, 16, 1), ("second", 2, 4, 2, 3, 0),
     ]  # fmt: skip
     assert [(r.kind, r.symbol) for r in program.relocations] == [("map", "second"), ("map", "first")]
-    assert (program.license, program.info["version"]) == ("Dual BSD/GPL", 0x50607)
+    assert (program.license, program.declared.version) == ("Dual BSD/GPL", 0x50607)
 
 
 def test_data_without_btf_has_symbols() -> None:
@@ -350,7 +350,8 @@ def test_struct_ops() -> None:
     )  # fmt: skip
     assert linked.fields == {"values": {"ssthresh": "thresh"}, "link": True}
     assert [p.type for p in programs] == [27, 27, 26]
-    assert programs[2].info == {"byte_order": "little", "flags": ("sleepable",), "autoload": False}
+    said = programs[2].declared
+    assert (said.byte_order, said.flags, said.autoload) == ("little", ("sleepable",), False)
     assert read_object(objects.compiled(STRUCT_OPS), "x.o", "fentry.s/foo")[0].name == "asleep"
 
 

@@ -18,7 +18,7 @@ from bpflens.errors import InputError
 from bpflens.formats.elf.btf_ext import CoreRelocation
 from bpflens.formats.elf.programs import find_embedded, read_object
 from bpflens.formats.elf.write import write_object
-from bpflens.program import Function, Isa, Origin, Program
+from bpflens.program import Declared, Function, Isa, Origin, Program
 
 SECONDS = 3  # of CPU; what the tests below build would take minutes without the bounds
 
@@ -107,7 +107,7 @@ def test_any_bytes(body: bytes) -> None:
 
 
 def program(code: bytes, functions: tuple[Function, ...] = (), name: str = "f", section: str = "xdp") -> Program:
-    return Program(Isa.EXTENDED, code, Origin("test", "test"), name=name, section=section, functions=functions)
+    return Program(Isa.EXTENDED, code, Origin("test", "test"), name=name, declared=Declared(section=section), functions=functions)
 
 
 EXIT = bytes.fromhex("9500000000000000")

@@ -16,7 +16,7 @@ from bpflens.formats.elf.btf_ext import CORE_KINDS, CoreRelocation
 from bpflens.formats.elf.data_maps import data_section, from_live
 from bpflens.formats.elf.programs import read_object
 from bpflens.formats.elf.write import write_object
-from bpflens.program import Function, Isa, Map, Origin, Program, Relocation, SourceLine
+from bpflens.program import Declared, Function, Isa, Map, Origin, Program, Relocation, SourceLine
 
 EXIT = bytes.fromhex("9500000000000000")
 
@@ -32,7 +32,7 @@ def load(src: int, imm: int, high: int = 0) -> bytes:
 
 
 def program(code: bytes, **fields: object) -> Program:
-    base = Program(Isa.EXTENDED, code, Origin("test", "test"), name="main", section="socket")
+    base = Program(Isa.EXTENDED, code, Origin("test", "test"), name="main", declared=Declared(section="socket"))
     return replace(base, **fields)  # type: ignore[arg-type]
 
 
@@ -58,7 +58,7 @@ def test_two_programs_share_a_subprogram() -> None:
     other = insn(0x85, src=1, imm=1) + EXIT + insn(0xB7, imm=2) + EXIT
     functions = (Function(0, "main"), Function(2, "sub"))
     programs = [
-        program(body, name=name, section=name, functions=(Function(0, name), *functions[1:]))
+        program(body, name=name, declared=Declared(section=name), functions=(Function(0, name), *functions[1:]))
         for name, body in (("a", code), ("b", code), ("c", other))
     ]
     blob = write_object(programs)
@@ -163,7 +163,7 @@ def test_from_live() -> None:
     """Map ids become relocations, the names of data maps sections."""
     maps = (Map("hash", 1, 4, 8, 16, id=7), Map("prog.rodata", 2, 4, 8, 1, 0x480, id=9), Map("prog.kconfig", 2, 4, 8, 1, 0x480, id=10))
     code = load(1, 7) + load(2, 9, 4) + load(2, 10, 0) + load(0, 5, 6) + EXIT
-    ready = from_live(program(code, maps=maps, section=None), "xdp")
+    ready = from_live(program(code, maps=maps, declared=Declared()), "xdp")
     assert ready.section == "xdp"
     assert [m.name for m in ready.maps] == ["hash", ".rodata", ".rodata.kconfig"]
     assert [(r.off_insns, r.kind, r.section, r.value) for r in ready.relocations] == [
@@ -185,7 +185,7 @@ def test_data_section(name: str, section: str | None) -> None:
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [
-        ({"section": None}, "has no section name"),
+        ({"declared": Declared()}, "has no section name"),
         ({"code": insn(0x85, src=1, imm=7) + EXIT}, "refers to slot 8, where no function starts"),
         ({"code": load(0, 0) + EXIT, "relocations": (Relocation(0, "map", "nowhere"),)}, "refers to map nowhere, which is not among"),
         ({"relocations": (Relocation(0, "call", "nothing"),)}, "refers to the function nothing, which is not among the programs"),

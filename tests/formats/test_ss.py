@@ -52,7 +52,7 @@ def test_table():
     ]
     assert programs[0].holders == (Holder(13223, "tcpdump", 4),)
     assert programs[1].holders == (Holder(1, "a", 3), Holder(2, "b c", 5))
-    assert programs[0].info == {"netid": "p_raw", "protocol": "*", "device": "lo", "inode": "20560"}
+    assert programs[0].origin.row == {"netid": "p_raw", "protocol": "*", "device": "lo", "inode": "20560"}
     assert programs[3].origin.line == f"p_raw 0      0            [34958]:*                *\n\t{FILTER}"
 
 

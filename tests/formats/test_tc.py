@@ -27,7 +27,7 @@ def test_tc():
     programs = read_programs(TC.encode(), "-")
     assert [p.origin.lineno for p in programs] == [2, 3, 4, 8]
     assert [p.origin.given for p in programs] == [(), ("ip",), (), ()]
-    assert programs[0].info == {"protocol": "all", "pref": "49152", "chain": "0", "handle": "0x1", "flowid": "1:1"}
+    assert programs[0].origin.row == {"protocol": "all", "pref": "49152", "chain": "0", "handle": "0x1", "flowid": "1:1"}
     assert programs[1].origin.note == "tc filter dev eth0 parent ffff: protocol ip pref 5 chain 0 handle 0x2"
     assert programs[2].origin.note == "tc action"
     assert all(p.insn_count == 2 and p.origin.linktype is None for p in programs)
@@ -56,7 +56,7 @@ COMMIT
 
 def test_iptables():
     programs = read_programs(IPTABLES.encode(), "-")
-    assert [(p.origin.lineno, p.origin.given, p.info.get("chain")) for p in programs] == [
+    assert [(p.origin.lineno, p.origin.given, p.origin.row.get("chain")) for p in programs] == [
         (4, ("ip",), "INPUT"),
         (4, ("ip",), None),
         (9, ("ip6",), "OUTPUT"),

@@ -36,23 +36,24 @@ def test_every_field_that_bpftool_shows() -> None:
         run_program(loaded.fd, bytes(64))
         theirs = bpftool("prog", "show", "id", str(loaded.id))
         ours = progs.read_program(loaded.id)
-        info = ours.info
+        assert ours.loaded is not None
+        info = ours.loaded.info
 
         assert {
             "id": ours.id,
             "type": PROG_TYPES[ours.type or 0],
             "name": ours.name,
             "tag": ours.tag,
-            "gpl_compatible": info["gpl_compatible"],
-            "uid": info["uid"],
-            "bytes_xlated": info["xlated_len"],
-            "jited": bool(info["jited_len"]),
-            "bytes_jited": info["jited_len"],
-            "bytes_memlock": info["memlock"],
-            "map_ids": list(info["map_ids"]),
+            "gpl_compatible": info.gpl_compatible,
+            "uid": info.uid,
+            "bytes_xlated": info.xlated_len,
+            "jited": bool(info.jited_len),
+            "bytes_jited": info.jited_len,
+            "bytes_memlock": ours.loaded.memlock,
+            "map_ids": list(ours.loaded.map_ids),
         } == {key: value for key, value in theirs.items() if key not in ("loaded_at", "pids", "run_time_ns", "run_cnt")}
-        assert abs(theirs["loaded_at"] - info["loaded_at"]) <= 1.5
-        assert abs(time.time() - info["loaded_at"]) < 60
+        assert abs(theirs["loaded_at"] - ours.loaded.at) <= 1.5
+        assert abs(time.time() - ours.loaded.at) < 60
 
         theirs = bpftool("map", "show", "id", str(loaded.map_id))
         map = maps.read_map_info(loaded.map_id)
@@ -76,7 +77,7 @@ def test_calls_are_named_by_kallsyms() -> None:
         assert "__htab_map_lookup_elem" in program.symbols.values()
         assert "bpf_ktime_get_ns" in program.symbols.values()
         assert [map.id for map in program.maps] == [loaded.map_id]
-        assert not program.info["notes"]
+        assert not program.loaded.notes
 
 
 def test_kfuncs_and_kernel_addresses_are_named() -> None:
@@ -121,7 +122,7 @@ def test_machine_code_is_the_kernels() -> None:
         program = progs.read_program(loaded.id, jited=True)
 
         (function,) = program.jited
-        assert len(function.code) == program.info["jited_len"]
+        assert len(function.code) == program.loaded.info.jited_len
         assert function.address >> 47
         from bpflens.analysis.machine_code import listing
 

@@ -93,7 +93,7 @@ def test_text_is_bpftools(tool: str, seen: set[str], capsys: pytest.CaptureFixtu
         for fd, id in named(fds):
             seen.add(f"tool {name}")
             program = read_program_fd(fd, f"id:{id}", jited=True)
-            assert program.xlated and program.code and program.jited and not program.info["notes"]
+            assert program.xlated and program.code and program.jited and not program.loaded.notes
             if program.tag in seen:
                 continue
             seen.add(program.tag or "")
@@ -103,7 +103,7 @@ def test_text_is_bpftools(tool: str, seen: set[str], capsys: pytest.CaptureFixtu
             at = {slot: number for number, slot in enumerate(slots)}
             shown = [(at[line.off_insns], line.text.strip()) for line in program.lines if line.text.strip()]
             assert [entry for entry in shown if entry not in lines] == []
-            assert sum(len(part.code) for part in program.jited) == program.info["jited_len"]
+            assert sum(len(part.code) for part in program.jited) == program.loaded.info.jited_len
 
 
 def test_most_tools_load_something(seen: set[str]) -> None:

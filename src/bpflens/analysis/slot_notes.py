@@ -11,7 +11,7 @@ Only facts of the program's source are named; a slot without one has no note. On
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from operator import eq
 
@@ -22,32 +22,38 @@ from bpflens.isa.extended.helpers import HELPER_COUNT, helper_name, helper_proto
 from bpflens.isa.extended.names import MAP_TYPES, type_name
 from bpflens.program import Program
 
-__all__ = ("Notes", "call_name", "slot_notes")
+__all__ = ("NO_NOTES", "Further", "Notes", "call_name", "slot_notes")
 
 _TEXTS = 1 << 12
+Further = Mapping[int, Sequence[str]]
+NO_NOTES: Further = {}
 
 
 def slot_notes(
-    program: Program, prototypes: bool = False, called: bool = False, leaders: bytes | bytearray | None = None
-) -> dict[int, list[str]]:
+    program: Program, prototypes: bool = False, called: bool = False, leaders: bytes | bytearray | None = None,
+    further: Further = NO_NOTES,
+) -> dict[int, list[str]]:  # fmt: skip
     """Notes of an extended program by slot.
 
     With `prototypes` calls carry the C prototype of what they call; with `called`, for text that has only its number, the name.
-    `leaders` has a byte for each slot, odd for targets of jumps and functions, where the caller knows them.
+    `leaders` has a byte for each slot, odd for targets of jumps and functions, where the caller knows them; `further` are notes that
+    somebody else made, which come last.
     """
-    return Notes(program, prototypes, called, leaders).between(0, len(program.code) // 8)
+    return Notes(program, prototypes, called, leaders, further).between(0, len(program.code) // 8)
 
 
 class Notes:
     """The notes of an extended program, made for a range of slots at a time; arguments as for `slot_notes`."""
 
-    def __init__(self, program: Program, prototypes: bool, called: bool, leaders: bytes | bytearray | None) -> None:
+    def __init__(
+        self, program: Program, prototypes: bool, called: bool, leaders: bytes | bytearray | None, further: Further = NO_NOTES
+    ) -> None:
         self.program, self.prototypes, self.called = program, prototypes, called
         self.slots = References(program, leaders)
         self.everything = prototypes or called or program.xlated or bool(program.symbols)
         table = program.relocations
         self.texts = _Texts(table, self.slots) if isinstance(table, RelocationTable) else None
-        self.annotations: dict[int, list[str]] = program.info.get("annotations", {})  # made by who asked for them (original/annotate.py)
+        self.further = further
         self.loads: dict[int, int] = {}  # call -> ld_imm64 that sets the first argument, where that is plain to see
         self.labels: dict[int, str] = {}  # helper whose only string is its first argument -> what that is called
         self.calls = self._lonely_calls()
@@ -71,9 +77,9 @@ class Notes:
                 found = _reference_notes(slots, slot)
             if found:
                 notes.setdefault(slot, []).extend(found)
-        for slot, found in self.annotations.items() if self.annotations else ():
+        for slot, said in self.further.items() if self.further else ():
             if start <= slot < end:
-                notes.setdefault(slot, []).extend(found)
+                notes.setdefault(slot, []).extend(said)
         return notes
 
     @property
@@ -111,7 +117,7 @@ class Notes:
 
     def _lonely_calls(self) -> list[int] | None:
         """The calls of helpers that take strings, where no slot has more than one thing said about it; None otherwise."""
-        if self.everything or self.annotations or self.texts is None:
+        if self.everything or self.further or self.texts is None:
             return None
         related = self.texts.table.slots
         calls = list(self.slots.calls_of(_string_helpers()))

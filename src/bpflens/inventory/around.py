@@ -101,12 +101,13 @@ def attach_target(program: Program) -> str | None:
 
     "vfs_read", "nf_conntrack: nf_ct_delete" for a module's, None where the program has no such target.
     """
-    type_id = program.info.get("attach_btf_id")
-    if not type_id:
+    loaded = program.loaded
+    if loaded is None or not loaded.info.attach_btf_id:
         return None
+    type_id = loaded.info.attach_btf_id
     from bpflens.kernel.btf import btf_by_id, btf_info
 
-    obj_id = program.info.get("attach_btf_obj_id") or 0
+    obj_id = loaded.info.attach_btf_obj_id or 0
     try:
         info = btf_info(obj_id)
         name = btf_by_id(obj_id).name(type_id)

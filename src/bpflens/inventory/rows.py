@@ -31,9 +31,11 @@ def classic_program(row: InventoryRow) -> Program:
     """A classic row's program; what is known of the packets that it sees is in its origin."""
     details = row.details
     given = tuple(details.get("given", ()))
-    origin = Origin(row.kind, row.object, linktype=details.get("linktype"), given=given, note=details.get("starts_at"))
+    origin = Origin(
+        row.kind, row.object, linktype=details.get("linktype"), given=given, note=details.get("starts_at"), arch=details.get("arch")
+    )
     return Program(
-        Isa.CLASSIC, row.classic or b"", origin, arch=details.get("arch"), attachments=(attachment(row),), holders=row.holders,
+        Isa.CLASSIC, row.classic or b"", origin, attachments=(attachment(row),), holders=row.holders,
         name=details.get("name") or "",
     )  # fmt: skip
 

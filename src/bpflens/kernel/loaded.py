@@ -12,7 +12,8 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from bpflens.kernel.prog_info import INFO_BYTES, ProgInfo, parse_prog_info
+from bpflens.attachment import ProgInfo
+from bpflens.kernel.prog_info import INFO_BYTES, parse_prog_info
 from bpflens.kernel.sys.bpf import call_number, cmd
 from bpflens.kernel.sys.syscalls import libc
 

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
+from bpflens.attachment import ProgInfo
 from bpflens.kernel.sys.bpf import Buffer, all_ids, cmd, info_by_fd, opened
 
 __all__ = (
-    "FUNC_INFO", "INFO_BYTES", "LINE_INFO", "ProgDump", "ProgInfo", "open_prog", "parse_prog_info", "prog_dump", "prog_ids", "prog_info",
+    "FUNC_INFO", "INFO_BYTES", "LINE_INFO", "ProgDump", "open_prog", "parse_prog_info", "prog_dump", "prog_ids", "prog_info",
     "prog_info_by_fd",
 )  # fmt: skip
 
@@ -23,39 +24,6 @@ INFO_BYTES = _INFO.size
 _VERIFIED_INSNS, _ATTACH_BTF = 216, 220  # offsets
 FUNC_INFO = struct.Struct("=II")  # struct bpf_func_info: insn_off, type_id
 LINE_INFO = struct.Struct("=IIII")  # struct bpf_line_info: insn_off, file_name_off, line_off, line_col (line << 10 | column)
-
-
-class ProgInfo(NamedTuple):
-    """Facts of a program. Lengths in bytes, `load_time` in ns since boot (CLOCK_BOOTTIME), `run_time_ns` and `run_cnt` since statistics
-    were switched on (kernel.bpf_stats_enabled or BPF_ENABLE_STATS). `xlated_len` and `jited_len` are 0 for who may not dump.
-    """
-
-    id: int
-    type: int
-    tag: str
-    name: str
-    uid: int
-    load_time: int
-    gpl_compatible: bool
-    xlated_len: int
-    jited_len: int
-    nr_map_ids: int
-    ifindex: int
-    netns_dev: int
-    netns_ino: int
-    btf_id: int
-    nr_jited_ksyms: int
-    nr_jited_func_lens: int
-    nr_func_info: int
-    nr_line_info: int
-    nr_jited_line_info: int
-    nr_prog_tags: int
-    run_time_ns: int
-    run_cnt: int
-    recursion_misses: int | None
-    verified_insns: int | None
-    attach_btf_obj_id: int | None
-    attach_btf_id: int | None
 
 
 class ProgDump(NamedTuple):
@@ -148,7 +116,7 @@ def prog_dump(fd: int, where: str = "", *, jited: bool = False, tags: bool = Fal
 
 
 def parse_prog_info(raw: bytes, length: int) -> ProgInfo:
-    """struct bpf_prog_info, of which the kernel filled in `length` bytes."""
+    """INFO_BYTES of struct bpf_prog_info, of which the kernel filled in `length`: the one place that knows its layout."""
     (
         type, id, tag, jited_len, xlated_len, _, _, load_time, uid, nr_map_ids, _, name, ifindex, gpl, netns_dev, netns_ino,
         nr_ksyms, nr_lens, _, _, btf_id, _, _, nr_func_info, nr_line_info, _, _, nr_jited_line_info, _, _, nr_tags, _,

@@ -4,7 +4,7 @@
 
 The image is what the verifier left (contexts rewritten, helpers inlined, map ids in place of descriptors): the loaded instructions are not
 kept by the kernel, only their tag. Helper and kfunc calls are distances from __bpf_call_base, resolved here through kallsyms. What the
-kernel keeps back from this process is said in `info["notes"]`, never guessed.
+kernel keeps back from this process is said in `loaded.notes`, never guessed.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import os
 import sys
 import time
 from array import array
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bpflens.errors import BpflensError, KernelError, NotFound, NotPermitted
 from bpflens.kernel.maps import read_map_info
-from bpflens.kernel.prog_info import ProgDump, ProgInfo, open_prog, prog_dump, prog_ids, prog_info, prog_info_by_fd
-from bpflens.program import Function, Isa, Jited, Map, Origin, Program, SourceLine
+from bpflens.kernel.prog_info import ProgDump, open_prog, prog_dump, prog_ids, prog_info, prog_info_by_fd
+from bpflens.program import Function, Isa, Jited, Loaded, Map, Origin, ProgInfo, Program, SourceLine
 
 if TYPE_CHECKING:
     from bpflens.btf.btf import Btf
@@ -57,7 +57,7 @@ def read_program_fd(fd: int, where: str, jited: bool = False) -> Program:
     return Program(
         isa=Isa.EXTENDED,
         code=dump.xlated,
-        origin=Origin("kernel", where, note="; ".join(notes) or None),
+        origin=Origin("kernel", where, note="; ".join(notes) or None, arch=os.uname().machine),
         name=name,
         type=info.type,
         xlated=True,
@@ -68,9 +68,8 @@ def read_program_fd(fd: int, where: str, jited: bool = False) -> Program:
         lines=lines,
         symbols=symbols,
         btf=btf,
+        loaded=Loaded(info, loaded_at(info.load_time), _memlock(fd), dump.map_ids, dump.prog_tags, tuple(notes)),
         jited=machine_code,
-        arch=os.uname().machine,
-        info=_facts(dump, _memlock(fd), notes),
     )
 
 
@@ -236,32 +235,3 @@ def _memlock(fd: int) -> int | None:
     except (OSError, ValueError):
         return None
 
-
-def _facts(dump: ProgDump, memlock: int | None, notes: list[str]) -> dict[str, Any]:
-    """Everything of struct bpf_prog_info that has no field of its own in `Program`, in the kernel's spelling."""
-    info = dump.info
-    facts: dict[str, Any] = {
-        "uid": info.uid,
-        "load_time": info.load_time,
-        "loaded_at": loaded_at(info.load_time),
-        "gpl_compatible": info.gpl_compatible,
-        "xlated_len": info.xlated_len,
-        "jited_len": info.jited_len,
-        "memlock": memlock,
-        "btf_id": info.btf_id,
-        "run_time_ns": info.run_time_ns,
-        "run_cnt": info.run_cnt,
-        "recursion_misses": info.recursion_misses,
-        "verified_insns": info.verified_insns,
-        "attach_btf_obj_id": info.attach_btf_obj_id,
-        "attach_btf_id": info.attach_btf_id,
-        "map_ids": dump.map_ids,
-        "prog_tags": dump.prog_tags,
-        "nr_func_info": info.nr_func_info,
-        "nr_line_info": info.nr_line_info,
-        "nr_jited_funcs": info.nr_jited_func_lens,
-    }
-    if info.ifindex:
-        facts.update(ifindex=info.ifindex, netns_dev=info.netns_dev, netns_ino=info.netns_ino)
-    facts["notes"] = tuple(notes)
-    return facts

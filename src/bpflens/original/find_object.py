@@ -20,7 +20,7 @@ from bpflens.original.invert.reconstruction import Layout
 from bpflens.original.reload import Reloaded, reload
 from bpflens.original.result import Grade, Original
 from bpflens.original.rewrites.template import Group
-from bpflens.program import Isa, Map, Origin, Program, SourceLine
+from bpflens.program import Declared, Isa, Map, Origin, Program, SourceLine
 
 __all__ = ("files_under", "look_up", "removed_insns")
 
@@ -143,8 +143,7 @@ def _exact(original: Original, programs: ObjectPrograms, program: Program, linke
         name=linked.name,
         type=image.prog_type,
         expected_attach_type=original.attributes.expected_attach_type if original.attributes else image.expected_attach_type,
-        section=program.section,
-        license=program.license,
+        declared=Declared(section=program.section, license=program.license),
         id=image.id or None,
         tag=image.tag,
         maps=tuple(maps.values()),
@@ -156,14 +155,14 @@ def _exact(original: Original, programs: ObjectPrograms, program: Program, linke
     name = {"sha256": "SHA-256", "sha1": "SHA-1"}.get(algorithm, "")
     reason = f"the object's program has the tag ({name}) {image.tag}, the program's"
     layout, proof = _traced(original, code, func_info)
+    marks: dict[int, tuple[str, ...]] = {}
     if layout is not None:
         gone = len(linked.words) - sum(len(group.items) for _, _, group in layout.groups)
         reason += f"; {gone} of its insns were removed when it was loaded"
-        marks = {index: ["removed when loaded"] for index in removed_insns(layout)}
-        whole = replace(whole, info={"annotations": marks})
+        marks = dict.fromkeys(removed_insns(layout), ("removed when loaded",))
     return Original(
         image, Grade.EXACT, reason, code, layout, func_info, (), algorithm, original.attributes, proof, original.removed, source, whole,
-        original.tags_tried,
+        original.tags_tried, notes=marks,
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bpflens.isa.extended.insn import Insn, decode
 from bpflens.kernel.load_attributes import Attributes
@@ -48,7 +48,8 @@ class Original:
     them). `reason` says what proves the grade, or what is missing. `algorithm`: hash that made the tag ("" unless exact).
     `func_info` and `line_info` are in instructions of the reconstruction. `layout` relates it to the image, None where it comes from an
     object file: `source` then says from where, and `program` has its names. `tags_tried` counts hashes. `unknown`: calls without a name.
-    `unsure`: instructions of an unproven reconstruction that have other readings.
+    `unsure`: instructions of an unproven reconstruction that have other readings. `notes` are said beside
+    instructions of the object's program ("removed when loaded").
     """
 
     image: Image
@@ -67,6 +68,7 @@ class Original:
     tags_tried: int = 0
     unknown: Mapping[int, str] | None = None
     unsure: tuple[int, ...] = ()
+    notes: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def insns(self) -> tuple[Insn, ...]:

@@ -8,12 +8,12 @@ from bpflens.errors import BpflensError
 from bpflens.isa.extended.opcodes import CALL_CODE, LD_IMM64, PSEUDO_MAP_IDX, PSEUDO_MAP_IDX_VALUE
 from bpflens.original.image.image import Image
 from bpflens.original.result import Original
-from bpflens.program import Function, Isa, Map, Origin, Program, SourceLine
+from bpflens.program import Declared, Function, Isa, Map, Origin, Program, SourceLine
 
 if TYPE_CHECKING:
     from bpflens.btf.btf import Btf
 
-__all__ = ("btf_of", "call_names", "to_program")
+__all__ = ("btf_of", "call_names", "notes_of", "to_program")
 
 
 def to_program(original: Original) -> Program:
@@ -35,22 +35,23 @@ def to_program(original: Original) -> Program:
         name=name,
         type=image.prog_type,
         expected_attach_type=attributes.expected_attach_type if attributes else image.expected_attach_type,
-        license="GPL" if image.gpl else "Proprietary",
+        declared=Declared(license="GPL" if image.gpl else "Proprietary"),
         id=image.id or None,
         tag=image.tag or None,
         maps=maps,
         functions=functions,
         lines=_lines(original, btf),
         btf=btf,
-        info={"annotations": _indexed(original, maps)},
     )
 
 
-def _indexed(original: Original, maps: tuple[Map, ...]) -> dict[int, list[str]]:
-    """Which map a reference by index in fd_array means: the image has its id."""
-    if original.layout is None:
-        return {}
-    names = {m.id: m.name for m in maps}
+def notes_of(original: Original, program: Program) -> dict[int, list[str]]:
+    """What a listing of `program` says beside instructions: those that were removed, and which map a reference by index in fd_array
+    means, of which the image has the id.
+    """
+    if original.layout is None or original.program is not None:
+        return {index: list(notes) for index, notes in original.notes.items()}
+    names = {m.id: m.name for m in program.maps}
     notes = {}
     for index, word in enumerate(original.layout.words):
         source = original.code[8 * index + 1] >> 4

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bpflens.program import Isa, Program
@@ -13,13 +13,17 @@ from bpflens.program import Isa, Program
 __all__ = ("records",)
 
 
-def records(program: Program, start: int, stop: int | None, dialect: str, source: bool = False) -> Iterator[dict[str, Any]]:
-    """Records of the slots from `start` to before `stop`. `notes` are what text listings say beside the line, prototypes included."""
-    make = _classic if program.isa is Isa.CLASSIC else _extended
+def records(
+    program: Program, start: int, stop: int | None, dialect: str, source: bool = False, further: Mapping[int, Sequence[str]] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Records of the slots from `start` to before `stop`. `notes` are what text listings say beside the line, prototypes included, and
+    what is `further` known of a slot.
+    """
     end = program.insn_count if stop is None else min(stop, program.insn_count)
     lines = {line.off_insns: line for line in program.lines} if source else {}
     functions = {function.start: function.name for function in program.functions}
-    for record in make(program, start, end, dialect):
+    classic = program.isa is Isa.CLASSIC
+    for record in _classic(program, start, end, dialect) if classic else _extended(program, start, end, dialect, further or {}):
         pc = record["pc"]
         if pc in functions:
             record["function"] = functions[pc]
@@ -47,14 +51,16 @@ def _classic(program: Program, start: int, end: int, dialect: str) -> Iterator[d
         yield _record(program, pc, code, " ".join(text.split()), said.get(pc, []))
 
 
-def _extended(program: Program, start: int, end: int, dialect: str) -> Iterator[dict[str, Any]]:
+def _extended(
+    program: Program, start: int, end: int, dialect: str, further: Mapping[int, Sequence[str]]
+) -> Iterator[dict[str, Any]]:
     from bpflens.analysis.slot_notes import slot_notes
     from bpflens.isa.extended.insn import words
     from bpflens.isa.extended.table import explain_unknown
     from bpflens.isa.extended.text import format_word, is_pair, with_name
 
     code = words(program.code)
-    said = slot_notes(program, prototypes=True)
+    said = slot_notes(program, prototypes=True, further=further)
     map_by = "id" if program.xlated else "fd"
     pc = start
     if 0 < pc < len(code) and is_pair(code[pc - 1], code[pc]):

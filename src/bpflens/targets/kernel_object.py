@@ -12,9 +12,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bpflens.errors import InputError, KernelError, NotFound, NotPermitted
-from bpflens.kernel.prog_info import ProgInfo, open_prog, prog_dump, prog_ids, prog_info
+from bpflens.kernel.prog_info import open_prog, prog_dump, prog_ids, prog_info
 from bpflens.kernel.progs import read_program, read_program_fd
-from bpflens.program import Attachment, Holder, Map, Program
+from bpflens.program import Attachment, Holder, Map, ProgInfo, Program
 
 if TYPE_CHECKING:
     from bpflens.kernel.links import LinkInfo

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from bpflens.cli.settings import Settings
 from bpflens.errors import BpflensError, InputError, NothingThere, NotPermitted, NotSupported, PartialResult, UsageError
@@ -85,8 +86,6 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         return 0
     if failures and not programs:
         raise failures[0] if len(failures) == 1 else _together(failures, InputError)
-    if args.annotate:
-        programs = [_annotated(program) for program in programs]
     chosen = _choose(programs, args)
     _check_dialect(args.dialect, chosen)
     if args.jited:
@@ -100,14 +99,27 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def _annotated(program: Program) -> Program:
-    from dataclasses import replace
+class Part(NamedTuple):
+    """What is printed of a program: the slots from `start` to before `stop`, in the dialect that fits it."""
 
+    program: Program
+    start: int
+    stop: int | None
+    dialect: str
+
+    @property
+    def commented(self) -> bool:
+        """May lines that are not instructions be added?"""
+        return self.dialect in ("kernel", "llvm", "tcpdump")
+
+
+def _further_notes(part: Part, args: argparse.Namespace) -> Mapping[int, Sequence[str]]:
+    """Notes that take an analysis of the whole program."""
+    if not args.annotate or part.program.isa is Isa.CLASSIC:
+        return {}
     from bpflens.original.image_notes import image_notes
 
-    if program.isa is Isa.CLASSIC:
-        return program
-    return replace(program, info={**program.info, "annotations": image_notes(program)})
+    return image_notes(part.program)
 
 
 def _slot(text: str) -> int:
@@ -128,14 +140,14 @@ def _together(failures: Sequence[BpflensError], kind: type[BpflensError]) -> Bpf
     return error
 
 
-def _choose(programs: list[Program], args: argparse.Namespace) -> list[tuple[Program, int, int | None]]:
-    """(program, first slot, end) of everything to be printed."""
-    chosen: list[tuple[Program, int, int | None]] = []
+def _choose(programs: list[Program], args: argparse.Namespace) -> list[Part]:
+    """Everything that is to be printed."""
+    chosen: list[Part] = []
     for program in programs:
         if args.section is not None and program.section != args.section:
             continue
         if args.function is None:
-            chosen.append((program, args.start, args.stop))
+            chosen.append(Part(program, args.start, args.stop, _dialect(program, args.dialect)))
             continue
         starts = sorted(function.start for function in program.functions)
         ranges = [
@@ -147,7 +159,7 @@ def _choose(programs: list[Program], args: argparse.Namespace) -> list[tuple[Pro
             ranges = [(0, program.insn_count)]
         for start, end in ranges:
             stop = end if args.stop is None else min(end, start + args.stop)
-            chosen.append((program, start + args.start, stop))
+            chosen.append(Part(program, start + args.start, stop, _dialect(program, args.dialect)))
     if not chosen:
         if args.function is not None:
             names = sorted({f.name for p in programs for f in p.functions} | {p.name for p in programs if p.name})
@@ -157,20 +169,19 @@ def _choose(programs: list[Program], args: argparse.Namespace) -> list[tuple[Pro
     return chosen
 
 
-def _with_machine_code(
-    chosen: list[tuple[Program, int, int | None]], failures: list[BpflensError]
-) -> list[tuple[Program, int, int | None]]:
+def _with_machine_code(chosen: list[Part], failures: list[BpflensError]) -> list[Part]:
     """Those that have machine code; the others are failures, or the error where none has any."""
-    without: list[BpflensError] = [_no_machine_code(program) for program, _, _ in chosen if not program.jited]
+    without: list[BpflensError] = [_no_machine_code(part.program) for part in chosen if not part.program.jited]
     if len(without) == len(chosen):
         raise without[0] if len(without) == 1 else _together([*failures, *without], InputError)
     failures += without
-    return [item for item in chosen if item[0].jited]
+    return [part for part in chosen if part.program.jited]
 
 
 def _no_machine_code(program: Program) -> BpflensError:
     where = program.origin.where
-    said = next((note for note in program.info.get("notes", ()) if "machine code" in note), None)
+    kept_back = program.loaded.notes if program.loaded else ()
+    said = next((note for note in kept_back if "machine code" in note), None)
     if said is not None:  # the kernel's reason
         return NotPermitted(where, said) if "CAP_" in said else NotSupported(where, said)
     return InputError(where, "has no machine code", "only a program that is loaded has some: bpflens dis --jited id:N")
@@ -182,10 +193,10 @@ def _there_are(what: str, names: list[str]) -> str | None:
     return f"{what}: {', '.join(names[:20])}" + (f" and {len(names) - 20} more" if len(names) > 20 else "")
 
 
-def _check_dialect(dialect: str | None, chosen: list[tuple[Program, int, int | None]]) -> None:
+def _check_dialect(dialect: str | None, chosen: list[Part]) -> None:
     if dialect is None:
         return
-    kinds = {program.isa for program, _, _ in chosen}
+    kinds = {part.program.isa for part in chosen}
     if not any(dialect in (_CLASSIC if isa is Isa.CLASSIC else _EXTENDED) for isa in kinds):
         isa = "classic" if Isa.CLASSIC in kinds else "extended"
         known = ", ".join(_CLASSIC if Isa.CLASSIC in kinds else _EXTENDED)
@@ -197,29 +208,22 @@ def _dialect(program: Program, dialect: str | None) -> str:
     return dialect if dialect is not None and dialect in known else known[0]
 
 
-def _print_text(chosen: list[tuple[Program, int, int | None]], args: argparse.Namespace, settings: Settings) -> None:
+def _print_text(chosen: list[Part], args: argparse.Namespace, settings: Settings) -> None:
     from bpflens.view.listing.heading import heading
 
-    total = sum(program.insn_count for program, _, _ in chosen)
+    total = sum(part.program.insn_count for part in chosen)
     arrows = args.arrows if args.arrows is not None else total <= ARROWS_UP_TO_INSNS
     write = sys.stdout.write
-    for number, (program, start, stop) in enumerate(chosen):
-        dialect = _dialect(program, args.dialect)
-        if _is_commented(program, dialect):
-            title = f"; {heading(program)}"
+    for number, part in enumerate(chosen):
+        if part.commented:
+            title = f"; {heading(part.program)}"
             write(f"{chr(10) if number else ''}{f'{chr(27)}[1m{title}{chr(27)}[0m' if settings.color else title}\n")
-        for piece in _pieces(program, start, stop, dialect, arrows, args, settings):
+        for piece in _pieces(part, arrows, args, settings):
             write(piece)
 
 
-def _is_commented(program: Program, dialect: str) -> bool:
-    """May lines that are not instructions be added?"""
-    return dialect in ("kernel", "llvm", "tcpdump")
-
-
-def _pieces(
-    program: Program, start: int, stop: int | None, dialect: str, arrows: bool, args: argparse.Namespace, settings: Settings
-) -> Iterator[str]:
+def _pieces(part: Part, arrows: bool, args: argparse.Namespace, settings: Settings) -> Iterator[str]:
+    program = part.program
     if args.jited:
         from bpflens.view.listing.jited import jited_listing
 
@@ -227,31 +231,31 @@ def _pieces(
     if program.isa is Isa.CLASSIC:
         from bpflens.view.listing.classic import classic_listing
 
-        return classic_listing(program, dialect, args.raw_insn, not args.no_notes, settings.color, start, stop)
+        return classic_listing(program, part.dialect, args.raw_insn, not args.no_notes, settings.color, part.start, part.stop)
     from bpflens.view.listing.extended import ListingOptions, listing
 
-    commented = _is_commented(program, dialect)
     options = ListingOptions(
-        dialect=dialect,
+        dialect=part.dialect,
         raw_insn=args.raw_insn,
-        labels=not args.no_labels and commented,
-        arrows=arrows and commented and not args.no_labels,
-        source=args.source and commented,
-        line_numbers=args.line_numbers and commented,
-        notes=not args.no_notes and commented,
+        labels=not args.no_labels and part.commented,
+        arrows=arrows and part.commented and not args.no_labels,
+        source=args.source and part.commented,
+        line_numbers=args.line_numbers and part.commented,
+        notes=not args.no_notes and part.commented,
         prototypes=args.prototypes,
-        start=start,
-        stop=stop,
+        start=part.start,
+        stop=part.stop,
         color=settings.color,
     )
-    return listing(program, options)
+    return listing(program, options, _further_notes(part, args))
 
 
-def _print_json(chosen: list[tuple[Program, int, int | None]], args: argparse.Namespace) -> None:
+def _print_json(chosen: list[Part], args: argparse.Namespace) -> None:
     import json
 
     from bpflens.records.dis import records
 
-    for program, start, stop in chosen:
-        for record in records(program, start, stop, _dialect(program, args.dialect), args.source or args.line_numbers):
+    for part in chosen:
+        source = args.source or args.line_numbers
+        for record in records(part.program, part.start, part.stop, part.dialect, source, _further_notes(part, args)):
             sys.stdout.write(json.dumps(record, ensure_ascii=False) + "\n")

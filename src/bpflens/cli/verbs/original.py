@@ -165,7 +165,7 @@ def _print(original: Original, args: argparse.Namespace, settings: Settings, fir
 
         write(json.dumps(record(original), ensure_ascii=False) + "\n")
         return
-    from bpflens.original.to_program import call_names, to_program
+    from bpflens.original.to_program import call_names, notes_of, to_program
 
     program = to_program(original)
     if not first:
@@ -176,7 +176,7 @@ def _print(original: Original, args: argparse.Namespace, settings: Settings, fir
     pieces = (
         view.side_by_side(original, program, call_names(original.image), settings.color)
         if args.side_by_side
-        else view.text(original, program, args.dialect, settings.color, args.source)
+        else view.text(original, program, args.dialect, settings.color, args.source, notes_of(original, program))
     )
     for piece in pieces:
         write(piece)

@@ -10,7 +10,6 @@ import json
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
 
 from bpflens.cli.settings import Settings
 from bpflens.errors import KernelError, NoCode, NotFound, UsageError
@@ -19,6 +18,7 @@ from bpflens.program import Map, Program
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpflens.inventory.around import Surroundings
+    from bpflens.records.show import MapFacts, ProgramFacts, StructOpsFacts
 
 EXAMPLES = (
     "bpflens show x.o",
@@ -73,18 +73,14 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def _print_json(programs: list[Program], maps: list[Map], around: Surroundings | None, args: argparse.Namespace) -> None:
-    from bpflens.view.text import show as view
+    from bpflens.records.show import plain, show_record
 
     groups: list[tuple[Program | None, Iterable[Map]]] = [(None, maps)] if maps else []
     groups += [(program, program.maps) for program in programs]
     for program, of_group in groups:
-        record = {
-            "schema": "show/1",
-            "program": view.program_record(program, _program_facts(program, around, args.deep)) if program else None,
-            "maps": [view.map_record(map, _map_facts(map, program, around, args)) for map in of_group],
-            "attachments": [view.attachment_record(item) for item in program.attachments] if program else [],
-        }
-        print(json.dumps(record, default=view.plain))
+        facts = _program_facts(program, around, args.deep)
+        record = show_record(program, facts, [(map, _map_facts(map, program, around, args)) for map in of_group])
+        print(json.dumps(record, default=plain))
 
 
 def _print_text(
@@ -120,47 +116,53 @@ def _surroundings(programs: list[Program], maps: list[Map], args: argparse.Names
     return surroundings(prog_ids, map_ids, attachments=not args.no_attachments, deep=args.deep)
 
 
-def _program_facts(program: Program, around: Surroundings | None, deep: bool) -> dict[str, Any]:
-    if around is None or program.id is None:
-        return {"holders": program.holders}
+def _program_facts(program: Program | None, around: Surroundings | None, deep: bool) -> ProgramFacts:
+    from bpflens.records.show import ProgramFacts
+
+    if program is None or around is None or program.id is None:
+        return ProgramFacts(holders=program.holders if program else ())
     from bpflens.inventory.around import attach_target, stats_enabled
 
-    return {
-        "deep": deep,
-        "attach_target": attach_target(program),
-        "pins": around.prog_pins.get(program.id, ()),
-        "holders": around.prog_holders.get(program.id, ()),
-        "stats_enabled": stats_enabled(),
-    }
+    return ProgramFacts(
+        attach_target=attach_target(program),
+        pins=around.prog_pins.get(program.id, ()),
+        holders=around.prog_holders.get(program.id, ()),
+        stats_enabled=stats_enabled(),
+        deep=deep,
+    )
 
 
-def _map_facts(map: Map, program: Program | None, around: Surroundings | None, args: argparse.Namespace) -> dict[str, Any]:
-    facts: dict[str, Any] = {}
-    if around is not None and map.id is not None:
-        facts = {
-            "pins": around.map_pins.get(map.id, ()),
-            "holders": around.map_holders.get(map.id, ()),
-            "users": around.map_users.get(map.id, ()),
-            **_struct_ops(map),
-        }
+def _map_facts(map: Map, program: Program | None, around: Surroundings | None, args: argparse.Namespace) -> MapFacts:
+    from bpflens.records.show import MapFacts
+
+    found = None
     if args.values:
         from bpflens.maps.contents import contents
 
-        facts["contents"] = contents(map, args.limit, program.btf if program else None)
-    return facts
+        found = contents(map, args.limit, program.btf if program else None)
+    if around is None or map.id is None:
+        return MapFacts(contents=found)
+    return MapFacts(
+        pins=around.map_pins.get(map.id, ()),
+        holders=around.map_holders.get(map.id, ()),
+        users=around.map_users.get(map.id, ()),
+        struct_ops=_struct_ops(map),
+        contents=found,
+    )
 
 
-def _struct_ops(map: Map) -> dict[str, Any]:
+def _struct_ops(map: Map) -> StructOpsFacts | None:
     from bpflens.kernel.struct_ops import MAP_TYPE, STATES, struct_ops
+    from bpflens.records.show import StructOpsFacts
 
     if map.type != MAP_TYPE or map.id is None:
-        return {}
+        return None
     try:
         found = struct_ops(map.id)
     except KernelError:
-        return {}
+        return None
     programs = {name: id for name, (_, id) in found.programs.items()}
-    return {"struct_ops": {"struct": found.struct, "state": STATES.get(found.state, str(found.state)), "programs": programs}}
+    return StructOpsFacts(found.struct, STATES.get(found.state, str(found.state)), programs)
 
 
 def _maps_of_target(target: str) -> list[Map]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from bpflens.errors import InputError
 from bpflens.formats.dumps.source_text import SourceText
-from bpflens.program import Function, Isa, Program, Relocation, SourceLine
+from bpflens.program import Declared, Function, Isa, Program, Relocation, SourceLine
 
 __all__ = (
     "assemble_line",
@@ -285,7 +285,7 @@ def _llvm_program(text: SourceText, listing: _Listing) -> Program:
         b"".join(code for _, code in listing.entries.values() if code),
         text.origin("llvm-objdump", listing.start, listing.end, note=_TEXT_NOTE if from_text else None),
         name=listing.functions[0].name if listing.functions else "",
-        section=listing.section,
+        declared=Declared(section=listing.section),
         functions=tuple(listing.functions),
         relocations=tuple(listing.relocations),
     )

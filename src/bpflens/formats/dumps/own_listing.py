@@ -16,7 +16,7 @@ from bpflens.errors import InputError
 from bpflens.formats.dumps.extended_listing import called_name
 from bpflens.formats.dumps.source_text import SourceText
 from bpflens.isa.classic.insn import encode
-from bpflens.program import Function, Isa, Program
+from bpflens.program import Declared, Function, Isa, Program
 
 __all__ = ("read",)
 
@@ -68,7 +68,7 @@ def _program(text: SourceText, heading: re.Match[str], end: int) -> Program | No
         code,
         origin,
         name=functions[0].name if functions else "",
-        section=section[1] if section else None,
+        declared=Declared(section=section[1] if section else None),
         xlated="as rewritten by the kernel" in said,
         functions=functions,
         symbols={slot: name for slot, name in calls if name},

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Mapping
 from typing import NoReturn
 
 from bpflens.errors import InputError
@@ -81,11 +82,12 @@ class SourceText:
         linktype: str | None = None,
         given: tuple[str, ...] = (),
         note: str | None = None,
+        row: Mapping[str, str] | None = None,
     ) -> Origin:
         """The origin of a program that was read from body[start:end]: original lines, first line number."""
         first, last = self.line_of(start), self.line_of(max(start, end - 1))
         original = "\n".join(line.rstrip("\r") for line in self.originals[first - 1 : last])
-        return Origin(source, f"{self.where}:{first}", original, first, linktype, given, note)
+        return Origin(source, f"{self.where}:{first}", original, first, linktype, given, note, row=row or {})
 
 
 def _clean(line: str) -> str:

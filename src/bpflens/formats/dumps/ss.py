@@ -95,11 +95,11 @@ def _program(text: SourceText, code: bytes, start: int, end: int, row: _Row | No
     on = "every device" if row.device == "*" else row.device
     start_of_packet = "; packets begin at the network header" if row.netid == "p_dgr" else ""
     note = f"{row.netid} socket on {on}, protocol {_protocol_words(row.protocol)}{holder}{start_of_packet}"
-    origin = text.origin("ss", start, end, linktype, _given(row), note)
-    info = {"netid": row.netid, "protocol": row.protocol, "device": row.device}
+    said = {"netid": row.netid, "protocol": row.protocol, "device": row.device}
     if row.inode:
-        info["inode"] = row.inode
-    return Program(Isa.CLASSIC, code, origin, holders=row.holders, info=info)
+        said["inode"] = row.inode
+    origin = text.origin("ss", start, end, linktype, _given(row), note, said)
+    return Program(Isa.CLASSIC, code, origin, holders=row.holders)
 
 
 def _protocol_words(protocol: str) -> str:

@@ -56,7 +56,7 @@ def read_tc(text: SourceText) -> list[Program]:
         protocol = facts.get("protocol", "") if kind == "filter" else ""
         given = (_PRIMITIVE[protocol],) if protocol in _PRIMITIVE else ()
         note = f"tc {kind}" + "".join(f" {key} {value}" for key, value in facts.items())
-        programs.append(Program(Isa.CLASSIC, code, text.origin("tc", start, found.end(), given=given, note=note), info=facts))
+        programs.append(Program(Isa.CLASSIC, code, text.origin("tc", start, found.end(), given=given, note=note, row=facts)))
         taken.append((start, found.end()))
     text.take(taken)
     return programs
@@ -78,8 +78,8 @@ def read_iptables(text: SourceText) -> list[Program]:
         chain = _IPT_CHAIN.search(body, start, found.start())
         given = {"iptables": ("ip",), "ip6tables": ("ip6",)}.get(family, ())
         note = f"{family or 'xt_bpf'} rule" + (f" in chain {chain[1]}" if chain else "") + "; packets begin at the network header"
-        origin = text.origin("iptables", start, found.end(), "RAW", given, note)
-        programs.append(Program(Isa.CLASSIC, code, origin, info={"chain": chain[1]} if chain else {}))
+        origin = text.origin("iptables", start, found.end(), "RAW", given, note, {"chain": chain[1]} if chain else {})
+        programs.append(Program(Isa.CLASSIC, code, origin))
         taken.append((start, found.end()))
     for found in _IPT_LIST.finditer(body):
         code = encode(parse(numbers_of(found[1]), f"{text.where}:{text.line_of(found.start())}"))

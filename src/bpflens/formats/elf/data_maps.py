@@ -47,7 +47,8 @@ def from_live(program: Program, section: str | None = None) -> Program:
     relocations += [r for r in program.relocations if r.kind not in ("map", "data")]
     renamed = tuple(replace(map, name=data_section(map.name) or map.name) for map in program.maps)
     relocations.sort(key=lambda r: r.off_insns)
-    return replace(program, code=bytes(code), section=section or program.section, relocations=tuple(relocations), maps=renamed)
+    declared = replace(program.declared, section=section or program.section)
+    return replace(program, code=bytes(code), declared=declared, relocations=tuple(relocations), maps=renamed)
 
 
 def data_section(map_name: str) -> str | None:

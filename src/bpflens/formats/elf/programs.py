@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import count
-from typing import Any
 
 from bpflens.btf.btf import Btf, Kind
 from bpflens.btf.c_text import Steps, declaration
@@ -42,7 +41,7 @@ from bpflens.formats.elf.maps import c_type, is_data, read_maps
 from bpflens.formats.elf.relocations import Meaning, RelocationTable
 from bpflens.formats.elf.sections import section_type
 from bpflens.isa.extended.insn import words_of
-from bpflens.program import Function, Isa, Map, Origin, Program, Relocation
+from bpflens.program import Declared, Function, Isa, Map, Origin, Program, Relocation
 
 __all__ = ("by_function", "find_embedded", "read_maps_of", "read_object")
 
@@ -208,10 +207,10 @@ def _programs(data: bytes, where: str) -> list[Program]:
         raise NoCode(where, "a BPF object without instructions: no section is executable", f"its maps: bpflens show {where}")
     warnings = list(_of_machine(elf))
     object = _Object(elf, *_types(elf, warnings), warnings)
-    license, info = _license(elf), _facts(elf)
+    declared = _declared(elf)
     programs, names = [], set()
     for section in code:
-        programs.append(_program(object, section, license, info, section.name not in names))
+        programs.append(_program(object, section, declared, section.name not in names))
         names.add(section.name)
     elf.let_go()
     if warnings:
@@ -282,27 +281,22 @@ def _license(elf: ElfFile) -> str | None:
     return elf.bytes_of(section).split(b"\0")[0].decode("utf-8", "backslashreplace") if section else None
 
 
-def _facts(elf: ElfFile) -> dict[str, Any]:
-    """Facts of the whole object for `Program.info`."""
-    info: dict[str, Any] = {"byte_order": "big" if elf.big_endian else "little"}
+def _declared(elf: ElfFile) -> Declared:
+    """What the whole object declares."""
+    number = None
     version = elf.section("version")
     if version and version.size >= 4:
-        info["version"] = struct.unpack_from(elf.order + "I", elf.bytes_of(version))[0]
-    return info
+        number = struct.unpack_from(elf.order + "I", elf.bytes_of(version))[0]
+    return Declared(license=_license(elf), byte_order="big" if elf.big_endian else "little", version=number)
 
 
-def _program(object: _Object, section: Section, license: str | None, facts: Mapping[str, Any], first: bool) -> Program:
+def _program(object: _Object, section: Section, declared: Declared, first: bool) -> Program:
     """The program of a section; .BTF.ext knows sections by name, so only the `first` of a name has anything there."""
     elf, btf, ext = object.elf, object.btf, object.ext if first else None
     raw = elf.bytes_of(section)
     code = little_endian(raw) if elf.big_endian else raw
     starts = object.functions(section)
     row = section_type(section.name)
-    info = dict(facts)
-    if row and row.flags:
-        info["flags"] = row.flags
-    if section.name.startswith("?"):
-        info["autoload"] = False
     return Program(
         isa=Isa.EXTENDED,
         code=code,
@@ -310,14 +304,14 @@ def _program(object: _Object, section: Section, license: str | None, facts: Mapp
         name=next(iter(starts.values()), ""),
         type=row.prog_type if row else None,
         expected_attach_type=row.attach_type if row else None,
-        section=section.name,
-        license=license,
         maps=object.maps,
         functions=_functions(object, ext, section, starts),
         lines=ext.lines(section.name) if ext else (),
         relocations=_relocations(object, section, code, object.core(section) if ext else []),
         btf=btf,
-        info=info,
+        declared=replace(
+            declared, section=section.name, flags=row.flags if row else (), autoload=not section.name.startswith("?")
+        ),
     )
 
 

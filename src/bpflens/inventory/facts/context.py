@@ -10,11 +10,10 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any, TypeVar
 
-from bpflens.attachment import Holder
+from bpflens.attachment import Holder, ProgInfo
 from bpflens.errors import NotSupported
 from bpflens.inventory.facts.records import Denial, Holders, NetNamespace
 from bpflens.kernel.loaded import LinkHead, MapHead
-from bpflens.kernel.prog_info import ProgInfo
 from bpflens.kernel.sys import procfs
 
 __all__ = ("UNSEEN_PROCESSES", "Context")

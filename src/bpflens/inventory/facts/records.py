@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from bpflens.attachment import Holder
-from bpflens.kernel.prog_info import ProgInfo
+from bpflens.attachment import Holder, ProgInfo
 
 __all__ = ("Denial", "Holders", "Inventory", "InventoryRow", "NetNamespace")
 

@@ -21,7 +21,7 @@ from operator import add
 from typing import NamedTuple
 
 from bpflens.analysis.references import relocation_slots
-from bpflens.analysis.slot_notes import Notes, call_name
+from bpflens.analysis.slot_notes import NO_NOTES, Further, Notes, call_name
 from bpflens.isa.extended.fields import Render, compile_template
 from bpflens.isa.extended.helpers import helper_name
 from bpflens.isa.extended.table import ROWS, explain_unknown
@@ -149,8 +149,11 @@ class _Names(NamedTuple):
 _shared_bodies: dict[tuple[ListingOptions, str], _Bodies] = {}
 
 
-def listing(program: Program, options: ListingOptions) -> Iterator[str]:
-    """The text of a program, in pieces that end with a newline; without the header line that says what the program is."""
+def listing(program: Program, options: ListingOptions, further: Further = NO_NOTES) -> Iterator[str]:
+    """The text of a program, in pieces that end with a newline; without the header line that says what the program is.
+
+    `further`: notes by slot that a capability made, printed after those that are made here.
+    """
     count = len(program.code) // 8
     words = words_of(program.code)
     map_by = "id" if program.xlated else "fd"
@@ -161,7 +164,7 @@ def listing(program: Program, options: ListingOptions) -> Iterator[str]:
     functions = {function.start: printable(function.name) for function in program.functions if function.name}
     related = set(relocation_slots(program, core=False))
     flags, jumps = find_jumps(program.code, words, functions, related)
-    names = _names(program, options, functions, flags)
+    names = _names(program, options, functions, flags, further)
     margins = None
     if options.arrows and jumps.slots:
         from bpflens.view.listing.arrows import draw
@@ -175,7 +178,7 @@ def listing(program: Program, options: ListingOptions) -> Iterator[str]:
         yield f"; {len(tail)} bytes after the last instruction: {tail.hex(' ')}\n"
 
 
-def _names(program: Program, options: ListingOptions, functions: dict[int, str], leaders: bytearray) -> _Names:
+def _names(program: Program, options: ListingOptions, functions: dict[int, str], leaders: bytearray, further: Further) -> _Names:
     before: dict[int, list[str]] = {}
     for function in program.functions:
         heading = [""] if function.start else []
@@ -193,7 +196,7 @@ def _names(program: Program, options: ListingOptions, functions: dict[int, str],
                 before.setdefault(line.off_insns, []).append(text)
             shown = text
     called = options.dialect != "kernel" and options.arrows  # without arrows the name is part of the line's body
-    notes = Notes(program, options.prototypes, called, leaders) if options.notes else None
+    notes = Notes(program, options.prototypes, called, leaders, further) if options.notes else None
     return _Names(functions, before, notes)
 
 

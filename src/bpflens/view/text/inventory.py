@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from bpflens.attachment import Holder
+from bpflens.attachment import Holder, ProgInfo
 from bpflens.inventory.facts.records import Inventory, InventoryRow, NetNamespace
 from bpflens.isa.extended.names import PROG_TYPES, type_name
-from bpflens.kernel.prog_info import ProgInfo
 
 __all__ = ("age", "holder_text", "json_rows", "netns_name", "program_text", "record", "table")
 

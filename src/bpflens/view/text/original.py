@@ -54,8 +54,10 @@ def removed_lines(removed: Removed, source: bool = False) -> list[str]:
     return lines
 
 
-def text(original: Original, program: Program, dialect: str, color: bool, source: bool = False) -> Iterator[str]:
-    """The original as a listing, in pieces."""
+def text(
+    original: Original, program: Program, dialect: str, color: bool, source: bool = False, notes: Mapping[int, Sequence[str]] | None = None
+) -> Iterator[str]:
+    """The original as a listing, in pieces; `notes` by instruction as original/to_program makes them."""
     from dataclasses import replace
 
     from bpflens.view.listing.extended import ListingOptions, listing
@@ -71,7 +73,7 @@ def text(original: Original, program: Program, dialect: str, color: bool, source
         if original.removed and original.removed.lines and commented and not original.source:
             shown = replace(shown, lines=_with_removed(program.lines if source else (), original.removed))
             options = options._replace(source=True)
-        yield from listing(shown, options)
+        yield from listing(shown, options, notes or {})
     if commented and original.removed:
         yield "".join(f"{line}\n" for line in removed_lines(original.removed, source))
         if not original.source and original.image.id:

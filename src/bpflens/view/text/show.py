@@ -1,19 +1,19 @@
-"""Everything known of programs and maps, as text for people and as the JSON record "show/1"."""
+"""Everything known of programs and maps, as text for people."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from bpflens.btf.values import to_text
 from bpflens.isa.extended.names import ATTACH_TYPES, MAP_TYPES, PROG_TYPES, type_name
 from bpflens.kernel.maps import flag_names
 from bpflens.maps.contents import Contents, Entry
-from bpflens.program import Attachment, Holder, Isa, Map, Program
+from bpflens.program import Attachment, Holder, Isa, Loaded, Map, Program
+from bpflens.records.show import MapFacts, ProgramFacts
 from bpflens.view.style.printable import printable
 
-__all__ = ("attachment_record", "map_lines", "map_record", "program_lines", "program_record")
+__all__ = ("map_lines", "program_lines")
 
 _LABEL = 13  # width of the column of labels
 _MAPS_OF_PROGRAMS = frozenset({3})  # PROG_ARRAY
@@ -25,119 +25,16 @@ _DETAILS_HIDDEN = frozenset({
 })  # fmt: skip
 
 
-# --- JSON ---
-
-
-def program_record(program: Program, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The program as JSON values. `facts`: attach_target, pins, holders, stats_enabled, as cli/show.py gathers them."""
-    info = program.info
-    record: dict[str, Any] = {
-        "isa": program.isa.value,
-        "where": program.origin.where,
-        "source": program.origin.source,
-        "id": program.id,
-        "name": program.name or None,
-        "type": type_name(PROG_TYPES, program.type) or None,
-        "attach_type": type_name(ATTACH_TYPES, program.expected_attach_type) or None,
-        "tag": program.tag,
-        "section": program.section,
-        "license": program.license,
-        "insns": program.insn_count,
-        "linktype": program.origin.linktype,
-        "given": list(program.origin.given),
-        "note": program.origin.note,
-        "arch": program.arch,
-        "xlated": program.xlated,
-        "functions": [{"pc": f.start, "name": f.name, "proto": f.proto} for f in program.functions],
-        "lines": len(program.lines),
-        "attach_target": facts.get("attach_target"),
-        "pins": list(facts.get("pins", ())),
-        "holders": [holder_record(holder) for holder in facts.get("holders", ())],
-    }
-    record.update({key: plain(value) for key, value in info.items() if key not in ("notes", "map_ids", "prog_tags")})
-    record["map_ids"] = list(info.get("map_ids", ()))
-    record["notes"] = list(info.get("notes", ()))
-    return record
-
-
-def map_record(map: Map, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The map as JSON values. `facts`: pins, holders, users, and contents where they were asked for."""
-    record: dict[str, Any] = {
-        "id": map.id,
-        "name": map.name,
-        "type": type_name(MAP_TYPES, map.type),
-        "key_size": map.key_size,
-        "value_size": map.value_size,
-        "max_entries": map.max_entries,
-        "flags": flag_names(map.flags),
-        "key": map.key,
-        "value": map.value,
-        "variables": [
-            {"offset": offset, "name": name, "size": size, "type": ctype} for offset, (name, size, ctype) in sorted(map.datasec.items())
-        ],
-        "pins": list(facts.get("pins", ())),
-        "holders": [holder_record(holder) for holder in facts.get("holders", ())],
-        "users": list(facts.get("users", ())),
-    }
-    record.update({key: plain(value) for key, value in map.fields.items()})
-    if "struct_ops" in facts:
-        record["struct_ops"] = facts["struct_ops"]
-    found: Contents | None = facts.get("contents")
-    if found is not None:
-        record["entries"] = [
-            {
-                "key": entry.key,
-                "value": entry.value,
-                "key_hex": entry.raw_key.hex(),
-                "value_hex": None if entry.raw_value is None else entry.raw_value.hex(),
-            }
-            for entry in found.entries
-        ]
-        record["more"], record["reason"] = found.more, found.reason
-    return record
-
-
-def plain(value: Any) -> Any:
-    """A value as JSON can hold it: maps as records, bytes in hexadecimal, anything else that is strange as text."""
-    if isinstance(value, Map):
-        return map_record(value, {})
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [plain(item) for item in value]
-    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
-
-
-def attachment_record(attachment: Attachment) -> dict[str, Any]:
-    """An attachment as JSON values."""
-    return {
-        "kind": attachment.kind,
-        "object": attachment.object,
-        "netns": attachment.netns,
-        "holders": [holder_record(holder) for holder in attachment.holders],
-        "details": plain(attachment.details),
-    }
-
-
-def holder_record(holder: Holder) -> dict[str, Any]:
-    """A process that holds something, as JSON values."""
-    return {"pid": holder.pid, "comm": holder.comm, "fd": holder.fd, "tid": holder.tid}
-
-
-# --- text ---
-
-
-def program_lines(program: Program, facts: Mapping[str, Any], color: bool = False) -> Iterator[str]:
+def program_lines(program: Program, facts: ProgramFacts, color: bool = False) -> Iterator[str]:
     """A program as lines of text; its maps follow by `map_lines`."""
     yield _heading(program, color)
-    info = program.info
+    loaded = program.loaded
+    notes = loaded.notes if loaded else ()
     if program.isa is Isa.CLASSIC:
         yield from _row("code", f"{program.insn_count} instructions ({8 * program.insn_count} bytes)")
     if program.origin.source not in ("kernel", "elf"):
         yield from _row("read from", f"{program.origin.where} ({program.origin.source})")
-    if program.origin.note and not info.get("notes"):
+    if program.origin.note and not notes:
         yield from _row("note", program.origin.note)
     if program.origin.linktype or program.origin.given:
         given = f", given {' '.join(program.origin.given)}" if program.origin.given else ""
@@ -147,34 +44,39 @@ def program_lines(program: Program, facts: Mapping[str, Any], color: bool = Fals
     if program.license is not None:
         yield from _row("license", program.license)
     if program.isa is Isa.EXTENDED:
-        if "loaded_at" in info:
-            when = info["loaded_at"]
-            yield from _row("loaded", f"{_time(when)}, {_age(time.time() - when)} ago, by uid {_user(info['uid'])}")
+        if loaded:
+            yield from _row("loaded", f"{_time(loaded.at)}, {_age(time.time() - loaded.at)} ago, by uid {_user(loaded.info.uid)}")
         yield from _row("code", "; ".join(_code(program)))
-        if "run_cnt" in info:
-            yield from _row("runs", _runs(info, facts.get("stats_enabled")))
-        if info.get("gpl_compatible") is not None and program.license is None:
-            yield from _row("license", "GPL-compatible" if info["gpl_compatible"] else "not GPL-compatible")
-        if info.get("btf_id"):
-            yield from _row("types", f"BTF {info['btf_id']}" + (f", {len(program.lines)} source lines" if program.lines else ""))
-        if info.get("ifindex"):
-            yield from _row("device", f"bound to ifindex {info['ifindex']} of network namespace {info.get('netns_ino')}")
-    if facts.get("attach_target"):
-        yield from _row("target", facts["attach_target"])
+        if loaded:
+            yield from _kernel_rows(program, loaded, facts)
+    if facts.attach_target:
+        yield from _row("target", facts.attach_target)
     if program.expected_attach_type is not None:
         yield from _row("attach type", type_name(ATTACH_TYPES, program.expected_attach_type))
     yield from _row("attached", *(attachment_text(item) for item in program.attachments))
     if program.id is not None and not program.attachments:
-        yield from _row("attached", "to nothing that was found" + ("" if facts.get("deep") else " (--deep looks in kernel memory too)"))
-    yield from _row("held by", *(holder_text(holder) for holder in facts.get("holders", ())))
-    yield from _row("pinned", *facts.get("pins", ()))
+        yield from _row("attached", "to nothing that was found" + ("" if facts.deep else " (--deep looks in kernel memory too)"))
+    yield from _row("held by", *(holder_text(holder) for holder in facts.holders))
+    yield from _row("pinned", *facts.pins)
     yield from _row("functions", *_functions(program))
     if program.maps:
         yield from _row("maps", ", ".join(f"{map.id} {map.name}" if map.id is not None else map.name for map in program.maps))
-    yield from _row("notes", *info.get("notes", ()))
+    yield from _row("notes", *notes)
 
 
-def map_lines(map: Map, facts: Mapping[str, Any], color: bool = False) -> Iterator[str]:
+def _kernel_rows(program: Program, loaded: Loaded, facts: ProgramFacts) -> Iterator[str]:
+    """What the kernel reports."""
+    info = loaded.info
+    yield from _row("runs", _runs(loaded, facts.stats_enabled))
+    if program.license is None:
+        yield from _row("license", "GPL-compatible" if info.gpl_compatible else "not GPL-compatible")
+    if info.btf_id:
+        yield from _row("types", f"BTF {info.btf_id}" + (f", {len(program.lines)} source lines" if program.lines else ""))
+    if info.ifindex:
+        yield from _row("device", f"bound to ifindex {info.ifindex} of network namespace {info.netns_ino}")
+
+
+def map_lines(map: Map, facts: MapFacts, color: bool = False) -> Iterator[str]:
     """A map as lines of text."""
     name = f"map {map.id}" if map.id is not None else "map"
     kind = type_name(MAP_TYPES, map.type)
@@ -206,14 +108,14 @@ def map_lines(map: Map, facts: Mapping[str, Any], color: bool = False) -> Iterat
         lines += _row("filled with", *(f"[{slot}] = {name}" for slot, name in map.fields["values"].items()))
     if map.fields.get("pinning"):
         lines += _row("pinning", str(map.fields["pinning"]))
-    if "struct_ops" in facts:
-        ops = facts["struct_ops"]
-        lines += _row("struct_ops", f"{ops['struct']}, {ops['state']}", *(f"{name} = id:{id}" for name, id in ops["programs"].items()))
-    lines += _row("used by", ", ".join(f"id:{id}" for id in facts.get("users", ()))) if facts.get("users") else []
-    lines += _row("held by", *(holder_text(holder) for holder in facts.get("holders", ())))
-    lines += _row("pinned", *facts.get("pins", ()))
-    if facts.get("contents") is not None:
-        lines += _contents(map, facts["contents"])
+    if facts.struct_ops is not None:
+        ops = facts.struct_ops
+        lines += _row("struct_ops", f"{ops.struct}, {ops.state}", *(f"{name} = id:{id}" for name, id in ops.programs.items()))
+    lines += _row("used by", ", ".join(f"id:{id}" for id in facts.users)) if facts.users else []
+    lines += _row("held by", *(holder_text(holder) for holder in facts.holders))
+    lines += _row("pinned", *facts.pins)
+    if facts.contents is not None:
+        lines += _contents(map, facts.contents)
     yield from lines
 
 
@@ -247,22 +149,23 @@ def _heading(program: Program, color: bool) -> str:
 
 
 def _code(program: Program) -> list[str]:
-    info = program.info
+    loaded = program.loaded
     parts = [f"{program.insn_count} instructions" + (" after the verifier" if program.xlated else "")]
-    if "jited_len" in info:
-        parts.append(f"{info['jited_len']:,} bytes of {program.arch} machine code" if info["jited_len"] else "not JITed, or hidden")
-    if info.get("verified_insns"):
-        parts.append(f"verifier walked {info['verified_insns']:,}")
-    if info.get("memlock"):
-        parts.append(f"{info['memlock']:,} bytes of memory")
+    if loaded:
+        size = loaded.info.jited_len
+        parts.append(f"{size:,} bytes of {program.arch} machine code" if size else "not JITed, or hidden")
+        if loaded.info.verified_insns:
+            parts.append(f"verifier walked {loaded.info.verified_insns:,}")
+        if loaded.memlock:
+            parts.append(f"{loaded.memlock:,} bytes of memory")
     return parts
 
 
-def _runs(info: Mapping[str, Any], enabled: bool | None) -> str:
-    count, total = info["run_cnt"], info["run_time_ns"]
+def _runs(loaded: Loaded, enabled: bool | None) -> str:
+    count, total = loaded.info.run_cnt, loaded.info.run_time_ns
     text = f"{count:,}, {total / count:,.0f} ns each" if count else "none counted"
-    if info.get("recursion_misses"):
-        text += f", {info['recursion_misses']:,} missed by recursion"
+    if loaded.info.recursion_misses:
+        text += f", {loaded.info.recursion_misses:,} missed by recursion"
     if enabled is False:
         text += " (counting is off: sysctl kernel.bpf_stats_enabled=1 switches it on)"
     return text

@@ -1,0 +1,199 @@
+"""The record of `bpflens --json show`: a program with its maps and attachments, schema "show/1"."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bpflens.isa.extended.names import ATTACH_TYPES, MAP_TYPES, PROG_TYPES, type_name
+from bpflens.kernel.maps import flag_names
+from bpflens.maps.contents import Contents
+from bpflens.program import Attachment, Declared, Holder, Loaded, Map, Program
+
+__all__ = (
+    "MapFacts", "ProgramFacts", "StructOpsFacts", "attachment_record", "holder_record", "map_record", "plain", "program_record",
+    "show_record",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramFacts:
+    """What was found around a program. `attach_target`: the function that it was verified against; `stats_enabled`: whether runs are
+    counted, None where that cannot be read; `deep`: kernel memory was searched for attachments too.
+    """
+
+    attach_target: str | None = None
+    pins: tuple[str, ...] = ()
+    holders: tuple[Holder, ...] = ()
+    stats_enabled: bool | None = None
+    deep: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StructOpsFacts:
+    """A struct_ops map: the kernel's struct, the state of its registration, member -> program id."""
+
+    struct: str
+    state: str
+    programs: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class MapFacts:
+    """What was found around a map. `users`: ids of programs; `contents` where they were asked for."""
+
+    pins: tuple[str, ...] = ()
+    holders: tuple[Holder, ...] = ()
+    users: tuple[int, ...] = ()
+    struct_ops: StructOpsFacts | None = None
+    contents: Contents | None = None
+
+
+def show_record(program: Program | None, facts: ProgramFacts, maps: list[tuple[Map, MapFacts]]) -> dict[str, Any]:
+    """One line of the verb: a program with its maps, or maps alone."""
+    return {
+        "schema": "show/1",
+        "program": program_record(program, facts) if program else None,
+        "maps": [map_record(map, of_map) for map, of_map in maps],
+        "attachments": [attachment_record(item) for item in program.attachments] if program else [],
+    }
+
+
+def program_record(program: Program, facts: ProgramFacts) -> dict[str, Any]:
+    """The program as JSON values."""
+    record: dict[str, Any] = {
+        "isa": program.isa.value,
+        "where": program.origin.where,
+        "source": program.origin.source,
+        "id": program.id,
+        "name": program.name or None,
+        "type": type_name(PROG_TYPES, program.type) or None,
+        "attach_type": type_name(ATTACH_TYPES, program.expected_attach_type) or None,
+        "tag": program.tag,
+        "section": program.section,
+        "license": program.license,
+        "insns": program.insn_count,
+        "linktype": program.origin.linktype,
+        "given": list(program.origin.given),
+        "note": program.origin.note,
+        "arch": program.arch,
+        "xlated": program.xlated,
+        "functions": [{"pc": f.start, "name": f.name, "proto": f.proto} for f in program.functions],
+        "lines": len(program.lines),
+        "attach_target": facts.attach_target,
+        "pins": list(facts.pins),
+        "holders": [holder_record(holder) for holder in facts.holders],
+    }
+    record.update(_loaded_record(program.loaded) if program.loaded else _declared_record(program.declared))
+    record.update(program.origin.row)
+    record["map_ids"] = list(program.loaded.map_ids) if program.loaded else []
+    record["notes"] = list(program.loaded.notes) if program.loaded else []
+    return record
+
+
+def _loaded_record(loaded: Loaded) -> dict[str, Any]:
+    """What the kernel reports, in the spelling of struct bpf_prog_info."""
+    info = loaded.info
+    facts: dict[str, Any] = {
+        "uid": info.uid,
+        "load_time": info.load_time,
+        "loaded_at": loaded.at,
+        "gpl_compatible": info.gpl_compatible,
+        "xlated_len": info.xlated_len,
+        "jited_len": info.jited_len,
+        "memlock": loaded.memlock,
+        "btf_id": info.btf_id,
+        "run_time_ns": info.run_time_ns,
+        "run_cnt": info.run_cnt,
+        "recursion_misses": info.recursion_misses,
+        "verified_insns": info.verified_insns,
+        "attach_btf_obj_id": info.attach_btf_obj_id,
+        "attach_btf_id": info.attach_btf_id,
+        "nr_func_info": info.nr_func_info,
+        "nr_line_info": info.nr_line_info,
+        "nr_jited_funcs": info.nr_jited_func_lens,
+    }
+    if info.ifindex:
+        facts.update(ifindex=info.ifindex, netns_dev=info.netns_dev, netns_ino=info.netns_ino)
+    return facts
+
+
+def _declared_record(declared: Declared) -> dict[str, Any]:
+    """What an object file declares; what it leaves out has no key."""
+    facts: dict[str, Any] = {}
+    if declared.byte_order is not None:
+        facts["byte_order"] = declared.byte_order
+    if declared.version is not None:
+        facts["version"] = declared.version
+    if declared.flags:
+        facts["flags"] = list(declared.flags)
+    if not declared.autoload:
+        facts["autoload"] = False
+    return facts
+
+
+def map_record(map: Map, facts: MapFacts) -> dict[str, Any]:
+    """The map as JSON values."""
+    record: dict[str, Any] = {
+        "id": map.id,
+        "name": map.name,
+        "type": type_name(MAP_TYPES, map.type),
+        "key_size": map.key_size,
+        "value_size": map.value_size,
+        "max_entries": map.max_entries,
+        "flags": flag_names(map.flags),
+        "key": map.key,
+        "value": map.value,
+        "variables": [
+            {"offset": offset, "name": name, "size": size, "type": ctype} for offset, (name, size, ctype) in sorted(map.datasec.items())
+        ],
+        "pins": list(facts.pins),
+        "holders": [holder_record(holder) for holder in facts.holders],
+        "users": list(facts.users),
+    }
+    record.update({key: plain(value) for key, value in map.fields.items()})
+    if facts.struct_ops is not None:
+        ops = facts.struct_ops
+        record["struct_ops"] = {"struct": ops.struct, "state": ops.state, "programs": dict(ops.programs)}
+    if facts.contents is not None:
+        record["entries"] = [
+            {
+                "key": entry.key,
+                "value": entry.value,
+                "key_hex": entry.raw_key.hex(),
+                "value_hex": None if entry.raw_value is None else entry.raw_value.hex(),
+            }
+            for entry in facts.contents.entries
+        ]
+        record["more"], record["reason"] = facts.contents.more, facts.contents.reason
+    return record
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON can hold it: maps as records, bytes in hexadecimal, anything else that is strange as text."""
+    if isinstance(value, Map):
+        return map_record(value, MapFacts())
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(item) for item in value]
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+
+
+def attachment_record(attachment: Attachment) -> dict[str, Any]:
+    """An attachment as JSON values."""
+    return {
+        "kind": attachment.kind,
+        "object": attachment.object,
+        "netns": attachment.netns,
+        "holders": [holder_record(holder) for holder in attachment.holders],
+        "details": plain(attachment.details),
+    }
+
+
+def holder_record(holder: Holder) -> dict[str, Any]:
+    """A process that holds something, as JSON values."""
+    return {"pid": holder.pid, "comm": holder.comm, "fd": holder.fd, "tid": holder.tid}
