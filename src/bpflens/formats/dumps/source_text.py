@@ -19,7 +19,7 @@ from bpflens.program import Origin
 __all__ = ("SourceText", "is_text")
 
 _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07\x1b]*\x07")  # colours and titles of terminals
-_QUOTE = re.compile(r"[ \t]*>[> \t]*")  # mail
+_QUOTE = re.compile(r"[ \t]*[>|][>| \t]*")  # mail, and what some trackers and chats make of it
 _FENCE = re.compile(r"[ \t]*(?:```|~~~)")  # Markdown
 _PROMPT = re.compile(r"[ \t]*(?:\[[^\]\n]*\]|[\w@.:~/-]*)[ \t]?\$ ")  # a shell's prompt and command
 
@@ -47,6 +47,8 @@ class SourceText:
         """UTF-8 or marked UTF-16; undecodable bytes are replaced."""
         encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
         text = data.decode(encoding, "replace")
+        if "\r" in text and "\n" not in text:
+            text = text.replace("\r", "\n")  # line ends of old Macs
         self.where = where
         self.originals = text.split("\n")
         self.body = "\n".join(map(_clean, self.originals))
@@ -83,18 +85,19 @@ class SourceText:
         given: tuple[str, ...] = (),
         note: str | None = None,
         row: Mapping[str, str] | None = None,
+        warnings: tuple[str, ...] = (),
     ) -> Origin:
         """The origin of a program that was read from body[start:end]: original lines, first line number."""
         first, last = self.line_of(start), self.line_of(max(start, end - 1))
         original = "\n".join(line.rstrip("\r") for line in self.originals[first - 1 : last])
-        return Origin(source, f"{self.where}:{first}", original, first, linktype, given, note, row=row or {})
+        return Origin(source, f"{self.where}:{first}", original, first, linktype, given, note, warnings, row or {})
 
 
 def _clean(line: str) -> str:
     line = line.rstrip("\r").replace("\0", "").replace("\xa0", " ")
     if "\x1b" in line:
         line = _ESCAPE.sub("", line)
-    if ">" in line and (quote := _QUOTE.match(line)):
+    if (">" in line or "|" in line) and (quote := _QUOTE.match(line)):
         line = line[quote.end() :]
     if _FENCE.match(line) or _PROMPT.match(line):
         return ""
