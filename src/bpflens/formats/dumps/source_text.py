@@ -90,7 +90,7 @@ class SourceText:
         """The origin of a program that was read from body[start:end]: original lines, first line number."""
         first, last = self.line_of(start), self.line_of(max(start, end - 1))
         original = "\n".join(line.rstrip("\r") for line in self.originals[first - 1 : last])
-        return Origin(source, f"{self.where}:{first}", original, first, linktype, given, note, warnings, row or {})
+        return Origin(source, f"{self.where}:{first}", original, first, linktype, given, note, warnings, row=row or {})
 
 
 def _clean(line: str) -> str:
