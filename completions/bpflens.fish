@@ -1,4 +1,5 @@
 complete -c bpflens -n __fish_use_subcommand -a ls -d 'every BPF program of this machine and what it is attached to'
+complete -c bpflens -n '__fish_seen_subcommand_from ls' -l all
 complete -c bpflens -n '__fish_seen_subcommand_from ls' -l audit
 complete -c bpflens -n '__fish_seen_subcommand_from ls' -l count
 complete -c bpflens -n '__fish_seen_subcommand_from ls' -l deep
@@ -6,6 +7,7 @@ complete -c bpflens -n '__fish_seen_subcommand_from ls' -l effective
 complete -c bpflens -n '__fish_seen_subcommand_from ls' -l explain
 complete -c bpflens -n '__fish_seen_subcommand_from ls' -l help
 complete -c bpflens -n '__fish_seen_subcommand_from ls' -l watch
+complete -c bpflens -n '__fish_seen_subcommand_from ls' -l wide
 complete -c bpflens -n __fish_use_subcommand -a tree -d 'objects, their programs, maps and tail calls'
 complete -c bpflens -n '__fish_seen_subcommand_from tree' -l deep
 complete -c bpflens -n '__fish_seen_subcommand_from tree' -l help

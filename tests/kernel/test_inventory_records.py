@@ -7,15 +7,18 @@ import json
 import pytest
 
 from bpflens.attachment import Holder
+from bpflens.classic.summary import Summary
 from bpflens.errors import InputError, UsageError
 from bpflens.inventory.audit import Verdict, images_of
+from bpflens.inventory.facts.processes import Process
 from bpflens.inventory.facts.records import Inventory, InventoryRow, NetNamespace
 from bpflens.inventory.families import DEEP_FAMILIES, FAMILIES
 from bpflens.inventory.memory.builtin import converted
 from bpflens.inventory.memory.merge import merge
 from bpflens.inventory.select import KINDS, Selection
 from bpflens.kernel.prog_info import ProgInfo
-from bpflens.view.text.inventory import age, holder_text, json_rows, table
+from bpflens.records.ls import json_rows
+from bpflens.view.text.inventory import age, holder_text, table
 
 MINUTE = 60 * 10**9
 CODE = bytes.fromhex("06000000ffff0000")
@@ -32,7 +35,10 @@ ROWS = [
     InventoryRow("cgroup/device", "cgroup:/a", None, prog_id=13),
     InventoryRow("fanout", "fanout:7", 2, image=bytes(16)),
 ]
-INVENTORY = Inventory(ROWS, [], {12: HEAD}, {1: NetNamespace(1, "", None, True), 2: NetNamespace(2, "", "blue", False)}, [])
+INVENTORY = Inventory(
+    ROWS, [], {12: HEAD}, {1: NetNamespace(1, (), None, True), 2: NetNamespace(2, (), "blue", False)}, [],
+    processes={7: Process("/tmp/x", deleted=True, container="docker:0123")},
+)  # fmt: skip
 
 
 def chosen(*words: str) -> list[str]:
@@ -119,9 +125,10 @@ def test_verdict() -> None:
 
 def test_table() -> None:
     """One line for each row, with what is known of the program."""
-    lines = list(table(INVENTORY, ROWS, lambda row: "ip and udp" if row.classic else None, 5 * MINUTE))
+    lines = list(table(INVENTORY, ROWS, lambda row: Summary("ip and udp") if row.classic else None, 5 * MINUTE))
     assert [line.split()[0] for line in lines] == ["KIND", *(row.kind for row in ROWS)]
-    assert "12 xdp_main  xdp  0123456789abcdef  5 min  10 runs, 200 ns each" in lines[1] and lines[1].endswith("lb[7] fd 3")
+    assert "12 xdp_main  xdp  0123456789abcdef  5 min  10 runs, 200 ns each" in lines[1]
+    assert lines[1].endswith("lb[7] is /tmp/x (deleted) in docker:0123 fd 3, link 5")
     assert "classic 1 insn: ip and udp" in lines[2] and " own " in lines[2]
     assert lines[3].endswith("sshd[9] tid 10")
     assert "? (an extended program)" in lines[4] and " blue " in lines[4]
@@ -131,14 +138,18 @@ def test_table() -> None:
 
 def test_json() -> None:
     """Every key of schema ls/1."""
-    first, second, *_, last = (json.loads(line) for line in json_rows(INVENTORY, ROWS, lambda row: "ip" if row.classic else None))
+    first, second, *_, last = (
+        json.loads(line) for line in json_rows(INVENTORY, ROWS, lambda row: Summary("ip", expression="ip") if row.classic else None)
+    )
     assert {key: first[key] for key in ("schema", "kind", "object", "netns", "classic", "insns", "expression")} == {
         "schema": "ls/1", "kind": "xdp/native", "object": "dev:eth0", "netns": 1, "classic": False, "insns": None, "expression": None,
     }  # fmt: skip
     assert {key: first["program"][key] for key in ("id", "type", "name", "tag")} == {
         "id": 12, "type": "xdp", "name": "xdp_main", "tag": "0123456789abcdef",
     }  # fmt: skip
-    assert first["holders"] == [{"pid": 7, "comm": "lb", "fd": 3, "tid": None}]
+    assert first["holders"] == [
+        {"pid": 7, "comm": "lb", "fd": 3, "tid": None, "exe": "/tmp/x", "deleted": True, "unit": None, "container": "docker:0123"}
+    ]
     assert (second["classic"], second["insns"], second["expression"], second["program"]) == (True, CODE.hex(), "ip", None)
     assert last["classic"] is True and last["image"] == bytes(16).hex()
 

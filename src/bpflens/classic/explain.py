@@ -135,6 +135,10 @@ def explain(program: Program, given: Sequence[str] = (), linktype: str | None = 
     if cooked is not None:
         note = "a cooked socket: its packets begin with the network header, as with tcpdump -i any"
         result = replace(result, notes=(*result.notes, note))
+    if linktype is None and program.origin.linktype is None and program.origin.source == "socket/packet" and cooked is None:
+        # An unbound packet socket gets what each device gives; so it does on a device whose link type has no name.
+        assumption = "every packet is an Ethernet frame (the socket does not say)"
+        result = replace(result, proof=replace(result.proof, assumptions=(*result.proof.assumptions, assumption)))
     return replace(result, seconds=time.monotonic() - start)
 
 

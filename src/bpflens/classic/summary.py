@@ -1,32 +1,109 @@
-"""A classic filter in one line, for listings.
+"""Classic filters in one line each, for listings: what is known of each distinct filter is found once, all within one time budget.
 
-    one_line(program, 0.2)   ──►   ip and udp dst port 68 (a DHCP client)
+    Summaries(2.0)(program)   ──►   Summary("ip and udp dst port 68 (a DHCP client)", expression="ip and udp dst port 68", ...)
+
+A filter that is a sign of an intruder begins with the warning. What the answer rests on stands before it ("if Ethernet: ...").
 """
 
 from __future__ import annotations
 
-from bpflens.errors import BpflensError
+import time
+from typing import NamedTuple
+
 from bpflens.program import Program
 
-__all__ = ("one_line",)
+__all__ = ("Summaries", "Summary")
+
+_CHOICES = {"reuseport": "the index of a socket", "fanout": "the index of a socket", "team/hash": "a hash"}  # neither accept nor reject
+_PROGRAM_SECONDS = 0.5  # for each: a hard one does not take the others' time
+_LEAST_SECONDS = 0.01
 
 
-def one_line(program: Program, budget_s: float = 0.5) -> str:
-    """The expression, or the extension's, with the name of a known filter; else the first words. Takes about `budget_s` seconds at most.
+class Summary(NamedTuple):
+    """`text` for a table. `warning`: the part of it, from its start, that must never be cut; "" where nothing is to be warned of.
 
-    Never raises for a program that cannot be explained: the reason stands in its place, in parentheses.
+    `expression` is tcpdump's language, None where there is none; `reason` then says why: "no packet" (it accepts none), "no time",
+    "no expression" (the language cannot say it), "no packets known" (what they begin with), "policy" (a seccomp filter), "choice" (its
+    value is no verdict). `known` names a known filter; `assumptions` are what the answer rests on beside what the kernel says.
     """
+
+    text: str
+    warning: str = ""
+    expression: str | None = None
+    known: str | None = None
+    assumptions: tuple[str, ...] = ()
+    reason: str | None = None
+
+
+class Summaries:
+    """Summaries of programs, within `seconds` for all of them together; `late` counts those for which no time was left."""
+
+    def __init__(self, seconds: float) -> None:
+        self._until = time.monotonic() + seconds
+        self.late = 0
+        self._known: dict[tuple[object, ...], Summary] = {}
+
+    def __call__(self, program: Program) -> Summary:
+        origin = program.origin
+        key = (program.code, origin.source, origin.linktype, origin.given, origin.note)
+        if key not in self._known:
+            self._known[key] = self._summary(program)
+        return self._known[key]
+
+    def _summary(self, program: Program) -> Summary:
+        kind, linktype, starts_at = program.origin.source, program.origin.linktype, program.origin.note
+        if kind in _CHOICES:
+            return Summary(f"(returns {_CHOICES[kind]}: no expression)", reason="choice")
+        unknown = linktype is None and kind not in ("seccomp", "socket/packet") and starts_at != "network header"
+        if unknown and program.insn_count > 1:  # one instruction returns, whatever comes
+            return Summary(f"(begins with {starts_at or 'what nobody knows'}: no expression)", reason="no packets known")
+        left = self._until - time.monotonic()
+        if left <= _LEAST_SECONDS:
+            self.late += 1
+            return Summary("(no time left to explain it)", reason="no time")
+        summary = _explained(program, min(left, _PROGRAM_SECONDS))
+        after = self._until - time.monotonic()
+        if summary.warning and left - after >= _PROGRAM_SECONDS / 2 and after > _PROGRAM_SECONDS:
+            summary = _explained(program, after)  # the one row that everybody wants to know of may take it all
+        return summary
+
+
+def _explained(program: Program, seconds: float) -> Summary:
+    """Never raises for a program that cannot be explained: the reason stands in its place, in parentheses."""
+    from bpflens.classic.diagrams.linktypes import PAYLOADS
     from bpflens.classic.explain import explain
+    from bpflens.classic.words.known_filters import is_suspicious
+    from bpflens.errors import BpflensError
 
     try:
-        result = explain(program, deadline=budget_s)
+        result = explain(program, deadline=seconds)
     except BpflensError as error:
-        return f"({error.reason})"
-    shown = result.expression if result.expression is not None else result.extended
-    if shown is None:
-        return result.words[0].rstrip(".") if result.proof.linktype == "SECCOMP" or not result.proof.reason else f"({result.proof.reason})"
-    if shown == "1 = 1":
-        shown = "every packet"
-    if result.proof.grade == "none":
-        shown += " (not proved)"
-    return f"{shown} ({result.known})" if result.known else shown
+        return Summary(f"({error.reason})", reason="no expression")
+    if result.proof.linktype == "SECCOMP":
+        return Summary(result.words[0].rstrip("."), known=result.known, reason="policy")
+    assumptions = result.proof.assumptions
+    condition = "if Ethernet: " if any("Ethernet" in text for text in assumptions) else ""
+    found = result.expression if result.expression is not None else result.extended
+    reason: str | None
+    if found is None:
+        reason, shown = _why_none(result.words, result.proof.reason)
+    else:
+        reason = None if result.expression is not None else "no expression"
+        shown = "every packet" if found == "1 = 1" else found
+        shown += " (not proved)" if result.proof.grade == "none" else ""
+    header = PAYLOADS.get(program.origin.linktype or "")
+    shown = shown.replace("link[", f"{header}[") if header else shown
+    if result.known and is_suspicious(result.known):
+        warning = f"WARNING: {result.known}, {condition}".rstrip(", :")
+        return Summary(f"{warning}: {shown}", warning, result.expression, result.known, assumptions, reason)
+    known = f" ({result.known})" if result.known else ""
+    return Summary(f"{condition}{shown}{known}", "", result.expression, result.known, assumptions, reason)
+
+
+def _why_none(words: tuple[str, ...], reason: str) -> tuple[str, str]:
+    """(`Summary.reason`, text) of a filter without an expression."""
+    if words and words[0].startswith("No packet"):
+        return "no packet", words[0].rstrip(".")
+    if "in time" in reason:
+        return "no time", f"({reason})"
+    return "no expression", f"({reason})" if reason else words[0].rstrip(".")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import struct
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 from bpflens.attachment import Holder
@@ -22,6 +22,7 @@ from bpflens.inventory.families import DEEP_FAMILIES, FAMILIES, Family
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpflens.inventory.memory.reader import Reader
+    from bpflens.kernel.prog_info import ProgInfo
 
 __all__ = ("HIDDEN", "collect", "in_own_thread", "strip_addresses", "walk")
 
@@ -107,7 +108,15 @@ def walk(wanted: Callable[[Family], bool] | None, deep: bool, everything: bool) 
     programs = None if ctx.programs is None else {id: head for id, head in ctx.programs.items() if id not in own}
     rows = [row for row in rows if row.prog_id not in own or row.prog_id is None]
     denied = [denial for denial in ctx.denied if not (ctx.memory_read and "or --deep" in denial.needs)]  # it was, and has shown them
-    return Inventory(rows, denied, programs, ctx.once(net_namespaces), list(ctx.notes), ctx.memory_read)
+    processes = {holder.pid: ctx.process(holder.pid) for row in rows for holder in row.holders}
+    return Inventory(rows, denied, programs, ctx.once(net_namespaces), list(ctx.notes), ctx.memory_read, processes, _full_names(programs))
+
+
+def _full_names(programs: Mapping[int, ProgInfo] | None) -> dict[int, str]:
+    """Names that are longer than what the kernel keeps of them."""
+    from bpflens.kernel.full_name import full_name
+
+    return {id: name for id, info in (programs or {}).items() if (name := full_name(info)) != info.name}
 
 
 def _in_namespaces(

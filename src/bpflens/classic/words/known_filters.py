@@ -11,7 +11,7 @@ from typing import NamedTuple
 from bpflens.classic.expression.candidates import Test
 from bpflens.classic.expression.find import Compiler
 
-__all__ = ("KNOWN", "Known", "name_of", "pattern_of")
+__all__ = ("KNOWN", "Known", "is_suspicious", "name_of", "pattern_of")
 
 
 class Known(NamedTuple):
@@ -196,6 +196,11 @@ KNOWN = (
 )
 
 _MAGIC = (0x7255, 0x5293)
+
+
+def is_suspicious(name: str) -> bool:
+    """Whether the name of a known filter is one that an administrator has to be warned of."""
+    return "magic-packet" in name
 
 
 def name_of(compiler: Compiler, lower: int, upper: int, tests: list[Test]) -> str | None:

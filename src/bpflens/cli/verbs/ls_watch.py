@@ -80,7 +80,7 @@ def _link_ids() -> list[int]:
 
 
 def _describe(id: int, inventory: Inventory, selection: Selection) -> _Program:
-    from bpflens.view.text.inventory import record
+    from bpflens.records.ls import record
 
     rows = [row for row in inventory.rows if row.prog_id == id]
     wanted = any(selection.matches(row, inventory) for row in rows)

@@ -9,8 +9,8 @@ import argparse
 import sys
 import time
 
+from bpflens.cli.listing import Summariser, report
 from bpflens.cli.settings import Settings
-from bpflens.cli.verbs.ls import Summaries, report_denials
 
 EXAMPLES = ("bpflens tree", "bpflens tree xdp tc", "bpflens tree dev:lo", "bpflens --json tree")
 
@@ -28,7 +28,6 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     from bpflens.inventory.graph import program_tree
     from bpflens.inventory.select import Selection
     from bpflens.inventory.walk import collect
-    from bpflens.view.text import tree as view
 
     selection = Selection(args.what)
     inventory = collect(selection.families, deep=args.deep)
@@ -36,11 +35,17 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     context = Context()
     below = program_tree(context.maps).below
     holders = map_holders(context)
-    summary = Summaries(settings.json)
+    summarise = Summariser(settings.json)
     if settings.json:
-        lines = view.json_tree(inventory, rows, below, holders, summary)
+        from bpflens.records.tree import json_tree
+
+        lines = json_tree(inventory, rows, below, holders, summarise)
     else:
-        lines = view.text_tree(inventory, rows, below, holders, summary, time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+        from bpflens.view.text.tree import text_tree
+
+        now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        lines = text_tree(inventory, rows, below, holders, summarise, now, settings.color)
     for line in lines:
         sys.stdout.write(line + "\n")
-    return report_denials(inventory, rows, selection)
+    summarise.say_what_is_late()
+    return report(inventory, rows, selection)

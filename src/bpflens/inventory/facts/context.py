@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from bpflens.attachment import Holder, ProgInfo
 from bpflens.errors import NotSupported
+from bpflens.inventory.facts.processes import Process, process
 from bpflens.inventory.facts.records import Denial, Holders, NetNamespace
 from bpflens.kernel.loaded import LinkHead, MapHead
 from bpflens.kernel.sys import procfs
@@ -39,6 +40,7 @@ class Context:
         self.pinned: dict[tuple[str, int], list[str]] = {}
         self.held: Holders = Holders({}, {})
         self._comms: dict[int, str] = {}
+        self._processes: dict[int, Process] = {}
         self._answers: dict[object, Any] = {}
 
     def once(self, read: Callable[[Context], Result]) -> Result:
@@ -62,6 +64,13 @@ class Context:
         if name is None:
             name = self._comms[pid] = procfs.comm(pid)
         return name
+
+    def process(self, pid: int) -> Process:
+        """What the process is beside its name."""
+        facts = self._processes.get(pid)
+        if facts is None:
+            facts = self._processes[pid] = process(pid)
+        return facts
 
     def who(self, pids: list[int]) -> str:
         """Processes for a message: how many, and the first of them by name."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from bpflens.attachment import Holder, ProgInfo
+from bpflens.inventory.facts.processes import Process
 
 __all__ = ("Denial", "Holders", "Inventory", "InventoryRow", "NetNamespace")
 
@@ -53,11 +54,16 @@ class NetNamespace(NamedTuple):
 
 
 class Inventory(NamedTuple):
-    """The result of a walk. `programs` is None where the kernel did not let us list them."""
+    """The result of a walk. `programs` is None where the kernel did not let us list them. `deep`: kernel memory was read too.
+
+    `processes`: what the holders are beside their names. `full_names`: program id -> its name, where that is longer than the kernel's.
+    """
 
     rows: list[InventoryRow]
     denied: list[Denial]
     programs: dict[int, ProgInfo] | None
     namespaces: dict[int, NetNamespace]
     notes: list[str]
-    deep: bool = False  # kernel memory was read too
+    deep: bool = False
+    processes: Mapping[int, Process] = {}
+    full_names: Mapping[int, str] = {}

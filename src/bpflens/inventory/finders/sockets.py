@@ -54,7 +54,7 @@ def find_sockets(ctx: Context) -> Iterable[InventoryRow]:
 def filter_context(kind: str, protocol: int) -> dict[str, Any]:
     """What the packets of a socket filter begin with: in words, and as the name that `explain` has for it (classic/layout.py, PAYLOADS)."""
     if kind == "raw":
-        return {"linktype": "RAW", "starts_at": "IP header"}
+        return {"linktype": "RAW", "starts_at": "IP header", "given": ("ip",)}  # an IPv4 socket: nothing else comes to it
     if kind == "raw6":
         kind = PROTOCOLS.get(protocol, "")
     context = {}

@@ -1,43 +1,96 @@
-"""The inventory as a table and as JSON Lines (schema "ls/1", see docs/inventory.md).
+"""The inventory as a table.
 
-    KIND            OBJECT     NETNS  PROGRAM                                     HOLDERS
-    xdp/native      dev:eth0   own    12 xdp_main  xdp  2 h                        lb[812] fd 7
-    socket/packet   sock:8812  own    classic 6 insns: ip and udp dst port 68      dhclient[402] fd 6
+    KIND            OBJECT                    NETNS  PROGRAM                                     HOLDERS
+    xdp/native      dev:eth0                  own    12 xdp_main  xdp  0123456789abcdef  2 h     lb[812] fd 7, link 5
+    tc/ingress      dev:eth0 prio 1 [1/2]     own    13 police  sched_cls  ...                   pin /sys/fs/bpf/police
+    socket/packet   sock:8812                 own    classic 11 insns: ip and udp dst port 68    dhclient[402] fd 6
+
+What removal needs stands behind the object. [1/2]: it runs first of two on its hook. Names of processes, programs and devices are escaped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
 
-from bpflens.attachment import Holder, ProgInfo
+from bpflens.attachment import Holder
+from bpflens.inventory.facts.processes import Process
 from bpflens.inventory.facts.records import Inventory, InventoryRow, NetNamespace
 from bpflens.isa.extended.names import PROG_TYPES, type_name
+from bpflens.records.ls import Summarise
+from bpflens.view.style.columns import Cell, Column, columns
+from bpflens.view.style.printable import printable
 
-__all__ = ("age", "holder_text", "json_rows", "netns_name", "program_text", "record", "table")
+__all__ = ("PLAIN", "Layout", "age", "holder_text", "netns_name", "object_text", "program_cell", "shortened", "table")
 
-_HEAD = ("KIND", "OBJECT", "NETNS", "PROGRAM", "HOLDERS")
-_HOLDERS_SHOWN, _WIDEST, _MOST_WORDS = 3, 64, 120
-Summary = Callable[[InventoryRow], "str | None"]
+_HEAD = (
+    Column("KIND", least=8), Column("OBJECT", least=12, middle=True), Column("NETNS", least=5, optional=True), Column("PROGRAM", least=24),
+    Column("HOLDERS", least=10, optional=True),
+)  # fmt: skip
+_HOLDERS_SHOWN, _MOST_WORDS = 3, 120
+_GROUP_FROM = 8  # equal rows that become one line
+_ALARM, _DOUBT = "1;31", "33"
 
 
-def table(inventory: Inventory, rows: Iterable[InventoryRow], summary: Summary, now_ns: int, color: bool = False) -> Iterator[str]:
-    """Lines of text. `summary` gives a classic program's expression or words; `now_ns` is CLOCK_BOOTTIME, for ages."""
-    cells = [_HEAD]
-    for row in rows:
-        object = row.object + (f" {row.details['parent']}" if row.kind == "tc/cls" and row.object.startswith("dev:") else "")
+class Layout(NamedTuple):
+    """How a table is printed. `width` None: no terminal, or --wide. `whole`: expressions are not shortened. `every`: no row is grouped."""
+
+    width: int | None = None
+    color: bool = False
+    whole: bool = False
+    every: bool = False
+    mark: str = "…"
+
+
+PLAIN = Layout(every=True)
+
+
+def table(
+    inventory: Inventory, rows: Iterable[InventoryRow], summarise: Summarise, now_ns: int, layout: Layout = PLAIN
+) -> Iterator[str]:
+    """Lines of text; none where there are no rows. `now_ns` is CLOCK_BOOTTIME, for ages."""
+    lines = []
+    for group in _groups(inventory, rows, layout.every):
+        row, count = group[0], len(group)
+        kind = row.kind if count == 1 else f"{count} x {row.kind}"
+        object = object_text(row) if count == 1 else f"{object_text(row)} and {count - 1} more"
         place = "?" if row.netns is None and "why" in row.details else netns_name(inventory.namespaces, row.netns)
-        cells.append((row.kind, object, place, program_text(inventory, row, summary, now_ns), _held_by(row)))
-    if len(cells) == 1:
-        return
-    widths = [min(max(len(line[column]) for line in cells), _WIDEST) for column in range(4)]
-    for number, line in enumerate(cells):
-        text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=False))
-        text = f"{text}  {line[4]}".rstrip()
-        yield f"\033[1m{text}\033[0m" if color and number == 0 else text
+        program = program_cell(inventory, row, summarise, now_ns, layout.whole)
+        if count > 1 and row.prog_id is not None and any(other.prog_id != row.prog_id for other in group):
+            program = program._replace(text=f"{program.text}  (and {count - 1} equal ones)")
+        lines.append((Cell(kind), Cell(object), Cell(place), program, _held_by(row, inventory.processes)))
+    if lines:
+        yield from columns(_HEAD, [[cell._replace(text=printable(cell.text)) for cell in line] for line in lines], layout.width,
+                           layout.color, layout.mark)  # fmt: skip
 
 
-def netns_name(namespaces: dict[int, NetNamespace], inode: int | None) -> str:
+def _groups(inventory: Inventory, rows: Iterable[InventoryRow], every: bool) -> list[list[InventoryRow]]:
+    """Rows that differ in nothing but their object, together where they are many; else each alone. The order stays."""
+    listed = list(rows)
+    if every:
+        return [[row] for row in listed]
+    groups: dict[tuple[object, ...], list[InventoryRow]] = {}
+    for row in listed:
+        groups.setdefault(_likeness(inventory, row), []).append(row)
+    result = []
+    for row in listed:
+        group = groups[_likeness(inventory, row)]
+        if len(group) < _GROUP_FROM:
+            result.append([row])
+        elif group[0] is row:
+            result.append(group)
+    return result
+
+
+def _likeness(inventory: Inventory, row: InventoryRow) -> tuple[object, ...]:
+    head = (inventory.programs or {}).get(row.prog_id or 0)
+    program = (head.type, head.tag, head.name) if head else row.prog_id
+    comms = frozenset(holder.comm for holder in row.holders)
+    unknown = id(row) if program is None and row.classic is None else 0  # two that are not known are not equal
+    return row.kind, row.netns, program, row.classic, comms, unknown
+
+
+def netns_name(namespaces: Mapping[int, NetNamespace], inode: int | None) -> str:
     """What to call a namespace: "own", its name, or its inode; "-" where an object has none."""
     if inode is None:
         return "-"
@@ -47,25 +100,58 @@ def netns_name(namespaces: dict[int, NetNamespace], inode: int | None) -> str:
     return "own" if namespace.own else namespace.name or str(inode)
 
 
-def program_text(inventory: Inventory, row: InventoryRow, summary: Summary, now_ns: int) -> str:
-    """One line of what the program is."""
+def object_text(row: InventoryRow) -> str:
+    """The object with what the command that takes the program away asks for, and its place in the order of execution."""
+    details = row.details
+    words = [row.object]
+    if row.kind.startswith("tc/"):
+        words += [str(details["parent"])] if row.kind == "tc/cls" and row.object.startswith("dev:") else []
+        words += [f"on {', '.join(details['devices'])}"] if details.get("devices") else []
+        words += [f"chain {details['chain']}"] if details.get("chain") else []
+        words += [f"prio {details['prio']}"] if "prio" in details else []
+        words += [f"handle {details['handle']:#x}"] if "handle" in details else []
+    elif row.kind == "netfilter" and "priority" in details:
+        words.append(f"priority {details['priority']}")
+    elif row.kind == "xt_bpf":
+        words += [f"{details['chain']} rule {details['rule']}"] if "chain" in details and "rule" in details else []
+        words += [f"handle {details['handle']}"] if "handle" in details else []
+    elif row.kind.startswith("lwt") and details.get("table") not in (None, 254):
+        words.append(f"table {details['table']}")
+    if "order" in details:
+        place, total = details["order"]
+        words.append(f"[{place}/{total}]")
+    return " ".join(words)
+
+
+def program_cell(inventory: Inventory, row: InventoryRow, summarise: Summarise, now_ns: int, whole: bool = False) -> Cell:
+    """One line of what the program is; a warning comes first and is never cut."""
     if row.classic is not None:
-        words = shortened(summary(row) or "")
+        summary = summarise(row)
         count = len(row.classic) // 8
-        return f"classic {count} insn{'s' * (count != 1)}" + (f": {words}" if words else "")
+        size = f"classic {count} insn{'s' * (count != 1)}"
+        if summary is None or not summary.text:
+            return Cell(size)
+        if summary.warning:
+            rest = summary.text[len(summary.warning) :].lstrip(": ")
+            text = f"{summary.warning} ({size}): {rest if whole else shortened(rest)}"
+            return Cell(text, keep=len(summary.warning), style=_ALARM)
+        doubt = _DOUBT if "(not proved)" in summary.text else ""
+        return Cell(f"{size}: {summary.text if whole else shortened(summary.text)}", style=doubt)
     if row.image is not None:
-        return f"classic, kept as {len(row.image) // 8} extended insns only"
+        return Cell(f"classic, kept as {len(row.image) // 8} extended insns only")
     if row.prog_id is None:
         name = row.details.get("name") or row.details.get("path") or ""
         guess = f"probably {row.details['probably']}: " if "probably" in row.details else ""
-        return f"? {name} ({guess}{row.details.get('unknown', 'unknown')})".replace("?  ", "? ")
+        text = f"? {name} ({guess}{row.details.get('unknown', 'unknown')})".replace("?  ", "? ")
+        return Cell(text, style=_DOUBT)
     head = (inventory.programs or {}).get(row.prog_id)
     if head is None:
-        return f"id {row.prog_id}"
-    parts = [f"{head.id} {head.name}".rstrip(), type_name(PROG_TYPES, head.type), head.tag, age(now_ns - head.load_time)]
+        return Cell(f"id {row.prog_id}")
+    name = inventory.full_names.get(head.id, head.name)
+    parts = [f"{head.id} {name}".rstrip(), type_name(PROG_TYPES, head.type), head.tag, age(now_ns - head.load_time)]
     if head.run_cnt:
         parts.append(f"{head.run_cnt} runs, {head.run_time_ns / head.run_cnt:.0f} ns each")
-    return "  ".join(parts)
+    return Cell("  ".join(parts))
 
 
 def shortened(words: str) -> str:
@@ -82,65 +168,45 @@ def age(nanoseconds: int) -> str:
     return f"{seconds} s"
 
 
-def _held_by(row: InventoryRow) -> str:
-    """Processes; where there is none, a pin."""
+def _held_by(row: InventoryRow, processes: Mapping[int, Process]) -> Cell:
+    """Processes and the link; where there is no process, a pin."""
     pins = row.details.get("pins", ())
-    if row.holders or not pins or row.object == f"pin:{pins[0]}":
-        return holder_text(row.holders)
-    return f"pin {pins[0]}" + (f" and {len(pins) - 1} more" if len(pins) > 1 else "")
+    words = [holder_text(row.holders, processes)] if row.holders else []
+    if "link" in row.details:
+        words.append(f"link {row.details['link']}")
+    if pins and not row.holders and row.object != f"pin:{pins[0]}":
+        words.append(f"pin {pins[0]}" + (f" and {len(pins) - 1} more" if len(pins) > 1 else ""))
+    strange = any((facts := processes.get(holder.pid)) is not None and facts.deleted for holder in row.holders)
+    return Cell(", ".join(words), style=_DOUBT if strange else "")
 
 
-def holder_text(holders: Iterable[Holder]) -> str:
-    """ "comm[pid] fd 3,4": processes with their descriptors or threads, at most three of them."""
-    processes: dict[tuple[int, str], list[Holder]] = {}
+def holder_text(holders: Iterable[Holder], processes: Mapping[int, Process] | None = None) -> str:
+    """ "comm[pid] fd 3,4": processes with their descriptors or threads, at most three; what they are where their name does not say it."""
+    held_by: dict[tuple[int, str], list[Holder]] = {}
     for holder in holders:
-        processes.setdefault((holder.pid, holder.comm), []).append(holder)
+        held_by.setdefault((holder.pid, holder.comm), []).append(holder)
     words = []
-    for (pid, comm), held in list(processes.items())[:_HOLDERS_SHOWN]:
+    for (pid, comm), held in list(held_by.items())[:_HOLDERS_SHOWN]:
         fds = [str(holder.fd) for holder in held if holder.fd is not None]
         tids = [str(holder.tid) for holder in held if holder.tid not in (None, pid)]
         place = (f" fd {','.join(fds)}" if fds else "") + (f" tid {','.join(tids)}" if tids else "")
-        words.append(f"{comm}[{pid}]{place}")
-    if len(processes) > _HOLDERS_SHOWN:
-        words.append(f"and {len(processes) - _HOLDERS_SHOWN} more")
+        words.append(f"{comm}[{pid}]{_identity(comm, (processes or {}).get(pid))}{place}")
+    if len(held_by) > _HOLDERS_SHOWN:
+        words.append(f"and {len(held_by) - _HOLDERS_SHOWN} more")
     return ", ".join(words)
 
 
-def record(inventory: Inventory, row: InventoryRow, expression: str | None) -> dict[str, Any]:
-    """One object of schema ls/1."""
-    namespace = inventory.namespaces.get(row.netns or 0)
-    return {
-        "schema": "ls/1",
-        "kind": row.kind,
-        "object": row.object,
-        "netns": row.netns,
-        "netns_name": namespace.name if namespace else None,
-        "classic": row.classic is not None or row.image is not None or bool(row.details.get("classic")),
-        "program": _program(inventory.programs, row.prog_id),
-        "insns": row.classic.hex() if row.classic is not None else None,
-        "image": row.image.hex() if row.image is not None else None,
-        "expression": expression,
-        "holders": [{"pid": h.pid, "comm": h.comm, "fd": h.fd, "tid": h.tid} for h in row.holders],
-        "details": dict(row.details),
-    }
-
-
-def _program(programs: dict[int, ProgInfo] | None, id: int | None) -> dict[str, Any] | None:
-    if id is None:
-        return None
-    head = (programs or {}).get(id)
-    if head is None:
-        return {"id": id, "type": None, "name": None, "tag": None}
-    return {
-        "id": id, "type": type_name(PROG_TYPES, head.type), "name": head.name, "tag": head.tag, "load_time": head.load_time,
-        "uid": head.uid, "run_cnt": head.run_cnt, "run_time_ns": head.run_time_ns, "xlated_len": head.xlated_len,
-    }  # fmt: skip
-
-
-def json_rows(inventory: Inventory, rows: Iterable[InventoryRow], expression: Summary) -> Iterator[str]:
-    """Lines of JSON."""
-    import json
-
-    encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
-    for row in rows:
-        yield encode(record(inventory, row, expression(row)))
+def _identity(comm: str, facts: Process | None) -> str:
+    """What a process is, as far as its name does not say it: " is /tmp/x (deleted)", " in docker:0123456789ab"."""
+    if facts is None:
+        return ""
+    words = ""
+    if facts.deleted:
+        words = f" is {facts.exe} (deleted)"
+    elif facts.is_other_than(comm):
+        words = f" is {facts.exe}"
+    if facts.container:
+        words += f" in {facts.container}"
+    elif facts.unit and not facts.unit.startswith((comm, "session-")):
+        words += f" of {facts.unit}"
+    return words
