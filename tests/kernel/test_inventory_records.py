@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from bpflens.attachment import Holder
+from bpflens.attachment import Holder, ProgInfo
 from bpflens.classic.summary import Summary
 from bpflens.errors import InputError, UsageError
 from bpflens.inventory.audit import Verdict, images_of
@@ -16,7 +16,6 @@ from bpflens.inventory.families import DEEP_FAMILIES, FAMILIES
 from bpflens.inventory.memory.builtin import converted
 from bpflens.inventory.memory.merge import merge
 from bpflens.inventory.select import KINDS, Selection
-from bpflens.kernel.prog_info import ProgInfo
 from bpflens.records.ls import json_rows
 from bpflens.view.text.inventory import age, holder_text, table
 

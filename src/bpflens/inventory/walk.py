@@ -21,8 +21,8 @@ from bpflens.inventory.families import DEEP_FAMILIES, FAMILIES, Family
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from bpflens.attachment import ProgInfo
     from bpflens.inventory.memory.reader import Reader
-    from bpflens.kernel.prog_info import ProgInfo
 
 __all__ = ("HIDDEN", "collect", "in_own_thread", "strip_addresses", "walk")
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import struct
 
+from bpflens.attachment import ProgInfo
 from bpflens.errors import BpflensError
-from bpflens.kernel.prog_info import FUNC_INFO, INFO_BYTES, ProgInfo, open_prog
+from bpflens.kernel.prog_info import FUNC_INFO, INFO_BYTES, open_prog
 from bpflens.kernel.sys.bpf import Buffer, info_by_fd
 
 __all__ = ("full_name",)
