@@ -8,6 +8,7 @@ import socket as sockets
 import struct
 from collections.abc import Callable, Iterator
 
+from bpflens.btf.fields import member_offset
 from bpflens.isa.extended.asm import assemble
 from bpflens.kernel.load import create_map
 from bpflens.kernel.map_data import update
@@ -528,8 +529,8 @@ def struct_ops(lab: Lab) -> Iterator[Attached]:
     ids = {}
     for name in ("ssthresh", "undo_cwnd", "cong_avoid"):
         prog, ids[name] = lab_struct_ops(lab, ops, members.index(name))
-        struct.pack_into("<Q", image, data + btf.member_offset("tcp_congestion_ops", name), prog)
-    struct.pack_into("16s", image, data + btf.member_offset("tcp_congestion_ops", "name"), f"bl{os.getpid()}".encode())
+        struct.pack_into("<Q", image, data + member_offset(btf, "tcp_congestion_ops", name), prog)
+    struct.pack_into("16s", image, data + member_offset(btf, "tcp_congestion_ops", "name"), f"bl{os.getpid()}".encode())
     types, strings = struct.pack("<IIII", 1, 1 << 24, 4, 32), b"\0int\0"  # the map wants some BTF of its maker's: one int
     blob = struct.pack("<HBBIIIII", 0xEB9F, 1, 0, 24, 0, len(types), len(types), len(strings)) + types + strings
     btf_fd = lab.fd(load_btf(blob))

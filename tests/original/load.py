@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from bpflens.btf.btf import Kind
 from bpflens.btf.build import BtfBuilder
+from bpflens.btf.fields import member_offset
 from bpflens.errors import NotSupported
 from bpflens.isa.extended.asm import assemble
 from bpflens.kernel.btf import vmlinux
@@ -55,7 +56,7 @@ def loaded(row: Row) -> Iterator[Loaded]:
         for whole, name in re.findall(r"(\{btf:(\w+)\})", text):
             text = text.replace(whole, str(types.ids[name]))
         for whole, name, member in re.findall(r"(\{member:(\w+)\.(\w+)\})", text):
-            text = text.replace(whole, str(vmlinux().member_offset(name, member)))
+            text = text.replace(whole, str(member_offset(vmlinux(), name, member)))
         for whole, kind, name in re.findall(r"(\{(kfunc|struct):(\w+)\})", text):
             id = vmlinux().find(name, Kind.FUNC if kind == "kfunc" else Kind.STRUCT)
             if id is None:

@@ -112,12 +112,13 @@ class _Names:
 
     def _field(self, type_id: int, offset: int, size: int) -> tuple[str, Pointer | None]:
         from bpflens.btf.btf import Kind
+        from bpflens.btf.fields import field_at
 
         btf = self.kernel
         if btf is None or offset < 0:
             return "", None
         try:
-            found = btf.field_at(type_id, offset, size)
+            found = field_at(btf, type_id, offset, size)
             if found is None:
                 return "", None
             end = btf.skip_modifiers(found.type_id)
@@ -147,12 +148,14 @@ class _Names:
         return ""
 
     def _map_value(self, id: int, offset: int, size: int) -> str:
+        from bpflens.btf.fields import member_at
+
         btf = self.program.btf
         found = next((m for m in self.program.maps if m.id == id), None)
         if btf is None or found is None or not found.value_type_id or found.datasec:
             return ""
         try:
-            path = btf.member_at(found.value_type_id, offset, size)
+            path = member_at(btf, found.value_type_id, offset, size)
         except BpflensError:
             return ""
         return f"value->{path}" if path else ""

@@ -253,11 +253,13 @@ def _helper_prototype(slots: References, slot: int, number: int) -> str | None:
 
 
 def _kfunc_prototype(slots: References, slot: int, number: int) -> str | None:
+    from bpflens.btf.c_text import declaration
+
     if not slots.program.xlated or slots.word(slot) >> 16 & 0xFFFF:
         return None  # a number of another BTF than the running vmlinux
     from bpflens.kernel.btf import vmlinux
 
     try:
-        return vmlinux().c_declaration(number)
+        return declaration(vmlinux(), number)
     except (BpflensError, LookupError):
         return None

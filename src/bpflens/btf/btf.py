@@ -2,8 +2,8 @@
 
     btf = Btf.parse(data)                      # either byte order; base=... for the split BTF of a module
     id = btf.find("sk_buff", Kind.STRUCT)      # no table of names is built
-    btf.member_offset("sk_buff", "len")        # bytes
-    btf.c_declaration(id, "*skb")              # "struct sk_buff *skb"
+    member_offset(btf, "sk_buff", "len")       # bytes: fields.py
+    declaration(btf, id, "*skb")               # "struct sk_buff *skb": c_text.py
 
 Parsing only walks the type section once to note where each type starts (Linux 6.18's vmlinux: 143,000 types, 5.5 MB, about
 30 ms); everything else is read when asked for. Malformed BTF raises InputError: at once where the walk sees it, otherwise when the
@@ -16,8 +16,8 @@ import struct
 import sys
 from array import array
 from collections.abc import Iterator, Sequence
-from typing import overload
 
+from bpflens.btf.names import NameIndex, string_offsets
 from bpflens.btf.types import KINDS, MODIFIERS, SIZED, TAILS, VOID, Enumerator, Field, Kind, Member, Param, Type, Variable
 from bpflens.errors import InputError
 
@@ -44,7 +44,6 @@ class Btf:
     """Types of one BTF blob, by id. Id 0 is void; with a `base`, ids and string offsets go on where the base's end."""
 
     __slots__ = (
-        "_align",
         "_data",
         "_first",
         "_names",
@@ -54,6 +53,7 @@ class Btf:
         "_strings_at",
         "_strings_first",
         "_words",
+        "alignments",
         "base",
         "big_endian",
         "types_at",
@@ -64,8 +64,8 @@ class Btf:
         self._data = data
         self.base = base
         self.where = where
-        self._align: dict[int, int] = {}
-        self._names: bytes | None = None  # the name offset of each own type, made at the first search
+        self.alignments: dict[int, int] = {}
+        self._names: NameIndex | None = None  # made at the first search
         types, strings = self._header()
         self.types_at = types[0]
         self._strings_at, self._strings = strings
@@ -200,11 +200,6 @@ class Btf:
             ref = words[at + 3]
         return Type(id, kind, self.string(words[at]), size, ref, info & 0xFFFF, info >> 31 == 1)
 
-    @property
-    def types(self) -> Sequence[Type]:
-        """All types as a sequence indexed by id; each is made when it is asked for."""
-        return _Types(self)
-
     def name(self, id: int) -> str:
         """The name of type `id`, "" where it has none."""
         if id == 0:
@@ -328,14 +323,9 @@ class Btf:
     def find_all(self, name: str, kind: Kind | None = None) -> Iterator[int]:
         """The ids of own types of that name (and kind), ascending. Searches bytes: no table of names is needed."""
         if self._names is None:
-            self._names = array("I", map(self._words.__getitem__, self._positions)).tobytes() if self._words else b""
-        offsets = set(self._string_offsets(name))
-        if len(offsets) > 4:  # a tail that many strings share: one pass over all types
-            named = array("I", self._names)
-            found = [index for index, offset in enumerate(named) if offset in offsets]
-        else:
-            found = sorted(index for offset in offsets for index in self._named(offset))
-        for id in (self._first + index for index in found):
+            self._names = NameIndex(self._words, self._positions)
+        for index in self._names.find(set(self._string_offsets(name))):
+            id = self._first + index
             if id and (kind is None or self.kind(id) is kind):
                 yield id
 
@@ -343,28 +333,9 @@ class Btf:
         """The offsets at which string `name` starts, also as the tail of a longer one; the base's included."""
         if self.base is not None:
             yield from self.base._string_offsets(name)
-        wanted = name.encode() + b"\0"
-        if len(wanted) == 1 or 0 in wanted[:-1]:
-            return
         start = self._strings_at
-        end = start + self._strings
-        whole = self._data.find(b"\0" + wanted, start, end)
-        if whole >= 0:
-            yield whole + 1 - start + self._strings_first
-            return  # writers keep each string once
-        at = self._data.find(wanted, start, end)
-        while at >= 0:
+        for at in string_offsets(self._data, start, start + self._strings, name):
             yield at - start + self._strings_first
-            at = self._data.find(wanted, at + 1, end)
-
-    def _named(self, string_off: int) -> Iterator[int]:
-        """Which own types have their name at `string_off`, counted from the first own type."""
-        names, wanted = self._names or b"", struct.pack("=I", string_off)
-        at = names.find(wanted)
-        while at >= 0:
-            if at % 4 == 0:
-                yield at // 4
-            at = names.find(wanted, at // 4 * 4 + 4)
 
     def ids(self, kind: Kind) -> Iterator[int]:
         """All own ids of a kind, ascending."""
@@ -411,71 +382,3 @@ class Btf:
             if id is not None:
                 return id
         raise self._bad(f"has no struct {name}")
-
-    def field(self, type_id: int, path: str) -> Field:
-        """Where members `path` ("sk.__sk_common.skc_family") of a struct lead; anonymous members need not be named.
-
-        InputError where there is no such member.
-        """
-        from bpflens.btf.fields import field
-
-        return field(self, type_id, path)
-
-    def member_offset(self, struct: str, path: str) -> int:
-        """Byte offset of a member of struct `struct`, "a.b" for a member's member; InputError where there is none."""
-        return self.field(self.struct_id(struct), path).bit_off // 8
-
-    def member_at(self, type_id: int, byte_off: int, size: int = 0) -> str | None:
-        """What is at `byte_off` of a type: "__sk_common.skc_family", "cb[3]"; None where it is padding or outside.
-
-        `size` (bytes of the access, 0: any) chooses among the members of unions and stops at a member of that size.
-        """
-        found = self.field_at(type_id, byte_off, size)
-        return found.path if found else None
-
-    def field_at(self, type_id: int, byte_off: int, size: int = 0) -> Field | None:
-        """As `member_at`, with the member's type and the bit offset in the outermost type."""
-        from bpflens.btf.fields import field_at
-
-        return field_at(self, type_id, byte_off, size)
-
-    def align(self, id: int) -> int:
-        """Natural alignment in bytes of a type, as a compiler for a 64-bit machine would choose it; packed structs have 1."""
-        from bpflens.btf.layout import align
-
-        return align(self, id, self._align)
-
-    def c_declaration(self, id: int, name: str = "") -> str:
-        """A C declaration of `name` with that type: "struct sk_buff *skb"; FUNC and VAR carry their own name."""
-        from bpflens.btf.c_text import declaration
-
-        return declaration(self, id, name)
-
-    def c_definition(self, id: int) -> str:
-        """The C definition of a struct, union, enum or typedef, with its members."""
-        from bpflens.btf.c_text import definition
-
-        return definition(self, id)
-
-
-class _Types(Sequence[Type]):
-    """`Btf.types`."""
-
-    __slots__ = ("_btf",)
-
-    def __init__(self, btf: Btf) -> None:
-        self._btf = btf
-
-    def __len__(self) -> int:
-        return len(self._btf)
-
-    @overload
-    def __getitem__(self, id: int) -> Type: ...
-    @overload
-    def __getitem__(self, id: slice) -> list[Type]: ...
-    def __getitem__(self, id: int | slice) -> Type | list[Type]:
-        if isinstance(id, slice):
-            return [self._btf.type(each) for each in range(*id.indices(len(self)))]
-        if not -len(self) <= id < len(self):
-            raise IndexError(id)
-        return self._btf.type(id % len(self))

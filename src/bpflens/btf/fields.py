@@ -7,13 +7,16 @@ from collections import deque
 from bpflens.btf.btf import MAX_CHAIN, Btf, Field, Kind, Member
 from bpflens.errors import InputError
 
-__all__ = ("field", "field_at")
+__all__ = ("field", "field_at", "member_at", "member_offset")
 
 STRUCTS = (Kind.STRUCT, Kind.UNION)
 
 
 def field(btf: Btf, type_id: int, path: str) -> Field:
-    """Where members `path` of a struct lead; anonymous members need not be named. InputError where there is no such member."""
+    """Where members `path` ("sk.__sk_common.skc_family") of a struct lead; anonymous members need not be named.
+
+    InputError where there is no such member.
+    """
     bit_off = bit_size = 0
     id = type_id
     for name in path.split("."):
@@ -23,6 +26,20 @@ def field(btf: Btf, type_id: int, path: str) -> Field:
             raise InputError(btf.where, f"{btf.name(struct) or 'anonymous struct'} has no member {name}")
         bit_off, id, bit_size = bit_off + found.bit_off, found.type_id, found.bit_size
     return Field(path, id, bit_off, bit_size)
+
+
+def member_offset(btf: Btf, struct: str, path: str) -> int:
+    """Byte offset of a member of struct `struct`, "a.b" for a member's member; InputError where there is none."""
+    return field(btf, btf.struct_id(struct), path).bit_off // 8
+
+
+def member_at(btf: Btf, type_id: int, byte_off: int, size: int = 0) -> str | None:
+    """What is at `byte_off` of a type: "__sk_common.skc_family", "cb[3]"; None where it is padding or outside.
+
+    `size` (bytes of the access, 0: any) chooses among the members of unions and stops at a member of that size.
+    """
+    found = field_at(btf, type_id, byte_off, size)
+    return found.path if found else None
 
 
 def _member(btf: Btf, id: int, name: str) -> Member | None:

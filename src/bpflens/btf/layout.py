@@ -14,8 +14,12 @@ __all__ = ("align", "is_packed", "laid_out")
 UNITS = (("char", 8), ("short", 16), ("int", 32), ("long", 64))
 
 
-def align(btf: Btf, id: int, known: dict[int, int], depth: int = 0) -> int:
-    """Alignment in bytes; `known` remembers structs, so that the cost is linear in the types met. InputError for a cycle."""
+def align(btf: Btf, id: int, depth: int = 0) -> int:
+    """Natural alignment in bytes of a type, as a compiler for a 64-bit machine would choose it; packed structs have 1.
+
+    The blob remembers its structs, so that the cost is linear in the types met. InputError for a cycle.
+    """
+    known = btf.alignments
     if depth > MAX_CHAIN:
         raise InputError(btf.where, f"type {id}: structs nested deeper than {MAX_CHAIN}, or within themselves")
     for _ in range(MAX_CHAIN):
@@ -25,7 +29,7 @@ def align(btf: Btf, id: int, known: dict[int, int], depth: int = 0) -> int:
         if type.kind is Kind.PTR:
             return 8
         if type.kind in (Kind.STRUCT, Kind.UNION):
-            found = 1 if is_packed(btf, id, known, depth) else _natural(btf, id, known, depth)
+            found = 1 if is_packed(btf, id, depth) else _natural(btf, id, depth)
             known[id] = found
             return found
         if type.kind in SIZED:
@@ -37,26 +41,25 @@ def align(btf: Btf, id: int, known: dict[int, int], depth: int = 0) -> int:
     raise InputError(btf.where, f"type {id}: a chain of more than {MAX_CHAIN} references")
 
 
-def _natural(btf: Btf, id: int, known: dict[int, int], depth: int) -> int:
+def _natural(btf: Btf, id: int, depth: int) -> int:
     """The largest alignment of the members that are not bitfields of no storage of their own."""
     found = 1
     for member in btf.members(id):
-        found = max(found, align(btf, member.type_id, known, depth + 1))
+        found = max(found, align(btf, member.type_id, depth + 1))
     return found
 
 
-def is_packed(btf: Btf, id: int, known: dict[int, int] | None = None, depth: int = 0) -> bool:
+def is_packed(btf: Btf, id: int, depth: int = 0) -> bool:
     """Whether a struct can only be written with __attribute__((packed))."""
-    known = {} if known is None else known
     type = btf.type(id)
     for member in btf.members(id):
         if member.bit_size:
             each = btf.size(member.type_id) * 8
             if each and member.bit_off // each != (member.bit_off + member.bit_size - 1) // each:
                 return True  # crosses its storage unit
-        elif member.bit_off % (8 * align(btf, member.type_id, known, depth + 1)):
+        elif member.bit_off % (8 * align(btf, member.type_id, depth + 1)):
             return True
-    return bool(type.size % _natural(btf, id, known, depth))
+    return bool(type.size % _natural(btf, id, depth))
 
 
 def laid_out(btf: Btf, id: int) -> tuple[list[tuple[Member | None, list[str]]], str]:
@@ -65,8 +68,8 @@ def laid_out(btf: Btf, id: int) -> tuple[list[tuple[Member | None, list[str]]], 
     The last entry may be padding only (None). A member that overlaps the one before it, which C cannot say, gets a comment.
     """
     type = btf.type(id)
-    packed = btf.align(id) == 1 and is_packed(btf, id)
-    natural = 1 if packed else btf.align(id)
+    packed = align(btf, id) == 1 and is_packed(btf, id)
+    natural = 1 if packed else align(btf, id)
     attributes = " __attribute__((packed))" if packed else ""
     if type.kind is Kind.UNION:
         members: list[tuple[Member | None, list[str]]] = [(member, []) for member in btf.members(id)]
@@ -80,7 +83,7 @@ def laid_out(btf: Btf, id: int) -> tuple[list[tuple[Member | None, list[str]]], 
         unit = 8 * btf.size(member.type_id)
         expected = cursor
         if not member.bit_size:
-            expected = _up(cursor, 8 if packed else 8 * btf.align(member.type_id))
+            expected = _up(cursor, 8 if packed else 8 * align(btf, member.type_id))
         elif not packed and unit and cursor // unit != (cursor + member.bit_size - 1) // unit:
             expected = _up(cursor, unit)
         if expected < member.bit_off:

@@ -39,13 +39,16 @@ def inner_map(outer_id: int) -> Map | None:
 
 
 def _assemble(btf: Btf) -> tuple[bytes, int]:
+    from functools import partial
+
     from bpflens.btf.btf import Kind
+    from bpflens.btf.fields import member_offset
     from bpflens.errors import InputError
 
     fn_id = btf.find("bpf_iter_bpf_map", Kind.FUNC)
     if fn_id is None:
         raise InputError("bpf_iter/bpf_map", "this kernel has no such iterator")
-    offset = btf.member_offset
+    offset = partial(member_offset, btf)
     row = 8 * (len(_FIELDS) + 1)
     code = [
         Insn.make(op.LDX | op.MEM | op.DW, 6, 1, offset("bpf_iter__bpf_map", "map")),

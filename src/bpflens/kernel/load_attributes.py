@@ -147,13 +147,16 @@ def _plan() -> tuple[bytes, int, list[str]] | None:
 
 
 def _assemble(btf: Btf) -> tuple[bytes, int, list[str]]:
+    from functools import partial
+
     from bpflens.btf.btf import Kind
+    from bpflens.btf.fields import member_offset
     from bpflens.errors import InputError
 
     fn_id = btf.find("bpf_iter_bpf_prog", Kind.FUNC)
     if fn_id is None:
         raise InputError("bpf_iter/bpf_prog", "this kernel has no such iterator")
-    offset = btf.member_offset
+    offset = partial(member_offset, btf)
     columns: list[tuple[str, str, int, int, int]] = [("id", "bpf_prog_aux", *_member(btf, "bpf_prog_aux", "id"))]
     for name, struct_name, member in _COLUMNS:
         if name in (column[0] for column in columns):
@@ -199,7 +202,9 @@ def _assemble(btf: Btf) -> tuple[bytes, int, list[str]]:
 
 def _member(btf: Btf, struct_name: str, member: str) -> tuple[int, int, int]:
     """(byte offset, lowest bit of a bit-field or -1, size in bytes or in bits)."""
-    field = btf.field(btf.struct_id(struct_name), member)
-    if field.bit_size:
-        return field.bit_off // 8, field.bit_off % 8, field.bit_size
-    return field.bit_off // 8, -1, btf.size(field.type_id)
+    from bpflens.btf.fields import field
+
+    found = field(btf, btf.struct_id(struct_name), member)
+    if found.bit_size:
+        return found.bit_off // 8, found.bit_off % 8, found.bit_size
+    return found.bit_off // 8, -1, btf.size(found.type_id)

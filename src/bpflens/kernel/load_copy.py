@@ -138,4 +138,4 @@ def _has_func(btf_id: int, type_id: int) -> bool:
     from bpflens.kernel.btf import btf_by_id
 
     btf = btf_by_id(btf_id)
-    return btf.first_id <= type_id <= len(btf.types) and btf.kind(type_id) == Kind.FUNC
+    return btf.first_id <= type_id <= len(btf) and btf.kind(type_id) == Kind.FUNC

@@ -33,6 +33,7 @@ class MapAddress(NamedTuple):
 def map_addresses(ids: Sequence[int]) -> dict[int, MapAddress]:
     """The addresses of live maps by id. Empty where iterators can't be used."""
     from bpflens.btf.btf import Kind
+    from bpflens.btf.fields import member_offset
     from bpflens.errors import BpflensError
     from bpflens.kernel.btf import vmlinux
     from bpflens.kernel.maps import read_map_info
@@ -42,7 +43,7 @@ def map_addresses(ids: Sequence[int]) -> dict[int, MapAddress]:
         function = btf.find("bpf_iter_bpf_map", Kind.FUNC)
         if function is None:
             return {}
-        at_value = btf.member_offset("bpf_array", "value")
+        at_value = member_offset(btf, "bpf_array", "value")
         out = {}
         for id, address in iterate(_program(btf), function, 16):
             if id in ids:
@@ -57,16 +58,18 @@ def map_addresses(ids: Sequence[int]) -> dict[int, MapAddress]:
 
 def _program(btf: Btf) -> bytes:
     """bpf_seq_write(seq, (id, map), 16) for every map."""
+    from bpflens.btf.fields import member_offset
+
     return encode((
-        Insn.make(op.LDX | op.MEM | op.DW, 6, 1, btf.member_offset("bpf_iter__bpf_map", "map")),
+        Insn.make(op.LDX | op.MEM | op.DW, 6, 1, member_offset(btf, "bpf_iter__bpf_map", "map")),
         Insn.make(op.JMP | op.JNE | op.K, 6, 0, 2, 0),
         Insn.make(op.ALU64 | op.MOV | op.K),
         Insn.make(op.EXIT_CODE),
-        Insn.make(op.LDX | op.MEM | op.DW, 8, 1, btf.member_offset("bpf_iter__bpf_map", "meta")),
-        Insn.make(op.LDX | op.MEM | op.W, 2, 6, btf.member_offset("bpf_map", "id")),
+        Insn.make(op.LDX | op.MEM | op.DW, 8, 1, member_offset(btf, "bpf_iter__bpf_map", "meta")),
+        Insn.make(op.LDX | op.MEM | op.W, 2, 6, member_offset(btf, "bpf_map", "id")),
         Insn.make(op.STX | op.MEM | op.DW, 10, 2, -16),
         Insn.make(op.STX | op.MEM | op.DW, 10, 6, -8),
-        Insn.make(op.LDX | op.MEM | op.DW, 1, 8, btf.member_offset("bpf_iter_meta", "seq")),
+        Insn.make(op.LDX | op.MEM | op.DW, 1, 8, member_offset(btf, "bpf_iter_meta", "seq")),
         Insn.make(op.ALU64 | op.MOV | op.X, 2, 10),
         Insn.make(op.ALU64 | op.ADD | op.K, 2, imm=-16),
         Insn.make(op.ALU64 | op.MOV | op.K, 3, imm=16),

@@ -93,10 +93,12 @@ def map_by_fd(fd: int, where: str = "", *, types: bool = True) -> Map:
 
 def with_types(map: Map) -> Map:
     """A map of the kernel with the C types of key and value and the variables of a data section, from its BTF."""
+    from bpflens.btf.c_text import declaration
+
     btf_id, in_vmlinux = map.fields.get("btf_id", 0), map.fields.get("btf_vmlinux_value_type_id", 0)
     try:
         if in_vmlinux:
-            return replace(map, value=_one_line(_vmlinux(map.fields.get("btf_vmlinux_id", 0)).c_declaration(in_vmlinux)))
+            return replace(map, value=_one_line(declaration(_vmlinux(map.fields.get("btf_vmlinux_id", 0)), in_vmlinux)))
         if not btf_id:
             return map
         key, value, datasec = _types(btf_id, map.key_type_id, map.value_type_id)
@@ -107,19 +109,20 @@ def with_types(map: Map) -> Map:
 
 def _types(btf_id: int, key_type: int, value_type: int) -> tuple[str | None, str | None, dict[int, tuple[str, int, str]]]:
     from bpflens.btf.btf import Kind
+    from bpflens.btf.c_text import declaration
     from bpflens.kernel.btf import btf_by_id
 
     btf = btf_by_id(btf_id)
-    key = _one_line(btf.c_declaration(key_type)) if key_type else None
+    key = _one_line(declaration(btf, key_type)) if key_type else None
     if not value_type:
         return key, None, {}
     if btf.kind(value_type) is Kind.DATASEC:
         variables = {}
         for variable in btf.variables(value_type):
             name = btf.name(variable.type_id)
-            variables[variable.byte_off] = (name, variable.size, _one_line(btf.c_declaration(btf.type(variable.type_id).ref)))
+            variables[variable.byte_off] = (name, variable.size, _one_line(declaration(btf, btf.type(variable.type_id).ref)))
         return key, None, variables
-    return key, _one_line(btf.c_declaration(value_type)), {}
+    return key, _one_line(declaration(btf, value_type)), {}
 
 
 def _one_line(declaration: str) -> str:

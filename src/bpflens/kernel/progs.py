@@ -156,12 +156,14 @@ def _btf(btf_id: int, notes: list[str]) -> Btf | None:
 
 
 def _functions(dump: ProgDump, btf: Btf | None, notes: list[str]) -> tuple[Function, ...]:
+    from bpflens.btf.c_text import declaration
+
     if btf is None or not dump.func_info:
         return (Function(0, dump.info.name),) if dump.info.name else ()
     functions = []
     for start, type_id in dump.func_info:
         try:
-            functions.append(Function(start, btf.name(type_id), btf.c_declaration(type_id), type_id))
+            functions.append(Function(start, btf.name(type_id), declaration(btf, type_id), type_id))
         except BpflensError as error:
             notes.append(f"function at {start}: {error}")
             functions.append(Function(start, "", None, type_id))

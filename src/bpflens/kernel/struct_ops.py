@@ -34,6 +34,7 @@ class StructOps(NamedTuple):
 def struct_ops(map_id: int) -> StructOps:
     """The structure in struct_ops map `map_id`. InputError where the map is of another type."""
     from bpflens.btf.btf import Kind
+    from bpflens.btf.fields import field
     from bpflens.kernel.btf import btf_by_id, vmlinux
 
     where = f"map:{map_id}"
@@ -48,7 +49,7 @@ def struct_ops(map_id: int) -> StructOps:
     btf = btf_by_id(btf_id) if btf_id else vmlinux()
     value_type = map.fields["btf_vmlinux_value_type_id"]
     members = {member.name: member for member in btf.members(value_type)}
-    state = btf.field(value_type, "common.state" if "common" in members else "state")
+    state = field(btf, value_type, "common.state" if "common" in members else "state")
     data = members["data"]
     data_type = btf.skip_modifiers(data.type_id)
     programs = {}

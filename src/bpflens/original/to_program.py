@@ -73,10 +73,12 @@ def btf_of(original: Original) -> Btf | None:
 
 
 def _functions(original: Original, btf: Btf | None) -> tuple[Function, ...]:
+    from bpflens.btf.c_text import declaration
+
     if btf is None:
         return (Function(0, original.image.name),) if original.image.name else ()
     return tuple(
-        Function(start, btf.name(type_id), btf.c_declaration(type_id), type_id) for start, type_id in original.func_info
+        Function(start, btf.name(type_id), declaration(btf, type_id), type_id) for start, type_id in original.func_info
     )
 
 

@@ -17,6 +17,8 @@ from typing import Any
 
 from bpflens.btf.btf import Btf, Kind
 from bpflens.btf.c_text import Steps, declaration
+from bpflens.btf.fields import member_at
+from bpflens.btf.layout import align
 from bpflens.errors import InputError
 from bpflens.formats.elf.file import SHT_NOBITS, SHT_PROGBITS, STB_WEAK, STT_OBJECT, STT_SECTION, ElfFile, Section
 from bpflens.program import Map
@@ -289,7 +291,7 @@ def _kconfig(btf: Btf, datasec: int, steps: Steps) -> MapPlace:
     for variable in btf.variables(datasec):
         type = btf.type(variable.type_id)
         if type.kind is Kind.VAR:
-            found.append((-btf.align(type.ref), btf.size(type.ref), type.name, type.ref))
+            found.append((-align(btf, type.ref), btf.size(type.ref), type.name, type.ref))
     variables: dict[int, tuple[str, int, str]] = {}
     end = 0
     for step, size, name, ref in sorted(found):
@@ -310,7 +312,7 @@ def _struct_ops(elf: ElfFile, btf: Btf, section: Section, datasec: int, steps: S
         size = variable.size or btf.size(type.ref)
         start = variable.byte_off
         inside = list(_between(targets, start, start + size).items())[:MAX_NAMED]
-        values = {btf.member_at(type.ref, off) or f"byte {off}": name for off, name in inside}
+        values = {member_at(btf, type.ref, off) or f"byte {off}": name for off, name in inside}
         fields: dict[str, Any] = {"values": values}
         if section.name.endswith(".link"):
             fields["link"] = True

@@ -89,10 +89,12 @@ class Reader:
 
     def offset(self, struct_name: str, path: str, module: str = "") -> int:
         """Byte offset of a member; InputError where this kernel does not have it. `module`: where the struct is if not in vmlinux."""
+        from bpflens.btf.fields import member_offset
+
         key = (struct_name, path, module)
         found = self._offsets.get(key)
         if found is None:
-            found = self._offsets[key] = self.types(module).member_offset(struct_name, path)
+            found = self._offsets[key] = member_offset(self.types(module), struct_name, path)
         return found
 
     def types(self, module: str = "") -> Btf:

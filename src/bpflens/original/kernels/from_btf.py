@@ -170,14 +170,16 @@ def _load(btf: Btf, text: str, element: int) -> tuple[list[Insn], int]:
 
 def _place(btf: Btf, part: str, element_bytes: int) -> tuple[int, int]:
     """(byte offset, size in bytes) of a member; a bit-field is read by its byte."""
+    from bpflens.btf.fields import field
+
     if part.endswith("."):  # a pointer to a number
         return 0, 4
     total, size = 0, 0
     for place in part.split(" + "):
         struct_name, _, member = place.partition(".")
-        field = btf.field(btf.struct_id(struct_name), member)
-        total += field.bit_off // 8
-        size = 1 if field.bit_size else btf.size(field.type_id)
+        found = field(btf, btf.struct_id(struct_name), member)
+        total += found.bit_off // 8
+        size = 1 if found.bit_size else btf.size(found.type_id)
     size = element_bytes or size
     if size not in op.SIZE_CODE:
         raise InputError(part, f"has {size} bytes")

@@ -14,6 +14,7 @@ import objects
 from bpflens.btf.btf import Btf, Kind
 from bpflens.btf.build import BtfBuilder
 from bpflens.btf.c_header import Header, header
+from bpflens.btf.c_text import declaration, definition
 from bpflens.errors import InputError
 from bpflens.formats.elf.file import ElfFile
 
@@ -52,7 +53,7 @@ def test_declarations() -> None:
     source = "struct s { int a; }; union u { int a; long b; }; enum e { E1 }; typedef unsigned int t;\n"
     source += "\n".join(f"{declaration};" for declaration in DECLARATIONS)
     btf = btf_of(source)
-    written = {btf.name(id): btf.c_declaration(id) for id in btf.ids(Kind.VAR)}
+    written = {btf.name(id): declaration(btf, id) for id in btf.ids(Kind.VAR)}
 
     assert sorted(written.values()) == sorted(DECLARATIONS.values())
 
@@ -62,7 +63,7 @@ def test_function() -> None:
     btf = btf_of("struct s; int work(struct s *first, const char *second, int (*third)(long)) { return third(second[0]); }")
     id = btf.find("work", Kind.FUNC)
     assert id
-    assert btf.c_declaration(id) == "int work(struct s *first, const char *second, int (*third)(long))"
+    assert declaration(btf, id) == "int work(struct s *first, const char *second, int (*third)(long))"
 
 
 def test_type_tag() -> None:
@@ -70,7 +71,7 @@ def test_type_tag() -> None:
     build = BtfBuilder()
     pointer = build.add_ptr(build.add_modifier(Kind.TYPE_TAG, build.add_int("int", 4, 1), "user"))
     btf = Btf.parse(build.build())
-    assert btf.c_declaration(pointer, "p") == '__attribute__((btf_type_tag("user"))) int *p'
+    assert declaration(btf, pointer, "p") == '__attribute__((btf_type_tag("user"))) int *p'
 
 
 def test_definition() -> None:
@@ -82,7 +83,7 @@ def test_definition() -> None:
         enum small { ONE = 1, TWO = 2 } v;
     """
     btf = btf_of(source)
-    text = {name: btf.c_definition(id) for name in ("outer", "gap", "tight", "small") if (id := btf.find(name))}
+    text = {name: definition(btf, id) for name in ("outer", "gap", "tight", "small") if (id := btf.find(name))}
     assert text["outer"] == "\n".join([
         "struct outer {", "\tchar a;", "\tlong b: 3;", "\tint c[0];", "\tunion {", "\t\tint d;", "\t\tstruct {", "\t\t\tshort e;",
         "\t\t\tshort f;", "\t\t};", "\t};", "\tvoid (*g)(struct outer *);", "};",

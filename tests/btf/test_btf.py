@@ -8,6 +8,9 @@ from hypothesis import strategies as st
 
 from bpflens.btf.btf import Btf, Enumerator, Kind, Member, Param, Variable
 from bpflens.btf.build import BtfBuilder
+from bpflens.btf.c_text import declaration, definition
+from bpflens.btf.fields import field, member_at, member_offset
+from bpflens.btf.layout import align
 from bpflens.errors import InputError
 
 
@@ -61,7 +64,7 @@ def test_every_kind_is_read_back(big_endian: bool) -> None:
     assert btf.type(ids["fwd"]).kind_flag
     assert btf.decl_tag(ids["tag"]) == ("mark", ids["outer"], 1)
     assert [btf.size(ids[name]) for name in ("int", "list", "outer", "ptr", "const", "float", "func")] == [4, 16, 40, 8, 40, 8, 0]
-    assert [btf.align(ids[name]) for name in ("int", "list", "outer", "ptr", "const")] == [4, 1, 8, 8, 8]
+    assert [align(btf, ids[name]) for name in ("int", "list", "outer", "ptr", "const")] == [4, 1, 8, 8, 8]
 
 
 def swapped(blob: bytes) -> bytes:
@@ -79,18 +82,18 @@ def test_paths_and_offsets() -> None:
     """member_offset and member_at are each other's inverse, through anonymous members, arrays and bitfields."""
     build, ids = small()
     btf = Btf.parse(build.build())
-    assert btf.member_offset("outer", "head.b") == 8
-    assert btf.member_offset("outer_t", "comm") == 16
-    assert btf.field(ids["const"], "g") == ("g", ids["int"], 259, 5)
-    assert btf.member_at(ids["outer"], 8) == "head.a"
-    assert btf.member_at(ids["outer"], 8, size=8) == "head.b"
-    assert btf.member_at(ids["typedef"], 19) == "comm[3]"
-    assert btf.member_at(ids["outer"], 32) == "f"
-    assert btf.member_at(ids["outer"], 4) is None  # padding
-    assert btf.member_at(ids["outer"], 40) is None
-    assert btf.member_at(ids["outer"], 0, size=16) == "head"
+    assert member_offset(btf, "outer", "head.b") == 8
+    assert member_offset(btf, "outer_t", "comm") == 16
+    assert field(btf, ids["const"], "g") == ("g", ids["int"], 259, 5)
+    assert member_at(btf, ids["outer"], 8) == "head.a"
+    assert member_at(btf, ids["outer"], 8, size=8) == "head.b"
+    assert member_at(btf, ids["typedef"], 19) == "comm[3]"
+    assert member_at(btf, ids["outer"], 32) == "f"
+    assert member_at(btf, ids["outer"], 4) is None  # padding
+    assert member_at(btf, ids["outer"], 40) is None
+    assert member_at(btf, ids["outer"], 0, size=16) == "head"
     with pytest.raises(InputError, match="outer has no member nothing"):
-        btf.member_offset("outer", "nothing")
+        member_offset(btf, "outer", "nothing")
     with pytest.raises(InputError, match="has no struct missing"):
         btf.struct("missing")
 
@@ -132,10 +135,10 @@ def test_split_btf() -> None:
     assert first == btf.first_id == len(base)
     assert btf.find("mod_state") == first
     assert btf.find("outer", Kind.STRUCT) == ids["outer"]
-    assert btf.member_at(first, 19 + 0) == "outer.comm[3]"
-    assert btf.member_offset("mod_state", "more") == 40
+    assert member_at(btf, first, 19 + 0) == "outer.comm[3]"
+    assert member_offset(btf, "mod_state", "more") == 40
     assert btf.name(ids["outer"]) == "outer"
-    assert btf.c_declaration(first, "*m") == "struct mod_state *m"
+    assert declaration(btf, first, "*m") == "struct mod_state *m"
     with pytest.raises(InputError):
         Btf.parse(module.build()).type(len(btf))
 
@@ -176,7 +179,7 @@ def test_malformed_types() -> None:
     blob = bytearray(build.build())
     btf = Btf.parse(bytes(blob))
     with pytest.raises(InputError, match="type id 77 does not exist"):
-        btf.c_declaration(1)
+        declaration(btf, 1)
     blob[31] = 25
     with pytest.raises(InputError, match="type 1 has the unknown kind 25"):
         Btf.parse(bytes(blob))
@@ -201,27 +204,27 @@ def test_cycles_end() -> None:
     btf = Btf.parse(build.build())
     for id in (4, 5, 6):
         with pytest.raises(InputError):
-            btf.c_declaration(id)
-    for action in (btf.align, btf.c_definition):
+            declaration(btf, id)
+    for action in (align, definition):
         with pytest.raises(InputError):
-            action(3)
+            action(btf, 3)
     with pytest.raises(InputError):
         btf.size(1)
-    assert btf.member_at(3, 0) is None
+    assert member_at(btf, 3, 0) is None
     with pytest.raises(InputError):
-        btf.field(6, "none.none")
+        field(btf, 6, "none.none")
 
 
 def walk(btf: Btf) -> None:
     """Ask everything that can be asked of every type."""
     for id in range(len(btf)):
-        for action in (btf.type, btf.size, btf.align, btf.c_declaration, btf.c_definition, btf.members, btf.params, btf.enumerators):
+        for action in (Btf.type, Btf.size, align, declaration, definition, Btf.members, Btf.params, Btf.enumerators):
             try:
-                action(id)
+                action(btf, id)
             except InputError:
                 pass
         try:
-            btf.member_at(id, 9, 4)
+            member_at(btf, id, 9, 4)
             btf.find(btf.name(id))
         except InputError:
             pass

@@ -1,0 +1,84 @@
+"""The graph of imports within the package, from the source: at the top, within functions and for types only."""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+from pathlib import Path
+
+__all__ = ("SOURCE", "circles", "foreign", "graph", "modules")
+
+SOURCE = Path(__file__).resolve().parent.parent / "src"
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """Name of each module of the package -> its file; a package by its own name."""
+    found = {}
+    for path in sorted((SOURCE / "bpflens").rglob("*.py")):
+        parts = path.relative_to(SOURCE).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    """The syntax tree of a file."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def graph() -> dict[str, set[str]]:
+    """Module -> modules of the package that it imports anywhere."""
+    known = modules()
+    edges: dict[str, set[str]] = {name: set() for name in known}
+    for name, path in known.items():
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.Import):
+                edges[name] |= {alias.name for alias in node.names if alias.name in known}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                for alias in node.names:
+                    whole = f"{node.module}.{alias.name}"
+                    edges[name] |= {whole} & known.keys() or {node.module} & known.keys()
+        edges[name].discard(name)
+    return edges
+
+
+def foreign(name: str) -> set[str]:
+    """Everything outside of the package that a module imports anywhere, as it is written ("ctypes", "os.path")."""
+    found: set[str] = set()
+    for node in ast.walk(tree(modules()[name])):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module)
+    return {item for item in found if item.partition(".")[0] != "bpflens"}
+
+
+def circles() -> list[list[str]]:
+    """The strongly connected components of more than one module (Tarjan 1972)."""
+    edges = graph()
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(name: str) -> None:
+        index[name] = low[name] = len(index)
+        stack.append(name)
+        for other in sorted(edges[name]):
+            if other not in index:
+                visit(other)
+                low[name] = min(low[name], low[other])
+            elif other in stack:
+                low[name] = min(low[name], index[other])
+        if low[name] == index[name]:
+            at = stack.index(name)
+            if len(stack) - at > 1:
+                found.append(sorted(stack[at:]))
+            del stack[at:]
+
+    for name in sorted(edges):
+        if name not in index:
+            visit(name)
+    return found
