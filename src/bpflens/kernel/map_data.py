@@ -16,7 +16,7 @@ from bpflens.errors import KernelError
 from bpflens.kernel.sys.bpf import Buffer, bpf, bpf_errno, cmd
 
 __all__ = (
-    "delete", "freeze", "is_percpu", "items", "lookup", "next_key", "possible_cpus", "update", "value_stride",
+    "array_values", "delete", "freeze", "is_percpu", "items", "lookup", "next_key", "pop", "possible_cpus", "update", "value_stride",
 )  # fmt: skip
 
 _ELEM = struct.Struct("=IIQQQ")  # map_fd, pad, key, value or next_key, flags
@@ -89,6 +89,17 @@ def delete(fd: int, key: bytes) -> None:
     bpf(cmd.MAP_DELETE_ELEM, _ELEM.pack(fd, 0, buffer.address, 0, 0), f"map fd {fd}", "cannot delete")
 
 
+def pop(fd: int, value_size: int) -> bytes | None:
+    """BPF_MAP_LOOKUP_AND_DELETE_ELEM of a queue or stack (v4.20): the next value, None where it is empty."""
+    value = Buffer(value_size)
+    result, errno, _ = bpf_errno(cmd.MAP_LOOKUP_AND_DELETE_ELEM, _ELEM.pack(fd, 0, 0, value.address, 0))
+    if result < 0:
+        if errno == 2:
+            return None
+        raise KernelError.from_errno(f"map fd {fd}", "cannot take from", errno)
+    return value.bytes
+
+
 def freeze(fd: int) -> None:
     """BPF_MAP_FREEZE (v5.2): no more writes by system calls, for ever. EBUSY while mapped writable."""
     bpf(cmd.MAP_FREEZE, fd.to_bytes(4, "little"), f"map fd {fd}", "cannot freeze")
@@ -110,6 +121,16 @@ def items(fd: int, limit: int | None = None) -> Iterator[tuple[bytes, bytes | No
     else:
         pairs = itertools.chain(() if first is None else (first,), walk)
     yield from itertools.islice(pairs, limit)
+
+
+def array_values(fd: int, entries: int, stride: int) -> bytes:
+    """All values of an array or per-cpu array of `entries` elements, one after the other: as `items`, without their keys."""
+    following, keys, values = Buffer(8), Buffer(4 * entries), Buffer(stride * entries)
+    attr = _BATCH.pack(0, following.address, keys.address, values.address, entries, fd, 0, 0)
+    result, errno, after = bpf_errno(cmd.MAP_LOOKUP_BATCH, attr)
+    if result < 0 and errno != 2:
+        raise KernelError.from_errno(f"map fd {fd}", "cannot read elements", errno)
+    return values.bytes[: stride * int.from_bytes(after[32:36], "little")]
 
 
 def _batch_walk(fd: int, key_size: int, stride: int, limit: int | None) -> Iterator[tuple[bytes, bytes | None]]:

@@ -1,0 +1,138 @@
+"""Which basic blocks of a program are run, and which keys it looks up: noted by the program itself.
+
+    12: if r1 == 0 goto +4      ──►   12: r5 = &coverage[0]  ; r5 is not needed here
+                                      14: *(u8 *)(r5 + 3) = 1
+                                      15: if r1 == 0 goto +4
+
+A register that is not live at the start of the block holds the address; a block where all are live is not counted. Before a look-up in a
+map r0, r3, r4 and r5 are free: the key is copied to a place of its own for each call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from bpflens.analysis.cfg import build
+from bpflens.analysis.liveness import live_after, reads_writes
+from bpflens.execute.edit import Piece, edit, load_map, piece
+from bpflens.execute.kernel_engine import KernelProgram
+from bpflens.execute.kernel_maps import Contents
+from bpflens.execute.subject import Subject
+from bpflens.isa.extended import opcodes as op
+from bpflens.isa.extended.insn import Insn
+from bpflens.program import Map
+
+__all__ = ("COVERAGE", "KEYS", "WatchedProgram", "instrumented")
+
+COVERAGE, KEYS = "*coverage", "*keys"
+_REGISTERS = (0, 1, 2, 3, 4, 5, 9, 8, 7, 6)
+_MAX_BLOCKS = 32000
+_KEY_ROOM, _MAX_SITES = 64, 256
+_LOOKUPS = (1, 3)  # map_lookup_elem, map_delete_elem: r1 is the map, r2 the key, and r3 to r5 are free
+
+
+@dataclass(frozen=True, slots=True)
+class Instrumented:
+    """`subject` counts `blocks` blocks; `sites`: map and key size of each place whose keys are noted."""
+
+    subject: Subject
+    blocks: int
+    sites: tuple[tuple[str, int], ...]
+
+
+def instrumented(subject: Subject, *, keys: bool = True) -> Instrumented | None:
+    """The program that notes what it runs and, where `keys` says so, the keys it looks up; None where the code would not fit."""
+    insns = [Insn(word) for word in subject.words]
+    cfg = build(insns, [at for at, _ in subject.func_info])
+    after = live_after(insns)
+    before: dict[int, Piece] = {}
+    for block in cfg.blocks[:_MAX_BLOCKS]:
+        reads, writes = reads_writes(insns[block.start].word)
+        live = reads | after[block.start] & ~writes
+        register = next((r for r in _REGISTERS if not live >> r & 1), None)
+        if register is not None:
+            store = Insn.make(op.ST | op.MEM | op.B, register, 0, len(before), 1)
+            before[block.start] = load_map(register, COVERAGE, 0) + piece(store)
+    blocks = len(before)
+    sites: list[tuple[str, int]] = []
+    maps = {COVERAGE: Map(COVERAGE, 2, 4, max(8, blocks), 1, 1 << 10)}
+    if keys:
+        for slot, name, size in _lookups(subject, insns):
+            before[slot] = [*before.get(slot, ()), *_note_key(len(sites), size)]
+            sites.append((name, size))
+        if sites:
+            maps[KEYS] = Map(KEYS, 2, 4, (_KEY_ROOM + 8) * len(sites), 1, 1 << 10)
+    changed = edit(subject, before, {}, maps)
+    return Instrumented(changed, blocks, tuple(sites)) if changed is not None else None
+
+
+class WatchedProgram:
+    """An instrumented program in the kernel, as guides watch it."""
+
+    def __init__(self, program: KernelProgram, made: Instrumented) -> None:
+        self._program, self._made = program, made
+        self._coverage = program.maps.memory(COVERAGE)
+        self._keys = program.maps.memory(KEYS) if made.sites else None
+        self._seen = bytearray(max(8, made.blocks))
+        self.blocks = made.blocks
+        self.run = program.run
+
+    def set(self, contents: Contents) -> None:
+        """Give all maps these contents; what was reached is kept."""
+        self._note()
+        self._program.set(contents)
+
+    def reached(self) -> int:
+        """How many blocks were run since the start."""
+        return self._note()
+
+    def keys(self) -> dict[str, list[bytes]]:
+        """Keys looked up since the last question, by map."""
+        found: dict[str, list[bytes]] = {}
+        if self._keys is not None:
+            for index, (name, size) in enumerate(self._made.sites):
+                at = (_KEY_ROOM + 8) * index
+                if self._keys[at]:
+                    found.setdefault(name, []).append(self._keys[at + 8 : at + 8 + size])
+                    self._keys[at] = 0
+        return found
+
+    def _note(self) -> int:
+        now = self._coverage[: len(self._seen)]
+        if now.count(1) > self._seen.count(1):
+            for index in range(self.blocks):
+                self._seen[index] |= now[index]
+        elif now != self._seen and now.strip(b"\0"):
+            self._seen = bytearray(a | b for a, b in zip(self._seen, now, strict=True))
+        return self._seen.count(1)
+
+
+def _lookups(subject: Subject, insns: Sequence[Insn]) -> Iterator[tuple[int, str, int]]:
+    """(slot, map, key size) of calls whose map an ld_imm64 in the same stretch of code names."""
+    count, in_r1 = 0, ""
+    for slot, insn in enumerate(insns):
+        if slot in subject.map_at and insn.dst == 1 and insn.src in (op.PSEUDO_MAP_FD, op.PSEUDO_MAP_IDX):
+            in_r1 = subject.map_at[slot]
+        elif insn.code & 7 in (op.JMP, op.JMP32):
+            if insn.code == op.CALL_CODE and not insn.src and insn.imm in _LOOKUPS and in_r1 and count < _MAX_SITES:
+                size = subject.maps[in_r1].key_size
+                if 0 < size <= _KEY_ROOM:
+                    count += 1
+                    yield slot, in_r1, size
+            in_r1 = ""
+
+
+def _note_key(site: int, size: int) -> list[tuple[int, str]]:
+    """Copy the key at r2 to the place of the call, four bytes at a time: the stack has to be read in step with its alignment."""
+    at = (_KEY_ROOM + 8) * site
+    code = load_map(3, KEYS, 0) + piece(Insn.make(op.ST | op.MEM | op.B, 3, 0, at, 1))
+    done = 0
+    while done < size:
+        step = next(n for n in (4, 2, 1) if n <= size - done)
+        width = op.SIZE_CODE[step]
+        code += piece(
+            Insn.make(op.LDX | op.MEM | width, 0, 2, done), Insn.make(op.STX | op.MEM | width, 3, 0, at + 8 + done)
+        )
+        done += step
+    return code
