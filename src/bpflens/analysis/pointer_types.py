@@ -5,12 +5,13 @@
     2: *(u64*)(r10-8) = r2        slot -8: sock_common
 
 A forward may-analysis: a value keeps its type where paths meet even if one of them knows nothing, because the verifier lets no
-instruction see two different convertible pointers. Where two kinds do meet (imprecision of this analysis, or a hand-made dump) the
-type is CONFLICT. Stack slots of other functions, reached through pointers, are tracked without regard to order.
+instruction see two different convertible pointers. Where two kinds do meet (`v = lookup(); if (!v) v = &fallback;`, imprecision of this
+analysis, a hand-made dump) the type is a conflict that remembers them. Stack slots of other functions, reached through pointers, are
+tracked without regard to order; so are the results of functions.
 
-Algorithm: worklist over blocks in order of address; the lattice has height 4 per register and slot (absent, exact, any offset, any
-object, conflict), so that the cost is linear in the code for programs as compilers make them. Works on code as loaded; with
-`Facts.member` (types of the kernel) also on xlated images.
+Algorithm: worklist over blocks in order of address; the lattice has few steps per register and slot (absent, exact, any offset, any
+object, conflicts of more and more kinds), so that the cost is linear in the code for programs as compilers make them. Works on code as
+loaded; with `Facts.member` (types of the kernel) also on xlated images.
 """
 
 from __future__ import annotations
@@ -24,13 +25,14 @@ from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.contexts import SOCKET_KINDS, context_struct, field_at
 from bpflens.isa.extended.insn import Insn
 
-__all__ = ("CONFLICT", "CTX", "Facts", "Flow", "Pointer", "State", "call_effect", "callbacks", "entry_state", "join", "step")
+__all__ = ("ANY", "CTX", "Facts", "Flow", "Pointer", "State", "call_effect", "callbacks", "entry_state", "join", "may_be", "step")
 
 
 class Pointer(NamedTuple):
     """`kind`: ctx, sock_common, sock, tcp_sock, xdp_sock, packet, packet_meta, packet_end, map, map_value, mem, stack, func, arena,
     struct, flow_keys, conflict. `what`: map id, first slot of the function whose frame it is (stack) or that it names (func), BTF
-    type id (struct). `offset`: bytes from the start of the object, None where it varies.
+    type id (struct); of a conflict the kinds that met, a bit for each of `_KINDS`. `offset`: bytes from the start of the object, None
+    where it varies.
     """
 
     kind: str
@@ -42,7 +44,12 @@ class Pointer(NamedTuple):
 State = dict[int, Pointer]
 
 CTX = Pointer("ctx")
-CONFLICT = Pointer("conflict", 0, None)
+_KINDS = (
+    "ctx", "sock_common", "sock", "tcp_sock", "xdp_sock", "packet", "packet_meta", "packet_end", "map", "map_value", "mem", "stack", "func",
+    "arena", "struct", "flow_keys",
+)  # fmt: skip
+_BITS = {kind: 1 << bit for bit, kind in enumerate(_KINDS)}
+ANY = Pointer("conflict", (1 << len(_KINDS)) - 1, None)  # any kind of pointer
 
 _HELPER_RESULT = {
     84: Pointer("sock"), 85: Pointer("sock"), 95: Pointer("sock"), 98: Pointer("sock"), 99: Pointer("sock_common"),
@@ -91,19 +98,33 @@ def join(a: Pointer, b: Pointer) -> Pointer:
     if a == b:
         return a
     if a.kind != b.kind:
-        return CONFLICT
+        return Pointer("conflict", _kinds(a) | _kinds(b), None)
+    if a.kind == "conflict":
+        return Pointer("conflict", a.what | b.what, None)
     return Pointer(a.kind, a.what if a.what == b.what else 0, a.offset if a.offset == b.offset else None)
 
 
-class Flow:
-    """The worklist: states at heads of blocks, lowest address first."""
+def _kinds(pointer: Pointer) -> int:
+    return pointer.what if pointer.kind == "conflict" else _BITS[pointer.kind]
 
-    __slots__ = ("_heap", "_queued", "states")
+
+def may_be(pointer: Pointer, kind: str) -> bool:
+    """Whether a pointer is of this kind, on some path at least."""
+    return pointer.kind == kind or (pointer.kind == "conflict" and pointer.what & _BITS[kind] != 0)
+
+
+class Flow:
+    """The worklist: states at heads of blocks, lowest address first. `results`: what functions return, by their first slot."""
+
+    __slots__ = ("_callers", "_head", "_heap", "_queued", "results", "states")
 
     def __init__(self) -> None:
         self.states: dict[int, State] = {}
+        self.results: dict[int, Pointer] = {}
         self._heap: list[int] = []
         self._queued: set[int] = set()
+        self._callers: dict[int, set[int]] = {}
+        self._head = 0
 
     def push(self, head: int, state: State) -> None:
         """Join `state` (kept, not copied, where the head is new) into that of `head`; queue the head where it changed."""
@@ -136,9 +157,29 @@ class Flow:
         """The next head and a copy of its state; None at the fixed point."""
         if not self._heap:
             return None
-        head = heapq.heappop(self._heap)
+        self._head = head = heapq.heappop(self._heap)
         self._queued.discard(head)
         return head, dict(self.states[head])
+
+    def call(self, function: int, state: State) -> Pointer | None:
+        """A call of a function of the program from the block at work: what is known of its result so far."""
+        entry = {register: state[register] for register in range(1, 6) if register in state}
+        entry[10] = Pointer("stack", function, 0)
+        self.push(function, entry)
+        self._callers.setdefault(function, set()).add(self._head)
+        return self.results.get(function)
+
+    def leave(self, state: State) -> None:
+        """An `exit` of the function whose frame is in `state`; visit its callers again where its result is news."""
+        frame, result = state.get(10), state.get(0)
+        if frame is None or not frame.what or result is None:
+            return
+        known = self.results.get(frame.what)
+        joined = result if known is None else join(known, result)
+        if joined != known:
+            self.results[frame.what] = joined
+            for head in self._callers.get(frame.what, ()):
+                self.queue(head)
 
 
 def step(state: State, insn: Insn, following: Insn | None, facts: Facts, target: int = -1) -> None:
@@ -146,9 +187,8 @@ def step(state: State, insn: Insn, following: Insn | None, facts: Facts, target:
     _EFFECTS[insn.code & 7](state, insn, following, facts, target)
 
 
-def call_effect(state: State, helper: int, facts: Facts) -> None:
-    """The effect of a call of helper `helper` (0: of anything else) on the caller's state."""
-    result = None
+def call_effect(state: State, helper: int, facts: Facts, result: Pointer | None = None) -> None:
+    """The effect of a call of helper `helper` (0: of anything else, which returns `result`) on the caller's state."""
     if helper == 1:
         result = _lookup_result(state.get(1), facts)
     elif helper:

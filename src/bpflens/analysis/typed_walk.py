@@ -91,17 +91,18 @@ class _Walk:
         insn = self.insns[slot]
         if insn.code == op.CALL_CODE:
             callee = reference(insn, slot, self.xlated)
-            helper = 0
+            helper, result = 0, None
             if callee is not None:
-                entry = {register: state[register] for register in range(1, 6) if register in state}
-                entry[10] = Pointer("stack", callee, 0)
-                self.flow.push(callee, entry)
+                result = self.flow.call(callee, state)
             else:
                 helper = self.helper_of(slot, insn)
                 called = callbacks(state, helper)
                 if called is not None:
                     self.flow.push(*called)
-            call_effect(state, helper, self.facts)
+            call_effect(state, helper, self.facts, result)
+            return
+        if insn.code == op.EXIT_CODE:
+            self.flow.leave(state)
             return
         wide = insn.code == op.LD_IMM64
         following = self.insns[slot + 1] if wide and slot + 1 < len(self.insns) else None

@@ -206,4 +206,17 @@ def spills_by_reload(case: Case) -> Claim | None:
 
 
 def other_readings_by_reload(case: Case) -> Claim | None:
-    return None
+    """Other readings, in an order told by where the image of the reload differs, or where the verifier stopped (guided.py)."""
+    from bpflens.original.guided import readings_where_it_differs, unsure_insns
+
+    found = case.loadable()
+    if found is None or case.segmentation is None or case.proof is None:
+        return None
+    guided = readings_where_it_differs(case.image, case.kernel, found.layout, case.proof, case.load)
+    if guided is None:
+        case.unsure = unsure_insns(case.segmentation, found.layout, case.proof)
+        return None
+    budget = Budget(case.steps)
+    better = search(case.image, segment(case.image, case.kernel, guided.options), budget, case.kernel.algorithm())
+    case.tags += budget.tags
+    return Claim(Grade.EXACT, better) if better.matched else Claim(Grade.EQUIVALENT, better, guided.proof)

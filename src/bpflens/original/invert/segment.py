@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bpflens.analysis.pointer_types import Facts, Flow, Pointer, State, call_effect, callbacks, entry_state, step
+from bpflens.analysis.pointer_types import ANY, Facts, Flow, Pointer, State, call_effect, callbacks, entry_state, may_be, step
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn
 from bpflens.original.invert.opcode_readings import SPECIAL
@@ -174,6 +174,7 @@ class Walk:
                 continue
             if kind == op.JMP or kind == op.JMP32:
                 if code == op.EXIT_CODE:
+                    flow.leave(state)
                     return
                 target = targets[slot]
                 if 0 <= target < end:
@@ -221,6 +222,9 @@ class Walk:
             penalty = _IMPOSSIBLE if hidden else _PLAIN_COST
         groups += [Group(g.length, g.items, g.rewrite, g.cost + penalty) for g in plain]
         groups = list(distinct(groups))
+        picked = self.options.picks.get(slot)
+        if picked is not None and picked < len(groups):
+            groups.insert(0, groups.pop(picked))
         if len(groups) == 1 and groups[0].length == 1 and groups[0].items == ((insn.word, self.image.targets[slot]),):
             return None
         return tuple(groups)
@@ -247,15 +251,14 @@ class Walk:
         bases = [bound["S"]] if "S" in bound else [r for r in range(10) if r != bound.get("D")]
         groups = []
         for base in bases:
-            if self._fits(template, base, bound, state):
+            if self._fits(template, base, bound, state.get(base) if slot not in self.options.picks else ANY):
                 bound["S"] = base
                 groups.append(Group(length, tuple((word, -1) for word in build(template.original, bound)), template.name, template.cost))
         return groups
 
-    def _fits(self, template: Template, base: int, bound: dict[str, int], state: State) -> bool:
-        """Can the registers be those of an access through `base`?"""
-        pointer = state.get(base)
-        if pointer is None or (pointer.kind != template.base and pointer.kind != "conflict"):
+    def _fits(self, template: Template, base: int, bound: dict[str, int], pointer: Pointer | None) -> bool:
+        """Can the registers be those of an access through `base`, which holds `pointer`?"""
+        if pointer is None or not may_be(pointer, template.base):
             return False
         value = bound.get("D", -1)
         if value in (base, op.AX) or (value == op.FP and template.original[0].value & 7 == op.LDX):
@@ -267,11 +270,7 @@ class Walk:
         code = insn.code
         if code == op.CALL_CODE:
             if insn.src == op.PSEUDO_CALL:
-                if target >= 0:
-                    entry = {register: state[register] for register in range(1, 6) if register in state}
-                    entry[10] = Pointer("stack", target, 0)
-                    flow.push(target, entry)
-                call_effect(state, 0, self.facts)
+                call_effect(state, 0, self.facts, flow.call(target, state) if target >= 0 else None)
                 return
             helper = insn.imm if insn.src == 0 else 0
             called = callbacks(state, helper)
@@ -280,7 +279,9 @@ class Walk:
             call_effect(state, helper, self.facts)
             return
         if code & 7 in (op.JMP, op.JMP32):
-            if target >= 0:
+            if code == op.EXIT_CODE:
+                flow.leave(state)
+            elif target >= 0:
                 flow.push(target, dict(state))
             return
         following = self.image.insns[slot + 1] if code == op.LD_IMM64 and slot + 1 < len(self.image) else None

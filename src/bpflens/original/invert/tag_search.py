@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bpflens.isa.extended import opcodes as op
@@ -63,14 +63,9 @@ class Found:
     complete: bool = False
 
 
-def search(
-    image: Image, segmentation: Segmentation, budget: Budget, algorithm: str = "", base: Mapping[int, int] | None = None
-) -> Found:
-    """The reading with the image's tag, else the first one. `base`: slot -> index of the reading to begin with, where that is not the
-    likeliest. Misfit where even the first readings make no program.
-    """
-    base = base or {}
-    first = lay_out(image, segmentation, base)
+def search(image: Image, segmentation: Segmentation, budget: Budget, algorithm: str = "") -> Found:
+    """The reading with the image's tag, else the first one. Misfit where even the first readings make no program."""
+    first = lay_out(image, segmentation)
     wanted = image.tag
     if not wanted:
         return Found(first, first.words, False)
@@ -83,15 +78,13 @@ def search(
         for name in names:
             if budget.hash(len(words)) and tag(words, name) == wanted:
                 return Found(first, words, True, name, by_index=True)
-    return _other_readings(image, segmentation, budget, names, base, first)
+    return _other_readings(image, segmentation, budget, names, first)
 
 
-def _other_readings(
-    image: Image, segmentation: Segmentation, budget: Budget, names: Sequence[str], base: Mapping[int, int], first: Layout
-) -> Found:
+def _other_readings(image: Image, segmentation: Segmentation, budget: Budget, names: Sequence[str], first: Layout) -> Found:
     taggers = [Tagger(first.words, name) for name in names]
-    for choice in _choices(segmentation, base):
-        patch = _patch(segmentation, first, base, choice)
+    for choice in _choices(segmentation):
+        patch = _patch(segmentation, first, choice)
         if patch is not None:
             if not all(budget.hash(tagger.insns_hashed(patch)) for tagger in taggers):
                 return Found(first, first.words, False)
@@ -100,7 +93,7 @@ def _other_readings(
         elif not budget.lay_out(len(first.words)):
             return Found(first, first.words, False)
         try:
-            layout = lay_out(image, segmentation, {**base, **choice})
+            layout = lay_out(image, segmentation, choice)
         except Misfit:
             continue
         for name in names:
@@ -109,12 +102,12 @@ def _other_readings(
     return Found(first, first.words, False, complete=True)
 
 
-def _patch(segmentation: Segmentation, first: Layout, base: Mapping[int, int], choice: dict[int, int]) -> dict[int, int] | None:
+def _patch(segmentation: Segmentation, first: Layout, choice: dict[int, int]) -> dict[int, int] | None:
     """The words that a choice changes, where every changed group keeps its length and refers to nothing; else None."""
     patch: dict[int, int] = {}
     for slot, index in choice.items():
         readings = segmentation.readings[slot] or ()
-        old, new = readings[base.get(slot, 0)], readings[index]
+        old, new = readings[0], readings[index]
         if old.length != new.length or len(old.items) != len(new.items):
             return None
         at = first.starts[slot]
@@ -126,8 +119,8 @@ def _patch(segmentation: Segmentation, first: Layout, base: Mapping[int, int], c
     return patch
 
 
-def _choices(segmentation: Segmentation, base: Mapping[int, int]) -> Iterator[dict[int, int]]:
-    """Choices other than the base, by total cost. Groups of the same words are changed together (compilers are consistent), and
+def _choices(segmentation: Segmentation) -> Iterator[dict[int, int]]:
+    """Choices other than the first, by total cost. Groups of the same words are changed together (compilers are consistent), and
     each on its own for a little more.
     """
     classes: dict[tuple[int, ...], list[int]] = {}
@@ -138,13 +131,13 @@ def _choices(segmentation: Segmentation, base: Mapping[int, int]) -> Iterator[di
             slot += 1
             continue
         if len(readings) > 1 and readings[1].cost < _HOPELESS:
-            shape = (base.get(slot, 0), *(word for group in readings for word, _ in group.items))
+            shape = tuple(word for group in readings for word, _ in group.items)
             classes.setdefault(shape, []).append(slot)
-        slot += readings[base.get(slot, 0)].length
+        slot += readings[0].length
     units: list[list[tuple[int, dict[int, int]]]] = []
-    for (now, *_), slots in classes.items():
+    for slots in classes.values():
         readings = segmentation.readings[slots[0]] or ()
-        costs = [(group.cost, index) for index, group in enumerate(readings) if index != now and group.cost < _HOPELESS]
+        costs = [(group.cost, index) for index, group in enumerate(readings) if index and group.cost < _HOPELESS]
         units.append([(cost, dict.fromkeys(slots, index)) for cost, index in costs])
         if len(slots) > 1:
             units += [[(cost + 1, {slot: index}) for cost, index in costs] for slot in slots]
