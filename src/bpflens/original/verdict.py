@@ -23,6 +23,7 @@ __all__ = ("HASH_NAMES", "verdict")
 
 HASH_NAMES = {"sha256": "SHA-256", "sha1": "SHA-1"}
 _CALL_MASK = 0xFFFFFFFF0000F0FF  # code, src and imm: a helper call whose imm is 0
+_SHOWN = 12  # unsure instructions that the reason names
 _TRAP = 0xFFFF0005  # goto -1: sanitize_dead_code()
 
 
@@ -103,6 +104,9 @@ def _what_is_missing(case: Case) -> str:
     parts.append(f"no reading has the tag {image.tag}" if image.tag else "the dump has no tag")
     if case.proof is not None and case.proof.reason:
         parts.append(case.proof.reason)
+    if case.unsure:
+        shown = ", ".join(map(str, case.unsure[:_SHOWN])) + (" and others" if len(case.unsure) > _SHOWN else "")
+        parts.append(f"unsure are the instructions {shown}")
     return "; ".join(parts)
 
 

@@ -35,6 +35,8 @@ def record(original: Original) -> dict[str, Any]:
         "source": original.source or None,
         "tags_tried": original.tags_tried,
     }
+    if original.unsure:
+        out["unsure"] = list(original.unsure)
     if original.attributes is not None:
         out["expected_attach_type"] = original.attributes.expected_attach_type
         out["prog_flags"] = original.attributes.flags
