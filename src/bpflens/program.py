@@ -123,7 +123,8 @@ class Relocation:
 
     `kind`: "map", "data", "call", "func", "kfunc", "ksym", "extern", "core". `text` says it in words ("CO-RE byte_off of
     struct task_struct::pid"); `value` is the addend (byte offset in the section for data, slot offset for call and func).
-    `section` is the section that it points into ("" for what lies outside of the object).
+    `section` is the section that it points into ("" for what lies outside of the object); of "core", whose `value` is the kind, it is the
+    root type's BTF id and the access string ("17 0:1:2").
     """
 
     off_insns: int

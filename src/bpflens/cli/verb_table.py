@@ -25,6 +25,7 @@ VERBS = (
     Verb("dis", "dis", "Read", "disassemble"),
     Verb("explain", "explain", "Read", "say in words and as an expression what a classic filter does, with proof"),
     Verb("original", "original", "Read", "the program as it was loaded, with proof"),
+    Verb("decompile", "decompile", "Read", "C that compiles, at the level that each function allows"),
     Verb("seccomp", "seccomp", "Read", "a seccomp filter's policy, findings, OCI profile, one syscall"),
     Verb("asm", "asm", "Change", "assemble"),
     Verb("diff", "diff", "Compare", "are two filters equal? if not, the packet that tells them apart"),

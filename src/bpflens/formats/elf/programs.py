@@ -193,7 +193,7 @@ class _Object:
             if text is None:
                 assert btf is not None
                 text = known[type_id, access, kind] = core_text(btf, CoreRelocation(off_insns, type_id, access, kind), self.steps)
-            found.append(Relocation(off_insns, "core", self.btf.name(type_id) if self.btf else "", kind, text))
+            found.append(Relocation(off_insns, "core", self.btf.name(type_id) if self.btf else "", kind, text, f"{type_id} {access}"))
         return found
 
 

@@ -1,0 +1,122 @@
+"""Decompile programs to C: an object file, a loaded program, a dump.
+
+The C compiles as it is: "clang -O2 -g -target bpf -c x.c", without includes or other flags. Each function comes out at the highest of
+three levels that can say it, and the file says which:
+  structured    loops, conditions and expressions
+  instructions  one statement per instruction, with gotos
+  assembly      the instructions themselves in a naked function
+Of a loaded program the original is recovered first, as "bpflens original" does. "x.o#function" decompiles one function and what it calls.
+
+In Python: bpflens.decompile.decompile.decompile(bpflens.targets.open.open_target("x.o"), "x.o").text()"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from bpflens.cli.settings import Settings
+from bpflens.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from bpflens.decompile.result import Decompiled
+    from bpflens.program import Program
+
+EXAMPLES = (
+    "bpflens decompile x.o",
+    "bpflens decompile x.o#xdp_main",
+    "bpflens decompile id:12 -o x.c",
+    "bpflens decompile x.o --level instructions --pc",
+    "bpflens --json decompile x.o",
+)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the verb."""
+    parser.add_argument("targets", nargs="+", metavar="TARGET", help="what to decompile")
+    parser.add_argument("-o", "--output", metavar="FILE", help="write the C file there")
+    parser.add_argument("--function", metavar="NAME", action="append", default=[], help="only this function, and what it calls")
+    parser.add_argument(
+        "--level", choices=("structured", "instructions", "assembly"), default="structured", help="the highest level to try"
+    )
+    parser.add_argument("--pc", action="store_true", help="the instructions of each line beside it, as dis numbers them")
+    parser.add_argument("-S", "--source", action="store_true", help="source lines beside it, where the program has line information")
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    """Decompile every target."""
+    if args.output and len(args.targets) > 1:
+        raise UsageError("-o", f"{len(args.targets)} targets do not go into one file", "name one of them")
+    from bpflens.decompile.decompile import decompile
+    from bpflens.decompile.result import Level
+
+    for target in args.targets:
+        programs, function = _open(target)
+        names = [*args.function, *([function] if function else [])]
+        made = decompile(programs, target, Level(args.level), names)
+        _check_names(made, names, target)
+        _print(made, programs, args, settings)
+    return 0
+
+
+def _open(target: str) -> tuple[Sequence[Program], str]:
+    """The programs of a target, originals of those that run in this kernel, and the function that "#" names."""
+    from bpflens.program import Isa
+    from bpflens.targets.open import open_target
+
+    path, mark, part = target.rpartition("#")
+    if mark and not part.startswith((".", "/")):
+        try:
+            programs = open_target(path)
+        except InputError:
+            programs = []
+        if any(f.name == part for p in programs for f in p.functions):
+            return [_original(p) for p in programs], part
+    programs = open_target(target)
+    extended = [p for p in programs if p.isa is Isa.EXTENDED]
+    if not extended:
+        raise InputError(target, "classic code, which has no C", 'see "bpflens explain" and "bpflens dis"')
+    return [_original(p) for p in extended], ""
+
+
+def _original(program: Program) -> Program:
+    """The program as it was loaded."""
+    if program.origin.source != "kernel" or not program.id:
+        return program
+    from bpflens.original.recover import recover_id
+    from bpflens.original.to_program import to_program
+
+    return to_program(recover_id(program.id, reload=False))
+
+
+def _check_names(made: Decompiled, names: Sequence[str], target: str) -> None:
+    known = {f.name for f in made.functions}
+    for name in names:
+        if name not in known:
+            raise InputError(target, f'no function "{name}"', f"there are: {', '.join(sorted(known))}" if known else None)
+
+
+def _print(made: Decompiled, programs: Sequence[Program], args: argparse.Namespace, settings: Settings) -> None:
+    if args.output:
+        try:
+            with open(args.output, "w") as stream:
+                stream.write(made.text())
+        except OSError as error:
+            raise InputError(args.output, error.strerror or str(error)) from None
+    if settings.json:
+        import json
+
+        from bpflens.records.decompile import records
+
+        for record in records(made):
+            sys.stdout.write(json.dumps(record) + "\n")
+        return
+    from bpflens.view.text.decompile import summary, text
+
+    if args.output:
+        for line in summary(made):
+            print(line, file=sys.stderr)
+        return
+    for piece in text(made, programs, args.pc, args.source, settings.color):
+        sys.stdout.write(piece)

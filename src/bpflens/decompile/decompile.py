@@ -1,0 +1,127 @@
+"""Decompile: the programs of a target as one C file.
+
+    unit = make_unit(programs, "x.o")
+    decompile_unit(unit).text()
+
+Each function comes out at the highest level that it can: structured C, one statement per instruction, assembly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from bpflens.decompile.arity import arities_of, variable_arguments
+from bpflens.decompile.c_assembly import assembly_lines
+from bpflens.decompile.c_file import file_head, file_tail
+from bpflens.decompile.c_instructions import instruction_lines
+from bpflens.decompile.c_scope import UnitScope
+from bpflens.decompile.c_signature import make_signatures
+from bpflens.decompile.c_statement import Signature
+from bpflens.decompile.lift import Unsayable, lift, split_blocks
+from bpflens.decompile.regions import Regions, analyse_regions
+from bpflens.decompile.result import Decompiled, DecompiledFunction, Level, Line
+from bpflens.decompile.unit import Code, Unit, make_unit
+from bpflens.program import Program
+
+__all__ = ("decompile", "decompile_function", "decompile_unit")
+
+LADDER = (Level.STRUCTURED, Level.INSTRUCTIONS, Level.ASSEMBLY)
+
+
+@dataclass(slots=True)
+class _Shared:
+    """What the functions of a unit share."""
+
+    scope: UnitScope
+    arities: Mapping[str, int]
+    signatures: Mapping[str, Signature]
+
+
+def decompile(programs: Sequence[Program], where: str, level: Level = Level.STRUCTURED, names: Sequence[str] = ()) -> Decompiled:
+    """The C file of the programs of a target; `names` picks functions, with what they call. InputError where there is no extended code."""
+    return decompile_unit(make_unit(programs, where), level, names)
+
+
+def decompile_unit(
+    unit: Unit, level: Level = Level.STRUCTURED, names: Sequence[str] = (), levels: Mapping[str, Level] | None = None
+) -> Decompiled:
+    """The C file of a unit. `level`: the highest one to try; `levels` the same for single functions."""
+    chosen = _with_callees(unit, names) if names else list(unit.codes)
+    arities = arities_of(unit)
+    shared = _Shared(UnitScope.of(unit), arities, make_signatures(unit, arities))
+    functions = [decompile_function(unit.codes[name], shared, (levels or {}).get(name, level)) for name in chosen]
+    head = file_head(shared.scope, shared.signatures, chosen, _title(unit, functions))
+    return Decompiled(unit.where, tuple(head), tuple(functions), tuple(file_tail(unit)), tuple(unit.notes))
+
+
+def decompile_function(code: Code, shared: _Shared, level: Level = Level.STRUCTURED) -> DecompiledFunction:
+    """A function at the highest level, from `level` down, that can say it."""
+    refused: list[str] = []
+    for attempt in LADDER[LADDER.index(level) :]:
+        try:
+            made = _WRITERS[attempt](code, shared)
+        except Unsayable as reason:
+            refused.append(f"{attempt}: {reason}")
+            continue
+        return replace(made, refused=tuple(refused))
+    lines = tuple(Line(text) for text in (f"/* {code.name}: {'; '.join(refused)} */",))
+    return _result(code, Level.ASSEMBLY, lines, refused=tuple(refused), reason="no level can say it")
+
+
+def _structured(code: Code, shared: _Shared) -> DecompiledFunction:
+    raise Unsayable("not there yet")
+
+
+def _instructions(code: Code, shared: _Shared) -> DecompiledFunction:
+    arity = shared.arities[code.name]
+    regions = regions_of(code, shared)
+    places = {slot: place for slot, place in regions.places.items() if place.kind == "ctx"}
+    function = lift(code, arity, shared.arities, places, variable_arguments(code, arity))
+    lines, count = instruction_lines(code, function, shared.scope, shared.signatures, frame_depth(regions))
+    return _result(code, Level.INSTRUCTIONS, tuple(lines), asm_statements=count)
+
+
+def _assembly(code: Code, shared: _Shared) -> DecompiledFunction:
+    return _result(code, Level.ASSEMBLY, tuple(assembly_lines(code, shared.signatures[code.name], shared.scope)))
+
+
+_WRITERS = {Level.STRUCTURED: _structured, Level.INSTRUCTIONS: _instructions, Level.ASSEMBLY: _assembly}
+
+
+def regions_of(code: Code, shared: _Shared) -> Regions:
+    """What the registers of a function point to."""
+    blocks = split_blocks(code)
+    slots = {id: block.end_slots for id, block in blocks.items()}
+    return analyse_regions(code, blocks, code.start, slots, shared.arities[code.name], shared.arities)
+
+
+def frame_depth(regions: Regions) -> int:
+    """Bytes of the frame that are used; all 512 where an address was lost."""
+    lowest = min([at for at, _ in regions.direct] + [at for at, _, _ in regions.passed] + list(regions.loose), default=0)
+    return 512 if regions.unknown else max(0, -lowest)
+
+
+def _result(code: Code, level: Level, lines: tuple[Line, ...], **more: object) -> DecompiledFunction:
+    return DecompiledFunction(code.name, code.section, code.start, code.end, code.role, level, lines, **more)  # type: ignore[arg-type]
+
+
+def _with_callees(unit: Unit, names: Sequence[str]) -> list[str]:
+    """The functions asked for and all that they call, callees first."""
+    wanted: set[str] = set()
+    pending = [name for name in names if name in unit.codes]
+    while pending:
+        name = pending.pop()
+        if name not in wanted:
+            wanted.add(name)
+            pending += [callee for callee in unit.callees(unit.codes[name]) if callee in unit.codes]
+    return [name for name in unit.codes if name in wanted]
+
+
+def _title(unit: Unit, functions: Sequence[DecompiledFunction]) -> list[str]:
+    """The comment at the head of the file."""
+    out = [f"{unit.where}, decompiled by bpflens. Compile: clang -O2 -g -target bpf -c FILE"]
+    for function in functions:
+        out.append(f"{function.name}: {function.level}, {function.insn_count} insns, {function.badge} ({function.reason})")
+        out += [f"  not {why}" for why in function.refused]
+    return out

@@ -1,0 +1,556 @@
+"""What the passes work on: expressions, statements, blocks, and the structured tree that becomes C.
+
+    0: r2 = *(u32 *)(r1 +4)      ──►   Assign(Var(2), Load(4, False, Var(1) + 4), slots=(0,))
+    1: w2 += 1                   ──►   Assign(Var(2), Binary("+", Var(2), Const(1), 32), slots=(1,))
+
+Every expression is a number of 64 bits, unsigned. An operation of width 32 takes the low halves of its operands and extends its result
+with zeros, as the instructions do; so no expression needs a type to have a meaning. Statements and tree nodes carry `slots`, the
+instructions that they came from, in ascending order; expressions belong to the statement that they are in.
+
+Expressions and statements are immutable and are shared freely. A `Block` is mutable: passes replace its lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias
+
+__all__ = (
+    "And", "Asm", "Assign", "Atomic", "Binary", "Block", "Break", "Call", "Case", "Compare", "Const", "Continue", "CoreRef", "DataRef",
+    "DoWhile", "Expr", "For", "ForEver", "FrameRef", "FuncRef", "Goto", "If", "Label", "Load", "MapRef", "Negate", "Node", "Not", "Or",
+    "Place", "Return", "Sext", "Simple", "Slots", "StackObject", "StackRef", "Statement", "Store", "Swap", "Switch", "SymRef", "Tree",
+    "Var", "Variable", "While", "Zext", "children", "inputs", "join_slots", "rebuild", "size_of", "variables_of",
+)  # fmt: skip
+
+Slots: TypeAlias = tuple[int, ...]
+MASK64 = (1 << 64) - 1
+
+
+class Place(NamedTuple):
+    """What the address of a memory access points into, where the region analysis knows it: `kind` is ctx, frame, packet, value (of map
+    `what`), data (section `what`), mem or ""; `offset` in bytes from its start, None where it varies.
+    """
+
+    kind: str = ""
+    what: str = ""
+    offset: int | None = None
+
+
+NOWHERE = Place()
+
+# --- expressions ---
+
+
+@dataclass(frozen=True, slots=True)
+class Const:
+    """A number, 0 to 2**64 - 1."""
+
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Var:
+    """A variable: after lifting register 0 to 10 or a promoted stack slot, after SSA an index into `Function.variables`."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """`op` of + - * / % s/ s% & | ^ << >> s>> at `width` 32 or 64. Division by 0 gives 0, modulo 0 the dividend; shifts count modulo
+    width.
+    """
+
+    op: str
+    left: Expr
+    right: Expr
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class Negate:
+    """-operand at `width`."""
+
+    operand: Expr
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class Zext:
+    """The low `bits` of the operand."""
+
+    bits: int
+    operand: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Sext:
+    """The low `bits` of the operand, sign extended to 64."""
+
+    bits: int
+    operand: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """The low `bits` of the operand with their bytes in reverse order."""
+
+    bits: int
+    operand: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """`size` bytes of memory at `address`, zero extended or, where `signed`, sign extended. `slot` is the instruction that loads."""
+
+    size: int
+    signed: bool
+    address: Expr
+    place: Place = NOWHERE
+    slot: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class MapRef:
+    """The address of a map."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class DataRef:
+    """The address of byte `offset` of a section of global data."""
+
+    section: str
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class FuncRef:
+    """The address of a function of the program."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SymRef:
+    """The address of something outside of the program: a kernel variable or a kconfig value."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class FrameRef:
+    """The top of the stack frame plus `offset` (negative)."""
+
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class StackRef:
+    """The address of byte `offset` of the stack object that starts at `start` of the frame."""
+
+    start: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class CoreRef:
+    """A number that the loader takes from the running kernel's types (CO-RE): `kind` as in enum bpf_core_relo_kind, BTF type id, access
+    string ("0:1:2"); `value` is what the compiler's types say.
+    """
+
+    kind: int
+    type_id: int
+    access: str
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """`op` of == != < <= > >= & (any common bit) at `width`; the result is 0 or 1."""
+
+    op: str
+    left: Expr
+    right: Expr
+    signed: bool
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """A condition negated."""
+
+    operand: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """Both conditions, the right one evaluated only if the left one holds."""
+
+    left: Expr
+    right: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """Either condition, the right one evaluated only if the left one does not hold."""
+
+    left: Expr
+    right: Expr
+
+
+Expr: TypeAlias = (
+    Const | Var | Binary | Negate | Zext | Sext | Swap | Load | MapRef | DataRef | FuncRef | SymRef | FrameRef | StackRef | CoreRef
+    | Compare | Not | And | Or
+)  # fmt: skip
+
+_LEAVES = frozenset((Const, Var, MapRef, DataRef, FuncRef, SymRef, FrameRef, StackRef, CoreRef))
+_PAIRS = frozenset((Binary, Compare, And, Or))
+
+
+def children(expr: Expr) -> tuple[Expr, ...]:
+    """The operands of an expression."""
+    kind = type(expr)
+    if kind in _LEAVES:
+        return ()
+    if kind in _PAIRS:
+        return expr.left, expr.right  # type: ignore[union-attr]
+    if kind is Load:
+        return (expr.address,)  # type: ignore[union-attr]
+    return (expr.operand,)  # type: ignore[union-attr]
+
+
+def rebuild(expr: Expr, operands: tuple[Expr, ...]) -> Expr:
+    """The same operation on other operands."""
+    kind = type(expr)
+    if kind is Binary:
+        return Binary(expr.op, operands[0], operands[1], expr.width)  # type: ignore[union-attr]
+    if kind is Compare:
+        return Compare(expr.op, operands[0], operands[1], expr.signed, expr.width)  # type: ignore[union-attr]
+    if kind is Load:
+        return Load(expr.size, expr.signed, operands[0], expr.place, expr.slot)  # type: ignore[union-attr]
+    if kind is Negate:
+        return Negate(operands[0], expr.width)  # type: ignore[union-attr]
+    if kind in (Zext, Sext, Swap):
+        return kind(expr.bits, operands[0])  # type: ignore[union-attr]
+    if kind is Not:
+        return Not(operands[0])
+    if kind is And:
+        return And(operands[0], operands[1])
+    if kind is Or:
+        return Or(operands[0], operands[1])
+    return expr
+
+
+def size_of(expr: Expr) -> int:
+    """Number of nodes."""
+    count, pending = 0, [expr]
+    while pending:
+        node = pending.pop()
+        count += 1
+        if type(node) not in _LEAVES:
+            pending.extend(children(node))
+    return count
+
+
+def variables_of(expr: Expr) -> list[int]:
+    """The variables that an expression reads, each as often as it does."""
+    if type(expr) is Var:
+        return [expr.id]
+    out, pending = [], [expr]
+    while pending:
+        node = pending.pop()
+        kind = type(node)
+        if kind is Var:
+            out.append(node.id)  # type: ignore[union-attr]
+        elif kind not in _LEAVES:
+            pending.extend(children(node))
+    return out
+
+
+# --- statements ---
+
+
+@dataclass(frozen=True, slots=True)
+class Assign:
+    """`var` = `value`."""
+
+    var: int
+    value: Expr
+    slots: Slots = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """The low `size` bytes of `value` to memory at `address`."""
+
+    size: int
+    address: Expr
+    value: Expr
+    place: Place = NOWHERE
+    slots: Slots = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """`var` = `kind` function `name` (`number`: of a helper) of `args`. Kinds: helper, function (of the program), kfunc, packet
+    (LD_ABS and LD_IND: `number` bytes; leaves the program where the packet is too short), tail.
+    """
+
+    var: int | None
+    kind: str
+    name: str
+    number: int
+    args: tuple[Expr, ...]
+    slots: Slots = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Atomic:
+    """`var` = the old value of memory at `address` (None: not fetched); `op` of + & | ^ xchg cmpxchg load_acquire store_release."""
+
+    var: int | None
+    op: str
+    size: int
+    address: Expr
+    value: Expr
+    expected: Expr | None = None
+    place: Place = NOWHERE
+    slots: Slots = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Asm:
+    """One instruction that C cannot say: its text in LLVM's syntax, with %0 for the output and %1 on for inputs."""
+
+    var: int | None
+    text: str
+    args: tuple[Expr, ...]
+    slots: Slots = ()
+
+
+Statement: TypeAlias = Assign | Store | Call | Atomic | Asm
+
+
+def inputs(statement: Statement) -> tuple[Expr, ...]:
+    """The expressions that a statement reads."""
+    kind = type(statement)
+    if kind is Assign:
+        return (statement.value,)  # type: ignore[union-attr]
+    if kind is Store:
+        return statement.address, statement.value  # type: ignore[union-attr]
+    if kind is Atomic:
+        expected = statement.expected  # type: ignore[union-attr]
+        pair = (statement.address, statement.value)  # type: ignore[union-attr]
+        return pair if expected is None else (*pair, expected)
+    return statement.args  # type: ignore[union-attr]
+
+
+def join_slots(a: Slots, b: Slots) -> Slots:
+    """The instructions of two things that became one."""
+    if not b or a == b:
+        return a
+    if not a:
+        return b
+    return tuple(sorted({*a, *b}))
+
+
+class Block:
+    """A basic block: `successors` is () after a return, (next,) or (next where `condition` is false, next where it is true)."""
+
+    __slots__ = ("condition", "end_slots", "id", "predecessors", "result", "start", "statements", "successors")
+
+    def __init__(self, id: int, start: int) -> None:
+        self.id = id
+        self.start = start
+        self.statements: list[Statement] = []
+        self.successors: list[int] = []
+        self.predecessors: list[int] = []
+        self.condition: Expr | None = None
+        self.result: Expr | None = None
+        self.end_slots: Slots = ()
+
+
+# --- the tree ---
+
+
+@dataclass(frozen=True, slots=True)
+class Simple:
+    """A statement."""
+
+    statement: Statement
+
+    @property
+    def slots(self) -> Slots:
+        """The instructions of the statement."""
+        return self.statement.slots
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """Leave the function with `value`."""
+
+    value: Expr
+    slots: Slots = ()
+
+
+@dataclass(frozen=True, slots=True)
+class If:
+    """`then` where `condition` holds, else `other`."""
+
+    condition: Expr
+    then: Tree
+    other: Tree = ()
+    slots: Slots = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ForEver:
+    """A loop that only break, goto and return leave."""
+
+    body: Tree
+    slots: Slots = ()
+
+
+@dataclass(frozen=True, slots=True)
+class While:
+    """`body` while `condition` holds."""
+
+    condition: Expr
+    body: Tree
+    slots: Slots = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DoWhile:
+    """`body`, and again while `condition` holds. `body` has no continue."""
+
+    condition: Expr
+    body: Tree
+    slots: Slots = ()
+
+
+@dataclass(frozen=True, slots=True)
+class For:
+    """`first`; while `condition` holds: `body`, `step` (after continue, too)."""
+
+    first: Assign | None
+    condition: Expr
+    step: Assign
+    body: Tree
+    slots: Slots = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A branch of a switch for `values`; () is the default."""
+
+    values: tuple[int, ...]
+    body: Tree
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """The case for `value`; a case does not run on into the next one."""
+
+    value: Expr
+    cases: tuple[Case, ...]
+    slots: Slots = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Goto:
+    """To the label of that number."""
+
+    label: int
+    slots: Slots = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """Where gotos go."""
+
+    label: int
+    slots: Slots = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """Leave the innermost loop."""
+
+    slots: Slots = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Continue:
+    """To the next round of the innermost loop."""
+
+    slots: Slots = ()
+
+
+Node: TypeAlias = Simple | Return | If | ForEver | While | DoWhile | For | Switch | Goto | Label | Break | Continue
+Tree: TypeAlias = tuple[Node, ...]
+
+
+# --- what a function has besides ---
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A C variable: `type` as C text ("__u32", "struct iphdr *"). `read`: its name was read from debug information, not inferred."""
+
+    name: str
+    type: str
+    read: bool = False
+    initialised: bool = False  # "= 0": on some path nothing is assigned before it is read
+
+
+@dataclass(frozen=True, slots=True)
+class StackObject:
+    """Bytes `start` to `start + size` of the frame as one C object; `type` "" is an array of bytes."""
+
+    start: int
+    size: int
+    name: str
+    type: str = ""
+    type_id: int = 0
+
+
+def walk(tree: Tree) -> Iterator[Node]:
+    """Every node of a tree, in the order of the text. Uses its own stack: trees may be 10,000 deep."""
+    pending: list[Iterator[Node]] = [iter(tree)]
+    while pending:
+        for node in pending[-1]:
+            yield node
+            kind = type(node)
+            if kind is If:
+                pending.append(iter((*node.then, *node.other)))  # type: ignore[union-attr]
+                break
+            if kind in (ForEver, While, DoWhile, For):
+                pending.append(iter(node.body))  # type: ignore[union-attr]
+                break
+            if kind is Switch:
+                pending.append(iter([inner for case in node.cases for inner in case.body]))  # type: ignore[union-attr]
+                break
+        else:
+            pending.pop()
+
+
+@dataclass(slots=True)
+class Function:
+    """A function on its way through the passes.
+
+    `blocks` by id, the entry first; `variables` by id once there are webs; `objects` by start in the frame; `arguments`: variable of
+    each argument register that is read, by register; `tree` once it is structured.
+    """
+
+    name: str
+    blocks: dict[int, Block]
+    entry: int
+    arity: int
+    objects: dict[int, StackObject] = field(default_factory=dict)
+    variables: dict[int, Variable] = field(default_factory=dict)
+    arguments: Mapping[int, int] = field(default_factory=dict)
+    tree: Tree = ()

@@ -1,0 +1,266 @@
+"""What is decompiled together: the functions of an object file or of a loaded program, with what their slots refer to.
+
+    x.o  (sections xdp, .text; maps)   ──►   Unit(functions: xdp_main (entry), helper (static); maps; BTF)
+
+Slots keep the numbers that `dis` prints: they count from the start of the section (of the program, for a live one).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from bpflens.analysis.cfg import reference
+from bpflens.btf.btf import Btf
+from bpflens.errors import InputError
+from bpflens.isa.extended import opcodes as op
+from bpflens.isa.extended.insn import Insn, decode
+from bpflens.program import Function, Isa, Map, Program, Relocation
+
+__all__ = ("Code", "Reference", "Unit", "identifier", "make_unit")
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What a slot refers to: `kind` is map, data, call, func, kfunc, ksym or core; `offset` in bytes into a data section."""
+
+    kind: str
+    name: str
+    offset: int = 0
+    core: tuple[int, int, str] | None = None  # kind of the relocation, type id, access string
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A function as it is found: slots `start` to `end` of its program. `role`: entry, static, global or callback."""
+
+    name: str
+    program: Program
+    start: int
+    end: int
+    insns: Sequence[Insn]
+    references: Mapping[int, Reference]
+    role: str
+    type_id: int = 0
+    original_name: str = ""
+
+    @property
+    def section(self) -> str:
+        """The section to declare an entry in."""
+        return self.program.section or ""
+
+    @property
+    def prog_type(self) -> int:
+        """enum bpf_prog_type, 0 where it is not known."""
+        return self.program.type or 0
+
+
+@dataclass(slots=True)
+class Unit:
+    """Functions in the order in which they are printed (callees first), by name; `maps` and data sections by name as in the C file."""
+
+    where: str
+    codes: dict[str, Code]
+    maps: dict[str, Map]
+    btf: Btf | None
+    license: str
+    big_endian: bool = False
+    notes: list[str] = field(default_factory=list)
+
+    def callees(self, code: Code) -> list[str]:
+        """The functions that a function calls or takes the address of, in order."""
+        return [r.name for r in code.references.values() if r.kind in ("call", "func")]
+
+
+_WORD = re.compile(r"[^A-Za-z0-9_]")
+_KEYWORDS = re.compile(
+    "auto|break|case|char|const|continue|default|do|double|else|enum|extern|float|for|goto|if|inline|int|long|register|restrict|return|short|"
+    "signed|sizeof|static|struct|switch|typedef|union|unsigned|void|volatile|while|asm|typeof|main"
+).fullmatch
+
+
+def identifier(name: str) -> str:
+    """A C identifier made of a name of an object file."""
+    word = _WORD.sub("_", name)
+    if not word or word[0].isdigit() or _KEYWORDS(word):
+        word = "_" + word
+    return word
+
+
+class _Names:
+    """Identifiers that are used once each."""
+
+    def __init__(self) -> None:
+        self.taken: set[str] = set()
+
+    def take(self, wanted: str) -> str:
+        name, number = identifier(wanted), 2
+        stem = name
+        while name in self.taken:
+            name, number = f"{stem}_{number}", number + 1
+        self.taken.add(name)
+        return name
+
+
+def make_unit(programs: Sequence[Program], where: str) -> Unit:
+    """The unit of the programs of one target; InputError where there is nothing extended among them."""
+    extended = [_related(p) for p in programs if p.isa is Isa.EXTENDED and p.code]
+    if not extended:
+        raise InputError(where, "nothing here is extended BPF code", 'classic filters are read by "bpflens explain" and "bpflens dis"')
+    names = _Names()
+    maps: dict[str, Map] = {}
+    for program in extended:
+        for m in program.maps:
+            if m.name not in maps:
+                maps[m.name] = m
+                if m.name[:1] != ".":
+                    names.take(m.name)
+    found: dict[tuple[str, int], Code] = {}
+    for program in extended:
+        for function, end in _functions(program):
+            name = names.take(function.name or program.name or f"function_{function.start}")
+            role = "entry" if _is_entry(program, function) else "static"
+            found[program.section or "", function.start] = Code(
+                name, program, function.start, end, (), {}, role, function.type_id, function.name or name
+            )
+    sections = {p.section or "": p for p in extended}
+    codes: list[Code] = []
+    callbacks: set[str] = set()
+    for code in found.values():
+        insns = decode(code.program.code[8 * code.start : 8 * code.end])
+        references = _references(code, insns, sections, found)
+        callbacks |= {r.name for r in references.values() if r.kind == "func"}
+        codes.append(replace(code, insns=insns, references=references))
+    codes = [replace(c, role=_role(c, callbacks)) for c in codes]
+    first = extended[0]
+    btf = next((p.btf for p in extended if p.btf is not None), None)
+    unit = Unit(where, {}, maps, btf, _license(extended), first.info.get("byte_order") == "big")
+    by_name = {c.name: c for c in codes}
+    unit.codes = {name: by_name[name] for name in _callees_first(by_name, unit)}
+    return unit
+
+
+def _license(programs: Sequence[Program]) -> str:
+    return next((p.license for p in programs if p.license), "GPL")
+
+
+def _role(code: Code, callbacks: set[str]) -> str:
+    if code.role == "entry":
+        return "entry"
+    if code.name in callbacks:
+        return "callback"
+    btf = code.program.btf
+    return "global" if btf is not None and code.type_id and btf.linkage(code.type_id) == 1 else "static"
+
+
+def _is_entry(program: Program, function: Function) -> bool:
+    if program.origin.source == "elf":
+        return program.section != ".text"
+    return function.start == 0
+
+
+def _functions(program: Program) -> Iterator[tuple[Function, int]]:
+    """Each function of a program and its end; what calls name is a function, too."""
+    size = program.insn_count
+    known = {f.start: f for f in program.functions if 0 <= f.start < size}
+    known.setdefault(0, Function(0, program.name or program.section or "program"))
+    related = {r.off_insns for r in program.relocations if r.kind in ("call", "func", "kfunc")} if program.origin.source == "elf" else set()
+    for slot, insn in enumerate(decode(program.code)):
+        target = reference(insn, slot, program.xlated)
+        if target is not None and 0 <= target < size and target not in known and slot not in related:
+            known[target] = Function(target, f"subprogram_{target}")
+    starts = sorted(known)
+    for index, start in enumerate(starts):
+        yield known[start], starts[index + 1] if index + 1 < len(starts) else size
+
+
+def _related(program: Program) -> Program:
+    """A program with relocations in place of map ids, where it came from the kernel."""
+    if program.origin.source == "elf":
+        return program
+    from bpflens.formats.elf.data_maps import from_live
+
+    known = {m.id for m in program.maps}
+    code = program.code
+    if any(insn.code == op.LD_IMM64 and insn.src in (1, 2) and insn.imm not in known for insn in decode(code)):
+        ids = {insn.imm for insn in decode(code) if insn.code == op.LD_IMM64 and insn.src in (1, 2)} - known
+        extra = tuple(Map(f"map_{id}", 0, 0, 0, 0, id=id, fields={"unknown": "not known here"}) for id in sorted(ids))
+        program = replace(program, maps=(*program.maps, *extra))
+    return from_live(program)
+
+
+def _references(
+    code: Code, insns: Sequence[Insn], sections: Mapping[str, Program], found: Mapping[tuple[str, int], Code]
+) -> dict[int, Reference]:
+    """What the slots of a function refer to, by slot of the program."""
+    program = code.program
+    out: dict[int, Reference] = {}
+    for relocation in program.relocations:
+        slot = relocation.off_insns
+        if code.start <= slot < code.end:
+            made = _reference(relocation, found)
+            if made is not None and (slot not in out or made.kind != "core"):
+                out[slot] = made
+    for at, insn in enumerate(insns):
+        slot = code.start + at
+        if slot in out:
+            continue
+        target = reference(insn, slot, program.xlated)
+        if target is not None:
+            callee = found.get((program.section or "", target))
+            if callee is not None:
+                out[slot] = Reference("func" if insn.code == op.LD_IMM64 else "call", callee.name)
+        elif insn.code == op.CALL_CODE and insn.src == op.PSEUDO_KFUNC_CALL:
+            out[slot] = Reference("kfunc", program.symbols.get(slot, "") or _kernel_name(insn.imm))
+        elif insn.code == op.LD_IMM64 and insn.src == op.PSEUDO_BTF_ID:
+            out[slot] = Reference("ksym", program.symbols.get(slot, "") or _kernel_name(insn.imm))
+    return out
+
+
+def _kernel_name(type_id: int) -> str:
+    """The name of a function or variable of the running kernel by its BTF id, "" where it is not known."""
+    from bpflens.errors import BpflensError
+    from bpflens.kernel.btf import vmlinux
+
+    try:
+        return vmlinux().name(type_id)
+    except BpflensError:
+        return ""
+
+
+def _reference(relocation: Relocation, found: Mapping[tuple[str, int], Code]) -> Reference | None:
+    kind = relocation.kind
+    if kind == "core":
+        type_id, _, access = relocation.section.partition(" ")
+        return Reference("core", relocation.symbol, 0, (relocation.value, int(type_id or 0), access))
+    if kind in ("call", "func"):
+        callee = found.get((relocation.section, relocation.value))
+        return Reference(kind, callee.name) if callee is not None else None
+    if kind == "data":
+        return Reference("data", relocation.section, relocation.value)
+    if kind == "extern" and relocation.section == ".kconfig":
+        return Reference("kconfig", relocation.symbol)
+    if kind in ("map", "kfunc", "ksym"):
+        return Reference(kind, relocation.symbol)
+    return Reference("unknown", relocation.symbol)
+
+
+def _callees_first(codes: Mapping[str, Code], unit: Unit) -> list[str]:
+    """Names so that every function comes after those that it calls, else in the order of the object."""
+    done: dict[str, None] = {}
+    for root in codes:
+        pending = [(root, iter(unit.callees(codes[root])))]
+        doing = {root}
+        if root in done:
+            continue
+        while pending:
+            name, rest = pending[-1]
+            following = next((n for n in rest if n in codes and n not in done and n not in doing), None)
+            if following is None:
+                done[name] = None
+                pending.pop()
+            else:
+                doing.add(following)
+                pending.append((following, iter(unit.callees(codes[following]))))
+    return list(done)

@@ -1,0 +1,57 @@
+"""Every level of the decompiler compiles, and its lines know their instructions."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+
+import needs
+import objects
+from bpflens.cli.main import run
+from bpflens.decompile.decompile import decompile
+from bpflens.decompile.result import Level
+from bpflens.targets.open import open_target
+
+LEVELS = (Level.INSTRUCTIONS, Level.ASSEMBLY)
+
+
+@pytest.fixture(scope="module")
+def object_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("decompile") / "x.o"
+    path.write_bytes(objects.compiled(objects.MAPS_AND_CALLS))
+    return str(path)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_it_compiles_without_any_other_flag(object_file, tmp_path, level):
+    made = decompile(open_target(object_file), "x.o", level)
+    assert [f.level for f in made.functions] == [level] * len(made.functions)
+    source = tmp_path / "x.c"
+    source.write_text(made.text())
+    command = [needs.tool("clang"), "-O2", "-g", "-target", "bpf", "-Werror", "-c", str(source), "-o", str(tmp_path / "x.o")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_every_instruction_has_a_line_at_these_levels(object_file, level):
+    for function in decompile(open_target(object_file), "x.o", level).functions:
+        said = {slot for line in function.lines for slot in line.slots}
+        assert said <= set(range(function.start, function.end))
+        if level is Level.ASSEMBLY:
+            assert len(said) >= function.insn_count - function.lines_of(function.start).__len__() - 8
+
+
+def test_json_maps_both_ways(object_file, capsys):
+    assert run(["--json", "decompile", f"{object_file}#helper", "--level", "instructions"]) == 0
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    function = next(r for r in records if r["schema"] == "decompile/1")
+    for slot, lines in function["slots"].items():
+        assert all(int(slot) in function["lines"][index]["slots"] for index in lines)
+
+
+def test_classic_code_is_refused(capsys):
+    assert run(["decompile", "pcap:tcp"]) == 3
+    assert "classic" in capsys.readouterr().err
