@@ -204,7 +204,7 @@ class _Lifter:
         if operation == op.END:
             if width == 64:
                 return Assign(dst, Swap(insn.imm, old), (slot,))
-            swaps = bool(insn.code & op.X) != self.code.program.info.get("byte_order", "little").startswith("big")
+            swaps = bool(insn.code & op.X) != (self.code.program.declared.byte_order == "big")
             return Assign(dst, Swap(insn.imm, old) if swaps else Zext(insn.imm, old) if insn.imm < 64 else old, (slot,))
         if operation == op.NEG:
             return Assign(dst, Negate(old, width), (slot,))

@@ -135,7 +135,7 @@ def make_unit(programs: Sequence[Program], where: str) -> Unit:
     codes = [replace(c, role=_role(c, callbacks)) for c in codes]
     first = extended[0]
     btf = next((p.btf for p in extended if p.btf is not None), None)
-    unit = Unit(where, {}, maps, btf, _license(extended), first.info.get("byte_order") == "big")
+    unit = Unit(where, {}, maps, btf, _license(extended), first.declared.byte_order == "big")
     by_name = {c.name: c for c in codes}
     unit.codes = {name: by_name[name] for name in _callees_first(by_name, unit)}
     return unit

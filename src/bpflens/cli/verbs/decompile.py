@@ -84,10 +84,10 @@ def _original(program: Program) -> Program:
     """The program as it was loaded."""
     if program.origin.source != "kernel" or not program.id:
         return program
-    from bpflens.original.recover import recover_id
+    from bpflens.original.recover import recover
     from bpflens.original.to_program import to_program
 
-    return to_program(recover_id(program.id, reload=False))
+    return to_program(recover(program.id, reload=False))
 
 
 def _check_names(made: Decompiled, names: Sequence[str], target: str) -> None:
