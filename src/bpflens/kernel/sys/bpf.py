@@ -12,6 +12,7 @@ import struct
 from collections.abc import Iterator
 
 from bpflens.errors import KernelError, NotFound
+from bpflens.kernel.sys import faults
 
 __all__ = ("Buffer", "all_ids", "bpf", "bpf_errno", "call_number", "close", "cmd", "fd_by_id", "info_by_fd", "next_id", "opened")
 
@@ -65,6 +66,8 @@ def bpf_errno(command: int, attr: bytes) -> tuple[int, int, bytes]:
     global _libc
     if _libc is None:
         _libc = ctypes.CDLL(None, use_errno=True)
+    if faults.hook is not None and (fault := faults.hook(f"bpf {command}")):
+        return -1, fault, attr.ljust(_ATTR_SIZE, b"\0")
     raw = ctypes.create_string_buffer(attr, max(_ATTR_SIZE, len(attr)))
     result: int = _libc.syscall(call_number(), command, raw, len(raw))
     return result, (ctypes.get_errno() if result < 0 else 0), raw.raw

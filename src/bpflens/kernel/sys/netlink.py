@@ -13,7 +13,7 @@ import os
 import struct
 from collections.abc import Iterator
 
-from bpflens.kernel.sys import syscalls
+from bpflens.kernel.sys import faults, syscalls
 
 __all__ = ("GENERIC", "NETFILTER", "ROUTE", "SOCK_DIAG", "Netlink", "attribute", "attribute_list", "attributes")
 
@@ -66,6 +66,7 @@ class Netlink:
         self._ask(type, payload, flags | 4)
 
     def _ask(self, type: int, payload: bytes, flags: int) -> tuple[list[tuple[int, bytes]], bool]:
+        faults.step("netlink")
         self._sequence += 1
         sequence = self._sequence
         os.write(self.fd, _HEAD.pack(16 + len(payload), type, flags | _REQUEST, sequence, 0) + payload)

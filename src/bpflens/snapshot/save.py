@@ -1,0 +1,203 @@
+"""The capability: what targets name, with all that it reaches, into one file.
+
+    save(["dev:eth0"], "x.bpfsnap")  ──►  Saved(manifest, digest)
+
+scope ─► programs, maps with their data, attachments ─► archive. The file appears when it is complete; whatever fails before leaves nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bpflens import __version__
+from bpflens.errors import NotFound
+from bpflens.formats.snapshot.archive import ArchiveWriter
+from bpflens.formats.snapshot.manifest import SCHEMA, Manifest, SavedKernel, SavedMap, SavedProgram
+
+if TYPE_CHECKING:
+    from bpflens.snapshot.taking.scope import Scope
+
+__all__ = ("SaveOptions", "Saved", "kernel_identity", "save")
+
+
+@dataclass(frozen=True, slots=True)
+class SaveOptions:
+    """`data`: contents of maps too; `redact`: ids or names of maps without them. `stable`: read each map until two passes are equal.
+
+    `quiesce`: stop the programs while maps are read. `jited`: machine code too. `reload`: a reconstruction may be loaded for its proof.
+    `hashes`: SHA-256 of the holders' executables. `templates`: rules for reading the images on another kernel. `audit`: count the images.
+    """
+
+    everything: bool = False
+    data: bool = True
+    redact: tuple[str, ...] = ()
+    stable: bool = False
+    quiesce: bool = False
+    jited: bool = False
+    reload: bool = True
+    deep: bool = False
+    hashes: bool = True
+    templates: bool = False
+    audit: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """`digest`: SHA-256 of the manifest, which covers every member. `size`: of the file, in bytes."""
+
+    path: str
+    manifest: Manifest
+    digest: str
+    size: int
+
+
+def save(targets: Sequence[str], path: str, options: SaveOptions | None = None, progress: Callable[[str], None] | None = None) -> Saved:
+    """Save what the targets reach. NotFound (3) for a target that names nothing, NotPermitted (4), InputError (3) where `path` cannot be
+    written. `progress` receives a line for each object.
+    """
+    from bpflens.snapshot.taking.scope import find_scope
+
+    options = options or SaveOptions()
+    scope = find_scope(targets, everything=options.everything, deep=options.deep)
+    writer = ArchiveWriter(path)
+    try:
+        manifest = _fill(writer, scope, targets, options, progress)
+        digest = writer.commit(manifest)
+    finally:
+        writer.abort()
+    return Saved(path, manifest, digest, os.stat(path).st_size)
+
+
+def _fill(
+    writer: ArchiveWriter, scope: Scope, targets: Sequence[str], options: SaveOptions, progress: Callable[[str], None] | None
+) -> Manifest:
+    from bpflens.snapshot.taking.attachments import read_attachments
+    from bpflens.snapshot.taking.btfs import Btfs
+    from bpflens.snapshot.taking.holders import keepers
+    from bpflens.snapshot.taking.memory import KernelMemory
+    from bpflens.snapshot.taking.quiesce import quiesced
+
+    btfs, keep, memory = Btfs(writer), keepers(hashes=options.hashes), KernelMemory()
+    incomplete = [f"{denial.what}: needs {denial.needs}" for denial in scope.inventory.denied]
+    incomplete += [f"{name} went away meanwhile" for name in scope.gone]
+    with ExitStack() as stack:
+        stack.callback(memory.close)
+        attachments = read_attachments(scope.rows, scope.inventory, writer, keep)
+        programs = _programs(scope, writer, btfs, keep, options, incomplete, progress)
+        if options.quiesce:
+            left = stack.enter_context(quiesced(attachments))
+            incomplete += [f"not stopped while maps were read: {name}" for name in left]
+        maps = _maps(scope, writer, btfs, keep, memory, options, incomplete, progress)
+    redacted = tuple(map.id for map in maps if map.why_no_data == _REDACTED)
+    templates = _templates(writer) if options.templates else None
+    return Manifest(
+        schema=SCHEMA,
+        tool=f"bpflens {__version__}",
+        taken=_now(),
+        kernel=kernel_identity(),
+        targets=tuple(targets),
+        programs=tuple(programs),
+        maps=tuple(maps),
+        btfs=tuple(btfs.saved[id] for id in sorted(btfs.saved)),
+        attachments=attachments,
+        redacted=redacted,
+        incomplete=tuple(dict.fromkeys(incomplete)),
+        audit=_audit() if options.audit else None,
+        templates=templates,
+        members=dict(sorted(writer.members.items())),
+    )
+
+
+_REDACTED = "left out on request (--redact)"
+_NO_DATA = "left out on request (--no-data)"
+
+
+def _programs(
+    scope: Scope, writer: ArchiveWriter, btfs: object, keep: object, options: SaveOptions, incomplete: list[str],
+    progress: Callable[[str], None] | None,
+) -> list[SavedProgram]:  # fmt: skip
+    from bpflens.snapshot.taking.programs import read_program
+
+    found = []
+    for id in scope.programs:
+        if progress is not None:
+            progress(f"program {id}")
+        try:
+            found.append(read_program(id, writer, btfs, keep, jited=options.jited, reload=options.reload))  # type: ignore[arg-type]
+        except NotFound:
+            incomplete.append(f"id:{id} went away meanwhile")
+    return found
+
+
+def _maps(
+    scope: Scope, writer: ArchiveWriter, btfs: object, keep: object, memory: object, options: SaveOptions, incomplete: list[str],
+    progress: Callable[[str], None] | None,
+) -> list[SavedMap]:  # fmt: skip
+    from bpflens.kernel.maps import read_map_info
+    from bpflens.snapshot.taking.maps import read_map
+
+    found = []
+    for id in scope.maps:
+        try:
+            why = "" if options.data else _NO_DATA
+            if not why and options.redact and {str(id), read_map_info(id, types=False).name} & set(options.redact):
+                why = _REDACTED
+            found.append(
+                read_map(
+                    id, writer, btfs, keep, memory, data=why, stable=options.stable, quiesced=options.quiesce, progress=progress  # type: ignore[arg-type]
+                )
+            )
+        except NotFound:
+            incomplete.append(f"map:{id} went away meanwhile")
+    return found
+
+
+def kernel_identity() -> SavedKernel:
+    """The running kernel."""
+    import hashlib
+    import sys
+
+    from bpflens.kernel.map_data import possible_cpus
+
+    uname = os.uname()
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as stream:
+            boot_id = stream.read().strip()
+    except OSError:
+        boot_id = ""
+    try:
+        with open("/sys/kernel/btf/vmlinux", "rb") as types:
+            btf = hashlib.file_digest(types, "sha256").hexdigest()
+    except OSError:
+        btf = ""
+    page_size = os.sysconf("SC_PAGESIZE")
+    return SavedKernel(
+        uname.release, uname.version, uname.machine, sys.byteorder, possible_cpus(), page_size, boot_id, btf, uname.nodename
+    )
+
+
+def _now() -> str:
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(int(epoch) if epoch.isdecimal() else time.time()))
+
+
+def _templates(writer: ArchiveWriter) -> str:
+    import tempfile
+
+    from bpflens.original.kernels.exported import export_templates
+
+    with tempfile.NamedTemporaryFile() as stream:
+        export_templates(stream.name)
+        with open(stream.name, "rb") as made:
+            return writer.add("kernel/templates.json", made.read())
+
+
+def _audit() -> str:
+    from bpflens.inventory.audit import audit
+
+    return audit()[1].text()

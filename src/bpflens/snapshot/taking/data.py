@@ -1,0 +1,207 @@
+"""The contents of a map, streamed into the archive: by batches where the type has them, key by key, through a mapping, or from memory.
+
+    hash 12 (1,000,000 entries)  ──►  maps/12/data.bin: key, value, key, value ...      layout "records"
+    array 13                     ──►  maps/13/data.bin: value, value ...                layout "values"
+
+What a type cannot give is a sentence in `_WITHOUT`; nothing is consumed and nothing is changed by looking.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import struct
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from bpflens.errors import BpflensError, KernelError
+from bpflens.formats.snapshot.archive import ArchiveWriter
+from bpflens.formats.snapshot.manifest import SavedData
+from bpflens.kernel.map_batch import BATCHED, interleave, read_batches
+from bpflens.kernel.map_data import is_percpu, items, lookup, possible_cpus, value_stride
+from bpflens.program import Map
+from bpflens.snapshot.taking.memory import KernelMemory
+
+__all__ = ("Contents", "contents", "read_pieces", "save_data")
+
+SINGLE, STABLE, QUIESCED = "single pass", "stable", "quiesced"
+_ARRAYS = frozenset({2, 6})
+_STRUCT_OPS, _RINGBUF, _USER_RINGBUF, _ARENA, _CGROUP_ARRAY = 26, 27, 31, 33, 8
+_QUEUES = frozenset({22, 23})
+_SOCKETS = frozenset({15, 18, 20})
+_IDS = {3: "programs", 12: "maps", 13: "maps", 14: "device", 25: "device", 16: "cpu", 8: "cgroups", **dict.fromkeys(_SOCKETS, "sockets")}
+
+_WITHOUT = {
+    4: "its elements are perf events of processes, which the kernel does not show",
+    17: "its elements are AF_XDP sockets of processes, which the kernel does not show",
+    24: "its values belong to sockets, which are not saved",
+    28: "its values belong to inodes, which the kernel does not list",
+    29: "its values belong to processes, which are not saved",
+    30: "a bloom filter keeps no keys: the kernel only answers whether one may be in it",
+    32: "its values belong to cgroups; the programs set them again",
+    34: "the kernel fills it when the program is loaded",
+}
+_PAGE = mmap.PAGESIZE
+_Pieces = Iterator[bytes | bytearray | memoryview]
+
+
+class Contents(NamedTuple):
+    """How a map is read: `pieces` makes one pass; `record` bytes of an element (0: one value of any length). See SavedData for the rest."""
+
+    layout: str
+    pieces: Callable[[], _Pieces]
+    record: int
+    key_size: int
+    value_size: int
+    cpus: int = 0
+    ids_of: str = ""
+
+
+def contents(fd: int, map: Map, memory: KernelMemory) -> Contents | str:
+    """How to read a map, or why it cannot be read."""
+    reason = _WITHOUT.get(map.type)
+    if reason:
+        return reason
+    stride = value_stride(map.type, map.value_size)
+    if map.flags & 1 << 4:  # BPF_F_WRONLY
+        return "the map may not be read"
+    if map.type == _STRUCT_OPS:
+        return Contents("value", lambda: iter([lookup(fd, bytes(4), map.value_size) or b""]), 0, 4, map.value_size)
+    if map.type in _QUEUES:
+        return _queue(map, memory)
+    if map.type == _CGROUP_ARRAY:
+        return _cgroups(map, memory)
+    if map.type in (_RINGBUF, _USER_RINGBUF):
+        return Contents("value", lambda: _unread(fd, map.max_entries, map.type == _USER_RINGBUF), 0, 0, 0)
+    if map.type == _ARENA:
+        return Contents("pages", lambda: _arena(map, memory), 4 + _PAGE, 4, _PAGE)
+    if map.type in _SOCKETS and map.value_size != 8:
+        return "its elements are sockets; the kernel shows their cookies only where values have 8 bytes"
+    cpus = possible_cpus() if is_percpu(map.type) else 0
+    ids = _IDS.get(map.type, "")
+    if map.type in _ARRAYS:
+        return Contents("values", lambda: _values(fd, map, stride), stride, map.key_size, stride, cpus)
+    return Contents("records", lambda: _records(fd, map, stride), map.key_size + stride, map.key_size, stride, cpus, ids)
+
+
+def read_pieces(fd: int, map: Map, memory: KernelMemory) -> tuple[Contents, _Pieces] | str:
+    """`contents` with one pass begun: for the comparison with a snapshot."""
+    found = contents(fd, map, memory)
+    return found if isinstance(found, str) else (found, found.pieces())
+
+
+def save_data(fd: int, map: Map, writer: ArchiveWriter, memory: KernelMemory, *, stable: bool, quiesced: bool) -> SavedData | str:
+    """Stream the contents into the archive; a sentence where there are none to be had. `stable`: read until two passes are equal, three
+    times at most.
+    """
+    found = contents(fd, map, memory)
+    if isinstance(found, str):
+        return found
+    name = f"maps/{map.id}/data.bin"
+    try:
+        before = _digest(found.pieces()) if stable else ""
+        with writer.stream(name) as out:
+            for piece in found.pieces():
+                out.write(piece)
+        size, digest = out.size, out.hash.hexdigest()
+        consistency = SINGLE
+        if stable and (digest == before or digest == _digest(found.pieces())):
+            consistency = STABLE
+    except (KernelError, OSError) as error:
+        writer.members.pop(name, None)
+        return f"reading failed: {error.reason if isinstance(error, BpflensError) else error.strerror}"
+    if quiesced:
+        consistency = QUIESCED
+    entries = size // found.record if found.record else int(size > 0)
+    return SavedData(name, found.layout, entries, found.key_size, found.value_size, consistency, found.cpus, found.ids_of)
+
+
+def _digest(pieces: _Pieces) -> str:
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def _records(fd: int, map: Map, stride: int) -> _Pieces:
+    if map.type in BATCHED:
+        started = False
+        try:
+            for keys, values, _ in read_batches(fd, map.key_size, stride):
+                started = True
+                yield interleave(keys, values, map.key_size, stride)
+            return
+        except KernelError as error:
+            if started or error.errno not in (22, 95, 524):
+                raise
+    yield from _gathered(key + value for key, value in items(fd) if value is not None)
+
+
+def _values(fd: int, map: Map, stride: int) -> _Pieces:
+    started = False
+    try:
+        for _, values, _ in read_batches(fd, map.key_size, stride):
+            started = True
+            yield values
+        return
+    except KernelError as error:
+        if started or error.errno not in (22, 95, 524):
+            raise
+    yield from _gathered(lookup(fd, struct.pack("=I", index), stride) or bytes(stride) for index in range(map.max_entries))
+
+
+def _gathered(parts: Iterator[bytes]) -> _Pieces:
+    """Small parts in pieces of some size: hashing and writing cost per piece."""
+    pieces: list[bytes] = []
+    size = 0
+    for part in parts:
+        pieces.append(part)
+        size += len(part)
+        if size >= 1 << 18:
+            yield b"".join(pieces)
+            pieces, size = [], 0
+    if pieces:
+        yield b"".join(pieces)
+
+
+def _queue(map: Map, memory: KernelMemory) -> Contents | str:
+    if memory.reader() is None:
+        return f"reading a queue by its interface would empty it, and {memory.reason}"
+
+    def pieces() -> _Pieces:
+        elements = memory.queue(map.id or 0, map.value_size)
+        if elements is None:
+            raise OSError(5, "kernel memory did not hold still, or cannot be read")
+        return iter([b"".join(elements)])
+
+    return Contents("values", pieces, map.value_size, 0, map.value_size)
+
+
+def _cgroups(map: Map, memory: KernelMemory) -> Contents | str:
+    if memory.reader() is None:
+        return f"the kernel shows its elements nowhere but in memory, and {memory.reason}"
+
+    def pieces() -> _Pieces:
+        slots = memory.cgroups(map.id or 0, map.max_entries)
+        if slots is None:
+            raise OSError(5, "kernel memory cannot be read")
+        return iter([b"".join(struct.pack("=IQ", index, id) for index, id in slots)])
+
+    return Contents("records", pieces, 12, 4, 8, 0, "cgroups")
+
+
+def _unread(fd: int, size: int, user: bool) -> _Pieces:
+    """The bytes between consumer and producer of a ring buffer, which stay unread (kernel/bpf/ringbuf.c: two pages, the data twice)."""
+    with mmap.mmap(fd, _PAGE, mmap.MAP_SHARED, mmap.PROT_READ) as consumer:
+        start = int.from_bytes(consumer[:8], "little")
+    with mmap.mmap(fd, _PAGE + 2 * size, mmap.MAP_SHARED, mmap.PROT_READ, offset=_PAGE) as producer:
+        end = int.from_bytes(producer[:8], "little")
+        length = min(max(end - start, 0), size)
+        at = _PAGE + start % size
+        for offset in range(0, length, 1 << 20):
+            yield producer[at + offset : at + min(offset + (1 << 20), length)]
+
+
+def _arena(map: Map, memory: KernelMemory) -> _Pieces:
+    pages = memory.arena_pages(map.id or 0, map.max_entries)
+    return _gathered(struct.pack("=I", number) + content for number, content in pages if any(content))

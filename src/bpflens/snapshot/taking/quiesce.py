@@ -1,0 +1,136 @@
+"""Stop the programs while their maps are read: links are updated to a stub, and always updated back.
+
+The journal is a directory of pins, /sys/fs/bpf/bpflens-quiesce-PID: `link_7` and `prog_7` pin the link and the program that it had. It is
+written before the first link is changed, so that whatever kills this process, `undo()` (bpflens restore --undo) finds what to put back and
+the programs are still there. Only links that the kernel updates atomically are stopped (BPF_LINK_UPDATE: xdp, tcx, netkit, cgroup, netns).
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from bpflens.errors import KernelError
+from bpflens.formats.snapshot.manifest import SavedAttachment
+from bpflens.kernel import pins
+from bpflens.kernel.links import LINK
+from bpflens.kernel.load_attributes import read_attributes
+from bpflens.kernel.prog_info import prog_info
+from bpflens.kernel.sys.bpf import bpf, close, cmd, fd_by_id
+
+__all__ = ("JOURNALS", "journals", "quiesced", "undo")
+
+BPFFS = "/sys/fs/bpf"
+JOURNALS = "bpflens-quiesce-"
+_UPDATABLE = frozenset({LINK.XDP, LINK.TCX, LINK.NETKIT, LINK.CGROUP, LINK.NETNS})
+# What a stub returns so that nothing is dropped meanwhile: XDP_PASS; TCX_NEXT (-1); netkit's; "allowed" for cgroups; SK_PASS, BPF_OK.
+_VERDICTS = {LINK.XDP: 2, LINK.TCX: -1, LINK.NETKIT: -1, LINK.CGROUP: 1, LINK.NETNS: 1}
+
+
+class _Stopped(NamedTuple):
+    link_id: int
+    link_fd: int
+    program_fd: int
+
+
+@contextmanager
+def quiesced(attachments: Sequence[SavedAttachment]) -> Iterator[list[str]]:
+    """The links' programs stand still inside; yields what could not be stopped, in words."""
+    directory = f"{BPFFS}/{JOURNALS}{os.getpid()}"
+    left: list[str] = []
+    try:
+        os.mkdir(directory, 0o700)
+        try:
+            for attachment in attachments:
+                if attachment.program is None:
+                    continue
+                name = f"id:{attachment.program} at {attachment.kind} {attachment.object}"
+                if attachment.link is None or attachment.link_type not in _UPDATABLE:
+                    left.append(name)
+                    continue
+                try:
+                    _stop(attachment.link, attachment.link_type, attachment.program, directory)
+                except KernelError as error:
+                    left.append(f"{name} ({error.reason})")
+            yield left
+        finally:
+            undo(directory)
+    except OSError as error:
+        left.append(f"all programs ({BPFFS}: {error.strerror})")
+        yield left
+
+
+def _stop(link: int, link_type: int, program: int, directory: str) -> None:
+    """Journal first, then the stub."""
+    link_fd = program_fd = stub = -1
+    try:
+        link_fd = fd_by_id(cmd.LINK_GET_FD_BY_ID, link, f"link:{link}")
+        program_fd = fd_by_id(cmd.PROG_GET_FD_BY_ID, program, f"id:{program}")
+        stub = _stub(program, _VERDICTS[link_type])
+        pins.pin(program_fd, f"{directory}/prog_{link}")
+        pins.pin(link_fd, f"{directory}/link_{link}")
+        _update(link_fd, stub, f"link:{link}")
+    finally:
+        close(*(fd for fd in (link_fd, program_fd, stub) if fd >= 0))
+
+
+def _stub(program: int, verdict: int) -> int:
+    """A program of the same kind that does nothing."""
+    from bpflens.kernel.load import load_program
+
+    info, attributes = prog_info(program), read_attributes(program)
+    if attributes is None:
+        raise KernelError(f"id:{program}", "its expected attach type cannot be read")
+    code = struct.pack("<BBhi", 0xB7, 0, 0, verdict) + struct.pack("<BBhi", 0x95, 0, 0, 0)
+    return load_program(
+        code, info.type, expected_attach_type=attributes.expected_attach_type, flags=attributes.flags,
+        attach_btf_id=attributes.attach_btf_id, name="bpflens_stub",
+    )  # fmt: skip
+
+
+def _update(link_fd: int, program_fd: int, where: str) -> None:
+    bpf(cmd.LINK_UPDATE, struct.pack("=IIII", link_fd, program_fd, 0, 0), where, "cannot put another program in its place")
+
+
+def journals() -> list[str]:
+    """Journals whose process is gone."""
+    try:
+        names = os.listdir(BPFFS)
+    except OSError:
+        return []
+    found = []
+    for name in sorted(names):
+        pid = name.removeprefix(JOURNALS)
+        if name.startswith(JOURNALS) and pid.isdecimal() and not os.path.exists(f"/proc/{pid}"):
+            found.append(f"{BPFFS}/{name}")
+    return found
+
+
+def undo(directory: str) -> list[int]:
+    """Put the programs of a journal back and remove it; the ids of the links. KernelError where a link cannot be updated: its pins stay."""
+    put_back = []
+    for name in sorted(os.listdir(directory)):
+        if not name.startswith("link_"):
+            continue
+        link = name.removeprefix("link_")
+        link_path, program_path = f"{directory}/{name}", f"{directory}/prog_{link}"
+        link_fd = program_fd = -1
+        try:
+            link_fd, program_fd = pins.get(link_path), pins.get(program_path)
+            try:
+                _update(link_fd, program_fd, f"link:{link}")
+            except KernelError as error:
+                if error.errno != 67:  # ENOLINK: its device, cgroup or namespace is gone, and so is the attachment
+                    raise
+        finally:
+            close(*(fd for fd in (link_fd, program_fd) if fd >= 0))
+        os.unlink(link_path)
+        os.unlink(program_path)
+        put_back.append(int(link))
+    for name in os.listdir(directory):
+        os.unlink(f"{directory}/{name}")  # a program whose link was not reached
+    os.rmdir(directory)
+    return put_back
