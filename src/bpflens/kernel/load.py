@@ -121,11 +121,12 @@ def create_map(
     value_type_id: int = 0,
     vmlinux_value_type_id: int = 0,
     map_extra: int = 0,
+    value_type_btf_obj_fd: int = 0,
 ) -> int:
     """BPF_MAP_CREATE: a descriptor of the new map; sizes in bytes. KernelError where the kernel refuses."""
     attr = _MAP_CREATE.pack(
         type, key_size, value_size, max_entries, flags, inner_fd, numa_node, name.encode()[:15], ifindex,
-        btf_fd, key_type_id, value_type_id, vmlinux_value_type_id, map_extra, 0, 0, 0, 0,
+        btf_fd, key_type_id, value_type_id, vmlinux_value_type_id, map_extra, value_type_btf_obj_fd, 0, 0, 0,
     )  # fmt: skip
     return bpf(cmd.MAP_CREATE, attr, f'map "{name}"' if name else "map", "cannot create")[0]
 

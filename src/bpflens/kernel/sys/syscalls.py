@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-__all__ = ("getsockopt", "libc", "pidfd_getfd", "pidfd_open", "ptrace", "setns", "sock_filter", "socket", "unshare")
+__all__ = ("Memory", "getsockopt", "libc", "map_memory", "pidfd_getfd", "pidfd_open", "ptrace", "setns", "sock_filter", "socket", "unshare")
 
 _NR_PIDFD_OPEN, _NR_PIDFD_GETFD = 434, 438  # the same number on every architecture
 _SOL_SOCKET, _SO_GET_FILTER = 1, 26
@@ -76,3 +78,39 @@ def sock_filter(fd: int) -> bytes:
     buffer = ctypes.create_string_buffer(8 * count)
     checked(libc.getsockopt(fd, _SOL_SOCKET, _SO_GET_FILTER, buffer, ctypes.byref(length)))
     return buffer.raw[: 8 * min(count, length.value)]
+
+
+class Memory:
+    """Mapped memory: `read` and `write` at offsets in bytes."""
+
+    __slots__ = ("address", "size")
+
+    def __init__(self, address: int, size: int) -> None:
+        self.address, self.size = address, size
+
+    def read(self, offset: int, size: int) -> bytes:
+        """`size` bytes."""
+        return ctypes.string_at(self.address + offset, size)
+
+    def write(self, offset: int, content: bytes) -> None:
+        """Put bytes there; ValueError outside of the mapping."""
+        if offset < 0 or offset + len(content) > self.size:
+            raise ValueError("outside of the mapping")
+        ctypes.memmove(self.address + offset, content, len(content))
+
+
+@contextmanager
+def map_memory(fd: int, size: int, address: int, protection: int) -> Iterator[Memory]:
+    """mmap(2), shared; at `address` exactly where it is not 0 (MAP_FIXED_NOREPLACE, Linux 4.17), which Python's mmap cannot."""
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
+    libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+    shared, fixed_noreplace, failed = 1, 0x100000, ctypes.c_void_p(-1).value
+    where = libc.mmap(address or None, size, protection, shared | (fixed_noreplace if address else 0), fd, 0)
+    if where == failed or where is None:
+        errno = ctypes.get_errno()
+        raise OSError(errno, os.strerror(errno))
+    try:
+        yield Memory(where, size)
+    finally:
+        libc.munmap(where, size)

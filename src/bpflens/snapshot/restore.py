@@ -1,0 +1,165 @@
+"""The capability: a snapshot's programs, maps and attachments made again, proved, and kept; or nothing at all.
+
+    restore(archive, plan, options)  ──►  Restored(checks, pins, notes)
+
+Everything is made without a name, compared with what was saved, and only then pinned and attached. Whatever fails undoes what was done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bpflens.errors import InputError, KernelError
+from bpflens.formats.snapshot.archive import Archive
+from bpflens.kernel.load import load_btf
+from bpflens.kernel.maps import map_by_fd
+from bpflens.kernel.prog_info import prog_info_by_fd
+from bpflens.snapshot.restoring import attach as attaching
+from bpflens.snapshot.restoring import maps, programs
+from bpflens.snapshot.restoring.maker import Maker
+from bpflens.snapshot.restoring.options import RestoreOptions
+from bpflens.snapshot.restoring.plan import Plan, Step
+from bpflens.snapshot.restoring.proof import Check, check_map, check_program
+from bpflens.snapshot.taking.memory import KernelMemory
+
+__all__ = ("Restored", "restore")
+
+_LAST = frozenset({"pin", "attach"})
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """`programs`, `maps`, `links`: saved id -> new id. `checks`: everything that was compared. `notes`: what else to know."""
+
+    programs: dict[int, int]
+    maps: dict[int, int]
+    links: dict[int, int]
+    checks: tuple[Check, ...]
+    pins: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def restore(archive: Archive, plan: Plan, options: RestoreOptions, progress: Callable[[str], None] | None = None) -> Restored:
+    """Do what the plan says. KernelError (4) naming the step that the kernel refused, after which everything is as it was."""
+    if plan.conflicts and not options.replace:
+        more = f" and {len(plan.conflicts) - 1} others" if len(plan.conflicts) > 1 else ""
+        hint = "--replace puts the restored objects in their place, --reuse-maps keeps pinned maps, --pin-prefix DIR pins elsewhere"
+        raise KernelError(archive.path, f"is not restored over what is there: {plan.conflicts[0]}{more}", hint)
+    archive.check()
+    maker = Maker(archive, options)
+    try:
+        for step in plan.steps:
+            if step.action not in _LAST:
+                _tell(progress, step)
+                _do(maker, plan, step)
+        checks = _prove(maker, archive)
+        failed = [check for check in checks if check.same is False]
+        if failed:
+            first = failed[0]
+            raise KernelError(first.object, f"was not restored as it was saved: {first.what}: {first.detail}")
+        for step in plan.steps:
+            if step.action == "attach":
+                _tell(progress, step)
+                attaching.attach(maker, step.id)
+        checks += _prove_links(maker)
+        for step in plan.steps:
+            if step.action == "pin":
+                _tell(progress, step)
+                _pin(maker, step)
+        result = _result(maker, checks, plan)
+        maker.keep()
+        return result
+    finally:
+        maker.close()
+
+
+def _tell(progress: Callable[[str], None] | None, step: Step) -> None:
+    if progress is not None:
+        progress(step.text)
+
+
+def _do(maker: Maker, plan: Plan, step: Step) -> None:
+    if step.action == "types":
+        member = next(btf.member for btf in maker.manifest.btfs if btf.id == step.id)
+        try:
+            maker.types[step.id] = maker.own(load_btf(maker.archive.read(member)))
+        except KernelError as error:
+            raise KernelError(f"type information {step.id}", error.reason, error.hint, error.errno) from None
+    elif step.action == "map":
+        reused = dict(plan.reused)
+        if step.id in reused:
+            maps.use_pinned(maker, maker.saved_maps[step.id], reused[step.id])
+        else:
+            maps.create(maker, maker.saved_maps[step.id])
+    elif step.action == "contents":
+        maps.fill(maker, maker.saved_maps[step.id])
+    elif step.action == "freeze":
+        maps.freeze_map(maker, maker.saved_maps[step.id])
+    elif step.action == "program":
+        programs.load(maker, maker.saved_programs[step.id])
+    elif step.action == "elements":
+        maps.fill_elements(maker, maker.saved_maps[step.id])
+    elif step.action == "bind":
+        programs.bind(maker, maker.saved_programs[step.id], int(step.kind))
+    else:
+        raise InputError(step.action, "is no step")
+
+
+def _pin(maker: Maker, step: Step) -> None:
+    table = {"map": maker.maps, "prog": maker.programs, "link": maker.links}[step.kind]
+    maker.pin(table[step.id], step.path)
+
+
+def _ids(maker: Maker) -> tuple[dict[int, int], dict[int, int]]:
+    """Saved id -> new id of maps and programs."""
+    map_ids = {old: map_by_fd(fd, types=False).id or 0 for old, fd in maker.maps.items()}
+    return map_ids, {old: prog_info_by_fd(fd).id for old, fd in maker.programs.items()}
+
+
+def _prove(maker: Maker, archive: Archive) -> list[Check]:
+    from bpflens.snapshot.restoring.rules import data_is_written
+
+    map_ids, program_ids = _ids(maker)
+    back = {"maps": {new: old for old, new in map_ids.items()}, "programs": {new: old for old, new in program_ids.items()}}
+    checks: list[Check] = []
+    for id, fd in maker.programs.items():
+        checks += check_program(archive, maker.saved_programs[id], fd, back["maps"])
+    memory = KernelMemory()
+    try:
+        for id, fd in maker.maps.items():
+            saved = maker.saved_maps[id]
+            written = data_is_written(saved) and id not in maker.reused
+            found = check_map(archive, saved, fd, memory, back, data=written)
+            checks += [_lru(check) if saved.type in (9, 10) else check for check in found] if id not in maker.reused else []
+    finally:
+        memory.close()
+    return checks
+
+
+def _lru(check: Check) -> Check:
+    """A small LRU map forgets some of what is put into it, as it did before: that is its nature and no fault of the restore."""
+    if check.what == "contents" and check.same is False:
+        return Check(check.object, check.what, None, f"{check.detail} (an LRU map evicts while it is filled)")
+    return check
+
+
+def _prove_links(maker: Maker) -> list[Check]:
+    from bpflens.kernel.links import link_by_fd
+
+    checks = []
+    for index, fd in maker.links.items():
+        attachment = maker.manifest.attachments[index]
+        now = link_by_fd(fd)
+        same = now.type == attachment.link_type and (now.attach_type or 0) == (attachment.attach_type or now.attach_type or 0)
+        checks.append(Check(f"link {attachment.link} ({attachment.kind})", "attachment", same, attaching.place(maker, attachment)))
+    return checks
+
+
+def _result(maker: Maker, checks: list[Check], plan: Plan) -> Restored:
+    from bpflens.kernel.links import link_by_fd
+
+    map_ids, program_ids = _ids(maker)
+    links = {maker.manifest.attachments[index].link or 0: link_by_fd(fd).id for index, fd in maker.links.items()}
+    pinned = tuple(step.path for step in plan.steps if step.action == "pin")
+    return Restored(program_ids, map_ids, links, tuple(checks), pinned, tuple(maker.notes))

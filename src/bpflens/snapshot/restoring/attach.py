@@ -1,0 +1,329 @@
+"""Attachments made again, one function for each kind; each leaves its undoing with the maker.
+
+A link of a device or namespace belongs to the namespace of the thread that makes it, so each is made in a thread of its own there.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Callable
+from typing import Any
+
+from bpflens.errors import BpflensError, InputError, KernelError
+from bpflens.formats.snapshot.manifest import SavedAttachment
+from bpflens.kernel import attach as kernel
+from bpflens.kernel.attach_netlink import PARENTS, TcFilter, add_clsact, add_filter, delete_clsact, delete_filter, set_xdp
+from bpflens.kernel.links import LINK
+from bpflens.kernel.sys.bpf import close
+from bpflens.snapshot.restoring.maker import Maker
+from bpflens.snapshot.restoring.maps import device_index
+
+__all__ = ("attach", "in_namespace", "place")
+
+_CLONE_NEWNET = 0x40000000
+_FAMILIES = {"ip": 2, "ip6": 10, "inet": 1, "arp": 3, "bridge": 7, "netdev": 5}
+_CGROUP_FLAGS = {"override": 1, "multi": 2}
+
+
+def place(maker: Maker, attachment: SavedAttachment) -> str:
+    """The attachment's object as it is called now, for messages."""
+    options = maker.options
+    if attachment.device is not None:
+        return f"dev:{options.devices.get(attachment.device, attachment.device)}"
+    if attachment.cgroup is not None:
+        return f"cgroup:{options.cgroups.get(attachment.cgroup, attachment.cgroup)}"
+    return attachment.object
+
+
+def attach(maker: Maker, index: int) -> None:
+    """Make attachment `index` of the manifest. KernelError where the kernel refuses, or where its object is not there."""
+    attachment = maker.manifest.attachments[index]
+    where = f"{attachment.kind} at {place(maker, attachment)}"
+
+    def make() -> None:
+        if attachment.link is not None:
+            fd = _LINKS[attachment.link_type or 0](maker, attachment, where)
+            maker.links[index] = maker.own(fd)
+        else:
+            _without_link(maker, attachment, where)
+
+    try:
+        in_namespace(maker, attachment, make)
+    except OSError as error:
+        hint = "--replace puts the restored program in its place" if error.errno in (16, 17) else None
+        raise KernelError(where, f"cannot attach: {error.strerror}", hint, error.errno or 0) from None
+
+
+def in_namespace(maker: Maker, attachment: SavedAttachment, function: Callable[[], None]) -> None:
+    """Call the function in the attachment's network namespace, as it is called now; NotFound where that is not there."""
+    if attachment.netns is None or (attachment.own_netns and not maker.options.netns):
+        function()
+        return
+    from bpflens.inventory.walk import in_own_thread
+    from bpflens.kernel.sys.syscalls import setns
+
+    name = attachment.netns_name or str(attachment.netns)
+    new = maker.options.netns.get(name, maker.options.netns.get(str(attachment.netns)))
+    if new is None and attachment.own_netns:
+        function()
+        return
+    path = _namespace_path(new if new is not None else name)
+    if path is None:
+        raise KernelError(f"netns:{new or name}", "there is no such network namespace", "--netns OLD=NEW names another")
+
+    def inside() -> None:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            setns(fd, _CLONE_NEWNET)
+        finally:
+            os.close(fd)
+        function()
+
+    in_own_thread(inside)
+
+
+def _namespace_path(name: str) -> str | None:
+    if name == "self":
+        return "/proc/self/ns/net"
+    for path in (name, f"/run/netns/{name}", f"/var/run/netns/{name}"):
+        if path.startswith("/") and os.path.exists(path):
+            return path
+    return None
+
+
+def _program(maker: Maker, attachment: SavedAttachment, where: str) -> int:
+    if attachment.program not in maker.programs:
+        raise KernelError(where, "its program is not restored")
+    return maker.programs[attachment.program]
+
+
+def _attach_type(attachment: SavedAttachment) -> int:
+    return attachment.attach_type or 0
+
+
+def _ifindex(maker: Maker, attachment: SavedAttachment, where: str) -> int:
+    if attachment.device is None:
+        raise KernelError(where, "the name of its device was not saved: it was in a network namespace that was not reached")
+    return device_index(maker.options.devices.get(attachment.device, attachment.device), where)
+
+
+def _number(details: dict[str, Any], key: str) -> int:
+    value = details.get(key, 0)
+    return value if isinstance(value, int) else int(value, 0) if isinstance(value, str) and value[:2] == "0x" else 0
+
+
+# --- links ---
+
+
+def _device_link(maker: Maker, attachment: SavedAttachment, where: str) -> int:
+    attach_type = 37 if attachment.link_type == LINK.XDP else _attach_type(attachment)
+    flags = {"xdp/generic": 2, "xdp/native": 4, "xdp/offload": 8}.get(attachment.kind, 0)
+    return kernel.link_create(_program(maker, attachment, where), _ifindex(maker, attachment, where), attach_type, flags=flags, where=where)
+
+
+def _cgroup_fd(maker: Maker, attachment: SavedAttachment, where: str) -> int:
+    from bpflens.snapshot.taking.cgroups import cgroup_directory
+
+    if attachment.cgroup is None:
+        raise KernelError(where, "the path of its cgroup was not saved")
+    path = cgroup_directory(maker.options.cgroups.get(attachment.cgroup, attachment.cgroup))
+    if path is None or not os.path.isdir(path):
+        raise KernelError(where, "there is no such cgroup", "--cgroup OLD=NEW names another", 2)
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _cgroup_link(maker: Maker, attachment: SavedAttachment, where: str) -> int:
+    target = _cgroup_fd(maker, attachment, where)
+    try:
+        return kernel.link_create(_program(maker, attachment, where), target, _attach_type(attachment), where=where)
+    finally:
+        close(target)
+
+
+def _netns_link(maker: Maker, attachment: SavedAttachment, where: str) -> int:
+    target = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return kernel.link_create(_program(maker, attachment, where), target, _attach_type(attachment), where=where)
+    finally:
+        close(target)
+
+
+def _netfilter_link(maker: Maker, attachment: SavedAttachment, where: str) -> int:
+    details = attachment.details
+    family = details.get("pf", "ip")
+    number = family if isinstance(family, int) else _FAMILIES.get(str(family), 0)
+    extra = struct.pack("=IIiI", number, _number(details, "hooknum"), _number(details, "priority"), _number(details, "flags"))
+    return kernel.link_create(_program(maker, attachment, where), 0, 45, extra=extra, where=where)
+
+
+def _tracing_link(maker: Maker, attachment: SavedAttachment, where: str) -> int:
+    program = maker.saved_programs.get(attachment.program or 0)
+    fd = _program(maker, attachment, where)
+    if program is not None and program.type == 28:  # EXT: the target was given when it was loaded
+        return kernel.link_create(fd, 0, 0, where=where)
+    return kernel.raw_tracepoint_open(fd, "", where)
+
+
+def _raw_tracepoint_link(maker: Maker, attachment: SavedAttachment, where: str) -> int:
+    program = maker.saved_programs.get(attachment.program or 0)
+    name = "" if program is not None and program.type == 26 else str(attachment.details.get("tp_name", ""))
+    return kernel.raw_tracepoint_open(_program(maker, attachment, where), name, where)
+
+
+def _iter_link(maker: Maker, attachment: SavedAttachment, where: str) -> int:
+    fd, details = _program(maker, attachment, where), attachment.details
+    map_id = details.get("map_id")
+    if map_id is not None:
+        if map_id not in maker.maps:
+            raise KernelError(where, f"it goes over map {map_id}, which is not restored")
+        from bpflens.kernel.sys.bpf import Buffer
+
+        info = Buffer(struct.pack("=IIII", maker.maps[map_id], 0, 0, 0))
+        return kernel.link_create(fd, 0, 28, extra=struct.pack("=QI", info.address, info.size), where=where)
+    return kernel.link_create(fd, 0, 28, where=where)
+
+
+def _perf_link(maker: Maker, attachment: SavedAttachment, where: str) -> int:
+    from bpflens.kernel.perf_events import open_probe, open_tracepoint
+
+    details = attachment.details
+    kind = str(details.get("perf_type", attachment.kind))
+    if kind == "tracepoint":
+        event = open_tracepoint(str(details.get("tp_name", attachment.object)))
+    elif kind in ("kprobe", "kretprobe"):
+        event = open_probe(kind, str(details.get("func_name", "")), _number(details, "offset"))
+    elif kind in ("uprobe", "uretprobe"):
+        event = open_probe(kind, str(details.get("file_name", "")), _number(details, "offset"))
+    else:
+        raise KernelError(where, "hardware and software events are opened by their own processes")
+    try:
+        extra = struct.pack("=Q", _number(details, "cookie"))
+        return kernel.link_create(_program(maker, attachment, where), event, 41, extra=extra, where=where)
+    finally:
+        close(event)
+
+
+def _kprobe_multi_link(maker: Maker, attachment: SavedAttachment, where: str) -> int:
+    names = [str(name) for name in attachment.details.get("functions", ())]
+    flags = _number(attachment.details, "flags")
+    return kernel.multi_kprobe(_program(maker, attachment, where), 42, names, flags, where)
+
+
+def _uprobe_multi_link(maker: Maker, attachment: SavedAttachment, where: str) -> int:
+    details = attachment.details
+    offsets = [offset for offset in details.get("offsets", ()) if isinstance(offset, int)]
+    flags, pid = _number(details, "flags"), _number(details, "pid")
+    return kernel.multi_uprobe(_program(maker, attachment, where), 48, str(details.get("path", "")), offsets, flags, pid, where)
+
+
+def _struct_ops_link(maker: Maker, attachment: SavedAttachment, where: str) -> int:
+    if attachment.map not in maker.maps:
+        raise KernelError(where, "its map is not restored")
+    return kernel.link_create(maker.maps[attachment.map], 0, 44, where=where)
+
+
+def _sockmap_link(maker: Maker, attachment: SavedAttachment, where: str) -> int:
+    map_id = attachment.map or attachment.details.get("map_id")
+    if map_id not in maker.maps:
+        raise KernelError(where, "its map is not restored")
+    return kernel.link_create(_program(maker, attachment, where), maker.maps[map_id], _attach_type(attachment), where=where)
+
+
+_LINKS: dict[int, Callable[[Maker, SavedAttachment, str], int]] = {
+    LINK.XDP: _device_link, LINK.TCX: _device_link, LINK.NETKIT: _device_link, LINK.CGROUP: _cgroup_link, LINK.NETNS: _netns_link,
+    LINK.NETFILTER: _netfilter_link, LINK.TRACING: _tracing_link, LINK.RAW_TRACEPOINT: _raw_tracepoint_link, LINK.ITER: _iter_link,
+    LINK.PERF_EVENT: _perf_link, LINK.KPROBE_MULTI: _kprobe_multi_link, LINK.UPROBE_MULTI: _uprobe_multi_link,
+    LINK.STRUCT_OPS: _struct_ops_link, LINK.SOCKMAP: _sockmap_link,
+}  # fmt: skip
+
+
+# --- attachments that are no links ---
+
+
+def _without_link(maker: Maker, attachment: SavedAttachment, where: str) -> None:
+    kind = attachment.kind
+    if kind.startswith("xdp/"):
+        _xdp(maker, attachment, where)
+    elif kind in ("tc/ingress", "tc/egress"):
+        _tc(maker, attachment, where)
+    elif kind.startswith("cgroup/"):
+        _cgroup(maker, attachment, where)
+    elif kind.startswith(("tcx/", "netkit/")):
+        ifindex, fd = _ifindex(maker, attachment, where), _program(maker, attachment, where)
+        kernel.prog_attach(ifindex, fd, _attach_type(attachment), where=where)
+        _detach_later(maker, attachment, lambda: kernel.prog_detach(ifindex, fd, _attach_type(attachment), where))
+    elif kind == "flow_dissector":
+        fd = _program(maker, attachment, where)
+        kernel.prog_attach(0, fd, 17, where=where)
+        _detach_later(maker, attachment, lambda: kernel.prog_detach(0, fd, 17, where))
+    elif kind.startswith("sockmap/"):
+        if attachment.map not in maker.maps:
+            raise KernelError(where, "its map is not restored")
+        target, fd = maker.maps[attachment.map], _program(maker, attachment, where)
+        kernel.prog_attach(target, fd, _attach_type(attachment), where=where)
+        maker.on_failure(lambda: kernel.prog_detach(target, fd, _attach_type(attachment), where))
+    elif kind != "struct_ops":  # registered by its value
+        raise InputError(where, "this kind cannot be attached without a link")
+
+
+def _detach_later(maker: Maker, attachment: SavedAttachment, function: Callable[[], None]) -> None:
+    """Undone in the namespace in which it was done."""
+
+    def undo() -> None:
+        try:
+            in_namespace(maker, attachment, function)
+        except BpflensError as error:
+            maker.notes.append(f"could not be undone: {error}")
+
+    maker.on_failure(undo)
+
+
+def _xdp(maker: Maker, attachment: SavedAttachment, where: str) -> None:
+    ifindex, fd = _ifindex(maker, attachment, where), _program(maker, attachment, where)
+    mode = attachment.kind.partition("/")[2]
+    before = _xdp_there(ifindex) if maker.options.replace else -1
+    if before >= 0:
+        maker.own(before)
+    set_xdp(ifindex, fd, mode, replace=maker.options.replace)
+    _detach_later(maker, attachment, lambda: set_xdp(ifindex, before, mode, replace=True))
+
+
+def _xdp_there(ifindex: int) -> int:
+    """A descriptor of the program on a device, -1 where there is none."""
+    from bpflens.inventory.facts.context import Context
+    from bpflens.inventory.finders.xdp import find
+    from bpflens.kernel.sys.bpf import cmd, fd_by_id
+
+    for row in find(Context()):
+        if row.details.get("ifindex") == ifindex and row.prog_id:
+            return fd_by_id(cmd.PROG_GET_FD_BY_ID, row.prog_id, f"id:{row.prog_id}")
+    return -1
+
+
+def _tc(maker: Maker, attachment: SavedAttachment, where: str) -> None:
+    details = attachment.details
+    if str(details.get("parent")) not in PARENTS or attachment.device is None:
+        raise KernelError(where, "bpflens restores classifiers of clsact only")
+    ifindex = _ifindex(maker, attachment, where)
+    classid = str(details.get("classid", "0:0"))
+    major, _, minor = classid.partition(":")
+    filter = TcFilter(
+        str(details["parent"]), _number(details, "prio"), _number(details, "handle"), _number(details, "protocol") or 3,
+        _number(details, "chain"), str(details.get("name", "")), bool(details.get("direct_action")),
+        int(major, 16) << 16 | int(minor or "0", 16),
+    )  # fmt: skip
+    if add_clsact(ifindex):
+        _detach_later(maker, attachment, lambda: delete_clsact(ifindex))
+    classic = maker.archive.read(attachment.classic, 1 << 16) if attachment.classic else b""
+    fd = -1 if classic else _program(maker, attachment, where)
+    add_filter(ifindex, filter, fd, classic, replace=maker.options.replace)
+    _detach_later(maker, attachment, lambda: delete_filter(ifindex, filter))
+
+
+def _cgroup(maker: Maker, attachment: SavedAttachment, where: str) -> None:
+    fd, number = _program(maker, attachment, where), _attach_type(attachment)
+    target = maker.own(_cgroup_fd(maker, attachment, where))
+    flags = _CGROUP_FLAGS.get(str(attachment.details.get("attach_flags", "")), 0)
+    kernel.prog_attach(target, fd, number, flags=flags, where=where)
+    maker.on_failure(lambda: kernel.prog_detach(target, fd, number, where))

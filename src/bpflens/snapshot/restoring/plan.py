@@ -1,0 +1,333 @@
+"""The plan: what a restore makes, in which order, and what it cannot make and why. Nothing is changed; the machine is only looked at.
+
+    types ─► maps (inner before outer), contents, freezing ─► programs (targets first) ─► elements that are programs, maps bound
+          ─► proofs ─► pins ─► attachments
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from bpflens.errors import InputError
+from bpflens.formats.snapshot.archive import Archive
+from bpflens.formats.snapshot.manifest import Manifest, SavedAttachment, SavedMap, SavedProgram
+from bpflens.snapshot.restoring.elements import elements
+from bpflens.snapshot.restoring.options import BPFFS, RestoreOptions, pin_path
+from bpflens.snapshot.restoring.rules import data_is_lost, data_is_written, hook_is_lost, map_is_lost
+
+__all__ = ("LeftOut", "Plan", "Step", "make_plan")
+
+LATE = frozenset({3, 12, 13, 14, 16, 25, 26})  # elements are programs or maps: filled when these exist
+_OF_MAPS = frozenset({12, 13})
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """`action`: "types", "map", "contents", "freeze", "program", "elements", "bind", "pin", "attach". `id`: of the saved object, or the
+    index of the attachment. `path` for pins; `text` is the line of the plan.
+    """
+
+    action: str
+    id: int
+    text: str
+    path: str = ""
+    kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Something that does not come back: `object` "map 7 counters", `why`."""
+
+    object: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`conflicts`: what is there already, and would have to be replaced or reused."""
+
+    steps: tuple[Step, ...]
+    left_out: tuple[LeftOut, ...]
+    conflicts: tuple[str, ...]
+    programs: tuple[int, ...]
+    maps: tuple[int, ...]
+    attachments: tuple[int, ...]
+    reused: tuple[tuple[int, str], ...] = ()
+
+
+def make_plan(archive: Archive, options: RestoreOptions) -> Plan:
+    """The plan for this machine. InputError where `only` names nothing, or the manifest contradicts itself."""
+    from bpflens.kernel.map_data import possible_cpus
+
+    manifest = archive.manifest
+    planner = _Planner(manifest, options, possible_cpus(), archive.digest)
+    planner.elements = {map.id: tuple(id for _, id in elements(archive, map)) for map in manifest.maps if map.type in LATE}
+    return planner.plan()
+
+
+class _Planner:
+    def __init__(self, manifest: Manifest, options: RestoreOptions, cpus: int, digest: str) -> None:
+        self.options, self.cpus = options, cpus
+        self.manifest = manifest
+        self.all_maps = {map.id: map for map in manifest.maps}
+        self.all_programs = {program.id: program for program in manifest.programs}
+        self.keep = options.pin_prefix or f"{BPFFS}/bpflens-{digest[:12]}"
+        self.left_out: list[LeftOut] = []
+        self.conflicts: list[str] = []
+        self.steps: list[Step] = []
+        self.reused: dict[int, str] = {}
+        self.elements: dict[int, tuple[int, ...]] = {}
+
+    def plan(self) -> Plan:
+        wanted_programs, wanted_maps = self._wanted()
+        maps = self._possible_maps(wanted_maps)
+        programs = self._possible_programs(wanted_programs, maps)
+        attachments = self._possible_attachments(programs, maps)
+        if self.options.reuse_maps:
+            self._find_reusable(maps)
+        self._types(programs, maps)
+        order = _inner_first(maps)
+        for map in order:
+            self._map(map)
+        for program in _targets_first(programs):
+            facts = f"{program.type_name}, {program.insns} insns, {program.grade}"
+            self._step("program", program.id, f"load program {_name(program)} ({facts})")
+        for map in order:
+            if map.type in LATE and data_is_written(map) and map.id not in self.reused:
+                self._step("elements", map.id, f"put its elements into map {_name(map)}")
+        for program in programs.values():
+            for bound in program.bound:
+                if bound in maps:
+                    self._step("bind", program.id, f"bind map {_name(maps[bound])} to program {_name(program)}", kind=str(bound))
+        self._pins(programs, maps, attachments)
+        for index in attachments:
+            attachment = self.manifest.attachments[index]
+            self._step("attach", index, f"attach {_what(attachment, self.all_programs)} to {self._place(attachment)}")
+        return Plan(
+            tuple(self.steps), tuple(self.left_out), tuple(self.conflicts), tuple(programs), tuple(map.id for map in order),
+            tuple(attachments), tuple(self.reused.items()),
+        )  # fmt: skip
+
+    def _step(self, action: str, id: int, text: str, path: str = "", kind: str = "") -> None:
+        self.steps.append(Step(action, id, text, path, kind))
+
+    # --- what is wanted and possible ---
+
+    def _wanted(self) -> tuple[dict[int, SavedProgram], dict[int, SavedMap]]:
+        only = set(self.options.only)
+        if not only:
+            return dict(self.all_programs), dict(self.all_maps)
+        programs = {id: item for id, item in self.all_programs.items() if {str(id), f"id:{id}", item.name, item.full_name} & only}
+        maps = {id: item for id, item in self.all_maps.items() if {f"map:{id}", f"map:{item.name}"} & only}
+        if not programs and not maps:
+            raise InputError("--only", "names no program or map of the snapshot")
+        pending: list[SavedProgram | SavedMap] = [*programs.values(), *maps.values()]
+        while pending:  # what they need
+            item = pending.pop()
+            if isinstance(item, SavedProgram):
+                for id in (*item.maps, *(map for _, map in item.references)):
+                    if id in self.all_maps and id not in maps:
+                        maps[id] = self.all_maps[id]
+                        pending.append(maps[id])
+                target = item.target.program if item.target else None
+                if target in self.all_programs and target not in programs:
+                    programs[target] = self.all_programs[target]
+                    pending.append(programs[target])
+            else:
+                for id in item.members.values():
+                    if id in self.all_programs and id not in programs:
+                        programs[id] = self.all_programs[id]
+                        pending.append(programs[id])
+        return dict(sorted(programs.items())), dict(sorted(maps.items()))
+
+    def _possible_maps(self, wanted: dict[int, SavedMap]) -> dict[int, SavedMap]:
+        possible = {}
+        for id, map in wanted.items():
+            reason = map_is_lost(map)
+            if reason:
+                self.left_out.append(LeftOut(f"map {_name(map)} ({map.type_name})", reason))
+                continue
+            possible[id] = map
+            reason = data_is_lost(map, self.cpus)
+            if reason and map.type != 34:
+                self.left_out.append(LeftOut(f"contents of map {_name(map)} ({map.type_name})", reason))
+        return possible
+
+    def _possible_programs(self, wanted: dict[int, SavedProgram], maps: dict[int, SavedMap]) -> dict[int, SavedProgram]:
+        possible = {}
+        for id, program in wanted.items():
+            reason = _program_is_lost(program, maps)
+            if reason:
+                self.left_out.append(LeftOut(f"program {_name(program)} ({program.type_name})", reason))
+            else:
+                possible[id] = program
+        return possible
+
+    def _possible_attachments(self, programs: dict[int, SavedProgram], maps: dict[int, SavedMap]) -> list[int]:
+        possible = []
+        for index, attachment in enumerate(self.manifest.attachments):
+            if self.options.only and attachment.program not in programs and attachment.map not in maps:
+                continue
+            name = f"{attachment.kind} at {attachment.object}"
+            reason = hook_is_lost(attachment)
+            if reason is None and attachment.program is not None and attachment.program not in programs:
+                reason = "its program is not restored"
+            if reason is None and attachment.map is not None and attachment.program is None and attachment.map not in maps:
+                reason = "its map is not restored"
+            if reason is None and not self.options.attach:
+                reason = "left out on request (--no-attach)"
+            if reason is None:
+                possible.append(index)
+            elif reason:
+                self.left_out.append(LeftOut(name, reason))
+        return possible
+
+    def _find_reusable(self, maps: dict[int, SavedMap]) -> None:
+        for id, map in maps.items():
+            for pin in map.pins:
+                path = pin_path(pin.path, self.options)
+                if os.path.lexists(path):
+                    self.reused[id] = path
+                    break
+
+    # --- steps ---
+
+    def _types(self, programs: dict[int, SavedProgram], maps: dict[int, SavedMap]) -> None:
+        used = {program.btf for program in programs.values()} | {map.btf for map in maps.values()}
+        for btf in self.manifest.btfs:
+            if btf.id in used:
+                self._step("types", btf.id, f"load type information {btf.id}")
+
+    def _map(self, map: SavedMap) -> None:
+        if map.id in self.reused:
+            self._step("map", map.id, f"use the map that is pinned at {self.reused[map.id]}, with its data, as map {_name(map)}")
+            return
+        self._step("map", map.id, f"create map {_name(map)} ({map.type_name}, {map.max_entries} entries)")
+        if data_is_written(map) and map.data is not None and map.type not in LATE and map.data.entries:
+            self._step("contents", map.id, f"write its {_count(map)}")
+        if map.frozen:
+            self._step("freeze", map.id, "freeze it")
+
+    def _pins(self, programs: dict[int, SavedProgram], maps: dict[int, SavedMap], attachments: Sequence[int]) -> None:
+        """Pins as they were; and of everything that nothing else would keep, in a directory of their own."""
+        planned: set[str] = set()
+
+        def pin(kind: str, id: int, path: str, why: str = "") -> None:
+            if path in planned:
+                return
+            planned.add(path)
+            if os.path.lexists(path) and not (kind == "map" and id in self.reused):
+                self.conflicts.append(f"{path} exists")
+            name = {"map": "map", "prog": "program", "link": "the link of attachment"}[kind]
+            self._step("pin", id, f"pin {name} {id} at {path}{why}", path, kind)
+
+        held = _held_by_others(self.manifest, programs, maps, attachments, self.elements)
+        for map in maps.values():
+            for saved in map.pins:
+                path = pin_path(saved.path, self.options)
+                if self.reused.get(map.id) != path:
+                    pin("map", map.id, path)
+            if not map.pins and map.id not in held["map"]:
+                why = " (a process held it)" if map.holders else " (to keep it)"
+                pin("map", map.id, f"{self.keep}/map_{_safe(map.name)}_{map.id}", why)
+        for program in programs.values():
+            for saved in program.pins:
+                pin("prog", program.id, pin_path(saved.path, self.options))
+            if not program.pins and program.id not in held["prog"]:
+                pin("prog", program.id, f"{self.keep}/prog_{_safe(program.name)}_{program.id}", " (to keep it)")
+        for index in attachments:
+            attachment = self.manifest.attachments[index]
+            if attachment.link is None:
+                continue
+            for saved in attachment.pins:
+                pin("link", index, pin_path(saved.path, self.options))
+            if not attachment.pins:
+                pin("link", index, f"{self.keep}/link_{attachment.link}", " (a process held it)" if attachment.holders else " (to keep it)")
+
+    def _place(self, attachment: SavedAttachment) -> str:
+        text = f"{attachment.kind} {attachment.object}"
+        if attachment.device and attachment.device in self.options.devices:
+            text = f"{attachment.kind} dev:{self.options.devices[attachment.device]}"
+        if attachment.cgroup and attachment.cgroup in self.options.cgroups:
+            text = f"{attachment.kind} cgroup:{self.options.cgroups[attachment.cgroup]}"
+        if not attachment.own_netns and attachment.netns is not None:
+            name = attachment.netns_name or str(attachment.netns)
+            text += f" in netns {self.options.netns.get(name, name)}"
+        return text
+
+
+def _program_is_lost(program: SavedProgram, maps: dict[int, SavedMap]) -> str:
+    if program.original is None or program.grade == "unproven":
+        return f"its original is not known: {program.reason}"
+    if program.ifindex:
+        return "it is bound to a network device"
+    missing = [id for _, id in program.references if id not in maps]
+    if missing:
+        return f"it uses map {missing[0]}, which is not restored"
+    return ""
+
+
+def _name(item: SavedProgram | SavedMap) -> str:
+    return f"{item.id} {item.name}" if item.name else str(item.id)
+
+
+def _safe(name: str) -> str:
+    return "".join(char if char.isalnum() or char in "_-" else "_" for char in name) or "unnamed"
+
+
+def _count(map: SavedMap) -> str:
+    data = map.data
+    if data is None:
+        return "contents"
+    words = {"records": "entries", "values": "values", "pages": "pages", "value": "value"}
+    return f"{data.entries} {words.get(data.layout, 'entries')} ({data.consistency})"
+
+
+def _what(attachment: SavedAttachment, programs: dict[int, SavedProgram]) -> str:
+    if attachment.program is None:
+        return f"map {attachment.map}" if attachment.map is not None else "its classic filter"
+    program = programs.get(attachment.program)
+    return f"program {_name(program)}" if program else f"program {attachment.program}"
+
+
+def _inner_first(maps: dict[int, SavedMap]) -> list[SavedMap]:
+    """Inner maps before the maps of maps: the kernel wants one as a template, and nesting is one deep (kernel/bpf/map_in_map.c)."""
+    return sorted(maps.values(), key=lambda map: (map.type in _OF_MAPS, map.id))
+
+
+def _targets_first(programs: dict[int, SavedProgram]) -> Iterator[SavedProgram]:
+    """A program that another was loaded for comes before it."""
+    done: set[int] = set()
+
+    def visit(program: SavedProgram, depth: int) -> Iterator[SavedProgram]:
+        if program.id in done or depth > 64:
+            return
+        done.add(program.id)
+        target = program.target.program if program.target else None
+        if target in programs:
+            yield from visit(programs[target], depth + 1)
+        yield program
+
+    for program in programs.values():
+        yield from visit(program, 0)
+
+
+def _held_by_others(
+    manifest: Manifest, programs: dict[int, SavedProgram], maps: dict[int, SavedMap], attachments: Sequence[int],
+    elements: dict[int, tuple[int, ...]],
+) -> dict[str, set[int]]:
+    """What lives on without a pin of its own: attached programs, maps of programs. A prog array loses its entries with its last user, so
+    it is never counted (kernel/bpf/arraymap.c, prog_array_map_clear).
+    """
+    held_programs = {manifest.attachments[index].program for index in attachments if manifest.attachments[index].program is not None}
+    held_maps = {id for program in programs.values() for id in program.maps if id in maps and maps[id].type != 3}
+    held_maps |= {manifest.attachments[index].map or 0 for index in attachments if manifest.attachments[index].program is None}
+    for map in maps.values():
+        held_programs |= set(map.members.values())
+        if map.type in _OF_MAPS:
+            held_maps |= set(elements.get(map.id, ()))
+        else:
+            held_programs |= set(elements.get(map.id, ()))
+    return {"prog": {id for id in held_programs if id is not None}, "map": held_maps}

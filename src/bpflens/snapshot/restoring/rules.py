@@ -1,0 +1,97 @@
+"""What can be restored of a map or an attachment, as tables: the answers of the plan, with their reasons."""
+
+from __future__ import annotations
+
+from bpflens.formats.snapshot.manifest import SavedAttachment, SavedMap
+from bpflens.kernel.links import LINK
+
+__all__ = ("LINKS", "data_is_lost", "hook_is_lost", "map_is_lost")
+
+PROG_ARRAY, STACK_TRACE, BLOOM, STRUCT_OPS, RINGBUF = 3, 7, 30, 26, 27
+_DATA_LOST = {
+    4: "perf events belong to processes: it is made empty, and its processes put theirs in again",
+    7: "stack traces cannot be written: it is made empty and fills with traffic",
+    15: "sockets cannot be made again: it is made empty",
+    17: "AF_XDP sockets belong to processes: it is made empty",
+    18: "sockets cannot be made again: it is made empty",
+    19: "its elements appear when programs are attached to cgroups: it is made empty",
+    20: "sockets cannot be made again: it is made empty",
+    21: "its elements appear when programs are attached to cgroups: it is made empty",
+    24: "its values belong to sockets: it is made empty",
+    27: "unread records cannot be put into a ring buffer: it is made empty (the snapshot has them)",
+    28: "its values belong to inodes: it is made empty",
+    29: "its values belong to processes: it is made empty",
+    30: "a bloom filter keeps no keys: it is made empty, fill it from the source of its data",
+    31: "its unread records belong to its producer: it is made empty (the snapshot has them)",
+    32: "its values belong to cgroups: it is made empty",
+}
+_HOOK_LOST = {
+    "socket": "a filter belongs to its socket, which a process made: the process attaches it again",
+    "seccomp": "a seccomp filter belongs to its process and goes with it",
+    "fanout": "a fanout group belongs to its sockets",
+    "tap": "a tap device's filter belongs to the process that holds it",
+    "tun": "a tun device's program belongs to the process that holds it",
+    "reuseport": "a reuseport group belongs to its sockets",
+    "kcm": "a multiplexer belongs to its sockets",
+    "ppp": "a PPP filter belongs to its process",
+    "lwt": "bpflens makes no routes: add it with ip route, from the pinned program",
+    "seg6local": "bpflens makes no routes: add it with ip route, from the pinned program",
+    "xt_bpf": "bpflens makes no firewall rules: iptables-restore does, from the pinned program",
+    "team": "a team device gets its function from its own daemon",
+    "lirc_mode2": "attach it with ir-keytable",
+    "ptp_classifier": "the kernel makes it itself",
+    "tc/action": "bpflens makes no actions: add it with tc, from the pinned program",
+    "tc/cls": "bpflens restores classifiers of clsact only: add it with tc, from the pinned program",
+    "xdp/devmap": "",
+    "xdp/cpumap": "",
+    "prog_array": "",
+    "iter": "",
+}  # "": part of a map that is restored, or restored by its link
+LINKS = frozenset({
+    LINK.RAW_TRACEPOINT, LINK.TRACING, LINK.CGROUP, LINK.ITER, LINK.NETNS, LINK.XDP, LINK.PERF_EVENT, LINK.KPROBE_MULTI,
+    LINK.STRUCT_OPS, LINK.NETFILTER, LINK.TCX, LINK.UPROBE_MULTI, LINK.NETKIT, LINK.SOCKMAP,
+})  # fmt: skip
+_WITHOUT_LINK = ("xdp/", "tc/ingress", "tc/egress", "cgroup/", "flow_dissector", "sockmap/", "struct_ops", "tcx/", "netkit/")
+
+
+def map_is_lost(map: SavedMap) -> str:
+    """Why a map cannot be made at all; "" where it can."""
+    if map.ifindex:
+        return "it is offloaded to a network device"
+    if map.type == STRUCT_OPS and not map.struct:
+        return "the kernel's structure in it could not be read"
+    if map.type in (12, 13) and map.inner is None:
+        return "what its inner maps must be like could not be read"
+    return ""
+
+
+def data_is_lost(map: SavedMap, cpus: int) -> str:
+    """Why the contents, or a part of them, do not come back; "" where they do."""
+    reason = _DATA_LOST.get(map.type, "")
+    if reason:
+        return reason
+    if map.data is None:
+        return map.why_no_data or "no contents were saved"
+    if map.data.cpus > cpus:
+        return f"it was saved with {map.data.cpus} CPUs, this machine has {cpus}: the parts of the others are left out"
+    return ""
+
+
+def data_is_written(map: SavedMap) -> bool:
+    """Whether the contents are written back."""
+    return map.data is not None and map.type not in _DATA_LOST
+
+
+def hook_is_lost(attachment: SavedAttachment) -> str | None:
+    """Why an attachment is not made again; None where it is, "" where it comes with something else."""
+    kind = attachment.kind
+    for prefix in (kind, kind.split("/", 1)[0]):
+        if prefix in _HOOK_LOST and not (prefix == "iter" and attachment.link):
+            return _HOOK_LOST[prefix]
+    if attachment.program is None and attachment.map is None and attachment.classic is None:
+        return "the kernel did not say which program"
+    if attachment.link is not None:
+        if attachment.link_type == LINK.KPROBE_MULTI and not attachment.details.get("functions"):
+            return "the kernel did not show the functions"
+        return None if attachment.link_type in LINKS else f"links of type {attachment.link_type} are not known"
+    return None if kind.startswith(_WITHOUT_LINK) else f"attachments of kind {kind} without a link are not made"
