@@ -60,12 +60,15 @@ def map_attributes() -> dict[int, MapAttributes]:
 
 
 def _assemble(btf: Btf) -> tuple[bytes, int]:
+    from functools import partial
+
     from bpflens.btf.btf import Kind
+    from bpflens.btf.fields import member_offset
 
     fn_id = btf.find("bpf_iter_bpf_map", Kind.FUNC)
     if fn_id is None:
         raise InputError("bpf_iter/bpf_map", "this kernel has no such iterator")
-    offset = btf.member_offset
+    offset = partial(member_offset, btf)
     row = 8 * _COLUMNS
     code = [
         Insn.make(op.LDX | op.MEM | op.DW, 6, 1, offset("bpf_iter__bpf_map", "map")),

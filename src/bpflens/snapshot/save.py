@@ -14,7 +14,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bpflens import __version__
 from bpflens.errors import NotFound
 from bpflens.formats.snapshot.archive import ArchiveWriter
 from bpflens.formats.snapshot.manifest import SCHEMA, Manifest, SavedKernel, SavedMap, SavedProgram
@@ -44,6 +43,7 @@ class SaveOptions:
     hashes: bool = True
     templates: bool = False
     audit: bool = False
+    tool: str = "bpflens"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def _fill(
     templates = _templates(writer) if options.templates else None
     return Manifest(
         schema=SCHEMA,
-        tool=f"bpflens {__version__}",
+        tool=options.tool,
         taken=_now(),
         kernel=kernel_identity(),
         targets=tuple(targets),

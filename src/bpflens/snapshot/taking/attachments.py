@@ -9,7 +9,7 @@ from bpflens.errors import KernelError
 from bpflens.formats.snapshot.archive import ArchiveWriter
 from bpflens.formats.snapshot.manifest import SavedAttachment
 from bpflens.formats.snapshot.schema import plain
-from bpflens.inventory.facts.records import Found, Inventory
+from bpflens.inventory.facts.records import Inventory, InventoryRow
 from bpflens.kernel.links import LINK, LinkInfo, link_info
 from bpflens.snapshot.taking.holders import Keepers, saved_holders
 
@@ -18,7 +18,9 @@ __all__ = ("read_attachments",)
 _DROPPED = frozenset({"pins", "why"})
 
 
-def read_attachments(rows: Iterable[Found], inventory: Inventory, writer: ArchiveWriter, keep: Keepers) -> tuple[SavedAttachment, ...]:
+def read_attachments(
+    rows: Iterable[InventoryRow], inventory: Inventory, writer: ArchiveWriter, keep: Keepers
+) -> tuple[SavedAttachment, ...]:
     """The attachments in the inventory's order; members of one struct_ops map are one attachment, that of the map."""
     found: list[SavedAttachment] = []
     done: set[int] = set()
@@ -32,12 +34,12 @@ def read_attachments(rows: Iterable[Found], inventory: Inventory, writer: Archiv
     return tuple(found)
 
 
-def _map_of(row: Found) -> int:
+def _map_of(row: InventoryRow) -> int:
     number = row.object.removeprefix("map:").split("[", 1)[0].split(" ", 1)[0]
     return int(number) if row.object.startswith("map:") and number.isdecimal() else 0
 
 
-def _attachment(row: Found, index: int, inventory: Inventory, writer: ArchiveWriter, keep: Keepers) -> SavedAttachment:
+def _attachment(row: InventoryRow, index: int, inventory: Inventory, writer: ArchiveWriter, keep: Keepers) -> SavedAttachment:
     details = {key: value for key, value in row.details.items() if key not in _DROPPED}
     link = _link(row)
     device = row.object.removeprefix("dev:") if row.object.startswith("dev:") else None
@@ -65,7 +67,7 @@ def _attachment(row: Found, index: int, inventory: Inventory, writer: ArchiveWri
     )
 
 
-def _link(row: Found) -> LinkInfo | None:
+def _link(row: InventoryRow) -> LinkInfo | None:
     """The link of a row. Where two fit (same program, same ifindex of two namespaces), the first: they are made alike."""
     links = row.details.get("links") or ([row.details["link"]] if "link" in row.details else [])
     for id in links:
@@ -76,7 +78,7 @@ def _link(row: Found) -> LinkInfo | None:
     return None
 
 
-def _attach_type(row: Found, link: LinkInfo | None) -> int | None:
+def _attach_type(row: InventoryRow, link: LinkInfo | None) -> int | None:
     if link is not None and link.attach_type is not None:
         return link.attach_type
     from bpflens.inventory.finders.cgroups import ATTACH_TYPES

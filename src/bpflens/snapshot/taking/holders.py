@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
+from bpflens.attachment import Holder
 from bpflens.formats.snapshot.manifest import SavedHolder, SavedPin
-from bpflens.inventory.facts.records import HeldBy
 
 __all__ = ("Keepers", "keepers", "saved_holders", "saved_pins")
 
@@ -60,7 +60,7 @@ def saved_pins(paths: Iterable[str]) -> tuple[SavedPin, ...]:
     return tuple(found)
 
 
-def saved_holders(who: Sequence[HeldBy], *, hashes: bool = True) -> tuple[SavedHolder, ...]:
+def saved_holders(who: Sequence[Holder], *, hashes: bool = True) -> tuple[SavedHolder, ...]:
     """The processes, without this one."""
     own = os.getpid()
     found = []

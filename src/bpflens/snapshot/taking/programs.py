@@ -27,12 +27,12 @@ def read_program(id: int, writer: ArchiveWriter, btfs: Btfs, keep: Keepers, *, j
     """Program `id` with its code in the archive. NotFound where it is gone, NotPermitted where its instructions may not be read."""
     from bpflens.kernel.load_attributes import read_attributes
     from bpflens.kernel.progs import resolve_symbols
-    from bpflens.original.recover import recover_id
+    from bpflens.original.recover import recover
 
     where = f"programs/{id}"
     with open_prog(id) as fd:
         dump = prog_dump(fd, f"id:{id}", jited=jited)
-        original = recover_id(id, reload=reload)
+        original = recover(id, reload=reload)
         attributes = read_attributes(id)
     if attributes is None:
         attributes = original.attributes

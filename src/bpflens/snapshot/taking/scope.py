@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from bpflens.errors import InputError, KernelError, NotFound, UsageError
 
 if TYPE_CHECKING:
-    from bpflens.inventory.facts.records import Found, Inventory
+    from bpflens.inventory.facts.records import Inventory, InventoryRow
 
 __all__ = ("Scope", "find_scope")
 
@@ -35,7 +35,7 @@ class Scope:
     inventory: Inventory
     programs: list[int] = field(default_factory=list)
     maps: list[int] = field(default_factory=list)
-    rows: list[Found] = field(default_factory=list)
+    rows: list[InventoryRow] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
 
 
@@ -51,7 +51,7 @@ def find_scope(targets: Sequence[str], *, everything: bool = False, deep: bool =
     inventory = collect(deep=deep)
     seeds: set[int] = set()
     maps: set[int] = set()
-    named: list[Found] = []
+    named: list[InventoryRow] = []
     if everything:
         seeds.update(prog_ids())
         maps.update(map_ids())
@@ -68,7 +68,7 @@ def find_scope(targets: Sequence[str], *, everything: bool = False, deep: bool =
     return scope
 
 
-def _add(target: str, inventory: Inventory, programs: set[int], maps: set[int], named: list[Found]) -> None:
+def _add(target: str, inventory: Inventory, programs: set[int], maps: set[int], named: list[InventoryRow]) -> None:
     """What one target names."""
     from bpflens.inventory.select import Selection
 
