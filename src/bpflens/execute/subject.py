@@ -163,8 +163,7 @@ def _named(maps: Sequence[Map]) -> tuple[dict[str, Map], dict[int, str]]:
 
 
 def _flags(program: Program) -> int:
-    flags = program.info.get("flags", ())
-    return sum(_FLAGS.get(name, 0) for name in flags) if isinstance(flags, tuple) else 0
+    return sum(_FLAGS.get(name, 0) for name in program.declared.flags)
 
 
 def _linked(programs: ObjectPrograms, program: Program, start: int) -> Subject:
