@@ -15,9 +15,12 @@ from bpflens.program import Isa, Program
 
 __all__ = ("looks_like_bpf_asm", "read_bpf_asm", "read_seccomp_dump", "read_tcpdump")
 
-_LINE = re.compile(r"^[ \t]*\((\d{3,7})\)[ \t]+[a-z.]\S*[^\n]*", re.MULTILINE)
+_INSN = rf"\(\d{{3,7}}\)[ \t]+(?:{'|'.join(sorted(map(re.escape, MNEMONICS)))})\b"
+_LINE = re.compile(  # some mails and trackers join lines
+    rf"(?:^[ \t]*|(?<=[^\n])(?={_INSN}))\((\d{{3,7}})\)[ \t]+[a-z.]\S*(?:(?!{_INSN})[^\n])*", re.MULTILINE
+)
 _SECCOMP_LINE = re.compile(
-    r"^[ \t]*(\d{4,5}): 0x([0-9a-f]{2}) 0x([0-9a-f]{2}) 0x([0-9a-f]{2}) 0x([0-9a-f]{8})(?:[ \t][^\n]*)?$", re.MULTILINE
+    r"^[ \t]*(\d{4,5}): (?:0x)?([0-9a-f]{2}) (?:0x)?([0-9a-f]{2}) (?:0x)?([0-9a-f]{2}) (?:0x)?([0-9a-f]{8})(?:[ \t][^\n]*)?$", re.MULTILINE
 )
 _FIRST_WORD = re.compile(r"(?>\s+|;[^\n]*|/\*(?:[^*]|\*(?!/))*+\*/|^#[^\n]*|[A-Za-z_][\w.]*[ \t]*:)*+([A-Za-z.]\w*)", re.MULTILINE)
 
@@ -38,7 +41,7 @@ def read_tcpdump(text: SourceText) -> list[Program]:
         first = text.line_of(start)
         lines = [""] * (text.line_of(end - 1) - first + 1)
         for line in run:
-            lines[text.line_of(line.start() + len(line[0]) - 1) - first] = line[0]
+            lines[text.line_of(line.start() + len(line[0]) - 1) - first] += " " + line[0]
         insns = assemble("\n".join(lines), text.where, first)
         programs.append(Program(Isa.CLASSIC, encode(insns), text.origin("tcpdump-d", start, end)))
     text.take([line.span() for run in runs for line in run])
@@ -46,7 +49,10 @@ def read_tcpdump(text: SourceText) -> list[Program]:
 
 
 def read_seccomp_dump(text: SourceText) -> list[Program]:
-    """Every table of seccomp-tools dump, ceccomp and scmp_bpf_disasm: ` 0001: 0x15 0x00 0x0f 0xc000003e  if (A != ARCH_X86_64) ...`.
+    """Every table of seccomp-tools dump, ceccomp, scmp_bpf_disasm and `firejail --seccomp.print`:
+
+         0001: 0x15 0x00 0x0f 0xc000003e  if (A != ARCH_X86_64) goto 0017
+         0001: 15 01 00 c000003e   jeq ARCH_64 0003 (false 0002)
 
     The numbers are the program; the words behind them are not read.
     """

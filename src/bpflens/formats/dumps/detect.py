@@ -201,11 +201,27 @@ def _tcpdump(text: SourceText) -> list[Program]:
 
 
 def _seccomp_dump(text: SourceText) -> list[Program]:
-    if ": 0x" not in text.body:
+    if not re.search(r"^[ \t]*\d{4,5}: (?:0x)?[0-9a-f]{2} ", text.body, re.MULTILINE):
         return []
     from bpflens.formats.dumps.classic_listing import read_seccomp_dump
 
     return read_seccomp_dump(text)
+
+
+def _pfc(text: SourceText) -> list[Program]:
+    if "($arch " not in text.body and "($syscall " not in text.body:
+        return []
+    from bpflens.formats.dumps.pfc import read
+
+    return read(text)
+
+
+def _go_bpf(text: SourceText) -> list[Program]:
+    if "bpf." not in text.body and "ret " not in text.body:
+        return []
+    from bpflens.formats.dumps.go_bpf import read_structs, read_text
+
+    return [*read_structs(text), *read_text(text)]
 
 
 def _llvm_objdump(text: SourceText) -> list[Program]:
@@ -250,6 +266,11 @@ def _assembler(text: SourceText, isa: Isa | None) -> list[Program]:
 
     if isa is not Isa.EXTENDED and looks_like_bpf_asm(text.body):
         return read_bpf_asm(text)
+    if isa is not Isa.EXTENDED and "A" in text.body and "=" in text.body:
+        from bpflens.formats.dumps.seccomp_asm import looks_like_seccomp_asm, read
+
+        if looks_like_seccomp_asm(text.body):
+            return read(text)
     return read_assembler(text) if looks_like_assembler(text.body) else []
 
 
@@ -261,6 +282,8 @@ READERS: tuple[Callable[[SourceText], list[Program]], ...] = (
     _iptables,
     _tcpdump,
     _seccomp_dump,
+    _pfc,
+    _go_bpf,
     _llvm_objdump,
     _bpftool,
     _c_source,

@@ -3,6 +3,7 @@
 * `bpftool -j prog dump xlated`: a list of {"disasm": "(b7) r0 = 0", "opcodes": {...}}, or programs with such a list as "insns"
 * `tc -j filter show`: "bytecode": {"insns": [{"code": 40, "jt": 0, "jf": 0, "k": 12}, ...]}
 * lists of [code, jt, jf, k] (classic) or [code, dst_reg, src_reg, off, imm] (extended), alone or as "insns" or "filter" of an object
+* seccomp profiles of containers: OCI's `linux.seccomp`, Docker's default.json
 * bpflens's own lines: `dis --json` ("program", "pc", "bytes"), and hex strings as "insns" (`ls`, `original`)
 """
 
@@ -70,6 +71,8 @@ def _programs(value: Any, origin: Origin) -> Iterator[Program]:
                 yield program
             else:
                 stack += [(item, context) for item in reversed(value)]
+        elif isinstance(value, dict) and "defaultAction" in value and (program := _from_profile(value, origin)) is not None:
+            yield program
         elif isinstance(value, dict):
             for key in _LISTS:
                 if isinstance(value.get(key), str) and (program := _from_hex(value[key], value, origin)) is not None:
@@ -77,6 +80,12 @@ def _programs(value: Any, origin: Origin) -> Iterator[Program]:
                     break
             inner = {**context, **value} if "options" in value or "bytecode" in value else value
             stack += [(item, inner) for item in reversed(value.values()) if isinstance(item, list | dict)]
+
+
+def _from_profile(value: dict[str, Any], origin: Origin) -> Program | None:
+    from bpflens.formats.dumps.oci_profile import is_profile, read
+
+    return read(value, origin) if is_profile(value) else None
 
 
 def _from_list(items: list[Any], context: dict[str, Any], origin: Origin) -> Program | None:
@@ -102,9 +111,9 @@ def _from_list(items: list[Any], context: dict[str, Any], origin: Origin) -> Pro
     if len(first) == 5:
         return Program(Isa.EXTENDED, _extended(items, origin), at, name=name or "")
     for number, (code, jt, jf, k) in enumerate(items):
-        if not (0 <= code < 1 << 16 and 0 <= jt < 256 and 0 <= jf < 256 and 0 <= k < 1 << 32):
+        if not (0 <= code < 1 << 16 and 0 <= jt < 256 and 0 <= jf < 256 and -(1 << 31) <= k < 1 << 32):
             raise InputError(origin.where, f"insn {number}: {[code, jt, jf, k]} does not fit struct sock_filter")
-    return Program(Isa.CLASSIC, encode(items), at, name=name or "")
+    return Program(Isa.CLASSIC, encode((code, jt, jf, k & 0xFFFFFFFF) for code, jt, jf, k in items), at, name=name or "")
 
 
 def _extended(items: list[list[int]], origin: Origin) -> bytes:

@@ -102,8 +102,13 @@ def _counted(text: SourceText, block: re.Match[str], tokens: list[re.Match[str]]
         count, left = values[at], len(values) - at - 1
         start = block.start() + tokens[at].start()
         if not 0 < 4 * count <= left:
-            text.fail(start, f"says {count} instructions, but {left // 4} follow")
+            what = f"cut: {left // 4} of {count} instructions" if 4 * count > left else f"says {count} instructions, but {left // 4} follow"
+            text.fail(start, what)
         last = at + 4 * count
+        line_end = block[0].find("\n", tokens[last].end())
+        on_line = next((n for n in range(last + 1, len(tokens)) if 0 <= line_end < tokens[n].start()), len(tokens)) - at - 1
+        if on_line > 4 * count:
+            text.fail(start, f"says {count} instructions, but {on_line // 4} follow")
         insns = parse(values[at + 1 : last + 1], f"{text.where}:{text.line_of(start)}")
         source = "xt_bpf" if block[0][tokens[at].end() : tokens[at + 1].start()].strip() == "," else "tcpdump-ddd"
         programs.append(Program(Isa.CLASSIC, encode(insns), text.origin(source, start, block.start() + tokens[last].end())))

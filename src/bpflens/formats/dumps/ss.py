@@ -60,7 +60,7 @@ def read(text: SourceText) -> list[Program]:
             numbers += map(number, quad.groups())
             end = quad.end()
         if len(numbers) < 4 * count:
-            text.fail(found.start(), f"bpf filter of {count} instructions, but {len(numbers) // 4} follow")
+            text.fail(found.start(), f"bpf filter cut: {len(numbers) // 4} of {count} instructions")
         while socket_index < len(sockets) and sockets[socket_index] < found.start():
             socket_index += 1
         start = found.start()

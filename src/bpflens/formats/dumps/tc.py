@@ -31,10 +31,15 @@ _PRIMITIVE = {"ip": "ip", "ipv6": "ip6", "arp": "arp"}
 def _counted(text: SourceText, start: int, digits: str, closed: bool) -> bytes:
     """Code of `N,code jt jf k,...`; InputError where the count does not fit or the quotation mark is missing."""
     numbers = numbers_of(digits)
-    if not numbers:
+    if not numbers or not numbers[0]:
         text.fail(start, "the bytecode is empty")
-    if not closed or len(numbers) != 1 + 4 * numbers[0]:
-        text.fail(start, f"bytecode of {numbers[0]} instructions, but {(len(numbers) - 1) // 4} follow")
+    there = (len(numbers) - 1) // 4
+    if there < numbers[0]:
+        text.fail(start, f"bytecode cut: {there} of {numbers[0]} instructions")
+    if not closed:
+        text.fail(start, "the closing quotation mark of the bytecode is missing")
+    if len(numbers) != 1 + 4 * numbers[0]:
+        text.fail(start, f"bytecode of {numbers[0]} instructions, but {there} follow")
     return encode(parse(numbers[1:], f"{text.where}:{text.line_of(start)}"))
 
 

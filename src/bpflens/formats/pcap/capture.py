@@ -18,7 +18,7 @@ import os
 import stat
 import struct
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import BinaryIO, NamedTuple
 
@@ -38,6 +38,7 @@ _PCAP_MAGICS = {
     b"\x34\xcd\xb2\xa1": ("<", 1000, 24),
     b"\xa1\xb2\xcd\x34": (">", 1000, 24),
 }
+_GZIP_MAGIC = b"\x1f\x8b"
 _PCAPNG_MAGIC = b"\x0a\x0d\x0d\x0a"
 
 # libpcap's pcap-common.c: LINKTYPE_ values of files that are other DLT_ values on Linux
@@ -104,6 +105,10 @@ class Capture:
         self.snaplen = 0
         self.nanoseconds = False
         magic = self._input.take(4)
+        if magic[:2] == _GZIP_MAGIC:
+            self._input = _Input(_Gunzip(self._input, magic), where)
+            self.path = ""  # the file's bytes are not the capture's
+            magic = self._input.take(4)
         if magic in _PCAP_MAGICS:
             self.format = "pcap"
             self._order, self._unit_ns, self._header_bytes = _PCAP_MAGICS[magic]
@@ -206,12 +211,47 @@ class Capture:
                 yield packet
 
 
+class _Gunzip:
+    """The bytes of a gzip stream, of any number of members, in bounded pieces; InputError where it is damaged or cut."""
+
+    def __init__(self, source: _Input, head: bytes) -> None:
+        import zlib
+
+        self._source = source
+        self._head = head
+        self._new: Callable[[], zlib._Decompress] = lambda: zlib.decompressobj(wbits=31)
+        self._error = zlib.error
+        self._member = self._new()
+
+    def read(self, size: int) -> bytes:
+        """Up to `size` bytes, none at the end."""
+        while True:
+            packed = self._head or self._member.unconsumed_tail or self._source.piece()
+            self._head = b""
+            try:
+                data = self._member.decompress(packed, size)
+            except self._error as error:
+                raise InputError(self._source.where, f"the gzip data is damaged: {error}") from None
+            if self._member.eof and self._member.unused_data:
+                self._head, self._member = self._member.unused_data, self._new()
+            if data:
+                return data
+            if not packed:
+                if not self._member.eof:
+                    raise InputError(self._source.where, "the gzip data is cut short")
+                return b""
+
+    def close(self) -> None:
+        """Close the source."""
+        self._source.close()
+
+
 class _Input:
     """A stream that is read in chunks; `where` names it in errors."""
 
-    def __init__(self, stream: BinaryIO, where: str) -> None:
+    def __init__(self, stream: BinaryIO | _Gunzip, where: str) -> None:
         self._stream = stream
-        self._read = getattr(stream, "read1", stream.read)  # a pipe's packets are wanted when they come
+        self._read: Callable[[int], bytes] = getattr(stream, "read1", stream.read)  # a pipe's packets are wanted when they come
         self.where = where
 
     def some(self, at_least: int) -> bytes:
@@ -228,6 +268,13 @@ class _Input:
         except OSError as error:
             raise InputError(self.where, error.strerror or str(error)) from None
         return b"".join(parts)
+
+    def piece(self) -> bytes:
+        """Some bytes, none at the end."""
+        try:
+            return bytes(self._read(_CHUNK_BYTES))
+        except OSError as error:
+            raise InputError(self.where, error.strerror or str(error)) from None
 
     def take(self, size: int) -> bytes:
         """Exactly that many bytes, or what is left."""
