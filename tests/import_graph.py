@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -28,12 +29,12 @@ def tree(path: Path) -> ast.Module:
 
 
 @cache
-def graph() -> dict[str, set[str]]:
-    """Module -> modules of the package that it imports anywhere."""
+def graph(types: bool = True) -> dict[str, set[str]]:
+    """Module -> modules of the package that it imports anywhere; without `types` not those imported for type checkers only."""
     known = modules()
     edges: dict[str, set[str]] = {name: set() for name in known}
     for name, path in known.items():
-        for node in ast.walk(tree(path)):
+        for node in _nodes(tree(path), types):
             if isinstance(node, ast.Import):
                 edges[name] |= {alias.name for alias in node.names if alias.name in known}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -42,6 +43,14 @@ def graph() -> dict[str, set[str]]:
                     edges[name] |= {whole} & known.keys() or {node.module} & known.keys()
         edges[name].discard(name)
     return edges
+
+
+def _nodes(node: ast.AST, types: bool) -> Iterator[ast.AST]:
+    for child in ast.iter_child_nodes(node):
+        if not types and isinstance(child, ast.If) and isinstance(child.test, ast.Name) and child.test.id == "TYPE_CHECKING":
+            continue
+        yield child
+        yield from _nodes(child, types)
 
 
 def foreign(name: str) -> set[str]:

@@ -13,7 +13,7 @@ import pytest
 
 import needs
 from bpflens.errors import KernelError, NotFound
-from bpflens.isa.extended.names import MAP_TYPES, PROG_TYPES
+from bpflens.isa.extended.names import MAP_TYPES, PROG_TYPES, flag_names
 from bpflens.kernel import map_data, maps, progs
 from bpflens.kernel.load import create_map, load_btf, load_program, load_program_log, run_program, verify
 from bpflens.kernel.sys.bpf import bpf, cmd
@@ -218,12 +218,12 @@ def test_freeze_and_flags() -> None:
 
         map = maps.map_by_fd(fd)
         assert map.fields["frozen"] is True
-        assert maps.flag_names(map.flags) == ["rdonly_prog"]
+        assert flag_names(map.flags) == ["rdonly_prog"]
         with pytest.raises(KernelError):
             maps.update(fd, bytes(4), bytes(4))
     finally:
         os.close(fd)
-    assert maps.flag_names(1 << 40 | 1) == ["no_prealloc", "0x10000000000"]
+    assert flag_names(1 << 40 | 1) == ["no_prealloc", "0x10000000000"]
 
 
 def test_refused_program_has_the_verifiers_log() -> None:

@@ -16,44 +16,47 @@ from functools import lru_cache
 from operator import eq
 
 from bpflens.analysis.references import CALL, References
-from bpflens.errors import BpflensError
 from bpflens.formats.elf.relocations import RelocationTable
 from bpflens.isa.extended.helpers import HELPER_COUNT, helper_name, helper_prototype
 from bpflens.isa.extended.names import MAP_TYPES, type_name
 from bpflens.program import Program
 
-__all__ = ("NO_NOTES", "Further", "Notes", "call_name", "slot_notes")
+__all__ = ("NO_NOTES", "NO_PROTOTYPES", "Further", "Notes", "Prototypes", "call_name", "slot_notes")
 
 _TEXTS = 1 << 12
 Further = Mapping[int, Sequence[str]]
 NO_NOTES: Further = {}
+Prototypes = Mapping[int, str]
+NO_PROTOTYPES: Prototypes = {}
 
 
 def slot_notes(
     program: Program, prototypes: bool = False, called: bool = False, leaders: bytes | bytearray | None = None,
-    further: Further = NO_NOTES,
+    further: Further = NO_NOTES, kfuncs: Prototypes = NO_PROTOTYPES,
 ) -> dict[int, list[str]]:  # fmt: skip
     """Notes of an extended program by slot.
 
-    With `prototypes` calls carry the C prototype of what they call; with `called`, for text that has only its number, the name.
+    With `prototypes` calls carry the C prototype of what they call, kfuncs that of `kfuncs` by BTF id (kfunc_prototypes.py); with
+    `called`, for text that has only its number, the name.
     `leaders` has a byte for each slot, odd for targets of jumps and functions, where the caller knows them; `further` are notes that
     somebody else made, which come last.
     """
-    return Notes(program, prototypes, called, leaders, further).between(0, len(program.code) // 8)
+    return Notes(program, prototypes, called, leaders, further, kfuncs).between(0, len(program.code) // 8)
 
 
 class Notes:
     """The notes of an extended program, made for a range of slots at a time; arguments as for `slot_notes`."""
 
     def __init__(
-        self, program: Program, prototypes: bool, called: bool, leaders: bytes | bytearray | None, further: Further = NO_NOTES
-    ) -> None:
+        self, program: Program, prototypes: bool, called: bool, leaders: bytes | bytearray | None, further: Further = NO_NOTES,
+        kfuncs: Prototypes = NO_PROTOTYPES,
+    ) -> None:  # fmt: skip
         self.program, self.prototypes, self.called = program, prototypes, called
         self.slots = References(program, leaders)
         self.everything = prototypes or called or program.xlated or bool(program.symbols)
         table = program.relocations
         self.texts = _Texts(table, self.slots) if isinstance(table, RelocationTable) else None
-        self.further = further
+        self.further, self.kfuncs = further, kfuncs
         self.loads: dict[int, int] = {}  # call -> ld_imm64 that sets the first argument, where that is plain to see
         self.labels: dict[int, str] = {}  # helper whose only string is its first argument -> what that is called
         self.calls = self._lonely_calls()
@@ -70,7 +73,7 @@ class Notes:
         for slot in slots.referring(start, end) if self.everything else slots.calls_of(_string_helpers(), start, end):
             word = slots.word(slot)
             if word & 0xFF == CALL:
-                found = _call_notes(slots, slot, self.prototypes, self.called)
+                found = _call_notes(slots, slot, self.prototypes, self.called, self.kfuncs)
             elif slot in slots.related:
                 found = []
             else:
@@ -104,7 +107,7 @@ class Notes:
                 quoted = known.get(numbers.get(loads.get(slot, -1), -1))
                 label = labels.get(words[slot] >> 32)
                 if label is None:
-                    text = ", ".join(_call_notes(self.slots, slot, False, False))
+                    text = ", ".join(_call_notes(self.slots, slot, False, False, NO_PROTOTYPES))
                 elif quoted is None:
                     text = _passed_string(self.slots, slot, 1, label)
                 else:
@@ -186,13 +189,13 @@ def _reference_notes(slots: References, slot: int) -> list[str]:
     return [slots.places(target[0]).place(target[1])] if target is not None else []
 
 
-def _call_notes(slots: References, slot: int, prototypes: bool, called: bool) -> list[str]:
+def _call_notes(slots: References, slot: int, prototypes: bool, called: bool, kfuncs: Prototypes) -> list[str]:
     word = slots.word(slot)
     kind, number = word >> 12 & 15, (word >> 32 ^ 0x80000000) - 0x80000000
     notes: list[str] = []
     prototype = _helper_prototype(slots, slot, number) if kind == 0 else None
     if prototypes:
-        shown = prototype if kind == 0 else _kfunc_prototype(slots, slot, number) if kind == 2 else None
+        shown = prototype if kind == 0 else kfuncs.get(number) if kind == 2 and not word >> 16 & 0xFFFF else None
         if shown:
             notes.append(shown)
     if called and not notes and kind != 1:
@@ -250,16 +253,3 @@ def _helper_prototype(slots: References, slot: int, number: int) -> str | None:
 
         found = helper_prototype(helper_id(slots.program.symbols[slot]) or 0)
     return found
-
-
-def _kfunc_prototype(slots: References, slot: int, number: int) -> str | None:
-    from bpflens.btf.c_text import declaration
-
-    if not slots.program.xlated or slots.word(slot) >> 16 & 0xFFFF:
-        return None  # a number of another BTF than the running vmlinux
-    from bpflens.kernel.btf import vmlinux
-
-    try:
-        return declaration(vmlinux(), number)
-    except (BpflensError, LookupError):
-        return None

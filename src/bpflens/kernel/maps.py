@@ -21,16 +21,9 @@ if TYPE_CHECKING:
     from bpflens.btf.btf import Btf
 
 __all__ = (
-    "MAP_FLAGS", "flag_names", "freeze", "items", "lookup", "map_by_fd", "map_ids", "next_key", "open_map", "read_map_info", "update",
+    "freeze", "items", "lookup", "map_by_fd", "map_ids", "next_key", "open_map", "read_map_info", "update",
     "with_types",
 )  # fmt: skip
-
-MAP_FLAGS = (
-    "no_prealloc", "no_common_lru", "numa_node", "rdonly", "wronly", "stack_build_id", "zero_seed", "rdonly_prog", "wronly_prog", "clone",
-    "mmapable", "preserve_elems", "inner_map", "link", "path_fd", "vtype_btf_obj_fd", "token_fd", "segv_on_fault", "no_user_conv",
-    "rb_overwrite",
-)  # fmt: skip
-"""BPF_F_* of maps by bit: include/uapi/linux/bpf.h, v6.19, in lower case."""
 
 _INFO = struct.Struct("=IIIIII16sIIQQIIIIQ")
 
@@ -133,11 +126,6 @@ def _vmlinux(btf_id: int) -> Btf:
     from bpflens.kernel.btf import btf_by_id, vmlinux
 
     return btf_by_id(btf_id) if btf_id else vmlinux()
-
-
-def flag_names(flags: int) -> list[str]:
-    """The names of the flags of a map; a bit newer than the table as a number."""
-    return [MAP_FLAGS[bit] if bit < len(MAP_FLAGS) else f"{1 << bit:#x}" for bit in range(flags.bit_length()) if flags >> bit & 1]
 
 
 def _fdinfo(fd: int) -> dict[str, Any]:

@@ -5,25 +5,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from bpflens.program import Isa, Program
+
+if TYPE_CHECKING:
+    from bpflens.analysis.slot_notes import Further, Prototypes
 
 __all__ = ("records",)
 
 
 def records(
-    program: Program, start: int, stop: int | None, dialect: str, source: bool = False, further: Mapping[int, Sequence[str]] | None = None
-) -> Iterator[dict[str, Any]]:
+    program: Program, start: int, stop: int | None, dialect: str, source: bool = False, further: Further | None = None,
+    kfuncs: Prototypes | None = None,
+) -> Iterator[dict[str, Any]]:  # fmt: skip
     """Records of the slots from `start` to before `stop`. `notes` are what text listings say beside the line, prototypes included, and
-    what is `further` known of a slot.
+    what is `further` known of a slot. `kfuncs`: their prototypes by BTF id.
     """
     end = program.insn_count if stop is None else min(stop, program.insn_count)
     lines = {line.off_insns: line for line in program.lines} if source else {}
     functions = {function.start: function.name for function in program.functions}
     classic = program.isa is Isa.CLASSIC
-    for record in _classic(program, start, end, dialect) if classic else _extended(program, start, end, dialect, further or {}):
+    found = _classic(program, start, end, dialect) if classic else _extended(program, start, end, dialect, further or {}, kfuncs or {})
+    for record in found:
         pc = record["pc"]
         if pc in functions:
             record["function"] = functions[pc]
@@ -52,7 +57,7 @@ def _classic(program: Program, start: int, end: int, dialect: str) -> Iterator[d
 
 
 def _extended(
-    program: Program, start: int, end: int, dialect: str, further: Mapping[int, Sequence[str]]
+    program: Program, start: int, end: int, dialect: str, further: Further, kfuncs: Prototypes
 ) -> Iterator[dict[str, Any]]:
     from bpflens.analysis.slot_notes import slot_notes
     from bpflens.isa.extended.insn import words
@@ -60,7 +65,7 @@ def _extended(
     from bpflens.isa.extended.text import format_word, is_pair, with_name
 
     code = words(program.code)
-    said = slot_notes(program, prototypes=True, further=further)
+    said = slot_notes(program, prototypes=True, further=further, kfuncs=kfuncs)
     map_by = "id" if program.xlated else "fd"
     pc = start
     if 0 < pc < len(code) and is_pair(code[pc - 1], code[pc]):

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bpflens.isa.extended.names import ATTACH_TYPES, MAP_TYPES, PROG_TYPES, type_name
-from bpflens.kernel.maps import flag_names
+from bpflens.isa.extended.names import ATTACH_TYPES, MAP_TYPES, PROG_TYPES, flag_names, type_name
 from bpflens.maps.contents import Contents
 from bpflens.program import Attachment, Declared, Holder, Loaded, Map, Program
 

@@ -232,6 +232,7 @@ def _pieces(part: Part, arrows: bool, args: argparse.Namespace, settings: Settin
         from bpflens.view.listing.classic import classic_listing
 
         return classic_listing(program, part.dialect, args.raw_insn, not args.no_notes, settings.color, part.start, part.stop)
+    from bpflens.analysis.kfunc_prototypes import kfunc_prototypes
     from bpflens.view.listing.extended import ListingOptions, listing
 
     options = ListingOptions(
@@ -247,15 +248,17 @@ def _pieces(part: Part, arrows: bool, args: argparse.Namespace, settings: Settin
         stop=part.stop,
         color=settings.color,
     )
-    return listing(program, options, _further_notes(part, args))
+    return listing(program, options, _further_notes(part, args), kfunc_prototypes(program) if args.prototypes else {})
 
 
 def _print_json(chosen: list[Part], args: argparse.Namespace) -> None:
     import json
 
+    from bpflens.analysis.kfunc_prototypes import kfunc_prototypes
     from bpflens.records.dis import records
 
     for part in chosen:
         source = args.source or args.line_numbers
-        for record in records(part.program, part.start, part.stop, part.dialect, source, _further_notes(part, args)):
+        further, kfuncs = _further_notes(part, args), kfunc_prototypes(part.program)
+        for record in records(part.program, part.start, part.stop, part.dialect, source, further, kfuncs):
             sys.stdout.write(json.dumps(record, ensure_ascii=False) + "\n")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ("ATTACH_TYPES", "LINK_TYPES", "MAP_TYPES", "PROG_TYPES", "type_name")
+__all__ = ("ATTACH_TYPES", "LINK_TYPES", "MAP_FLAGS", "MAP_TYPES", "PROG_TYPES", "flag_names", "type_name")
 
 PROG_TYPES: dict[int, str] = dict(
     enumerate(
@@ -64,9 +64,21 @@ LINK_TYPES: dict[int, str] = dict(
 )
 """enum bpf_link_type: "xdp" is BPF_LINK_TYPE_XDP. Linux v6.18; tracing_multi came later."""
 
+MAP_FLAGS = (
+    "no_prealloc", "no_common_lru", "numa_node", "rdonly", "wronly", "stack_build_id", "zero_seed", "rdonly_prog", "wronly_prog", "clone",
+    "mmapable", "preserve_elems", "inner_map", "link", "path_fd", "vtype_btf_obj_fd", "token_fd", "segv_on_fault", "no_user_conv",
+    "rb_overwrite",
+)  # fmt: skip
+"""BPF_F_* of maps by bit: include/uapi/linux/bpf.h, v6.19, in lower case."""
+
 
 def type_name(names: Mapping[int, str], value: int | None) -> str:
     """The name of a type, or "type N" for one that is newer than the table, or "" for None."""
     if value is None:
         return ""
     return names.get(value, f"type {value}")
+
+
+def flag_names(flags: int) -> list[str]:
+    """The names of the flags of a map; a bit newer than the table as a number."""
+    return [MAP_FLAGS[bit] if bit < len(MAP_FLAGS) else f"{1 << bit:#x}" for bit in range(flags.bit_length()) if flags >> bit & 1]

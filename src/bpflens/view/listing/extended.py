@@ -21,7 +21,7 @@ from operator import add
 from typing import NamedTuple
 
 from bpflens.analysis.references import relocation_slots
-from bpflens.analysis.slot_notes import NO_NOTES, Further, Notes, call_name
+from bpflens.analysis.slot_notes import NO_NOTES, NO_PROTOTYPES, Further, Notes, Prototypes, call_name
 from bpflens.isa.extended.fields import Render, compile_template
 from bpflens.isa.extended.helpers import helper_name
 from bpflens.isa.extended.table import ROWS, explain_unknown
@@ -149,10 +149,13 @@ class _Names(NamedTuple):
 _shared_bodies: dict[tuple[ListingOptions, str], _Bodies] = {}
 
 
-def listing(program: Program, options: ListingOptions, further: Further = NO_NOTES) -> Iterator[str]:
+def listing(
+    program: Program, options: ListingOptions, further: Further = NO_NOTES, kfuncs: Prototypes = NO_PROTOTYPES
+) -> Iterator[str]:
     """The text of a program, in pieces that end with a newline; without the header line that says what the program is.
 
-    `further`: notes by slot that a capability made, printed after those that are made here.
+    `further`: notes by slot that a capability made, printed after those that are made here. `kfuncs`: prototypes by BTF id, for
+    `options.prototypes` (analysis/kfunc_prototypes.py).
     """
     count = len(program.code) // 8
     words = words_of(program.code)
@@ -164,7 +167,9 @@ def listing(program: Program, options: ListingOptions, further: Further = NO_NOT
     functions = {function.start: printable(function.name) for function in program.functions if function.name}
     related = set(relocation_slots(program, core=False))
     flags, jumps = find_jumps(program.code, words, functions, related)
-    names = _names(program, options, functions, flags, further)
+    called = options.dialect != "kernel" and options.arrows  # without arrows the name is part of the line's body
+    notes = Notes(program, options.prototypes, called, flags, further, kfuncs) if options.notes else None
+    names = _names(program, options, functions, notes)
     margins = None
     if options.arrows and jumps.slots:
         from bpflens.view.listing.arrows import draw
@@ -178,7 +183,7 @@ def listing(program: Program, options: ListingOptions, further: Further = NO_NOT
         yield f"; {len(tail)} bytes after the last instruction: {tail.hex(' ')}\n"
 
 
-def _names(program: Program, options: ListingOptions, functions: dict[int, str], leaders: bytearray, further: Further) -> _Names:
+def _names(program: Program, options: ListingOptions, functions: dict[int, str], notes: Notes | None) -> _Names:
     before: dict[int, list[str]] = {}
     for function in program.functions:
         heading = [""] if function.start else []
@@ -195,8 +200,6 @@ def _names(program: Program, options: ListingOptions, functions: dict[int, str],
             if text != shown and text != ";":  # several records may stand for pieces of one line
                 before.setdefault(line.off_insns, []).append(text)
             shown = text
-    called = options.dialect != "kernel" and options.arrows  # without arrows the name is part of the line's body
-    notes = Notes(program, options.prototypes, called, leaders, further) if options.notes else None
     return _Names(functions, before, notes)
 
 

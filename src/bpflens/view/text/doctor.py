@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bpflens.kernel.features import Finding
+if TYPE_CHECKING:
+    from bpflens.kernel.features import Finding
 
 __all__ = ("finding_lines", "finding_record")
 

@@ -6,8 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 
 from bpflens.btf.values import to_text
-from bpflens.isa.extended.names import ATTACH_TYPES, MAP_TYPES, PROG_TYPES, type_name
-from bpflens.kernel.maps import flag_names
+from bpflens.isa.extended.names import ATTACH_TYPES, MAP_TYPES, PROG_TYPES, flag_names, type_name
 from bpflens.maps.contents import Contents, Entry
 from bpflens.program import Attachment, Holder, Isa, Loaded, Map, Program
 from bpflens.records.show import MapFacts, ProgramFacts

@@ -1,0 +1,131 @@
+"""The laws of docs/architecture.md: no circle of imports, none upward, system calls only in kernel/, sizes of files and functions."""
+
+from __future__ import annotations
+
+import ast
+import tomllib
+
+import import_graph
+
+ROOT = import_graph.SOURCE.parent
+LAYERS = next(
+    contract["layers"]
+    for contract in tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    if contract["name"] == "layers"
+)
+# Modules that make system calls, and Python's own doors to them. procfs, kallsyms and capabilities read files and hand on what these say.
+WRAPPERS = {"bpflens.kernel.sys.bpf", "bpflens.kernel.sys.netlink", "bpflens.kernel.sys.syscalls"}
+DOORS = {"ctypes", "fcntl", "mmap", "resource", "socket"}
+# They load libpcap, a library, by ctypes: no system call.
+LIBRARIES = {"bpflens.formats.pcap.libpcap", "bpflens.formats.pcap.match"}
+# What is still to move below kernel/. Take away from this list; nothing may be added.
+STILL_OUTSIDE = {
+    "bpflens.inventory.facts.namespaces",
+    "bpflens.inventory.facts.pins",
+    "bpflens.inventory.facts.sockets",
+    "bpflens.inventory.finders.maps",
+    "bpflens.inventory.finders.netfilter",
+    "bpflens.inventory.finders.perf",
+    "bpflens.inventory.finders.routes",
+    "bpflens.inventory.finders.seccomp",
+    "bpflens.inventory.finders.sockets",
+    "bpflens.inventory.finders.tc",
+    "bpflens.inventory.finders.team",
+    "bpflens.inventory.finders.tun",
+    "bpflens.inventory.finders.xdp",
+    "bpflens.inventory.finders.xtables",
+    "bpflens.inventory.graph",
+    "bpflens.inventory.memory.reader",
+    "bpflens.targets.kernel_object",
+}
+STILL_CIRCLES = [["bpflens.classic.proof.equal", "bpflens.classic.proof.z3_formula"]]
+KERNEL = ("bpflens.kernel",)
+
+
+def rank(module: str) -> int | None:
+    """The number of a module's layer, from the top; None for the package's own file and for modules without a layer."""
+    for number, layer in enumerate(LAYERS):
+        for name in layer.split(" | "):
+            name = name.strip("()")
+            if module == name or module.startswith(f"{name}."):
+                return number
+    return None
+
+
+def test_no_circle() -> None:
+    """Among all modules, whatever the imports are for and wherever they stand."""
+    assert [circle for circle in import_graph.circles() if circle not in STILL_CIRCLES] == []
+
+
+def test_every_module_has_a_layer_and_none_imports_upward() -> None:
+    """As import-linter checks it, over the whole graph."""
+    graph = import_graph.graph()
+    free = {"bpflens", "bpflens.__main__"}
+    assert {module for module in graph if rank(module) is None} == free
+    upward = [
+        f"{module} -> {other}"
+        for module, others in graph.items()
+        for other in others
+        if module not in free and other not in free and rank(other) < rank(module)  # type: ignore[operator]
+    ]
+    assert upward == []
+
+
+def test_system_calls_only_in_kernel() -> None:
+    """Their wrappers are imported below kernel/ alone."""
+    graph = import_graph.graph()
+    outside = {
+        module
+        for module in graph
+        if not module.startswith(KERNEL)
+        and module not in LIBRARIES
+        and (graph[module] & WRAPPERS or {name.partition(".")[0] for name in import_graph.foreign(module)} & DOORS)
+    }
+    assert outside <= STILL_OUTSIDE, "system calls belong below kernel/"
+    assert outside >= STILL_OUTSIDE, "take it away from STILL_OUTSIDE: it has moved"
+
+
+def test_a_view_reads_no_kernel() -> None:
+    """They print what they are given; of kernel/ they know the records that they print, for their types only."""
+    reading = {
+        f"{module} -> {other}"
+        for module, others in import_graph.graph(types=False).items()
+        if module.startswith(("bpflens.view.", "bpflens.records."))
+        for other in others
+        if other.startswith(KERNEL)
+    }
+    assert reading == set()
+
+
+# Tables, one row a line: the longer the better.
+TABLES = {"bpflens.classic.seccomp.syscall_tables", "bpflens.isa.extended.table", "bpflens.kernel.sys.uapi"}
+MAX_LINES, MAX_FUNCTION_LINES = 400, 80
+# What is still to be split: file -> lines, function -> lines. Take away, or make smaller; nothing may be added or grow.
+STILL_LONG: dict[str, int] = {
+    "bpflens.classic.diagrams.diagram": 551,
+    "bpflens.classic.diagrams.symbolic": 421,
+    "bpflens.classic.explain": 412,
+    "bpflens.classic.expression.candidates": 509,
+    "bpflens.classic.expression.synthesis": 692,
+    "bpflens.classic.machine.debugger": 425,
+    "bpflens.classic.proof.witness.packet_for": 87,
+    "bpflens.classic.proof.z3_formula": 455,
+    "bpflens.classic.words.sentences": 467,
+    "bpflens.formats.elf.programs": 500,
+    "bpflens.formats.pcap.capture": 426,
+    "bpflens.isa.extended.table._arithmetic": 99,
+    "bpflens.isa.extended.table._jumps": 89,
+}
+
+
+def test_sizes() -> None:
+    """No file over 400 lines but tables, no function over 80."""
+    long: dict[str, int] = {}
+    for module, path in import_graph.modules().items():
+        lines = len(path.read_text(encoding="utf-8").splitlines())
+        if lines > MAX_LINES and module not in TABLES:
+            long[module] = lines
+        for node in ast.walk(import_graph.tree(path)):
+            if isinstance(node, ast.FunctionDef) and (node.end_lineno or 0) - node.lineno >= MAX_FUNCTION_LINES:
+                long[f"{module}.{node.name}"] = (node.end_lineno or 0) - node.lineno + 1
+    assert {name: lines for name, lines in long.items() if lines > STILL_LONG.get(name, 0)} == {}
