@@ -22,39 +22,18 @@ from typing import NamedTuple
 
 from bpflens.analysis.references import relocation_slots
 from bpflens.analysis.slot_notes import NO_NOTES, NO_PROTOTYPES, Further, Notes, Prototypes, call_name
-from bpflens.isa.extended.fields import Render, compile_template
-from bpflens.isa.extended.helpers import helper_name
-from bpflens.isa.extended.table import ROWS, explain_unknown
 from bpflens.isa.extended.text import format_word, with_name
 from bpflens.program import Program
+from bpflens.view.listing.bodies import CACHED_WORDS, INDENT, NOTE_COLUMN, Bodies, ListingOptions
 from bpflens.view.listing.jumps import MARKED, NOWHERE, SECOND_SLOT, TARGET, Jumps, Words, find_jumps, signed, words_of
 from bpflens.view.style.printable import printable
 
 __all__ = ("ListingOptions", "listing")
 
 _CHUNK = 1000
-_CACHED_WORDS = 1 << 16
-_NOTE_COLUMN = 48
 _NO_LINE = ("", "", "")
-_INDENT = f"\n{'':10}"
 _BELOW = str.maketrans({"┌": "│", "┬": "│", "└": " ", "├": "│", "┼": "│", "┴": " ", "─": " ", "▸": " "})
 _VERTICAL = str.maketrans({"┌": " ", "┬": " ", "└": "│", "├": "│", "┼": "│", "┴": "│", "─": " ", "▸": " "})
-
-
-class ListingOptions(NamedTuple):
-    """What to show. `start` and `stop` are slots; `arrows` draws jumps in the margin; `notes` says what slots refer to."""
-
-    dialect: str = "kernel"
-    raw_insn: bool = False
-    labels: bool = True
-    arrows: bool = True
-    source: bool = False
-    line_numbers: bool = False
-    notes: bool = True
-    prototypes: bool = False
-    start: int = 0
-    stop: int | None = None
-    color: bool = False
 
 
 _FIRST_NUMBERS = tuple(f"{n:8d}: " for n in range(_CHUNK))
@@ -62,81 +41,6 @@ _NUMBERS = tuple(f"{n:03d}: " for n in range(_CHUNK))
 
 _LD_IMM64 = re.compile(b"\x18")
 _is_label = re.compile(r"[A-Za-z_.$][A-Za-z0-9_.$]*").fullmatch
-
-_Form = tuple[int, int, int, Render]
-
-
-class _Bodies(dict[int, str]):
-    """word -> what follows the slot number; filled on demand and bounded."""
-
-    def __init__(self, options: ListingOptions, map_by: str) -> None:
-        self.kernel = options.dialect == "kernel"
-        self.raw_insn = options.raw_insn
-        self.name_calls = options.dialect == "llvm" and options.notes and not options.arrows and not options.prototypes
-        self.options = options
-        self.map_by = map_by
-        self.forms: dict[int, list[_Form]] = {}
-        self.constant: Render | None = None
-        for row in ROWS if options.dialect != "raw" else ():
-            if row.slots == 2 and row.matches(0x18) and not options.raw_insn:
-                self.constant = compile_template("(18) " + row.kernel if self.kernel else row.llvm)
-
-    def __missing__(self, word: int) -> str:
-        code = word & 0xFF
-        if code == 0x18:  # of those the second half of nearly all is zero
-            text = self.constant(word, 0, self.map_by) if self.constant and word & 0xFFFFF0FF == 0x18 else self.pair(word, 0)
-            if len(self) < _CACHED_WORDS:
-                self[word] = text
-            return text
-        forms = self.forms.get(code)
-        if forms is None:
-            forms = self.forms[code] = self._forms(code)
-        for mask, value, nonzero, render in forms:
-            if word & mask == value and (not nonzero or word & nonzero):
-                text = render(word, 0, self.map_by)
-                if code == 0x85 and self.name_calls and word >> 12 & 15 == 0 and helper_name(word >> 32):
-                    text = f"{text:<{_NOTE_COLUMN - 10}} ; {helper_name(word >> 32)}"
-                break
-        else:
-            text = self.line(word, f"{format_word(word)} ; {explain_unknown(word)}")
-        if self.raw_insn:
-            text = f"{word.to_bytes(8, 'little').hex(' ')}  {text}"
-        if len(self) < _CACHED_WORDS:
-            self[word] = text
-        return text
-
-    def _forms(self, code: int) -> list[_Form]:
-        if self.options.dialect == "raw":
-            return [(0, 0, 0, lambda word, _next, _map: format_word(word, None, "raw"))]
-        lead = f"({code:02x}) " if self.kernel else ""
-        rows = [row for row in ROWS if row.value & 0xFF == code and row.slots == 1]
-        return [
-            (row.mask, row.value, row.nonzero, compile_template(lead + (row.kernel if self.kernel else row.llvm))) for row in rows
-        ]
-
-    def lone_half(self, word: int) -> str:
-        """The text of a ld_imm64 without its second half."""
-        if self.options.dialect == "raw":
-            text = format_word(word, None, "raw")
-        else:
-            text = self.line(word, f"{format_word(word)} ; ld_imm64 without its second half")
-        return f"{word.to_bytes(8, 'little').hex(' ')}  {text}" if self.raw_insn else text
-
-    def line(self, word: int, text: str) -> str:
-        """The text with the opcode column of the kernel dialect."""
-        return f"({word & 0xFF:02x}) {text}" if self.kernel else text
-
-    def pair(self, word: int, following: int) -> str:
-        """The columns of a ld_imm64; with raw bytes it takes two lines."""
-        text = self.line(word, format_word(word, following, self.options.dialect, self.map_by))
-        if self.options.dialect == "raw":
-            text += f"{_INDENT}{format_word(following, None, 'raw')}"
-        if self.raw_insn:
-            first, newline, rest = text.partition("\n")
-            second = following.to_bytes(8, "little").hex(" ")
-            text = f"{word.to_bytes(8, 'little').hex(' ')}  {first}{_INDENT}{second}" + (f"  {rest.strip()}" if newline else "")
-        return text
-
 
 class _Names(NamedTuple):
     """What positions of one program are called: functions by first slot, labels by slot, notes and source lines by slot."""
@@ -146,7 +50,7 @@ class _Names(NamedTuple):
     notes: Notes | None
 
 
-_shared_bodies: dict[tuple[ListingOptions, str], _Bodies] = {}
+_shared_bodies: dict[tuple[ListingOptions, str], Bodies] = {}
 
 
 def listing(
@@ -163,7 +67,7 @@ def listing(
     key = (options, map_by)
     bodies = _shared_bodies.get(key)
     if bodies is None:
-        bodies = _shared_bodies[key] = _Bodies(options, map_by)
+        bodies = _shared_bodies[key] = Bodies(options, map_by)
     functions = {function.start: printable(function.name) for function in program.functions if function.name}
     related = set(relocation_slots(program, core=False))
     flags, jumps = find_jumps(program.code, words, functions, related)
@@ -213,7 +117,7 @@ class _Writer:
         flags: bytearray,
         jumps: Jumps,
         names: _Names,
-        bodies: _Bodies,
+        bodies: Bodies,
         options: ListingOptions,
         margins: list[str] | None,
         related: set[int],
@@ -279,7 +183,7 @@ class _Writer:
         if self.margins and self.options.raw_insn:  # the arrows go on beside the second line of a ld_imm64
             for slot in jumps.pairs[bisect_left(jumps.pairs, first) : bisect_left(jumps.pairs, end)]:
                 at = 3 * (slot - first) + 2
-                parts[at] = parts[at].replace(_INDENT, _INDENT + self.margins[slot].translate(_BELOW), 1)
+                parts[at] = parts[at].replace(INDENT, INDENT + self.margins[slot].translate(_BELOW), 1)
         if self.options.labels:
             self._refer(parts, first, end)
         if self.program.symbols:
@@ -293,7 +197,7 @@ class _Writer:
     def _annotate(self, parts: list[str], notes: Notes, first: int, end: int) -> None:
         """Adds what slots refer to."""
         origin = 3 * first - 2
-        width = _NOTE_COLUMN - len((_NUMBERS if first >= _CHUNK else _FIRST_NUMBERS)[0])
+        width = NOTE_COLUMN - len((_NUMBERS if first >= _CHUNK else _FIRST_NUMBERS)[0])
         found = notes.texts_between(first, end)
         if notes.plain and not self.options.color and not self.options.raw_insn and not self.margins:
             for slot, note in found:
@@ -321,7 +225,7 @@ class _Writer:
                 return text
             head, newline, rest = text.partition("\n")
             return f"{head}{self._reference(slot + 1 + signed(key[0] >> 32, 32))}{newline}{rest}"
-        if len(self.pairs) < _CACHED_WORDS:
+        if len(self.pairs) < CACHED_WORDS:
             self.pairs[key] = text
         return text
 
@@ -365,7 +269,7 @@ class _Writer:
         if not parts[at]:  # a second half, which has no line: only a malformed object says anything of it
             parts[at - 2] += "\n"
         head, newline, rest = parts[at].partition("\n")
-        parts[at] = f"{head:<{max(0, _NOTE_COLUMN - len(parts[at - 1]))}}{self.note.format(note)}{newline}{rest}"
+        parts[at] = f"{head:<{max(0, NOTE_COLUMN - len(parts[at - 1]))}}{self.note.format(note)}{newline}{rest}"
 
     def _head(self, parts: list[str], first: int, end: int) -> None:
         """Adds label lines and headings before their slots."""
