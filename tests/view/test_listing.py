@@ -128,7 +128,7 @@ def test_many_distinct_words_do_not_fill_the_cache() -> None:
     text = text_of(program(code), arrows=False)
 
     assert text.count("\n") == 80_000
-    assert all(len(bodies) <= module._CACHED_WORDS for bodies in module._shared_bodies.values())
+    assert all(len(bodies) <= module.CACHED_WORDS for bodies in module._shared_bodies.values())
 
 
 def test_arrows_share_lanes_and_nest() -> None:
