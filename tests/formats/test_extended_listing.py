@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -225,3 +227,26 @@ def test_kfuncs_of_a_verifier_log() -> None:
 
     assert program.code[1] == 0x20 and program.code[9] == 0
     assert "call kfunc bpf_cgroup_from_id#27896" in "".join(listing(program, ListingOptions()))
+
+
+SOURCES = Path(__file__).parent.parent / "corpus/sources"
+
+
+def test_gnu_objdump() -> None:
+    """Its bytes are the program; relocations and functions are those of its lines; without bytes it is refused."""
+    text = (SOURCES / "gnu-objdump.txt").read_text()
+    two, one = read_programs(text.encode(), "-")
+    assert [(p.declared.section, p.name, p.insn_count) for p in (two, one)] == [(".text", "two", 3), ("xdp", "one", 8)]
+    assert [(r.off_insns, r.kind, r.symbol) for r in one.relocations] == [(1, "call", ".text"), (2, "map", "g")]
+    bare = re.sub(r"\t(?:[0-9a-f]{2} ){8}", "", text)
+    with pytest.raises(InputError) as caught:
+        read_programs(bare.encode(), "-")
+    assert caught.value.hint == "run it without --no-show-raw-insn"
+
+
+def test_calls_that_a_text_does_not_tell_apart() -> None:
+    """llvm-objdump without bytes prints the call of a helper and of a function alike: neither is claimed, but where a relocation tells."""
+    text, xdp, tc = read_programs((SOURCES / "llvm-no-raw.txt").read_bytes(), "-")
+    assert text.code[:2] == b"\x85\xf0" and text.relocations[0].text.startswith("call 0x6: a helper or a function")
+    assert xdp.code[8:10] == b"\x85\x10"  # negative: a function
+    assert tc.code[8:10] == b"\x85\x10"  # its relocation is against a section of code

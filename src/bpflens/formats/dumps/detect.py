@@ -224,6 +224,14 @@ def _go_bpf(text: SourceText) -> list[Program]:
     return [*read_structs(text), *read_text(text)]
 
 
+def _gnu_objdump(text: SourceText) -> list[Program]:
+    if "elf64-bpf" not in text.body and "%r" not in text.body:
+        return []
+    from bpflens.formats.dumps.gnu_objdump import looks_like_gnu_objdump, read
+
+    return read(text) if looks_like_gnu_objdump(text.body) else []
+
+
 def _llvm_objdump(text: SourceText) -> list[Program]:
     if not re.search(r"^[ \t]*\d{1,8}:[ \t]+[0-9a-f]{2} |^Disassembly of section |^[0-9a-f]{16} <", text.body, re.MULTILINE):
         return []
@@ -284,6 +292,7 @@ READERS: tuple[Callable[[SourceText], list[Program]], ...] = (
     _seccomp_dump,
     _pfc,
     _go_bpf,
+    _gnu_objdump,
     _llvm_objdump,
     _bpftool,
     _c_source,

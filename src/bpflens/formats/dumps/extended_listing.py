@@ -57,6 +57,7 @@ _LLVM_LINE = re.compile(
 _CALL = re.compile(r"call (?:kfunc )?(?!(?:unknown|kernel-function)#)([A-Za-z_$.][\w$.]*)#(-?\d{1,10})(?!\S)")
 _SUBPROG_NAME = re.compile(r"(call pc([+-]\d{1,5}))#(\S+)")
 _OBJDUMP = re.compile(r"^(?:Disassembly of section |[^\n]*file format elf64-bpf|[0-9a-f]{16} <[^>\n]+>:)", re.MULTILINE)
+_BARE_CALL = re.compile(r"call[ \t]+-?(?:0x[0-9a-f]+|\d+)[ \t]*\Z")
 _BLOCK_LABEL = re.compile(r"\.?L(?:BB)?\d+(?:_\d+)?\Z")
 _TEXT_NOTE = "assembled from the listing's text; a dump with opcodes is exact"
 
@@ -266,11 +267,41 @@ def read_llvm_objdump(text: SourceText) -> list[Program]:
         elif listings:
             slot = next(reversed(listings[-1].entries))
             listings[-1].relocations.append(_relocation(slot, match["reloc"], match["symbol"]))
+            if match["reloc"] == "R_BPF_64_32":  # of a function, whatever the text before looks like
+                _set_call(listings[-1], slot, _PSEUDO_CALL)
         taken.append(match.span())
     if not listings:
         return []
     text.take(taken)
+    for listing in listings:
+        _tell_unknown_calls(listing)
     return [_llvm_program(text, listing) for listing in listings]
+
+
+_PSEUDO_CALL, _UNKNOWN_CALL = 1, 15
+
+
+def _set_call(listing: _Listing, slot: int, src: int) -> None:
+    """Where the text alone made a call: what is called is in the source register's field."""
+    match, code = listing.entries[slot]
+    if match["text"] is not None and code and code[0] == 0x85:
+        listing.entries[slot] = (match, bytes((code[0], src << 4, *code[2:])))
+
+
+def _tell_unknown_calls(listing: _Listing) -> None:
+    """`call 0x6` is helper 6 or the function 7 slots on: llvm-objdump prints both alike, so that without bytes neither may be said."""
+    told = {relocation.off_insns for relocation in listing.relocations}
+    for slot, (match, code) in listing.entries.items():
+        if match["text"] is None or not code or code[0] != 0x85 or slot in told or not _BARE_CALL.match(match["text"]):
+            continue
+        imm = int.from_bytes(code[4:8], "little", signed=True)
+        if imm < 0:
+            _set_call(listing, slot, _PSEUDO_CALL)
+        else:
+            _set_call(listing, slot, _UNKNOWN_CALL)
+            what = f"call {imm:#x}: a helper or a function, which this text does not tell"
+            listing.relocations.append(Relocation(slot, "extern", "", text=what))
+    listing.relocations.sort(key=lambda relocation: relocation.off_insns)
 
 
 def _relocation(slot: int, kind: str, symbol: str) -> Relocation:
