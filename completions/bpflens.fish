@@ -6,17 +6,20 @@ complete -c bpflens -n '__fish_seen_subcommand_from ls' -l deep
 complete -c bpflens -n '__fish_seen_subcommand_from ls' -l effective
 complete -c bpflens -n '__fish_seen_subcommand_from ls' -l explain
 complete -c bpflens -n '__fish_seen_subcommand_from ls' -l help
+complete -c bpflens -n '__fish_seen_subcommand_from ls' -l no-deep
 complete -c bpflens -n '__fish_seen_subcommand_from ls' -l watch
 complete -c bpflens -n '__fish_seen_subcommand_from ls' -l wide
 complete -c bpflens -n __fish_use_subcommand -a tree -d 'objects, their programs, maps and tail calls'
 complete -c bpflens -n '__fish_seen_subcommand_from tree' -l deep
 complete -c bpflens -n '__fish_seen_subcommand_from tree' -l help
+complete -c bpflens -n '__fish_seen_subcommand_from tree' -l no-deep
 complete -c bpflens -n __fish_use_subcommand -a show -d 'all that is known of a program and its maps'
 complete -c bpflens -n '__fish_seen_subcommand_from show' -l deep
 complete -c bpflens -n '__fish_seen_subcommand_from show' -l help
 complete -c bpflens -n '__fish_seen_subcommand_from show' -l limit
 complete -c bpflens -n '__fish_seen_subcommand_from show' -l linktype
 complete -c bpflens -n '__fish_seen_subcommand_from show' -l no-attachments
+complete -c bpflens -n '__fish_seen_subcommand_from show' -l no-deep
 complete -c bpflens -n '__fish_seen_subcommand_from show' -l values
 complete -c bpflens -n __fish_use_subcommand -a dis -d 'disassemble'
 complete -c bpflens -n '__fish_seen_subcommand_from dis' -l annotate

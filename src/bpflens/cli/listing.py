@@ -6,14 +6,26 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import argparse
+
     from bpflens.classic.summary import Summary
     from bpflens.inventory.facts.records import Inventory, InventoryRow
     from bpflens.inventory.select import Selection
 
-__all__ = ("Summariser", "report")
+__all__ = ("EXPLAIN_SECONDS", "EXPLAIN_SECONDS_JSON", "Summariser", "add_deep", "report")
 
 EXPLAIN_SECONDS = 2.0  # for all classic programs of one table together
 EXPLAIN_SECONDS_JSON = 0.2  # a script that polls must stay as cheap as the tools that it replaces; --explain asks for more
+
+
+def add_deep(parser: argparse.ArgumentParser) -> None:
+    """--deep and --no-deep."""
+    from argparse import BooleanOptionalAction
+
+    parser.add_argument(
+        "--deep", action=BooleanOptionalAction, default=None,
+        help="read kernel memory by BPF programs of our own: all that there is, or never; else only for what no interface tells",
+    )  # fmt: skip
 
 
 class Summariser:
@@ -50,11 +62,16 @@ def report(inventory: Inventory, rows: list[InventoryRow], selection: Selection)
     unnamed = sum("unknown" in row.details or row.kind == "held" for row in rows)
     if unnamed and not inventory.deep:
         which = f"{unnamed} row{'s' * (unnamed > 1)}"
-        notes.append(f"--deep asks kernel memory about {which} for which no interface has the whole answer")
+        notes.append(f"kernel memory tells more about {which}: needs CAP_BPF and CAP_PERFMON, and no --no-deep")
+    if any("order" in row.details for row in rows):
+        notes.append("[1/2]: it runs first of two on its hook; the rows of a hook are in their order of execution")
+    if any(row.details.get("by_elimination") for row in rows):
+        notes.append("(the only one): no interface says which program it is, and only this loaded one can be it")
     if not rows:
         notes.append(f"nothing that could be looked at fits {' '.join(selection.words)}" if selection.words else "no BPF program was found")
     for note in notes:
         print(f"bpflens: note: {note}", file=sys.stderr)
-    for denial in inventory.denied:
+    missing = [denial for denial in inventory.denied if selection.concerns(denial)]
+    for denial in missing:
         print(f"bpflens: not shown: {denial.what}: needs {denial.needs}", file=sys.stderr)
-    return 5 if inventory.denied else 0
+    return 5 if missing else 0

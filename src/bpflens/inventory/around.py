@@ -9,6 +9,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from bpflens.errors import KernelError
+from bpflens.inventory.facts.processes import Process
+from bpflens.inventory.families import Family
 from bpflens.program import Attachment, Holder, Program
 
 __all__ = ("Surroundings", "attach_target", "stats_enabled", "surroundings")
@@ -24,76 +26,46 @@ class Surroundings:
     map_holders: Mapping[int, tuple[Holder, ...]] = field(default_factory=dict)
     map_pins: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     map_users: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    processes: Mapping[int, Process] = field(default_factory=dict)
     denied: tuple[tuple[str, str], ...] = ()
 
 
 _NOT_ATTACHED = frozenset({"pin", "fd", "held"})  # rows of the inventory for programs that hang on nothing
 
 
-def surroundings(prog_ids: Collection[int], map_ids: Collection[int] = (), *, attachments: bool = True, deep: bool = False) -> Surroundings:
-    """What is known around these programs and maps. Without `attachments` only holders, pins and users are looked for; `deep` looks
-    for attachments in kernel memory too.
+def surroundings(
+    prog_ids: Collection[int], map_ids: Collection[int] = (), *, attachments: bool = True, deep: bool | None = None
+) -> Surroundings:
+    """What is known around these programs and maps. Without `attachments` only holders, pins and users are looked for; `deep` as in
+    `walk.collect`.
     """
-    from bpflens.inventory.facts.context import Context
-    from bpflens.inventory.facts.holders import holders, map_holders
-    from bpflens.inventory.facts.pins import pins
     from bpflens.inventory.rows import attachment
-    from bpflens.inventory.walk import collect, in_own_thread
+    from bpflens.inventory.walk import collect
 
+    wanted = None if attachments and prog_ids else _no_family
+    inventory = collect(wanted, deep=deep, everything=False, maps=True)
     attached: dict[int, list[Attachment]] = {}
-    denied: dict[tuple[str, str], None] = {}
-    if attachments and prog_ids:
-        inventory = collect(deep=deep)
-        for row in inventory.rows:
-            if row.prog_id in prog_ids and row.prog_id is not None and row.kind not in _NOT_ATTACHED:
-                attached.setdefault(row.prog_id, []).append(attachment(row))
-        denied.update(dict.fromkeys((denial.what, denial.needs) for denial in inventory.denied))
+    for row in inventory.rows:
+        if row.prog_id in prog_ids and row.prog_id is not None and row.kind not in _NOT_ATTACHED:
+            attached.setdefault(row.prog_id, []).append(attachment(row))
 
-    def look() -> Surroundings:
-        context = Context()
-        held, of_maps, pinned = holders(context), map_holders(context), pins(context)
-        denied.update(dict.fromkeys((denial.what, denial.needs) for denial in context.denied))
+    def paths(kind: str, ids: Collection[int]) -> dict[int, tuple[str, ...]]:
+        return {id: tuple(found) for (of, id), found in inventory.pins.items() if of == kind and id in ids}
 
-        def who(table: Mapping[int, list[Holder]], ids: Collection[int]) -> dict[int, tuple[Holder, ...]]:
-            return {id: tuple(table[id]) for id in ids if id in table}
-
-        def paths(kind: str, ids: Collection[int]) -> dict[int, tuple[str, ...]]:
-            found: dict[int, tuple[str, ...]] = {}
-            for pin in pinned:
-                if pin.kind == kind and pin.id in ids:
-                    found[pin.id] = (*found.get(pin.id, ()), pin.path)
-            return found
-
-        return Surroundings(
-            attachments={id: tuple(rows) for id, rows in attached.items()},
-            prog_holders=who(held.programs, prog_ids),
-            prog_pins=paths("prog", prog_ids),
-            map_holders=who(of_maps, map_ids),
-            map_pins=paths("map", map_ids),
-            map_users=_users(map_ids) if map_ids else {},
-            denied=tuple(denied),
-        )
-
-    return in_own_thread(look)
+    return Surroundings(
+        attachments={id: tuple(rows) for id, rows in attached.items()},
+        prog_holders={id: tuple(held) for id, held in inventory.held.programs.items() if id in prog_ids},
+        prog_pins=paths("prog", prog_ids),
+        map_holders={id: tuple(held) for id, held in inventory.maps.holders.items() if id in map_ids},
+        map_pins=paths("map", map_ids),
+        map_users={id: tuple(users) for id, users in inventory.maps.users.items() if id in map_ids},
+        processes=inventory.processes,
+        denied=tuple((denial.what, denial.needs) for denial in inventory.denied),
+    )
 
 
-def _users(map_ids: Collection[int]) -> dict[int, tuple[int, ...]]:
-    from bpflens.kernel.prog_info import open_prog, prog_dump, prog_ids
-
-    users: dict[int, tuple[int, ...]] = {}
-    try:
-        for id in prog_ids():
-            try:
-                with open_prog(id) as fd:
-                    used = prog_dump(fd, f"id:{id}").map_ids
-            except KernelError:
-                continue  # unloaded meanwhile
-            for map_id in used:
-                if map_id in map_ids:
-                    users[map_id] = (*users.get(map_id, ()), id)
-    except KernelError:
-        pass  # without CAP_SYS_ADMIN nobody is listed
-    return users
+def _no_family(family: Family) -> bool:
+    return False
 
 
 def attach_target(program: Program) -> str | None:

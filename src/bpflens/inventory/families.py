@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ("DEEP_FAMILIES", "FAMILIES", "Family")
+__all__ = ("DEEP_FAMILIES", "FAMILIES", "OF_NAMESPACES", "SERVED_BY", "Family")
 
 
 class Family(NamedTuple):
@@ -20,6 +20,11 @@ class Family(NamedTuple):
     per_netns: bool
     what: str
     needs: str
+
+    @property
+    def key(self) -> str:
+        """A name for it: "memory.tun.find"."""
+        return f"{self.module}.{self.function}"
 
 
 FAMILIES = (
@@ -34,6 +39,7 @@ FAMILIES = (
     Family("finders.xtables", "find_nft", ("xt_bpf",), True, "nftables rules", "CAP_NET_ADMIN"),
     Family("finders.team", "find", ("team",), True, "team devices", "CAP_NET_ADMIN"),
     Family("finders.sockets", "find_sockets", ("socket",), False, "socket filters", "CAP_SYS_PTRACE"),
+    Family("finders.sockets", "find_unheld", ("socket",), True, "sockets that no descriptor leads to", "CAP_NET_ADMIN"),
     Family("finders.tun", "find", ("tap",), False, "tap devices", "CAP_SYS_PTRACE"),
     Family("finders.seccomp", "find", ("seccomp",), False, "seccomp filters", "CAP_SYS_ADMIN and CAP_SYS_PTRACE"),
     Family("finders.cgroups", "find", ("cgroup", "lsm_cgroup"), False, "programs on cgroups", "CAP_NET_ADMIN"),
@@ -61,3 +67,11 @@ DEEP_FAMILIES = (
     Family("memory.builtin", "find", ("ptp_classifier",), False, "the kernel's own programs", _MEMORY),
     Family("memory.routes", "find", ("lwt",), True, "routes in kernel memory", _MEMORY),
 )
+# What a family that asks the kernel's interfaces may find that it cannot tell the whole of -> the family that reads it from kernel memory.
+SERVED_BY = {
+    "sockets": "memory.sockets.find", "unheld sockets": "memory.sockets.find_lists", "tun": "memory.tun.find",
+    "perf": "memory.tasks.find_perf", "ppp": "memory.tasks.find_ppp", "routes": "memory.routes.find",
+    "seccomp": "memory.tasks.find_seccomp",
+}  # fmt: skip
+# Kinds of rows that are found in network namespaces.
+OF_NAMESPACES = tuple(kind for family in FAMILIES if family.per_netns for kind in family.kinds)

@@ -8,15 +8,11 @@
 
 from __future__ import annotations
 
-import os
-import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from bpflens.errors import KernelError
 from bpflens.inventory.finders.maps import prog_array_entries
-from bpflens.kernel.loaded import MapHead
-from bpflens.kernel.sys.bpf import Buffer, cmd, fd_by_id, info_by_fd
+from bpflens.kernel.loaded import MapHead, prog_map_ids
 
 __all__ = ("MapNode", "ProgNode", "program_tree")
 
@@ -45,7 +41,7 @@ class MapNode(NamedTuple):
 class program_tree:
     """Builds the tree below a program; shared across programs so that each map is read once."""
 
-    def __init__(self, maps: dict[int, MapHead]) -> None:
+    def __init__(self, maps: Mapping[int, MapHead]) -> None:
         self._heads = maps
         self._entries: dict[int, list[tuple[int, int]]] = {}
         self._maps_of: dict[int, tuple[int, ...]] = {}
@@ -76,7 +72,7 @@ class program_tree:
     def map_ids(self, id: int) -> tuple[int, ...]:
         """The maps of a program, in order of first use; () where it has gone or may not be read."""
         if id not in self._maps_of:
-            self._maps_of[id] = _map_ids(id)
+            self._maps_of[id] = prog_map_ids(id)
         return self._maps_of[id]
 
     def users(self, programs: Iterable[int]) -> dict[int, list[int]]:
@@ -86,26 +82,3 @@ class program_tree:
             for map_id in self.map_ids(id):
                 found.setdefault(map_id, []).append(id)
         return found
-
-
-def _map_ids(id: int) -> tuple[int, ...]:
-    where = f"id:{id}"
-    try:
-        fd = fd_by_id(cmd.PROG_GET_FD_BY_ID, id, where)
-    except KernelError:
-        return ()
-    try:
-        info = Buffer(64)
-        info_by_fd(fd, info, where)
-        count = struct.unpack_from("<I", info.bytes, 52)[0]
-        if not count:
-            return ()
-        ids = Buffer(4 * count)
-        raw = bytearray(64)
-        struct.pack_into("<IQ", raw, 52, count, ids.address)
-        info_by_fd(fd, Buffer(bytes(raw)), where)
-        return tuple(value for value in struct.unpack(f"<{count}I", ids.bytes) if value)
-    except KernelError:
-        return ()
-    finally:
-        os.close(fd)

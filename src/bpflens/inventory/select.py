@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Sequence
 
 from bpflens.errors import InputError, UsageError
-from bpflens.inventory.facts.records import Inventory, InventoryRow
+from bpflens.inventory.facts.records import Denial, Inventory, InventoryRow
 from bpflens.inventory.families import DEEP_FAMILIES, FAMILIES, Family
 from bpflens.isa.extended.names import PROG_TYPES
 from bpflens.kernel.sys import procfs
@@ -68,6 +68,11 @@ class Selection:
         if not kinds or any(kind in HELD_KINDS for kind in kinds):
             return None
         return lambda family: any(_overlaps(kind, own) for kind in kinds for own in family.kinds)
+
+    def concerns(self, denial: Denial) -> bool:
+        """Whether what could not be looked at may have had rows that are wanted."""
+        kinds = self.kinds or (_DEVICE_KINDS if self._device else ())
+        return not denial.kinds or not kinds or any(_overlaps(kind, own) for kind in kinds for own in denial.kinds)
 
     def matches(self, row: InventoryRow, inventory: Inventory) -> bool:
         """Whether a row is wanted."""

@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 from bpflens.attachment import Holder
-from bpflens.errors import InputError, KernelError
+from bpflens.errors import BpflensError, InputError, KernelError
 from bpflens.inventory.facts.context import Context
 from bpflens.inventory.facts.namespaces import entered, net_namespaces
-from bpflens.inventory.facts.records import Inventory, InventoryRow, NetNamespace
-from bpflens.inventory.families import DEEP_FAMILIES, FAMILIES, Family
+from bpflens.inventory.facts.records import Inventory, InventoryRow, MapUse, NetNamespace
+from bpflens.inventory.families import DEEP_FAMILIES, FAMILIES, OF_NAMESPACES, SERVED_BY, Family
+from bpflens.inventory.order import by_elimination, in_order
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,17 +30,24 @@ __all__ = ("HIDDEN", "collect", "in_own_thread", "strip_addresses", "walk")
 Result = TypeVar("Result")
 
 HIDDEN = "whose mount is hidden by another"
+# Program types that can hang where only kernel memory shows them: socket_filter, lwt_in, lwt_out, lwt_xmit, perf_event, sk_reuseport.
+_TYPES_NEED = {
+    1: ("sockets", "unheld sockets", "tun"), 10: ("routes",), 11: ("routes",), 12: ("routes",), 7: ("perf",), 21: ("sockets",),
+}  # fmt: skip
 _GONE = frozenset((2, 3, 6, 9, 19, 116))  # ENOENT, ESRCH, ENXIO, EBADF, ENODEV, ESTALE
 _LACKING = frozenset((22, 38, 92, 93, 94, 95, 97, 524))  # EINVAL, ENOSYS, ENOPROTOOPT ... EAFNOSUPPORT: the kernel does not have it
 
 
-def collect(wanted: Callable[[Family], bool] | None = None, *, deep: bool = False, everything: bool = True) -> Inventory:
+def collect(
+    wanted: Callable[[Family], bool] | None = None, *, deep: bool | None = None, everything: bool = True, maps: bool = False
+) -> Inventory:
     """Walk the machine.
 
-    `wanted` picks families (None: all). `deep` adds what only the kernel-side reader sees. `everything`: also programs that hang on
-    nothing, which can be known only when all families are asked.
+    `wanted` picks families (None: all). `deep` None: kernel memory is read where this process may, for exactly what no interface tells;
+    True: for every family that there is; False: never. `everything`: also programs that hang on nothing, which can be known only when all
+    families are asked. `maps`: also who holds maps and which programs use them.
     """
-    return strip_addresses(in_own_thread(lambda: walk(wanted, deep, everything)))
+    return strip_addresses(in_own_thread(lambda: walk(wanted, deep, everything, maps)))
 
 
 def in_own_thread(function: Callable[[], Result]) -> Result:
@@ -71,45 +79,97 @@ def strip_addresses(inventory: Inventory) -> Inventory:
     return inventory._replace(rows=rows)
 
 
-def walk(wanted: Callable[[Family], bool] | None, deep: bool, everything: bool) -> Inventory:
+def walk(wanted: Callable[[Family], bool] | None, deep: bool | None, everything: bool, maps: bool = False) -> Inventory:
     """`collect` in the calling thread, which has to be one that ends soon."""
-    everything = everything and wanted is None
     ctx = Context()
-    rows: list[InventoryRow] = []
-    families = list(FAMILIES)
-    deep_rows: list[InventoryRow] = []
-    reader: Reader | None = None
     _ = ctx.programs, ctx.links, ctx.files  # the order in which things are looked at: what is loaded, then what holds it
-    if deep:
-        from bpflens.inventory.memory.reader import open_reader
-
-        reader = open_reader(ctx)
-        ctx.memory_read = reader is not None and reader.can_read_memory
+    reader = _open_reader(ctx) if deep else None
+    ctx.memory_read = reader is not None and reader.can_read_memory
+    read: set[str] = set()
     try:
-        if reader is not None:
-            families += DEEP_FAMILIES
-        families = [family for family in families if wanted is None or wanted(family)]
-        _in_namespaces(ctx, reader, [family for family in families if family.per_netns], rows, deep_rows)
-        for family in families:
-            if not family.per_netns:
-                _run(ctx, reader, family, rows, deep_rows)
-        if reader is not None:
+        rows = _ask(ctx, None, [family for family in FAMILIES if wanted is None or wanted(family)])
+        for type, served in _TYPES_NEED.items():
+            if ctx.program_types is not None and type in ctx.program_types:
+                ctx.unanswered.update(dict.fromkeys(served))
+        families = _of_memory(ctx, deep, wanted)
+        if families and reader is None:
+            reader = _open_reader(ctx)
+        if families and reader is not None:
             from bpflens.inventory.memory.links import link_places
             from bpflens.inventory.memory.merge import merge, placed
 
-            rows = placed(merge(rows, deep_rows), link_places(reader))
+            rows = placed(merge(rows, _ask(ctx, reader, families)), link_places(reader))
+            read = {served for served, key in SERVED_BY.items() if key in {family.key for family in families}}
+        if reader is not None:
+            read |= _of_hidden_processes(ctx, reader)
     finally:
         if reader is not None:
             reader.close()
-    rows = _with_holders(ctx, rows)
-    if everything:
+    rows = _with_holders(ctx, by_elimination(rows, ctx.programs), maps)
+    if everything and wanted is None:
         rows += _unattached(ctx, rows)
     own = reader.own_programs if reader is not None else frozenset()
     programs = None if ctx.programs is None else {id: head for id, head in ctx.programs.items() if id not in own}
-    rows = [row for row in rows if row.prog_id not in own or row.prog_id is None]
-    denied = [denial for denial in ctx.denied if not (ctx.memory_read and "or --deep" in denial.needs)]  # it was, and has shown them
-    processes = {holder.pid: ctx.process(holder.pid) for row in rows for holder in row.holders}
-    return Inventory(rows, denied, programs, ctx.once(net_namespaces), list(ctx.notes), ctx.memory_read, processes, _full_names(programs))
+    rows = in_order(row for row in rows if row.prog_id not in own or row.prog_id is None)
+    memory_read = reader is not None and reader.memory_read
+    denied = [denial for denial in ctx.denied if not (memory_read and denial.served_by and read.issuperset(denial.served_by))]
+    holding = [holder for row in rows for holder in row.holders] + [holder for held in ctx.held.maps.values() for holder in held]
+    processes = {holder.pid: ctx.process(holder.pid) for holder in holding}
+    return Inventory(
+        rows, denied, programs, ctx.once(net_namespaces), list(ctx.notes), memory_read,
+        processes, _full_names(programs), ctx.pinned, ctx.held, _map_use(ctx, programs) if maps else MapUse(),
+    )  # fmt: skip
+
+
+def _open_reader(ctx: Context) -> Reader | None:
+    from bpflens.inventory.memory.reader import open_reader
+
+    return open_reader(ctx)
+
+
+def _of_memory(ctx: Context, deep: bool | None, wanted: Callable[[Family], bool] | None) -> list[Family]:
+    """The families of kernel memory to ask: all, none, or those that make up for what the interfaces left open."""
+    if deep is False or (deep is None and not (ctx.unanswered and _may_read_memory())):
+        return []
+    keys = {SERVED_BY[served] for served in ctx.unanswered if served in SERVED_BY}
+    return [family for family in DEEP_FAMILIES if (deep or family.key in keys) and (wanted is None or wanted(family))]
+
+
+def _may_read_memory() -> bool:
+    from bpflens.kernel.sys.capabilities import effective
+
+    able = effective()
+    return "SYS_ADMIN" in able or {"BPF", "PERFMON"} <= able
+
+
+def _of_hidden_processes(ctx: Context, reader: Reader) -> set[str]:
+    """What of "namespaces" and "holders" kernel memory tells of the processes that /proc does not let us look into."""
+    read = set()
+    try:
+        if ctx.hidden_files:
+            from bpflens.inventory.memory.holders import hidden_holders
+
+            found = hidden_holders(ctx, reader)
+            if found is not None:
+                ctx.hidden_holders = found
+                read.add("holders")
+        if ctx.hidden_namespaces:
+            known = ctx.once(net_namespaces)
+            if all(inode in known for inode in reader.namespaces_of(set(ctx.hidden_namespaces))):
+                read.add("namespaces")
+    except (OSError, BpflensError):
+        pass  # then it stays denied
+    return read
+
+
+def _map_use(ctx: Context, programs: Mapping[int, ProgInfo] | None) -> MapUse:
+    from bpflens.kernel.loaded import prog_map_ids
+
+    users: dict[int, list[int]] = {}
+    for id, info in (programs or {}).items():
+        for map_id in prog_map_ids(id) if info.nr_map_ids else ():
+            users.setdefault(map_id, []).append(id)
+    return MapUse(ctx.maps, ctx.held.maps, users)
 
 
 def _full_names(programs: Mapping[int, ProgInfo] | None) -> dict[int, str]:
@@ -119,9 +179,17 @@ def _full_names(programs: Mapping[int, ProgInfo] | None) -> dict[int, str]:
     return {id: name for id, info in (programs or {}).items() if (name := full_name(info)) != info.name}
 
 
-def _in_namespaces(
-    ctx: Context, reader: Reader | None, families: list[Family], rows: list[InventoryRow], deep_rows: list[InventoryRow]
-) -> None:
+def _ask(ctx: Context, reader: Reader | None, families: list[Family]) -> list[InventoryRow]:
+    """The rows of the families, those that are asked in each network namespace first. `reader` for families of kernel memory."""
+    rows: list[InventoryRow] = []
+    _in_namespaces(ctx, reader, [family for family in families if family.per_netns], rows)
+    for family in families:
+        if not family.per_netns:
+            _run(ctx, reader, family, rows)
+    return rows
+
+
+def _in_namespaces(ctx: Context, reader: Reader | None, families: list[Family], rows: list[InventoryRow]) -> None:
     if not families:
         return
     unreached: list[NetNamespace] = []
@@ -130,52 +198,52 @@ def _in_namespaces(
             with entered(namespace):
                 ctx.netns = namespace
                 for family in families:
-                    _run(ctx, reader, family, rows, deep_rows)
+                    _run(ctx, reader, family, rows)
         except PermissionError:
             unreached.append(namespace)
         except FileExistsError:
-            ctx.deny(f"network namespace {namespace.inode}, {HIDDEN}", "the upper mount to be taken off")
+            ctx.deny(f"network namespace {namespace.inode}, {HIDDEN}", "the upper mount to be taken off", OF_NAMESPACES)
         except OSError:
             continue  # it has gone
         finally:
             ctx.netns = None
     if unreached:
-        ctx.deny(f"{len(unreached)} other network namespace{'s' * (len(unreached) > 1)}", "CAP_SYS_ADMIN and CAP_SYS_PTRACE")
+        ctx.deny(f"{len(unreached)} other network namespace{'s' * (len(unreached) > 1)}", "CAP_SYS_ADMIN and CAP_SYS_PTRACE", OF_NAMESPACES)
 
 
-def _run(ctx: Context, reader: Reader | None, family: Family, rows: list[InventoryRow], deep_rows: list[InventoryRow]) -> None:
+def _run(ctx: Context, reader: Reader | None, family: Family, rows: list[InventoryRow]) -> None:
     """One family; what it yields before it fails is kept."""
-    deep = family in DEEP_FAMILIES
     try:
         find: Callable[..., Iterable[InventoryRow]] = getattr(
             importlib.import_module(f"bpflens.inventory.{family.module}"), family.function
         )
-        for row in find(ctx, reader) if deep else find(ctx):
-            (deep_rows if deep else rows).append(row)
+        for row in find(ctx) if reader is None else find(ctx, reader):
+            rows.append(row)
     except PermissionError:
-        ctx.deny(family.what, family.needs)
+        ctx.deny(family.what, family.needs, family.kinds)
     except KernelError as error:
         if error.errno in (1, 13):
-            ctx.deny(family.what, family.needs)
+            ctx.deny(family.what, family.needs, family.kinds)
         elif error.errno not in _GONE and error.errno not in _LACKING:
-            ctx.deny(family.what, f"another answer than: {error}")
+            ctx.deny(family.what, f"another answer than: {error}", family.kinds)
     except InputError as error:
-        ctx.deny(family.what, f"a newer bpflens: this kernel's types are not as expected ({error})")
+        ctx.deny(family.what, f"a newer bpflens: this kernel's types are not as expected ({error})", family.kinds)
     except OSError as error:
         if error.errno not in _GONE and error.errno not in _LACKING:
-            ctx.deny(family.what, f"another answer than: {error.strerror}")
+            ctx.deny(family.what, f"another answer than: {error.strerror}", family.kinds)
     except (struct.error, IndexError, KeyError, ValueError) as error:
-        ctx.deny(family.what, f"a newer bpflens: an answer of the kernel was not understood ({type(error).__name__}: {error})")
+        needs = f"a newer bpflens: an answer of the kernel was not understood ({type(error).__name__}: {error})"
+        ctx.deny(family.what, needs, family.kinds)
 
 
-def _with_holders(ctx: Context, rows: list[InventoryRow]) -> list[InventoryRow]:
+def _with_holders(ctx: Context, rows: list[InventoryRow], maps: bool) -> list[InventoryRow]:
     """Descriptors and pins of the program or of the link that makes the attachment."""
     from bpflens.inventory.facts.holders import holders
     from bpflens.inventory.facts.pins import pins
 
-    if not any(row.prog_id for row in rows) and not ctx.programs:
+    if not any(row.prog_id for row in rows) and not ctx.programs and not maps:
         return rows
-    held = holders(ctx)
+    held = holders(ctx, maps)
     pinned: dict[tuple[str, int], list[str]] = {}
     for pin in pins(ctx):
         pinned.setdefault((pin.kind, pin.id), []).append(pin.path)

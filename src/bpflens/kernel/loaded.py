@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from bpflens.attachment import ProgInfo
+from bpflens.errors import KernelError
 from bpflens.kernel.prog_info import INFO_BYTES, parse_prog_info
-from bpflens.kernel.sys.bpf import call_number, cmd
+from bpflens.kernel.sys.bpf import Buffer, call_number, cmd, fd_by_id, info_by_fd
 from bpflens.kernel.sys.syscalls import libc
 
-__all__ = ("LinkHead", "MapHead", "link_heads", "map_heads", "prog_heads")
+__all__ = ("LinkHead", "MapHead", "link_heads", "map_heads", "prog_heads", "prog_map_ids")
 
 _ENOENT = 2
 _LINK_BYTES, _MAP_BYTES = 64, 80
@@ -69,6 +70,30 @@ def map_heads() -> dict[int, MapHead]:
         value_type = int.from_bytes(info[44:48], "little")
         found[id] = MapHead(id, type, key, value, entries, flags, name.rstrip(b"\0").decode(errors="replace"), value_type)
     return found
+
+
+def prog_map_ids(id: int) -> tuple[int, ...]:
+    """The maps of a program, in order of first use; () where it has gone or may not be read."""
+    where = f"id:{id}"
+    try:
+        fd = fd_by_id(cmd.PROG_GET_FD_BY_ID, id, where)
+    except KernelError:
+        return ()
+    try:
+        info = Buffer(64)
+        info_by_fd(fd, info, where)
+        count = struct.unpack_from("<I", info.bytes, 52)[0]
+        if not count:
+            return ()
+        ids = Buffer(4 * count)
+        raw = bytearray(64)
+        struct.pack_into("<IQ", raw, 52, count, ids.address)
+        info_by_fd(fd, Buffer(bytes(raw)), where)
+        return tuple(value for value in struct.unpack(f"<{count}I", ids.bytes) if value)
+    except KernelError:
+        return ()
+    finally:
+        os.close(fd)
 
 
 def _sweep(next_command: int, open_command: int, size: int) -> Iterator[tuple[bytes, int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from bpflens.attachment import Holder
@@ -14,7 +14,7 @@ from bpflens.records.ls import Summarise, holder_record, record
 __all__ = ("MapHolders", "Tree", "by_object", "json_tree")
 
 Tree = Callable[[int], ProgNode]
-MapHolders = dict[int, list[Holder]]
+MapHolders = Mapping[int, list[Holder]]
 
 
 def by_object(rows: Iterable[InventoryRow]) -> dict[tuple[int | None, str], list[InventoryRow]]:

@@ -53,7 +53,7 @@ def open_object(kind: str, name: str) -> list[Program]:
         raise refused
     unknown = next((row.details["unknown"] for row in rows if "unknown" in row.details), None)
     if unknown:
-        raise NotPermitted(where, f"there is a program, but {unknown}", f'"bpflens ls --deep {where}" reads it from the kernel')
+        raise NotPermitted(where, f"there is a program, but {unknown}", "kernel memory tells it, which needs CAP_BPF and CAP_PERFMON")
     # Processes with more capabilities than ours are on every machine with containers, and no privilege shows what a mount hides: these
     # alone do not make the answer a refusal.
     refusals = [denial for denial in inventory.denied if "every capability" not in denial.needs and HIDDEN not in denial.what]

@@ -246,8 +246,12 @@ def _socket(fd: int, pid: int, number: int, where: str) -> Program:
     except OSError as error:
         raise KernelError.from_errno(where, "cannot read the filter of the socket", error.errno or 0) from None
     if facts.filter is None:
+        try:
+            return open_object("sock", str(inode))[0]  # kernel memory tells which
+        except KernelError:
+            pass
         reason = "the socket has an extended program, which the kernel does not name through the socket"
-        raise NotPermitted(where, reason, f'"bpflens ls --deep sock:{inode}" looks for it in the kernel', 13)
+        raise NotPermitted(where, reason, "kernel memory tells it, which needs CAP_BPF and CAP_PERFMON", 13)
     if not facts.filter:
         raise NotFound(where, "the socket has no filter")
     if facts.kind == "packet":  # its device and protocol, which say what the filter sees, are known to packet_diag

@@ -12,7 +12,7 @@ import argparse
 import sys
 import time
 
-from bpflens.cli.listing import EXPLAIN_SECONDS, EXPLAIN_SECONDS_JSON, Summariser, report
+from bpflens.cli.listing import EXPLAIN_SECONDS, EXPLAIN_SECONDS_JSON, Summariser, add_deep, report
 from bpflens.cli.settings import Settings
 from bpflens.errors import UsageError
 
@@ -34,7 +34,7 @@ EXAMPLES = (
 def configure(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
     parser.add_argument("what", nargs="*", metavar="WHAT", help="kinds, objects, programs; default: everything")
-    parser.add_argument("--deep", action="store_true", help="read kernel memory too: finds what no interface tells")
+    add_deep(parser)
     parser.add_argument("--audit", action="store_true", help="compare with the kernel's count of programs; implies --deep")
     parser.add_argument("--effective", action="store_true", help="with cgroup:PATH: also the programs that it inherits")
     parser.add_argument(

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import replace
 
+from bpflens.cli.listing import add_deep
 from bpflens.cli.settings import Settings
 from bpflens.errors import KernelError, NoCode, NotFound, UsageError
 from bpflens.program import Map, Program
@@ -35,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--values", action="store_true", help="the contents of maps too, decoded by their types")
     parser.add_argument("--limit", type=int, default=10, metavar="N", help="elements of each map with --values (default 10)")
     parser.add_argument("--no-attachments", action="store_true", help="do not search the machine for what the program hangs on")
-    parser.add_argument("--deep", action="store_true", help="search kernel memory for it too, by BPF programs of our own")
+    add_deep(parser)
     parser.add_argument("--linktype", metavar="NAME", help="what a classic filter's packets begin with (a DLT name)")
 
 
@@ -68,7 +69,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
                 print()
             _print_text(programs, maps, around, args, settings.color)
     for what, needs in denied:
-        print(f"bpflens: not looked at: {what} (needs {needs})", file=sys.stderr)
+        print(f"bpflens: not shown: {what}: needs {needs}", file=sys.stderr)
     return 5 if denied else 0
 
 
@@ -116,7 +117,7 @@ def _surroundings(programs: list[Program], maps: list[Map], args: argparse.Names
     return surroundings(prog_ids, map_ids, attachments=not args.no_attachments, deep=args.deep)
 
 
-def _program_facts(program: Program | None, around: Surroundings | None, deep: bool) -> ProgramFacts:
+def _program_facts(program: Program | None, around: Surroundings | None, deep: bool | None) -> ProgramFacts:
     from bpflens.records.show import ProgramFacts
 
     if program is None or around is None or program.id is None:
@@ -128,7 +129,7 @@ def _program_facts(program: Program | None, around: Surroundings | None, deep: b
         pins=around.prog_pins.get(program.id, ()),
         holders=around.prog_holders.get(program.id, ()),
         stats_enabled=stats_enabled(),
-        deep=deep,
+        deep=deep is not False,
     )
 
 

@@ -9,7 +9,7 @@ import argparse
 import sys
 import time
 
-from bpflens.cli.listing import Summariser, report
+from bpflens.cli.listing import Summariser, add_deep, report
 from bpflens.cli.settings import Settings
 
 EXAMPLES = ("bpflens tree", "bpflens tree xdp tc", "bpflens tree dev:lo", "bpflens --json tree")
@@ -18,23 +18,20 @@ EXAMPLES = ("bpflens tree", "bpflens tree xdp tc", "bpflens tree dev:lo", "bpfle
 def configure(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
     parser.add_argument("what", nargs="*", metavar="WHAT", help="kinds, objects, programs; default: everything")
-    parser.add_argument("--deep", action="store_true", help="read kernel memory too, by BPF programs of our own")
+    add_deep(parser)
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Print the tree."""
-    from bpflens.inventory.facts.context import Context
-    from bpflens.inventory.facts.holders import map_holders
     from bpflens.inventory.graph import program_tree
     from bpflens.inventory.select import Selection
     from bpflens.inventory.walk import collect
 
     selection = Selection(args.what)
-    inventory = collect(selection.families, deep=args.deep)
+    inventory = collect(selection.families, deep=args.deep, maps=True)
     rows = [row for row in inventory.rows if selection.matches(row, inventory)]
-    context = Context()
-    below = program_tree(context.maps).below
-    holders = map_holders(context)
+    below = program_tree(inventory.maps.heads).below
+    holders = inventory.maps.holders
     summarise = Summariser(settings.json)
     if settings.json:
         from bpflens.records.tree import json_tree

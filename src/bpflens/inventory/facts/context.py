@@ -17,8 +17,10 @@ from bpflens.inventory.facts.records import Denial, Holders, NetNamespace
 from bpflens.kernel.loaded import LinkHead, MapHead
 from bpflens.kernel.sys import procfs
 
-__all__ = ("UNSEEN_PROCESSES", "Context")
+__all__ = ("OF_DESCRIPTORS", "UNSEEN_PROCESSES", "Context")
 
+OF_DESCRIPTORS = ("socket", "reuseport", "fanout", "kcm", "tap", "tun", "ppp", "perf_event", "tracepoint", "kprobe", "kretprobe",
+                  "uprobe", "uretprobe", "fd", "held")  # fmt: skip  # kinds that are found by the descriptors of processes
 UNSEEN_PROCESSES = "processes that this /proc does not show"
 Result = TypeVar("Result")
 _NAMED = 3  # processes that a message names
@@ -34,6 +36,10 @@ class Context:
         self.netns: NetNamespace | None = None
         self.memory_read = False
         self.denied: dict[Denial, None] = {}
+        self.unanswered: dict[str, None] = {}
+        self.hidden_files: list[int] = []
+        self.hidden_holders: Holders = Holders({}, {})
+        self.hidden_namespaces: list[int] = []
         self.notes: dict[str, None] = {}
         self.claimed_links: set[int] = set()
         self.claimed_sockets: set[int] = set()
@@ -50,9 +56,17 @@ class Context:
         answer: Result = self._answers[read]
         return answer
 
-    def deny(self, what: str, needs: str) -> None:
-        """Something was not permitted; listed once at the end."""
-        self.denied[Denial(what, needs)] = None
+    def deny(self, what: str, needs: str, kinds: tuple[str, ...] = (), served_by: tuple[str, ...] = ()) -> None:
+        """Something was not permitted; listed once at the end, where a row of one of the `kinds` was asked for (none: of any).
+
+        `served_by`: what of kernel memory makes up for it (families.SERVED_BY); if all of that is read, nothing is missing.
+        """
+        self.denied[Denial(what, needs, kinds, served_by)] = None
+        self.unanswered.update(dict.fromkeys(served_by))
+
+    def need(self, served_by: str) -> None:
+        """Something is there of which no interface gives the whole: kernel memory is asked, where it may be read (families.SERVED_BY)."""
+        self.unanswered[served_by] = None
 
     def note(self, text: str) -> None:
         """Something that the reader of the result should know; listed once."""
@@ -151,10 +165,12 @@ class Context:
                 found += procfs.open_files(pid)
             except OSError:
                 refused.append(pid)
+        self.hidden_files = refused
         if refused:
             has = "has" if len(refused) == 1 else "have"
             what = f"the descriptors of {self.who(refused)}, which {has} more capabilities"
-            self.deny(what, "CAP_SYS_PTRACE and every capability that they have")
+            needs = "CAP_SYS_PTRACE and every capability that they have"
+            self.deny(what, needs, OF_DESCRIPTORS, ("sockets", "tun", "perf", "ppp", "holders"))
         return found
 
     @cached_property

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 from bpflens.attachment import Holder
 from bpflens.inventory.facts.context import Context
 from bpflens.inventory.facts.records import Holders
 from bpflens.kernel.sys import procfs
 
-__all__ = ("holders", "map_holders")
+__all__ = ("holders",)
 
 _PROG, _LINK, _MAP = "anon_inode:bpf-prog", "anon_inode:bpf_link", "anon_inode:bpf-map"
 
 
-def holders(ctx: Context) -> Holders:
-    """Holders of programs and links among all visible descriptors."""
-    return Holders(_by_id(ctx, _PROG, b"prog_id"), _by_id(ctx, _LINK, b"link_id"))
+def holders(ctx: Context, maps: bool = False) -> Holders:
+    """Holders of programs and links, and of `maps`, among all visible descriptors and those that kernel memory has shown."""
+    hidden = ctx.hidden_holders
+    return Holders(
+        _together(_by_id(ctx, _PROG, b"prog_id"), hidden.programs),
+        _by_id(ctx, _LINK, b"link_id"),
+        _together(_by_id(ctx, _MAP, b"map_id"), hidden.maps) if maps else {},
+    )
 
 
-def map_holders(ctx: Context) -> dict[int, list[Holder]]:
-    """Holders of maps."""
-    return _by_id(ctx, _MAP, b"map_id")
+def _together(one: Mapping[int, list[Holder]], other: Mapping[int, list[Holder]]) -> dict[int, list[Holder]]:
+    return {id: one.get(id, []) + other.get(id, []) for id in (*one, *other)}
 
 
 def _by_id(ctx: Context, link: str, field: bytes) -> dict[int, list[Holder]]:

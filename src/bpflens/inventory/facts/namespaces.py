@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from bpflens.inventory.facts.context import Context
 from bpflens.inventory.facts.records import NetNamespace
 from bpflens.inventory.facts.sockets import held_sockets
+from bpflens.inventory.families import OF_NAMESPACES
 from bpflens.kernel.sys import procfs, syscalls
 
 __all__ = ("entered", "mount_namespaces", "net_namespaces")
@@ -75,7 +76,9 @@ def _of_processes(ctx: Context) -> Iterator[tuple[str, int]]:
             if thread_link != link:
                 yield f"{pid}/task/{tid}", int(thread_link[5:-1])
     if refused:
-        ctx.deny(f"the namespaces of {ctx.who(refused)}", "CAP_SYS_PTRACE and every capability that they have")
+        ctx.hidden_namespaces += refused
+        needs = "CAP_SYS_PTRACE and every capability that they have"
+        ctx.deny(f"the namespaces of {ctx.who(refused)}", needs, OF_NAMESPACES, ("namespaces",))
 
 
 def mount_namespaces(ctx: Context) -> Iterator[tuple[str, list[procfs.Mount]]]:

@@ -42,7 +42,7 @@ def pins(ctx: Context) -> list[Pin]:
             seen.add(mount.device)
             for path in _files(base):
                 pin = _open(ctx, path)
-                if pin is not None:
+                if pin is not None and pin not in found:  # one bpffs may be mounted over another
                     found.append(pin)
     return found
 

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 from bpflens.attachment import Holder, ProgInfo
 from bpflens.inventory.facts.processes import Process
+from bpflens.kernel.loaded import MapHead
 
-__all__ = ("Denial", "Holders", "Inventory", "InventoryRow", "NetNamespace")
+__all__ = ("Denial", "Holders", "Inventory", "InventoryRow", "MapUse", "NetNamespace")
 
 
 class Holders(NamedTuple):
@@ -16,6 +17,15 @@ class Holders(NamedTuple):
 
     programs: dict[int, list[Holder]]
     links: dict[int, list[Holder]]
+    maps: Mapping[int, list[Holder]] = {}
+
+
+class MapUse(NamedTuple):
+    """By map id: the facts of the map, descriptors that hold it, programs that use it."""
+
+    heads: Mapping[int, MapHead] = {}
+    holders: Mapping[int, list[Holder]] = {}
+    users: Mapping[int, list[int]] = {}
 
 
 class InventoryRow(NamedTuple):
@@ -38,10 +48,15 @@ class InventoryRow(NamedTuple):
 
 
 class Denial(NamedTuple):
-    """Something that could not be looked at, and what would show it."""
+    """Something that could not be looked at, and what would show it. `kinds`: rows that may be missing for it (none: any rows).
+
+    `served_by`: what of kernel memory makes up for it (families.SERVED_BY).
+    """
 
     what: str
     needs: str
+    kinds: tuple[str, ...] = ()
+    served_by: tuple[str, ...] = ()
 
 
 class NetNamespace(NamedTuple):
@@ -57,6 +72,7 @@ class Inventory(NamedTuple):
     """The result of a walk. `programs` is None where the kernel did not let us list them. `deep`: kernel memory was read too.
 
     `processes`: what the holders are beside their names. `full_names`: program id -> its name, where that is longer than the kernel's.
+    `pins`: (kind of object, id) -> paths. `held`: who holds what by a descriptor. `maps`: only where it was asked for.
     """
 
     rows: list[InventoryRow]
@@ -67,3 +83,6 @@ class Inventory(NamedTuple):
     deep: bool = False
     processes: Mapping[int, Process] = {}
     full_names: Mapping[int, str] = {}
+    pins: Mapping[tuple[str, int], list[str]] = {}
+    held: Holders = Holders({}, {})
+    maps: MapUse = MapUse()

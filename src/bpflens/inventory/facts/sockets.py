@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import fcntl
 import os
+import struct
 from typing import NamedTuple
 
 from bpflens.attachment import Holder
 from bpflens.inventory.facts.context import Context
-from bpflens.kernel.sys import procfs, syscalls
+from bpflens.kernel.sys import netlink, procfs, syscalls
 
-__all__ = ("PROTOCOLS", "SocketFacts", "held_sockets", "socket_facts", "socket_kind", "socket_owners", "type_name")
+__all__ = ("PROTOCOLS", "SocketFacts", "all_are_held", "held_sockets", "socket_facts", "socket_kind", "socket_owners", "type_name")
 
 _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK, _AF_PACKET, _AF_ALG, _AF_VSOCK = 1, 2, 10, 16, 17, 38, 40
 _STREAM, _DGRAM, _RAW = 1, 2, 3
-_SO_TYPE, _SO_PROTOCOL, _SO_DOMAIN = 3, 38, 39
+_SO_TYPE, _SO_REUSEPORT, _SO_PROTOCOL, _SO_DOMAIN = 3, 15, 38, 39
 _SIOCGSKNS = 0x894C
+_LISTS = (("unix", 6), ("udp", 9), ("udp6", 9), ("udplite", 9), ("raw", 9), ("raw6", 9), ("netlink", 9))  # column of the inode
+_SOCK_DIAG_BY_FAMILY, _SHOW_RQLEN, _UNIX_DIAG_RQLEN = 20, 1 << 4, 4
+_NOT_LISTENING = 0xFFFFFFFF & ~(1 << 10)  # bits of TCP states; 10: TCP_LISTEN
+_MEMORY = "CAP_BPF and CAP_PERFMON"
 
 FAMILIES = {
     _AF_UNIX: "unix", _AF_NETLINK: "netlink", _AF_PACKET: "packet", _AF_ALG: "alg", _AF_VSOCK: "vsock",
@@ -47,7 +52,8 @@ def held_sockets(ctx: Context) -> dict[int, SocketFacts]:
     refused: set[int] = set()
     pidfd, pidfd_pid = -1, 0
     if _net_cls_in_use():
-        ctx.deny("filters of sockets other than packet sockets", "--deep (asking a socket would move it to this process's net_cls cgroup)")
+        needs = f"{_MEMORY} (asking a socket would move it to this process's net_cls cgroup)"
+        ctx.deny("filters of sockets other than packet sockets", needs, ("socket",), ("sockets",))
         return found
     try:
         for file in ctx.files:
@@ -70,12 +76,15 @@ def held_sockets(ctx: Context) -> dict[int, SocketFacts]:
                 continue
             except OSError as error:
                 if error.errno == 38:
-                    ctx.deny("filters of sockets other than packet sockets", "Linux 5.6 (pidfd_getfd) or --deep")
+                    needs = f"Linux 5.6 (pidfd_getfd), or {_MEMORY}"
+                    ctx.deny("filters of sockets other than packet sockets", needs, ("socket",), ("sockets",))
                     return found
                 continue
             try:
                 if os.fstat(fd).st_ino == inode:
                     found[inode] = socket_facts(fd, inode, file.pid, file.fd)
+                    if found[inode].kind == "kcm" or _option(fd, _SO_REUSEPORT):
+                        ctx.need("sockets")  # no interface tells the program of a reuseport group or of a KCM socket
                     refused.discard(inode)
             except OSError:
                 continue
@@ -85,7 +94,8 @@ def held_sockets(ctx: Context) -> dict[int, SocketFacts]:
         if pidfd >= 0:
             os.close(pidfd)
     if refused:
-        ctx.deny(f"the filters of {len(refused)} sockets", "CAP_SYS_PTRACE (and every capability that the holder has), or --deep")
+        needs = f"CAP_SYS_PTRACE (and every capability that the holder has), or {_MEMORY}"
+        ctx.deny(f"the filters of {len(refused)} sockets", needs, ("socket",), ("sockets",))
     return found
 
 
@@ -144,3 +154,35 @@ def socket_owners(ctx: Context) -> dict[int, list[Holder]]:
         if file.link.startswith("socket:["):
             owners.setdefault(int(file.link[8:-1]), []).append(ctx.holder(file.pid, file.fd))
     return owners
+
+
+def all_are_held(ctx: Context) -> bool:
+    """Whether a descriptor leads to every socket of the thread's namespace that /proc/net has, and none can be in flight between processes.
+
+    The lists of TCP are left out: they are long on a server, and what nobody holds of them has a listener that somebody holds.
+    """
+    owners = ctx.once(socket_owners)
+    for name, column in _LISTS:
+        try:
+            lines = procfs.read(f"/proc/thread-self/net/{name}").splitlines()[1:]
+        except OSError:
+            continue
+        for line in lines:
+            words = line.split()
+            if name == "netlink" and words[2] == b"0":
+                continue  # the kernel's own
+            if len(words) > column and words[column].isdigit() and words[column] != b"0" and int(words[column]) not in owners:
+                return False
+    return not _unix_messages_wait()
+
+
+def _unix_messages_wait() -> bool:
+    """Whether a unix socket that does not listen has unread messages: one of them may carry descriptors (unix(7), SCM_RIGHTS)."""
+    if not procfs.module_present("unix_diag"):
+        return False
+    with netlink.Netlink(netlink.SOCK_DIAG) as diag:
+        try:
+            answers = diag.dump(_SOCK_DIAG_BY_FAMILY, struct.pack("<BBHIIIII", _AF_UNIX, 0, 0, _NOT_LISTENING, 0, _SHOW_RQLEN, 0, 0))
+        except OSError:
+            return False
+    return any(netlink.attributes(body, 16).get(_UNIX_DIAG_RQLEN, bytes(4))[:4] != bytes(4) for _, body in answers)

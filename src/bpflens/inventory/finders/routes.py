@@ -84,6 +84,7 @@ def _encap(ctx: Context, type: bytes, encap: bytes, object: str, namespace: int 
         for number, hook in LWT_HOOKS.items():
             if number in attrs:
                 name = lwt_name(attributes(attrs[number]).get(2))
+                ctx.need("routes")
                 yield InventoryRow(
                     f"lwt/{hook}", object, namespace,
                     details={**details, "name": name, "unknown": "the kernel gives only the name chosen when the route was made"},

@@ -23,6 +23,7 @@ __all__ = ("filtered_threads", "find", "rows")
 
 _SEIZE, _INTERRUPT, _DETACH = 0x4206, 0x4207, 17
 _GET_FILTER, _GET_METADATA = 0x420C, 0x420D
+_MEMORY = "CAP_BPF and CAP_PERFMON"
 _WALL = 0x40000000
 _STOP_SECONDS = 0.5
 _MOST_FILTERS = 32768  # the kernel's own limit on a task's filters is far lower (32768 instructions in all)
@@ -43,7 +44,7 @@ def filtered_threads(ctx: Context) -> Iterator[tuple[int, int, int]]:
             if b"\nSeccomp:\t2" in status:
                 yield pid, tid, int(procfs.status_field(status, b"Seccomp_filters") or b"-1")
     if refused:
-        ctx.deny(f"the seccomp state of {refused} threads", "CAP_SYS_PTRACE")
+        ctx.deny(f"the seccomp state of {refused} threads", "CAP_SYS_PTRACE", ("seccomp",))
 
 
 def find(ctx: Context) -> Iterable[InventoryRow]:
@@ -57,15 +58,15 @@ def find(ctx: Context) -> Iterable[InventoryRow]:
             filters[pid, tid] = _read(tid)
         except PermissionError:
             own = procfs.status_field(procfs.read("/proc/thread-self/status"), b"Seccomp") == b"2"
-            needs = "a caller without a seccomp filter of its own, or --deep" if own else "CAP_SYS_ADMIN and CAP_SYS_PTRACE, or --deep"
-            ctx.deny("the code of seccomp filters", needs)
+            needs = "a caller without a seccomp filter of its own" if own else "CAP_SYS_ADMIN and CAP_SYS_PTRACE"
+            ctx.deny("the code of seccomp filters", f"{needs}, or {_MEMORY}", ("seccomp",), ("seccomp",))
             unread.setdefault(pid, []).append(tid)
         except TimeoutError:
-            ctx.deny(f"the seccomp filters of thread {tid}, which does not stop", "--deep")
+            ctx.deny(f"the seccomp filters of thread {tid}, which does not stop", _MEMORY, ("seccomp",), ("seccomp",))
             unread.setdefault(pid, []).append(tid)
         except OSError as error:
             if error.errno == 5:
-                ctx.deny("the code of seccomp filters", "a kernel with CONFIG_CHECKPOINT_RESTORE")
+                ctx.deny("the code of seccomp filters", "a kernel with CONFIG_CHECKPOINT_RESTORE", ("seccomp",))
                 unread.setdefault(pid, []).append(tid)
     found = rows(ctx, filters)
     for pid, tids in unread.items():

@@ -17,10 +17,10 @@ from typing import Any
 
 from bpflens.inventory.facts.context import Context
 from bpflens.inventory.facts.records import InventoryRow
-from bpflens.inventory.facts.sockets import PROTOCOLS, held_sockets, socket_owners, type_name
+from bpflens.inventory.facts.sockets import PROTOCOLS, all_are_held, held_sockets, socket_owners, type_name
 from bpflens.kernel.sys import netlink, procfs
 
-__all__ = ("LINKTYPES", "filter_context", "find_packet", "find_sockets", "interfaces", "packet_context")
+__all__ = ("LINKTYPES", "filter_context", "find_packet", "find_sockets", "find_unheld", "interfaces", "packet_context")
 
 _SOCK_DIAG_BY_FAMILY = 20
 _AF_PACKET, _RAW = 17, 3
@@ -45,6 +45,7 @@ def find_sockets(ctx: Context) -> Iterable[InventoryRow]:
         details: dict[str, Any] = {"type": type_name(facts.type), **filter_context(facts.kind, facts.protocol)}
         if facts.filter is None:
             details["unknown"] = "an extended program; SO_GET_FILTER does not say which"
+            ctx.need("sockets")
         yield InventoryRow(
             f"socket/{facts.kind}", f"sock:{inode}", facts.netns or None, classic=facts.filter,
             holders=tuple(ctx.once(socket_owners).get(inode, ())), details=details,
@@ -102,16 +103,25 @@ def find_packet(ctx: Context) -> Iterable[InventoryRow]:
             ctx.claimed_sockets.add(inode)
             if extended:
                 details = {**details, "unknown": "an extended program; SO_GET_FILTER does not say which"}
+                ctx.need("sockets")
             yield InventoryRow("socket/packet", f"sock:{inode}", namespace, classic=code or None, holders=holders, details=details)
         if fanout:
             value = int.from_bytes(fanout[:4], "little")
             kind = value >> 16 & 0xFF
             if kind in (_FANOUT_CBPF, _FANOUT_EBPF):
+                ctx.need("sockets")
                 word = "a classic program, of which the kernel kept no bytes" if kind == _FANOUT_CBPF else "an extended program"
                 yield InventoryRow(
                     "fanout", f"fanout:{value & 0xFFFF}", namespace, holders=holders,
                     details={"unknown": f"{word}; packet_diag gives the kind only", "sock": inode, "classic": kind == _FANOUT_CBPF},
                 )  # fmt: skip
+
+
+def find_unheld(ctx: Context) -> Iterable[InventoryRow]:
+    """No rows: whether the thread's namespace has sockets that no descriptor leads to, which kernel memory is asked about."""
+    if not all_are_held(ctx):
+        ctx.need("unheld sockets")
+    return ()
 
 
 def packet_context(type: int, protocol: int, ifindex: int, links: dict[int, tuple[str, int]]) -> dict[str, Any]:

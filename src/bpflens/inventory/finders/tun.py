@@ -36,7 +36,7 @@ def find(ctx: Context) -> Iterable[InventoryRow]:
             finally:
                 os.close(pidfd)
         except PermissionError:
-            ctx.deny("filters of tap devices", "CAP_SYS_PTRACE, or --deep")
+            ctx.deny("filters of tap devices", "CAP_SYS_PTRACE, or CAP_BPF and CAP_PERFMON", ("tap",), ("tun",))
             continue
         except OSError:
             continue
@@ -50,6 +50,7 @@ def find(ctx: Context) -> Iterable[InventoryRow]:
         count = int.from_bytes(answer[:2], "little")
         if count and (netns, name) not in seen:
             seen.add((netns, name))
+            ctx.need("tun")
             yield InventoryRow(
                 "tap/filter", f"dev:{name.decode(errors='replace')}", netns, holders=(ctx.holder(file.pid, file.fd),),
                 details={"linktype": "EN10MB", "len": count, "classic": True,

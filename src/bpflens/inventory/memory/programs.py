@@ -44,13 +44,11 @@ class FileRecord(NamedTuple):
     reuseport_insns: int
 
 
-def read_program(map_fd: int) -> bytes:
+def read_program(map_fd: int, assembled: Callable[[str], bytes]) -> bytes:
     """BPF_PROG_TYPE_SYSCALL: context {u64 address, u64 length}; the bytes end up in the map's value; returns 0 or -EFAULT."""
-    from bpflens.isa.extended.asm import assemble
-
-    head = assemble("r3 = *(u64 *)(r1 + 0)\nr2 = *(u64 *)(r1 + 8)\nr2 &= 32767", "llvm")
+    head = assembled("r3 = *(u64 *)(r1 + 0)\nr2 = *(u64 *)(r1 + 8)\nr2 &= 32767")
     value = struct.pack("<BBhi", 0x18, 2 << 4 | 1, 0, map_fd) + bytes(8)  # r1 = address of the value (BPF_PSEUDO_MAP_VALUE)
-    return head + value + assemble(f"call {_PROBE_READ_KERNEL}\nexit", "llvm")
+    return head + value + assembled(f"call {_PROBE_READ_KERNEL}\nexit")
 
 
 def _write(size: int, context: str, offset: Offset) -> str:

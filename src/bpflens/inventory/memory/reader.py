@@ -15,17 +15,14 @@ import mmap
 import os
 import struct
 from functools import cached_property
-from typing import TYPE_CHECKING
 
-from bpflens.errors import BpflensError, InputError, KernelError, NotPermitted
+from bpflens.errors import BpflensError, KernelError, NotPermitted
 from bpflens.inventory.facts.context import Context
 from bpflens.inventory.memory import programs
+from bpflens.inventory.memory.layout import Layout
 from bpflens.inventory.memory.programs import FileRecord
 from bpflens.kernel.sys.bpf import bpf, call_number, cmd
 from bpflens.kernel.sys.syscalls import libc
-
-if TYPE_CHECKING:
-    from bpflens.btf.btf import Btf
 
 __all__ = ("Reader", "open_reader")
 
@@ -38,16 +35,15 @@ _EFAULT = 14
 
 def open_reader(ctx: Context) -> Reader | None:
     """A reader, or None with the reason among the context's denials."""
-    from bpflens.kernel.btf import vmlinux
-
     what = "what only the kernel-side reader sees"
+    reader = Reader()
     try:
-        reader = Reader(vmlinux())
+        reader.offset("bpf_prog", "aux")
     except BpflensError as error:
         ctx.deny(what, f"the kernel's BTF ({error})")
         return None
     try:
-        if os.getpid() not in {record.pid for record in reader.files()}:
+        if os.getpid() not in {record.pid for record in reader.file_records}:
             ctx.note("this is not the initial pid namespace: process numbers from kernel memory are those of the initial one")
     except NotPermitted:
         ctx.deny(what, "CAP_BPF and CAP_PERFMON")
@@ -67,18 +63,19 @@ def open_reader(ctx: Context) -> Reader | None:
 class Reader:
     """See the module. `own_programs` are the ids of the programs it has loaded, to be left out of every list."""
 
-    def __init__(self, btf: Btf) -> None:
-        self.btf = btf
+    def __init__(self) -> None:
+        self.layout = Layout()
         self.own_programs: set[int] = set()
         self.can_read_memory = self.memory_read = False
-        self._offsets: dict[tuple[str, str, str], int] = {}
         self._fds: list[int] = []
+        self.map_fd = self.prog_fd = -1
         self._value: mmap.mmap | None = None
         self._tasks_by_tid: dict[int, int] = {}
 
     def close(self) -> None:
         """Unload the programs."""
         self.can_read_memory = False
+        self.layout.save()
         if self._value is not None:
             self._value.close()
             self._value = None
@@ -89,43 +86,15 @@ class Reader:
 
     def offset(self, struct_name: str, path: str, module: str = "") -> int:
         """Byte offset of a member; InputError where this kernel does not have it. `module`: where the struct is if not in vmlinux."""
-        from bpflens.btf.fields import member_offset
+        return self.layout.offset(struct_name, path, module)
 
-        key = (struct_name, path, module)
-        found = self._offsets.get(key)
-        if found is None:
-            found = self._offsets[key] = member_offset(self.types(module), struct_name, path)
-        return found
+    def has(self, struct_name: str, *paths: str, module: str = "") -> bool:
+        """Whether this kernel has the members."""
+        return all(self.layout.has(struct_name, path, module) for path in paths)
 
-    def types(self, module: str = "") -> Btf:
-        """The types of a module, vmlinux's where it is built in."""
-        if not module:
-            return self.btf
-        from bpflens.kernel.btf import module as module_types
-
-        if module not in self._modules:
-            try:
-                self._modules[module] = module_types(module)
-            except KernelError:
-                self._modules[module] = self.btf
-        return self._modules[module]
-
-    @cached_property
-    def _modules(self) -> dict[str, Btf]:
-        return {}
-
-    def size(self, struct_name: str, module: str = "") -> int:
+    def size(self, struct_name: str) -> int:
         """sizeof(struct NAME)."""
-        types = self.types(module)
-        return types.size(types.struct_id(struct_name))
-
-    def has(self, struct_name: str, path: str, module: str = "") -> bool:
-        """Whether this kernel has the member."""
-        try:
-            self.offset(struct_name, path, module)
-        except InputError:
-            return False
-        return True
+        return self.layout.size(struct_name)
 
     # --- memory ---
 
@@ -135,8 +104,10 @@ class Reader:
 
         fd = create_map(_ARRAY, 4, programs.READ_BYTES, 1, name=NAME, flags=_MMAPABLE)
         self._fds.append(fd)
-        prog = load_program(programs.read_program(fd), _SYSCALL, name=NAME, flags=_SLEEPABLE)
+        self.map_fd = fd
+        prog = load_program(programs.read_program(fd, self.layout.assembled), _SYSCALL, name=NAME, flags=_SLEEPABLE)
         self._fds.append(prog)
+        self.prog_fd = prog
         self._note(prog)
         self._value = mmap.mmap(fd, programs.READ_BYTES)
         self._number = call_number()
@@ -183,14 +154,12 @@ class Reader:
 
     def iterate(self, target: str, text: str) -> bytes:
         """What an iterator's program writes. NotPermitted, or KernelError where the kernel has no such iterator."""
-        from bpflens.btf.btf import Kind
-        from bpflens.isa.extended.asm import assemble
         from bpflens.kernel.load import load_program
 
-        function = self.btf.find(f"bpf_iter_{target}", Kind.FUNC)
+        function = self.layout.function(f"bpf_iter_{target}")
         if function is None:
             raise KernelError(f"iterator {target}", "this kernel does not have it", errno=38)
-        code = assemble(text, "llvm")
+        code = self.layout.assembled(text)
         prog = load_program(code, _TRACING, name=NAME, expected_attach_type=_TRACE_ITER, attach_btf_id=function)
         link = fd = -1
         try:
@@ -241,4 +210,12 @@ class Reader:
         task = self._tasks_by_tid.get(threading.get_native_id(), 0)
         return self.u64(self.u64(task + self.offset("task_struct", "nsproxy")) + self.offset("nsproxy", "net_ns")) if task else 0
 
-
+    def namespaces_of(self, pids: set[int]) -> list[int]:
+        """The inodes of the network namespaces that these processes are in; OSError where one cannot be read."""
+        found = set()
+        for task, pid, _, _ in self.tasks():
+            if pid in pids:
+                proxy = self.u64(task + self.offset("task_struct", "nsproxy"))
+                if proxy:  # else it is exiting
+                    found.add(self.u32(self.u64(proxy + self.offset("nsproxy", "net_ns")) + self.offset("net", "ns.inum")))
+        return sorted(found)

@@ -115,7 +115,7 @@ def _fanout(reader: Reader, record: FileRecord, holders: tuple[Holder, ...], fan
 
 def _kcm(reader: Reader, record: FileRecord, holders: tuple[Holder, ...]) -> Iterator[InventoryRow]:
     """A TCP socket that a KCM socket has taken: sk_user_data is its struct kcm_psock, which points back."""
-    if not reader.has("kcm_psock", "bpf_prog", "kcm"):
+    if not reader.has("kcm_psock", "bpf_prog", module="kcm"):
         return
     psock = reader.u64(record.sock + reader.offset("sock", "sk_user_data")) & ~7
     if not psock:

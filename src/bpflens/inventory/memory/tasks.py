@@ -83,7 +83,7 @@ def find_perf(ctx: Context, reader: Reader) -> Iterable[InventoryRow]:
 def find_ppp(ctx: Context, reader: Reader) -> Iterable[InventoryRow]:
     """Filters of PPP units by their /dev/ppp descriptors; the kernel keeps the converted image only."""
     files = {(file.pid, file.fd) for file in ctx.files if file.link == "/dev/ppp"}
-    if not files or not reader.has("ppp", "pass_filter", "ppp_generic"):
+    if not files or not reader.has("ppp", "pass_filter", module="ppp_generic"):
         return
 
     def offset(struct: str, path: str) -> int:

@@ -19,7 +19,7 @@ _TUN_TYPE_MASK, _TAP = 0x000F, 0x0002
 
 def find(ctx: Context, reader: Reader) -> Iterable[InventoryRow]:
     """Programs on the tun and tap devices of the thread's namespace."""
-    if not reader.can_read_memory or not reader.has("tun_struct", "steering_prog", "tun"):
+    if not reader.can_read_memory or not reader.has("tun_struct", "steering_prog", module="tun"):
         return
     namespace = ctx.netns.inode if ctx.netns else None
     for device, name, kind in devices(reader):

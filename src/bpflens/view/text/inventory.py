@@ -151,6 +151,8 @@ def program_cell(inventory: Inventory, row: InventoryRow, summarise: Summarise, 
     parts = [f"{head.id} {name}".rstrip(), type_name(PROG_TYPES, head.type), head.tag, age(now_ns - head.load_time)]
     if head.run_cnt:
         parts.append(f"{head.run_cnt} runs, {head.run_time_ns / head.run_cnt:.0f} ns each")
+    if row.details.get("by_elimination"):
+        parts.append("(the only one)")
     return Cell("  ".join(parts))
 
 

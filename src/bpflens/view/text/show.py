@@ -54,7 +54,7 @@ def program_lines(program: Program, facts: ProgramFacts, color: bool = False) ->
         yield from _row("attach type", type_name(ATTACH_TYPES, program.expected_attach_type))
     yield from _row("attached", *(attachment_text(item) for item in program.attachments))
     if program.id is not None and not program.attachments:
-        yield from _row("attached", "to nothing that was found" + ("" if facts.deep else " (--deep looks in kernel memory too)"))
+        yield from _row("attached", "to nothing that was found" + ("" if facts.deep else " (with --no-deep kernel memory was not asked)"))
     yield from _row("held by", *(holder_text(holder) for holder in facts.holders))
     yield from _row("pinned", *facts.pins)
     yield from _row("functions", *_functions(program))
