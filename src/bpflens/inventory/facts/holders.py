@@ -10,7 +10,7 @@ from bpflens.inventory.facts.context import Context
 from bpflens.inventory.facts.records import Holders
 from bpflens.kernel.sys import procfs
 
-__all__ = ("holders",)
+__all__ = ("holders", "map_holders")
 
 _PROG, _LINK, _MAP = "anon_inode:bpf-prog", "anon_inode:bpf_link", "anon_inode:bpf-map"
 
@@ -21,8 +21,13 @@ def holders(ctx: Context, maps: bool = False) -> Holders:
     return Holders(
         _together(_by_id(ctx, _PROG, b"prog_id"), hidden.programs),
         _by_id(ctx, _LINK, b"link_id"),
-        _together(_by_id(ctx, _MAP, b"map_id"), hidden.maps) if maps else {},
+        map_holders(ctx) if maps else {},
     )
+
+
+def map_holders(ctx: Context) -> dict[int, list[Holder]]:
+    """Holders of maps."""
+    return _together(_by_id(ctx, _MAP, b"map_id"), ctx.hidden_holders.maps)
 
 
 def _together(one: Mapping[int, list[Holder]], other: Mapping[int, list[Holder]]) -> dict[int, list[Holder]]:
