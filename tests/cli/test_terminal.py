@@ -125,9 +125,9 @@ def test_an_encoding_without_the_characters(raw: Path) -> None:
 
 def test_an_input_without_end(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     from bpflens.cli.main import run
-    from bpflens.targets import open
+    from bpflens.formats.dumps import detect
 
-    monkeypatch.setattr(open, "INPUT_LIMIT", 1 << 20)
+    monkeypatch.setitem(detect.LIMITS, "raw code", 1 << 20)
 
     assert run(["dis", "/dev/zero"]) == 3
-    assert "is longer than 1 MiB" in capsys.readouterr().err
+    assert "is longer than the 1 MiB that are read of raw code" in capsys.readouterr().err

@@ -73,6 +73,8 @@ class Places:
 
     def _quoted(self, offset: int) -> str | None:
         assert self._data is not None
+        if not 0 <= offset < len(self._data):
+            return None
         plain = _PLAIN(self._data, offset)
         if plain is None:
             return quoted(self._data[offset : offset + _LOOKED_AT])

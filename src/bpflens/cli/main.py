@@ -119,9 +119,9 @@ def _escaping(stream: TextIO) -> TextIO:
 
         stream.flush()
         return Terminal(stream.buffer, stream.encoding, "backslashreplace", line_buffering=True)
-    if stream.errors != "backslashreplace":
-        stream.reconfigure(errors="backslashreplace")
-    return stream
+    from bpflens.view.style.stream import Stream
+
+    return Stream(stream)
 
 
 def _dispatch(settings: Settings, rest: list[str]) -> int:

@@ -30,12 +30,9 @@ _KERNEL_FLAGS, _RDONLY_PROG = (14, 25), 1 << 7  # DEVMAP, DEVMAP_HASH
 
 def write_original(original: Original, path: str) -> None:
     """Write the object; InputError where there is nothing to write or the file can't be written."""
-    data = object_bytes(original)
-    try:
-        with open(path, "wb") as stream:
-            stream.write(data)
-    except OSError as error:
-        raise InputError(path, error.strerror or str(error)) from None
+    from bpflens.formats.whole_file import write_whole
+
+    write_whole(path, object_bytes(original))
 
 
 def object_bytes(original: Original) -> bytes:

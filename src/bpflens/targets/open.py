@@ -15,10 +15,10 @@ from typing import BinaryIO
 from bpflens.errors import InputError
 from bpflens.program import Map, Program
 
-__all__ = ("INPUT_LIMIT", "PREFIXES", "Options", "open_maps", "open_target", "read_input")
+__all__ = ("PREFIXES", "Options", "open_maps", "open_target", "read_input")
 
-INPUT_LIMIT = 1 << 30
-"""Bytes that an input which is not a file may have: a million instructions take 8 MB, as text 100; /dev/zero never ends."""
+_HEAD_BYTES = 1 << 16
+"""Bytes that tell what an input is: its kind has a limit, because /dev/zero never ends and a sparse file is as long as one likes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +71,17 @@ def read_input(path: str) -> bytes:
 
 
 def _bounded(stream: BinaryIO, path: str) -> bytes:
-    import os
+    """All that a source can need: up to the limit of what the first bytes say it is."""
+    from bpflens.formats.dumps.detect import limit_of
 
-    if os.path.isfile(path):
-        return stream.read()
-    pieces, size = [], 0
-    while piece := stream.read(1 << 20):
+    head = stream.read(_HEAD_BYTES)
+    kind, limit = limit_of(head)
+    pieces, size = [head], len(head)
+    while size <= limit and (piece := stream.read(1 << 20)):
         pieces.append(piece)
         size += len(piece)
-        if size > INPUT_LIMIT:
-            raise InputError(path, f"is longer than {INPUT_LIMIT >> 20} MiB")
+    if size > limit:
+        raise InputError(path, f"is longer than the {limit >> 20} MiB that are read of {kind}")
     return b"".join(pieces)
 
 

@@ -81,8 +81,9 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     else:
         content = _formatted(code, isa, form)
     if args.output:
-        with open(args.output, "wb") as stream:
-            stream.write(content)
+        from bpflens.formats.whole_file import write_whole
+
+        write_whole(args.output, content)
     else:
         sys.stdout.flush()
         sys.stdout.buffer.write(content)

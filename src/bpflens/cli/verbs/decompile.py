@@ -99,11 +99,9 @@ def _check_names(made: Decompiled, names: Sequence[str], target: str) -> None:
 
 def _print(made: Decompiled, programs: Sequence[Program], args: argparse.Namespace, settings: Settings) -> None:
     if args.output:
-        try:
-            with open(args.output, "w") as stream:
-                stream.write(made.text())
-        except OSError as error:
-            raise InputError(args.output, error.strerror or str(error)) from None
+        from bpflens.formats.whole_file import write_whole
+
+        write_whole(args.output, made.text())
     if settings.json:
         import json
 

@@ -75,28 +75,27 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 def _write(path: str, made: Generated, dlt: int) -> None:
     import sys
+    from io import BytesIO
 
     from bpflens.formats.pcap.capture import Packet, PcapngWriter, PcapWriter, linktype_of
+    from bpflens.formats.whole_file import write_whole
 
     linktype = linktype_of(dlt)
-    try:
-        stream = sys.stdout.buffer if path == "-" else open(path, "wb")  # noqa: SIM115
-        try:
-            packets = [Packet(p.data, len(p.data), number * 1_000_000, linktype) for number, p in enumerate(made.packets)]
-            if path.endswith(".pcapng"):
-                writer = PcapngWriter(stream)
-                for packet, source in zip(packets, made.packets, strict=True):
-                    writer.write(packet, f"{source.kind}: {source.note}")
-            else:
-                plain = PcapWriter(stream, linktype)
-                for packet in packets:
-                    plain.write(packet)
-            stream.flush()
-        finally:
-            if path != "-":
-                stream.close()
-    except (OSError, ValueError) as error:
-        raise InputError(path, getattr(error, "strerror", None) or str(error)) from None
+    packets = [Packet(p.data, len(p.data), number * 1_000_000, linktype) for number, p in enumerate(made.packets)]
+    stream = BytesIO()
+    if path.endswith(".pcapng"):
+        writer = PcapngWriter(stream)
+        for packet, source in zip(packets, made.packets, strict=True):
+            writer.write(packet, f"{source.kind}: {source.note}")
+    else:
+        plain = PcapWriter(stream, linktype)
+        for packet in packets:
+            plain.write(packet)
+    if path == "-":
+        sys.stdout.buffer.write(stream.getvalue())
+        sys.stdout.buffer.flush()
+    else:
+        write_whole(path, stream.getvalue())
 
 
 def _print(made: Generated, where: str, settings: Settings, quiet: bool) -> None:

@@ -129,7 +129,8 @@ def _check_whole(source: _Source, start: int, stop: int, items: int) -> None:
 
 def _is_length(tokens: Sequence[Token], at: int) -> bool:
     """`len=4`, as strace writes struct sock_fprog."""
-    return tokens[at].text == "len" and tokens[at + 1].text in ("=", ":") and tokens[at + 2].text.isdigit()
+    number = tokens[at + 2].text
+    return tokens[at].text == "len" and tokens[at + 1].text in ("=", ":") and number.isdigit() and len(number) < 10
 
 
 def _ends(item: _Item) -> bool:

@@ -18,7 +18,7 @@ from bpflens.errors import InputError, NothingThere, SourceWarning
 from bpflens.formats.dumps.source_text import SourceText, is_text
 from bpflens.program import Isa, Origin, Program
 
-__all__ = ("READERS", "WHOLE_TEXT_READERS", "read_programs", "select")
+__all__ = ("LIMITS", "READERS", "WHOLE_TEXT_READERS", "limit_of", "read_programs", "select")
 
 _OTHER_FILES = (
     (b"\xd4\xc3\xb2\xa1", "a packet capture (pcap)"),
@@ -35,6 +35,21 @@ _OTHER_FILES = (
     (b"\x9f\xeb\x01", "BTF without code"),
     (b"\xeb\x9f\x01", "BTF without code"),
 )
+
+LIMITS = {"an object file": 1 << 30, "text": 1 << 28, "raw code": 1 << 26}
+"""Bytes that are read of each kind: a million instructions take 8 MB raw and 100 MB as text; objects may be executables."""
+
+
+def limit_of(head: bytes) -> tuple[str, int]:
+    """(kind, bytes that are read of it) of an input that begins so."""
+    if head.startswith(b"\x7fELF"):
+        kind = "an object file"
+    elif any(head.startswith(magic) for magic, _ in _OTHER_FILES):
+        return "a file of this kind", max(len(head), 1 << 20)
+    else:
+        kind = "text" if is_text(head) else "raw code"
+    return kind, LIMITS[kind]
+
 
 _LOOKED_FOR = (
     "looked for: ELF objects; raw or hex struct sock_filter and struct bpf_insn; ss -b, tcpdump -d -dd -ddd, tc, iptables-save; "

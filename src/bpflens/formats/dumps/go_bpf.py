@@ -69,7 +69,7 @@ def _as_bpf_asm(text: SourceText, line: re.Match[str], at: int, length: int) -> 
 
 
 def _target(text: SourceText, line: re.Match[str], at: int, skip: str, length: int) -> int:
-    if not skip.isdigit() or at + 1 + int(skip) >= length:
+    if not skip.isdigit() or len(skip) > 9 or at + 1 + int(skip) >= length:
         text.fail(line.start(), f"insn {at} skips {skip[:12]} instructions, but {length - at - 1} follow")
     return at + 1 + int(skip)
 

@@ -24,10 +24,10 @@ from bpflens.program import Isa, Program
 
 __all__ = ("read",)
 
-_LINE = re.compile(r"^([ \t]*)(if \((.*)\)|else|action ([A-Z_]+)(?:\((\d+)\))?;)[ \t]*$", re.MULTILINE)
+_LINE = re.compile(r"^([ \t]*)(if \((.*)\)|else|action ([A-Z_]+)(?:\((\d{1,10})\))?;)[ \t]*$", re.MULTILINE)
 _SKIPPED = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\n)+")
 _FIELD = r"\$(?:(arch)|(syscall)|a([0-5])\.(hi32|lo32))"
-_TEST = re.compile(rf"{_FIELD}(?: & (0x[0-9a-f]+|\d+))? (==|!=|>=|>|<=|<) (0x[0-9a-f]+|\d+)\Z")
+_TEST = re.compile(rf"{_FIELD}(?: & (0x[0-9a-f]{{1,16}}|\d{{1,20}}))? (==|!=|>=|>|<=|<) (0x[0-9a-f]{{1,16}}|\d{{1,20}})\Z")
 _MOST_NESTED = 64
 
 
@@ -106,7 +106,11 @@ def _test(text: SourceText, line: re.Match[str]) -> Test:
         text.fail(line.start(), f"cannot read the condition {line[3][:60]!r}")
     arch, _, argument, half, mask, op, value = found.groups()
     offset = ARCH if arch else NR if argument is None else ARG + 8 * int(argument) + 4 * (half == "hi32")
-    number, under = int(value, 0), int(mask, 0) if mask else 0xFFFFFFFF
+    number, under = _integer(value), _integer(mask) if mask else 0xFFFFFFFF
     if number > 0xFFFFFFFF or under > 0xFFFFFFFF:
         text.fail(line.start(), "a number of the condition does not fit in 32 bits")
     return Test(offset, op, number, under)
+
+
+def _integer(text: str) -> int:
+    return int(text, 10 if text.isdigit() else 16)

@@ -31,9 +31,10 @@ _LABEL = re.compile(r"[ \t]*([A-Za-z_]\w*)[ \t]*:(?!=)")
 _TERNARY = re.compile(r"(.+?)\?\s*([A-Za-z_]\w*)\s*:\s*([A-Za-z_]\w*)\s*\Z")
 _IF = re.compile(r"if\s*\((.+)\)\s*goto\s+([A-Za-z_]\w*)(?:\s*,?\s*else\s+(?:goto\s+)?([A-Za-z_]\w*))?\s*\Z")
 _COMPARE = re.compile(r"(!?)\s*\(?\s*A\s*(==|!=|>=|<=|>|<|&)\s*([\w.]+)\s*\)?\s*\Z")
-_ASSIGN = re.compile(r"(A|X|mem\[(?:0x)?\w{1,2}\])\s*(<<|>>|[-+*/&|^])?=\s*(.+)\Z")
+_ASSIGN = re.compile(r"(A|X|mem\[(?:0x)?[0-9a-fA-F]{1,2}\])\s*(<<|>>|[-+*/&|^])?=\s*(.+)\Z")
 _SHIFTED = re.compile(r"args\[(\d)\]\s*>>\s*32\Z")
-_ACTION = re.compile(r"(?:return|ret)\s+([A-Za-z_]+|0[xX][0-9a-fA-F]+|\d+)(?:\s*\((\w+)\))?\s*\Z")
+_ACTION = re.compile(r"(?:return|ret)\s+([A-Za-z_]+|0[xX][0-9a-fA-F]{1,8}|\d{1,10})(?:\s*\((\w+)\))?\s*\Z")
+_MEMORY = re.compile(r"mem\[((?:0x)?[0-9a-fA-F]{1,2})\]\Z")
 _ALU = {"+": 0x00, "-": 0x10, "*": 0x20, "/": 0x30, "|": 0x40, "&": 0x50, "<<": 0x60, ">>": 0x70, "^": 0xA0}
 _JUMPS = {
     "==": (0x15, False), "!=": (0x15, True), ">": (0x25, False), "<=": (0x25, True), ">=": (0x35, False), "<": (0x35, True),
@@ -100,7 +101,7 @@ class _Assembler:
         if found[1].upper() == "A":
             return SockFilter(0x16, 0, 0, 0)
         if found[1][0].isdigit():
-            return SockFilter(0x06, 0, 0, int(found[1], 0) & 0xFFFFFFFF)
+            return SockFilter(0x06, 0, 0, _integer(found[1]) & 0xFFFFFFFF)
         value = action_value(found[1].upper(), self.number(pc, found[2]) if found[2] else 0)
         return self.fail(pc, f"no action {found[1]}") if value is None else SockFilter(0x06, 0, 0, value)
 
@@ -124,15 +125,15 @@ class _Assembler:
         if to.startswith("mem"):
             if value not in ("A", "X"):
                 return self.fail(pc, "only A and X are stored")
-            return SockFilter(0x02 + (value == "X"), 0, 0, int(to[4:-1], 0))
+            return SockFilter(0x02 + (value == "X"), 0, 0, _integer(to[4:-1]))
         if value in ("A", "X") and value != to:
             return SockFilter(0x87 if to == "A" else 0x07, 0, 0, 0)
         if value == "-A":
             return SockFilter(0x84, 0, 0, 0)
         if value in ("len", "sizeof(struct seccomp_data)"):
             return SockFilter(0x80 + (to == "X"), 0, 0, 0)
-        if value.startswith("mem["):
-            return SockFilter(0x60 + (to == "X"), 0, 0, int(value[4:-1], 0))
+        if found := _MEMORY.match(value):
+            return SockFilter(0x60 + (to == "X"), 0, 0, _integer(found[1]))
         offset = _offset(value)
         if offset is not None:
             return SockFilter(0x20, 0, 0, offset) if to == "A" else self.fail(pc, "only A is loaded from the system call's data")
@@ -149,7 +150,7 @@ class _Assembler:
     def number(self, pc: int, token: str) -> int:
         """A number, an architecture, or a system call of the last architecture that was named."""
         if re.fullmatch(r"0[xX][0-9a-fA-F]{1,8}|\d{1,10}", token):
-            return int(token, 0) & 0xFFFFFFFF
+            return _integer(token) & 0xFFFFFFFF
         try:
             if token.startswith("ARCH_"):
                 self.arch = find_arch(_ARCHES.get(token[5:].lower(), token[5:].lower()))
@@ -159,6 +160,10 @@ class _Assembler:
         except InputError:
             self.fail(pc, f"{token[:40]!r} is neither a number nor a system call of {self.arch.name}")
         return 0
+
+
+def _integer(text: str) -> int:
+    return int(text, 10 if text.isdigit() else 16)
 
 
 def _offset(value: str) -> int | None:

@@ -28,9 +28,10 @@ __all__ = ("assemble", "detect_dialect")
 
 _ARROWS = "│┌└├─┼┬┴▸|"
 
+_LONGEST_NUMBER = 80  # digits, with a sign; 64 bits in base 2 fit
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
 _COMMENT = re.compile(r"(?:;|//|^\s*#).*")
-_SLOT = re.compile(r"\s*(\d+):(?!\S*:)\s?")
+_SLOT = re.compile(r"\s*(\d{1,9}):(?!\S*:)\s?")
 _ADDRESS_LABEL = re.compile(r"\s*[0-9a-f]{8,16}\s+<([^>]+)>:\s*$")
 _LABEL = re.compile(r"\s*([A-Za-z_.$][\w.$]*):(?!:)\s*")
 _BYTES = re.compile(r"\s*[0-9a-f]{2}(?: [0-9a-f]{2}){7}(?: [0-9a-f]{2}(?: [0-9a-f]{2}){7})?(?:\s+|$)")
@@ -285,6 +286,8 @@ def _define(labels: dict[str, int], name: str, slot: int, place: str) -> None:
 def _number(text: str, place: str) -> int:
     try:
         digits = text.lstrip("+")
+        if len(digits) > _LONGEST_NUMBER:
+            raise InputError(place, f"{_quoted(text)} is too long for a number")
         return int(digits, 10 if digits.lstrip("-").isdigit() else 0)
     except ValueError:
         raise InputError(place, f"{_quoted(text)} is not a number") from None

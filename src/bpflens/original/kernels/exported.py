@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bpflens.errors import InputError
+from bpflens.formats.whole_file import write_whole
 from bpflens.isa.extended.contexts import CONTEXT, IDENTITY, SOCKET_KINDS, context_struct
 from bpflens.original.image.image import Image
 from bpflens.original.image.tag import ALGORITHMS
@@ -47,11 +48,7 @@ def export_templates(path: str) -> int:
         "btf_ids": ids,
         "algorithm": kernel.algorithm(),
     }
-    try:
-        with open(path, "w", encoding="ascii") as stream:
-            json.dump(record, stream, separators=(",", ":"))
-    except OSError as error:
-        raise InputError(path, error.strerror or str(error)) from None
+    write_whole(path, json.dumps(record, separators=(",", ":")))
     return sum(len(rows) for rows in (*contexts.values(), *sockets.values())) + len(static_templates())
 
 

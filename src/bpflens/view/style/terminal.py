@@ -2,8 +2,8 @@
 
     "bpf\\x1b[2J\\x1b[1mtest\\x1b[0m"   ──►   "bpf\\\\x1b[2J" and then "test" in bold
 
-The views escape what they know to be foreign (view/printable.py); this is the net below them, and stands between bpflens and a terminal
-only: a pipe gets the text as it is.
+The views escape what they know to be foreign (view/style/printable.py); this is the net below them. Before pipes and files
+stands a quicker one (stream.py): who looks at a log later has a terminal as well.
 """
 
 from __future__ import annotations
