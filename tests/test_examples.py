@@ -91,6 +91,8 @@ def playground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path,
         subprocess.run([bpftool, "prog", "loadall", "x.o", pins / "p", "pinmaps", pins / "m"], cwd=where, check=True, capture_output=True)
         prog = json.loads(subprocess.run([bpftool, "-j", "prog", "show", "pinned", pins / "p/handle"], capture_output=True).stdout)
         map = json.loads(subprocess.run([bpftool, "-j", "map", "show", "pinned", pins / "m/counters"], capture_output=True).stdout)
+        done = shell(f"bpflens save pin:{pins} -o x.bpfsnap", where)
+        assert done.returncode in (0, 5), done.stderr
         yield where, {"id:12": f"id:{prog['id']}", "map:7": f"map:{map['id']}"}
     finally:
         packet.close()

@@ -11,11 +11,11 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-from bpflens.kernel.sys.netlink import ROUTE, Netlink, attribute
+from bpflens.kernel.sys.netlink import ROUTE, Netlink, attribute, attributes
 
-__all__ = ("TcFilter", "add_clsact", "add_filter", "delete_clsact", "delete_filter", "set_xdp")
+__all__ = ("TcFilter", "add_clsact", "add_filter", "delete_clsact", "delete_filter", "has_clsact", "has_filter", "set_xdp")
 
-_SETLINK, _NEWQDISC, _DELQDISC, _NEWTFILTER, _DELTFILTER = 19, 36, 37, 44, 45
+_SETLINK, _NEWQDISC, _DELQDISC, _GETQDISC, _NEWTFILTER, _DELTFILTER, _GETTFILTER = 19, 36, 37, 38, 44, 45, 46
 _CREATE, _EXCL, _REPLACE = 0x400, 0x200, 0x100
 _IFLA_XDP, _XDP_FD, _XDP_FLAGS, _XDP_EXPECTED_FD = 43, 1, 3, 8
 _MODES = {"generic": 1 << 1, "native": 1 << 2, "offload": 1 << 3}
@@ -62,6 +62,28 @@ def add_clsact(ifindex: int) -> bool:
         except FileExistsError:
             return False
     return True
+
+
+def has_clsact(ifindex: int) -> bool:
+    """Whether a device has a clsact or ingress qdisc."""
+    with Netlink(ROUTE) as route:
+        for _, body in route.dump(_GETQDISC, _TCMSG.pack(0, 0, 0, 0, 0)):
+            if struct.unpack_from("=i", body, 4)[0] == ifindex and attributes(body, 20).get(_KIND, b"") in (b"clsact\0", b"ingress\0"):
+                return True
+    return False
+
+
+def has_filter(ifindex: int, filter: TcFilter) -> bool:
+    """Whether a classifier stands in the place: same parent, priority, chain and handle."""
+    with Netlink(ROUTE) as route:
+        for _, body in route.dump(_GETTFILTER, _TCMSG.pack(0, ifindex, 0, PARENTS[filter.parent], 0)):
+            if len(body) < 20:
+                continue
+            _, _, handle, _, info = struct.unpack_from("=BxxxiIII", body)
+            chain = int.from_bytes(attributes(body, 20).get(_CHAIN, b"")[:4], "little")
+            if (handle, info >> 16, chain) == (filter.handle, filter.prio, filter.chain):
+                return True
+    return False
 
 
 def delete_clsact(ifindex: int) -> None:

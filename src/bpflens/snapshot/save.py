@@ -21,7 +21,7 @@ from bpflens.formats.snapshot.manifest import SCHEMA, Manifest, SavedKernel, Sav
 if TYPE_CHECKING:
     from bpflens.snapshot.taking.scope import Scope
 
-__all__ = ("SaveOptions", "Saved", "kernel_identity", "save")
+__all__ = ("SaveOptions", "Saved", "fill_archive", "kernel_identity", "save")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +66,17 @@ def save(targets: Sequence[str], path: str, options: SaveOptions | None = None, 
     scope = find_scope(targets, everything=options.everything, deep=options.deep)
     writer = ArchiveWriter(path)
     try:
-        manifest = _fill(writer, scope, targets, options, progress)
+        manifest = fill_archive(writer, scope, targets, options, progress)
         digest = writer.commit(manifest)
     finally:
         writer.abort()
     return Saved(path, manifest, digest, os.stat(path).st_size)
 
 
-def _fill(
+def fill_archive(
     writer: ArchiveWriter, scope: Scope, targets: Sequence[str], options: SaveOptions, progress: Callable[[str], None] | None
 ) -> Manifest:
+    """Write the members of everything in the scope; the manifest to commit."""
     from bpflens.snapshot.taking.attachments import read_attachments
     from bpflens.snapshot.taking.btfs import Btfs
     from bpflens.snapshot.taking.holders import keepers

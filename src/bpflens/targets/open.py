@@ -89,10 +89,15 @@ def _file(target: str, options: Options) -> list[Program]:
     import os
 
     from bpflens.formats.dumps.detect import read_programs
+    from bpflens.formats.snapshot.magic import is_snapshot
 
     path, part = target, ""
     if not os.path.exists(target) and "#" in target:
         path, _, part = target.rpartition("#")
+    if is_snapshot(path):
+        from bpflens.formats.snapshot.programs import read_snapshot
+
+        return read_snapshot(path, part)
     return read_programs(read_input(path), path, part=part, linktype=options.linktype, isa=options.isa)
 
 

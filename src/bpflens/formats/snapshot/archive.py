@@ -23,35 +23,22 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
 from bpflens.errors import InputError
+from bpflens.formats.snapshot.magic import FIRST_MEMBER
 from bpflens.formats.snapshot.manifest import SCHEMA, Manifest, Member
 from bpflens.formats.snapshot.schema import build, plain
 
 if TYPE_CHECKING:
     from hashlib import _Hash
 
-__all__ = ("BLOB_LIMIT", "MANIFEST", "Archive", "ArchiveWriter", "is_snapshot")
+__all__ = ("BLOB_LIMIT", "MANIFEST", "Archive", "ArchiveWriter")
 
 MANIFEST, SUMS = "manifest.json", "SHA256SUMS"
 MANIFEST_LIMIT = 64 << 20
 BLOB_LIMIT = 256 << 20  # a blob that is read as a whole: the largest program has 8 MB, the largest BTF 16
 _MEMBERS_LIMIT = 500_000
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-_MAGIC = b"PK\x03\x04"
 _CHUNK = 1 << 20
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, struct.error, RuntimeError, ValueError, OverflowError)
-
-
-def is_snapshot(path: str) -> bool:
-    """Whether the file is a zip archive whose first member has a snapshot's name."""
-    try:
-        with open(path, "rb") as stream:
-            head = stream.read(64)
-    except (OSError, ValueError):
-        return False
-    return head.startswith(_MAGIC) and head[30 : 30 + len(_FIRST)] == _FIRST.encode()
-
-
-_FIRST = "bpflens-snapshot"  # an empty member that names the format, as mimetype does in other formats
 
 
 class ArchiveWriter:
@@ -65,7 +52,7 @@ class ArchiveWriter:
         self._file = os.fdopen(self._fd, "w+b")
         self._zip = zipfile.ZipFile(self._file, "w", zipfile.ZIP_STORED, allowZip64=True)
         self.members: dict[str, Member] = {}
-        self._zip.writestr(_info(_FIRST), b"")
+        self._zip.writestr(_info(FIRST_MEMBER), b"")
 
     def _open(self) -> int:
         try:
@@ -268,7 +255,7 @@ class Archive:
     def _check_names(self) -> frozenset[str]:
         infos = self._zip.infolist()
         names = frozenset(info.filename for info in infos)
-        if _FIRST not in names or MANIFEST not in names:
+        if FIRST_MEMBER not in names or MANIFEST not in names:
             raise InputError(self.path, "is a zip archive, but no snapshot")
         if len(names) != len(infos):
             raise InputError(self.path, "is no snapshot: two members have one name")

@@ -10,12 +10,14 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from bpflens.errors import BpflensError, InputError, KernelError
+from bpflens.errors import InputError, KernelError
 from bpflens.formats.snapshot.manifest import SavedAttachment
 from bpflens.kernel import attach as kernel
-from bpflens.kernel.attach_netlink import PARENTS, TcFilter, add_clsact, add_filter, delete_clsact, delete_filter, set_xdp
+from bpflens.kernel.attach_netlink import PARENTS, TcFilter, add_clsact, add_filter, has_clsact, has_filter, set_xdp
 from bpflens.kernel.links import LINK
-from bpflens.kernel.sys.bpf import close
+from bpflens.kernel.maps import map_by_fd
+from bpflens.kernel.prog_info import prog_info_by_fd
+from bpflens.kernel.sys.bpf import close, cmd, fd_by_id
 from bpflens.snapshot.restoring.maker import Maker
 from bpflens.snapshot.restoring.maps import device_index
 
@@ -55,22 +57,28 @@ def attach(maker: Maker, index: int) -> None:
         raise KernelError(where, f"cannot attach: {error.strerror}", hint, error.errno or 0) from None
 
 
+def namespace_of(maker: Maker, attachment: SavedAttachment) -> str | None:
+    """The path of the attachment's network namespace, as it is called now; None for the own one. KernelError where it is not there."""
+    if attachment.netns is None:
+        return None
+    name = attachment.netns_name or str(attachment.netns)
+    new = maker.options.netns.get(name, maker.options.netns.get(str(attachment.netns)))
+    if new == "self" or (new is None and attachment.own_netns):
+        return None
+    path = _namespace_path(new if new is not None else name)
+    if path is None:
+        raise KernelError(f"netns:{new or name}", "there is no such network namespace", "--netns OLD=NEW names another")
+    return path
+
+
 def in_namespace(maker: Maker, attachment: SavedAttachment, function: Callable[[], None]) -> None:
-    """Call the function in the attachment's network namespace, as it is called now; NotFound where that is not there."""
-    if attachment.netns is None or (attachment.own_netns and not maker.options.netns):
+    """Call the function in the attachment's network namespace."""
+    path = namespace_of(maker, attachment)
+    if path is None:
         function()
         return
     from bpflens.inventory.walk import in_own_thread
     from bpflens.kernel.sys.syscalls import setns
-
-    name = attachment.netns_name or str(attachment.netns)
-    new = maker.options.netns.get(name, maker.options.netns.get(str(attachment.netns)))
-    if new is None and attachment.own_netns:
-        function()
-        return
-    path = _namespace_path(new if new is not None else name)
-    if path is None:
-        raise KernelError(f"netns:{new or name}", "there is no such network namespace", "--netns OLD=NEW names another")
 
     def inside() -> None:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -84,8 +92,6 @@ def in_namespace(maker: Maker, attachment: SavedAttachment, function: Callable[[
 
 
 def _namespace_path(name: str) -> str | None:
-    if name == "self":
-        return "/proc/self/ns/net"
     for path in (name, f"/run/netns/{name}", f"/var/run/netns/{name}"):
         if path.startswith("/") and os.path.exists(path):
             return path
@@ -250,55 +256,50 @@ def _without_link(maker: Maker, attachment: SavedAttachment, where: str) -> None
     elif kind.startswith("cgroup/"):
         _cgroup(maker, attachment, where)
     elif kind.startswith(("tcx/", "netkit/")):
-        ifindex, fd = _ifindex(maker, attachment, where), _program(maker, attachment, where)
-        kernel.prog_attach(ifindex, fd, _attach_type(attachment), where=where)
-        _detach_later(maker, attachment, lambda: kernel.prog_detach(ifindex, fd, _attach_type(attachment), where))
+        ifindex = _ifindex(maker, attachment, where)
+        _attach_program(maker, attachment, where, ifindex, {"ifindex": ifindex})
     elif kind == "flow_dissector":
-        fd = _program(maker, attachment, where)
-        kernel.prog_attach(0, fd, 17, where=where)
-        _detach_later(maker, attachment, lambda: kernel.prog_detach(0, fd, 17, where))
+        _attach_program(maker, attachment, where, 0, {})
     elif kind.startswith("sockmap/"):
         if attachment.map not in maker.maps:
             raise KernelError(where, "its map is not restored")
-        target, fd = maker.maps[attachment.map], _program(maker, attachment, where)
-        kernel.prog_attach(target, fd, _attach_type(attachment), where=where)
-        maker.on_failure(lambda: kernel.prog_detach(target, fd, _attach_type(attachment), where))
+        target = maker.maps[attachment.map]
+        _attach_program(maker, attachment, where, target, {"map": map_by_fd(target, types=False).id})
     elif kind != "struct_ops":  # registered by its value
         raise InputError(where, "this kind cannot be attached without a link")
 
 
-def _detach_later(maker: Maker, attachment: SavedAttachment, function: Callable[[], None]) -> None:
-    """Undone in the namespace in which it was done."""
+def _record(maker: Maker, attachment: SavedAttachment, do: str, **facts: Any) -> dict[str, Any]:
+    """What the journal has to know: the namespace too, as a path."""
+    path = namespace_of(maker, attachment)
+    return {"do": do, **({"netns": path} if path else {}), **facts}
 
-    def undo() -> None:
-        try:
-            in_namespace(maker, attachment, function)
-        except BpflensError as error:
-            maker.notes.append(f"could not be undone: {error}")
 
-    maker.on_failure(undo)
+def _attach_program(
+    maker: Maker, attachment: SavedAttachment, where: str, target: int, facts: dict[str, Any], flags: int = 0
+) -> None:
+    fd, number = _program(maker, attachment, where), _attach_type(attachment)
+    maker.about_to(_record(maker, attachment, "attach", type=number, program=prog_info_by_fd(fd).id, **facts))
+    kernel.prog_attach(target, fd, number, flags=flags, where=where)
 
 
 def _xdp(maker: Maker, attachment: SavedAttachment, where: str) -> None:
     ifindex, fd = _ifindex(maker, attachment, where), _program(maker, attachment, where)
     mode = attachment.kind.partition("/")[2]
-    before = _xdp_there(ifindex) if maker.options.replace else -1
-    if before >= 0:
-        maker.own(before)
+    before = _xdp_there(ifindex) if maker.options.replace else 0
+    if before:
+        maker.own(fd_by_id(cmd.PROG_GET_FD_BY_ID, before, f"id:{before}"))
+    program = prog_info_by_fd(fd).id
+    maker.about_to(_record(maker, attachment, "xdp", ifindex=ifindex, mode=mode, program=program, before=before))
     set_xdp(ifindex, fd, mode, replace=maker.options.replace)
-    _detach_later(maker, attachment, lambda: set_xdp(ifindex, before, mode, replace=True))
 
 
 def _xdp_there(ifindex: int) -> int:
-    """A descriptor of the program on a device, -1 where there is none."""
+    """The id of the program on a device, 0 where there is none."""
     from bpflens.inventory.facts.context import Context
     from bpflens.inventory.finders.xdp import find
-    from bpflens.kernel.sys.bpf import cmd, fd_by_id
 
-    for row in find(Context()):
-        if row.details.get("ifindex") == ifindex and row.prog_id:
-            return fd_by_id(cmd.PROG_GET_FD_BY_ID, row.prog_id, f"id:{row.prog_id}")
-    return -1
+    return next((row.prog_id for row in find(Context()) if row.details.get("ifindex") == ifindex and row.prog_id), 0)
 
 
 def _tc(maker: Maker, attachment: SavedAttachment, where: str) -> None:
@@ -306,24 +307,25 @@ def _tc(maker: Maker, attachment: SavedAttachment, where: str) -> None:
     if str(details.get("parent")) not in PARENTS or attachment.device is None:
         raise KernelError(where, "bpflens restores classifiers of clsact only")
     ifindex = _ifindex(maker, attachment, where)
-    classid = str(details.get("classid", "0:0"))
-    major, _, minor = classid.partition(":")
+    major, _, minor = str(details.get("classid", "0:0")).partition(":")
     filter = TcFilter(
         str(details["parent"]), _number(details, "prio"), _number(details, "handle"), _number(details, "protocol") or 3,
         _number(details, "chain"), str(details.get("name", "")), bool(details.get("direct_action")),
         int(major, 16) << 16 | int(minor or "0", 16),
     )  # fmt: skip
-    if add_clsact(ifindex):
-        _detach_later(maker, attachment, lambda: delete_clsact(ifindex))
     classic = maker.archive.read(attachment.classic, 1 << 16) if attachment.classic else b""
     fd = -1 if classic else _program(maker, attachment, where)
+    if not has_clsact(ifindex):
+        maker.about_to(_record(maker, attachment, "clsact", ifindex=ifindex))
+        add_clsact(ifindex)
+    if not maker.options.replace and has_filter(ifindex, filter):
+        raise FileExistsError(17, "File exists")
+    maker.about_to(_record(maker, attachment, "filter", ifindex=ifindex, filter=list(filter)))
     add_filter(ifindex, filter, fd, classic, replace=maker.options.replace)
-    _detach_later(maker, attachment, lambda: delete_filter(ifindex, filter))
 
 
 def _cgroup(maker: Maker, attachment: SavedAttachment, where: str) -> None:
-    fd, number = _program(maker, attachment, where), _attach_type(attachment)
     target = maker.own(_cgroup_fd(maker, attachment, where))
     flags = _CGROUP_FLAGS.get(str(attachment.details.get("attach_flags", "")), 0)
-    kernel.prog_attach(target, fd, number, flags=flags, where=where)
-    maker.on_failure(lambda: kernel.prog_detach(target, fd, number, where))
+    path = os.readlink(f"/proc/self/fd/{target}")
+    _attach_program(maker, attachment, where, target, {"path": path}, flags)

@@ -1,20 +1,21 @@
 """Making the objects of a plan, each with its undoing: what fails half-way leaves the machine as it was.
 
 `Maker` holds the new descriptors by saved id; `undo` is a stack that is unwound unless `keep()` is called in the end. What is killed leaves
-nothing either: descriptors go with the process, and pins and attachments are made last, when everything has been proved.
+a journal (journal.py); descriptors go with the process. Pins and attachments are made last, when everything has been proved.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 
-from bpflens.errors import InputError, KernelError
+from bpflens.errors import BpflensError, KernelError
 from bpflens.formats.snapshot.archive import Archive
 from bpflens.formats.snapshot.manifest import SavedMap, SavedProgram
 from bpflens.kernel import pins
 from bpflens.kernel.sys.bpf import close
+from bpflens.snapshot.restoring.journal import Journal, Record, undo_record
 from bpflens.snapshot.restoring.options import RestoreOptions
 
 __all__ = ("Maker",)
@@ -36,6 +37,8 @@ class Maker:
         self.links: dict[int, int] = {}
         self.reused: dict[int, str] = {}
         self.notes: list[str] = []
+        self.journal = Journal()
+        self._undone = True
         self.undo = ExitStack()
         self._fds: list[int] = []
         self.saved_maps: Mapping[int, SavedMap] = {map.id: map for map in self.manifest.maps}
@@ -46,45 +49,50 @@ class Maker:
         self._fds.append(fd)
         return fd
 
-    def on_failure(self, function: Callable[[], None]) -> None:
-        """Undo a step that has just been done."""
+    def about_to(self, record: Record) -> None:
+        """A step that outlives this process is about to be done: into the journal, and undone unless everything is kept."""
+        self.journal.write(record)
 
-        def quietly() -> None:
+        def undo() -> None:
             try:
-                function()
-            except (KernelError, InputError, OSError) as error:
+                undo_record(record)
+            except BpflensError as error:
                 self.notes.append(f"could not be undone: {error}")
+                self._undone = False
 
-        self.undo.callback(quietly)
+        self.undo.callback(undo)
 
     def keep(self) -> None:
-        """Everything stays: forget how to undo it."""
+        """Everything stays: forget how to undo it, and what was put aside for that."""
         self.undo.pop_all()
+        self.journal.done()
+        for record in self.journal.records:
+            if record.get("aside"):
+                os.unlink(record["aside"])
 
     def close(self) -> None:
-        """Undo what is to be undone, then close all descriptors."""
+        """Undo what is to be undone, then close all descriptors. The journal stays where something could not be undone."""
         self.undo.close()
+        if self._undone:
+            self.journal.done()
         close(*self._fds)
         self._fds.clear()
 
     def pin(self, fd: int, path: str) -> None:
         """Pin, with the directories that are missing. Something that is pinned there is replaced where the options say so."""
         self._directories(os.path.dirname(path))
-        if os.path.lexists(path):
-            if not self.options.replace:
-                raise KernelError(f"pin:{path}", "exists already", "--replace puts the restored object in its place")
-            before = self.own(pins.get(path))
-            aside = f"{path}_bpflens_old"
-            pins.pin(before, aside)
-            self.on_failure(lambda: _unlink(aside))
-            os.unlink(path)
-            self.on_failure(lambda: pins.pin(before, path))
+        if not os.path.lexists(path):
+            self.about_to({"do": "pin", "path": path})
             pins.pin(fd, path)
-            self.on_failure(lambda: os.unlink(path))
-            os.unlink(aside)
             return
+        if not self.options.replace:
+            raise KernelError(f"pin:{path}", "exists already", "--replace puts the restored object in its place")
+        aside = f"{path}_bpflens_old"
+        self.about_to({"do": "pin", "path": path, "aside": aside})
+        with pins.opened_pin(path) as before:
+            pins.pin(before, aside)
+        os.unlink(path)
         pins.pin(fd, path)
-        self.on_failure(lambda: os.unlink(path))
 
     def _directories(self, path: str) -> None:
         missing = []
@@ -92,13 +100,8 @@ class Maker:
             missing.append(path)
             path = os.path.dirname(path)
         for directory in reversed(missing):
+            self.about_to({"do": "directory", "path": directory})
             try:
                 os.mkdir(directory, 0o700)
             except OSError as error:
                 raise KernelError(f"pin:{directory}", f"cannot make the directory: {error.strerror}", errno=error.errno or 0) from None
-            self.on_failure(lambda directory=directory: os.rmdir(directory))  # type: ignore[misc]
-
-
-def _unlink(path: str) -> None:
-    if os.path.lexists(path):
-        os.unlink(path)

@@ -23,7 +23,7 @@ __all__ = ("create", "fill", "fill_elements", "freeze_map", "struct_ops_value", 
 _QUEUES = frozenset({22, 23})
 _OF_MAPS, _STRUCT_OPS, _ARENA, _CGROUP_ARRAY = frozenset({12, 13}), 26, 33, 8
 _DEVMAPS = frozenset({14, 25})
-_VTYPE_BTF_OBJ_FD = 1 << 15
+_VTYPE_BTF_OBJ_FD, _LINK = 1 << 15, 1 << 13  # BPF_F_VTYPE_BTF_OBJ_FD, BPF_F_LINK
 _PAGE = 4096
 
 
@@ -101,11 +101,12 @@ def fill_elements(maker: Maker, map: SavedMap) -> None:
     data = checked_data(maker.archive, map)
     fd = maker.maps[map.id]
     if map.type == _STRUCT_OPS:
-        update(fd, bytes(4), struct_ops_value(maker, map))
-        if not map.flags & 1 << 13:  # without BPF_F_LINK the update registers it
-            from bpflens.kernel.map_data import delete
+        value = struct_ops_value(maker, map)
+        if not map.flags & _LINK:  # without it the update registers the structure
+            from bpflens.kernel.maps import map_by_fd
 
-            maker.on_failure(lambda: delete(fd, bytes(4)))
+            maker.about_to({"do": "struct_ops", "map": map_by_fd(fd, types=False).id})
+        update(fd, bytes(4), value)
         return
     table = maker.maps if data.ids_of == "maps" else maker.programs
     if data.ids_of in ("programs", "maps"):

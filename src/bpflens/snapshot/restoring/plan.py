@@ -281,8 +281,8 @@ def _count(map: SavedMap) -> str:
     data = map.data
     if data is None:
         return "contents"
-    words = {"records": "entries", "values": "values", "pages": "pages", "value": "value"}
-    return f"{data.entries} {words.get(data.layout, 'entries')} ({data.consistency})"
+    words = {"records": ("entry", "entries"), "values": ("value", "values"), "pages": ("page", "pages")}
+    return f"{data.entries} {words.get(data.layout, ('value', 'values'))[data.entries != 1]} ({data.consistency})"
 
 
 def _what(attachment: SavedAttachment, programs: dict[int, SavedProgram]) -> str:

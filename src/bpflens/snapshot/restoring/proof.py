@@ -23,7 +23,7 @@ from bpflens.kernel.prog_info import ProgDump, prog_dump
 from bpflens.snapshot.restoring.elements import checked_data, records
 from bpflens.snapshot.taking.memory import KernelMemory
 
-__all__ = ("EXACT_RECORDS", "Check", "check_map", "check_program")
+__all__ = ("EXACT_RECORDS", "Check", "check_map", "check_program", "id_mapper")
 
 EXACT_RECORDS = 100_000
 _VALUES_OF = frozenset({op.PSEUDO_MAP_FD, op.PSEUDO_MAP_VALUE, op.PSEUDO_MAP_IDX, op.PSEUDO_MAP_IDX_VALUE})
@@ -159,7 +159,7 @@ def _check_data(
         return Check(name, "contents", None, "they are read in another form here")
     if data.cpus and found.cpus != data.cpus:
         return Check(name, "contents", None, f"{found.cpus} CPUs here, {data.cpus} there")
-    mapped = _mapper(data, ids)
+    mapped = id_mapper(data, ids)
     now = (mapped(bytes(piece)) for piece in found.pieces()) if mapped else found.pieces()
     then: Iterable[bytes] = archive.pieces(data.member) if data.layout == "value" else records(archive, saved)
     if data.layout == "value":
@@ -182,7 +182,7 @@ def _check_struct_ops(saved: SavedMap, now: bytes, then: bytes, name: str) -> Ch
     return Check(name, "contents", same, f"{saved.struct}: members that are no functions")
 
 
-def _mapper(data: SavedData, ids: Mapping[str, Mapping[int, int]]) -> Callable[[bytes], bytes] | None:
+def id_mapper(data: SavedData, ids: Mapping[str, Mapping[int, int]]) -> Callable[[bytes], bytes] | None:
     """Replaces ids of this machine in a piece of live records by the saved ones."""
     if data.ids_of not in ("programs", "maps", "device", "cpu"):
         return None

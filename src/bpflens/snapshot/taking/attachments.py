@@ -12,6 +12,7 @@ from bpflens.formats.snapshot.schema import plain
 from bpflens.inventory.facts.records import Inventory, InventoryRow
 from bpflens.kernel.links import LINK, LinkInfo, link_info
 from bpflens.snapshot.taking.holders import Keepers, saved_holders
+from bpflens.snapshot.taking.scope import map_of_row
 
 __all__ = ("read_attachments",)
 
@@ -26,17 +27,12 @@ def read_attachments(
     done: set[int] = set()
     for row in rows:
         if row.kind == "struct_ops":
-            map_id = _map_of(row)
+            map_id = map_of_row(row)
             if map_id in done:
                 continue
             done.add(map_id)
         found.append(_attachment(row, len(found), inventory, writer, keep))
     return tuple(found)
-
-
-def _map_of(row: InventoryRow) -> int:
-    number = row.object.removeprefix("map:").split("[", 1)[0].split(" ", 1)[0]
-    return int(number) if row.object.startswith("map:") and number.isdecimal() else 0
 
 
 def _attachment(row: InventoryRow, index: int, inventory: Inventory, writer: ArchiveWriter, keep: Keepers) -> SavedAttachment:
@@ -51,7 +47,7 @@ def _attachment(row: InventoryRow, index: int, inventory: Inventory, writer: Arc
         kind=row.kind,
         object=row.object,
         program=None if row.kind == "struct_ops" else row.prog_id,
-        map=_map_of(row) or None,
+        map=map_of_row(row) or None,
         link=link.id if link else None,
         link_type=link.type if link else None,
         attach_type=_attach_type(row, link),

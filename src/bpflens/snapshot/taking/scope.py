@@ -18,7 +18,7 @@ from bpflens.errors import InputError, KernelError, NotFound, UsageError
 if TYPE_CHECKING:
     from bpflens.inventory.facts.records import Inventory, InventoryRow
 
-__all__ = ("Scope", "find_scope")
+__all__ = ("Scope", "add_target", "close_over", "find_scope", "map_of_row")
 
 PROG_ARRAY, ARRAY_OF_MAPS, HASH_OF_MAPS, DEVMAP, CPUMAP, DEVMAP_HASH, STRUCT_OPS = 3, 12, 13, 14, 16, 25, 26
 _NOT_ATTACHED = frozenset({"pin", "fd", "held", "prog_array"})
@@ -57,18 +57,31 @@ def find_scope(targets: Sequence[str], *, everything: bool = False, deep: bool =
         maps.update(map_ids())
         named = list(inventory.rows)
     for target in targets:
-        _add(target, inventory, seeds, maps, named)
+        add_target(target, inventory, seeds, maps, named)
     scope = Scope(inventory)
-    _close(scope, seeds, maps)
-    ids = frozenset(scope.programs)
-    scope.rows = [
-        row for row in inventory.rows
-        if row.kind not in _NOT_ATTACHED and (row.prog_id in ids if row.prog_id is not None else row in named)
-    ]  # fmt: skip
+    close_over(scope, seeds, maps, named)
     return scope
 
 
-def _add(target: str, inventory: Inventory, programs: set[int], maps: set[int], named: list[InventoryRow]) -> None:
+def close_over(scope: Scope, programs: Iterable[int], maps: Iterable[int], named: Sequence[InventoryRow] = ()) -> None:
+    """Fill the scope with everything that the programs and maps reach, and with the attachments of these; `named`: further rows."""
+    _close(scope, programs, maps)
+    ids, map_ids = frozenset(scope.programs), frozenset(scope.maps)
+    scope.rows = [
+        row for row in scope.inventory.rows
+        if row.kind not in _NOT_ATTACHED
+        and (row.prog_id in ids if row.prog_id is not None else row in named)
+        and not (row.kind == "struct_ops" and map_of_row(row) not in map_ids)
+    ]  # fmt: skip
+
+
+def map_of_row(row: InventoryRow) -> int:
+    """The id of the map that a row is on, 0 where it is on none."""
+    number = row.object.removeprefix("map:").split("[", 1)[0].split(" ", 1)[0]
+    return int(number) if row.object.startswith("map:") and number.isdecimal() else 0
+
+
+def add_target(target: str, inventory: Inventory, programs: set[int], maps: set[int], named: list[InventoryRow]) -> None:
     """What one target names."""
     from bpflens.inventory.select import Selection
 
@@ -144,6 +157,8 @@ def _close(scope: Scope, programs: Iterable[int], maps: Iterable[int]) -> None:
     from bpflens.kernel.load_attributes import read_attributes
     from bpflens.kernel.prog_info import open_prog, prog_dump
 
+    wanted = set(programs)
+    maps = {*maps, *(map_of_row(row) for row in scope.inventory.rows if row.kind == "struct_ops" and row.prog_id in wanted)}
     pending = [("id", id) for id in sorted(set(programs))] + [("map", id) for id in sorted(set(maps))]
     seen = set(pending)
     done: dict[str, list[int]] = {"id": [], "map": []}

@@ -1,0 +1,93 @@
+"""The records of `bpflens --json save`, `restore` and `verify`.
+
+    save/1     path, digest, size, programs [{id, name, type, tag, grade}], maps [{id, name, type, entries, consistency, why_no_data}], ...
+    restore/1  one "step" or "left_out" record for each line of the plan; with --apply "check" records and one "done"
+    verify/1   status ("same", "changed", "missing", "new"), kind, object, differences
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from bpflens.snapshot.compare import Change
+from bpflens.snapshot.restore import Restored
+from bpflens.snapshot.restoring.plan import Plan
+from bpflens.snapshot.restoring.proof import Check
+from bpflens.snapshot.save import Saved
+
+__all__ = ("change_record", "plan_records", "restored_records", "saved_record")
+
+
+def saved_record(saved: Saved) -> dict[str, Any]:
+    """One record for the file that was written."""
+    manifest = saved.manifest
+    return {
+        "schema": "save/1",
+        "path": saved.path,
+        "digest": saved.digest,
+        "size": saved.size,
+        "programs": [
+            {"id": item.id, "name": item.name, "type": item.type_name, "tag": item.tag, "grade": item.grade} for item in manifest.programs
+        ],
+        "maps": [
+            {
+                "id": item.id,
+                "name": item.name,
+                "type": item.type_name,
+                "entries": item.data.entries if item.data else None,
+                "consistency": item.data.consistency if item.data else None,
+                "why_no_data": item.why_no_data,
+            }
+            for item in manifest.maps
+        ],
+        "attachments": [
+            {"kind": item.kind, "object": item.object, "program": item.program, "link": item.link} for item in manifest.attachments
+        ],
+        "incomplete": list(manifest.incomplete),
+        "audit": manifest.audit,
+    }
+
+
+def plan_records(plan: Plan) -> Iterator[dict[str, Any]]:
+    """The lines of a plan."""
+    for step in plan.steps:
+        yield {"schema": "restore/1", "record": "step", "action": step.action, "id": step.id, "text": step.text, "path": step.path or None}
+    for item in plan.left_out:
+        yield {"schema": "restore/1", "record": "left_out", "object": item.object, "why": item.why}
+    for conflict in plan.conflicts:
+        yield {"schema": "restore/1", "record": "conflict", "text": conflict}
+
+
+def restored_records(restored: Restored) -> Iterator[dict[str, Any]]:
+    """What was compared, and the new ids."""
+    for check in restored.checks:
+        yield check_record(check)
+    yield {
+        "schema": "restore/1",
+        "record": "done",
+        "programs": {str(old): new for old, new in restored.programs.items()},
+        "maps": {str(old): new for old, new in restored.maps.items()},
+        "links": {str(old): new for old, new in restored.links.items()},
+        "pins": list(restored.pins),
+        "notes": list(restored.notes),
+    }
+
+
+def check_record(check: Check) -> dict[str, Any]:
+    """One comparison; `same` null where it could not be made."""
+    return {
+        "schema": "restore/1", "record": "check", "object": check.object, "what": check.what, "same": check.same, "detail": check.detail
+    }  # fmt: skip
+
+
+def change_record(change: Change) -> dict[str, Any]:
+    """One object of a comparison."""
+    return {
+        "schema": "verify/1",
+        "status": change.status,
+        "kind": change.kind,
+        "object": change.object,
+        "differences": list(change.differences),
+        "unknown": list(change.unknown),
+    }

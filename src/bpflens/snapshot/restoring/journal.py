@@ -1,0 +1,224 @@
+"""The journal of a restore: what is about to be pinned and attached, so that it can be undone even after SIGKILL.
+
+    /run/bpflens/restore-1234.jsonl      {"do": "pin", "path": "/sys/fs/bpf/x"}   {"do": "xdp", "ifindex": 3, "mode": "native", ...}
+
+A record is written before its step; undoing one whose step did not happen does nothing. The same function undoes a step of this process
+that failed and one of a process that was killed (`bpflens restore --undo`). Links and maps without a pin need no record: they go with the
+process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from collections.abc import Callable
+from typing import Any
+
+from bpflens.errors import KernelError
+from bpflens.kernel import attach as kernel
+from bpflens.kernel import pins
+from bpflens.kernel.attach_netlink import TcFilter, delete_clsact, delete_filter, set_xdp
+from bpflens.kernel.sys import faults
+from bpflens.kernel.sys.bpf import close, cmd, fd_by_id
+
+__all__ = ("Journal", "Record", "undo_journal", "undo_record", "unfinished")
+
+Record = dict[str, Any]
+DIRECTORY = "/run/bpflens"
+_PREFIX, _SUFFIX = "restore-", ".jsonl"
+_CLONE_NEWNET = 0x40000000
+
+
+class Journal:
+    """Written record by record; `done` removes it."""
+
+    def __init__(self) -> None:
+        self.path = f"{DIRECTORY}/{_PREFIX}{os.getpid()}{_SUFFIX}"
+        self._fd = -1
+        self.records: list[Record] = []
+
+    def write(self, record: Record) -> None:
+        """A step that is about to be done."""
+        try:
+            if self._fd < 0:
+                os.makedirs(DIRECTORY, 0o700, exist_ok=True)
+                self._fd = os.open(self.path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            faults.step("journal")
+            os.write(self._fd, json.dumps(record).encode() + b"\n")
+        except OSError as error:
+            raise KernelError(self.path, f"cannot be written: {error.strerror}", errno=error.errno or 0) from None
+        self.records.append(record)
+
+    def done(self) -> None:
+        """Nothing is left to be undone."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+            os.unlink(self.path)
+
+
+def unfinished() -> list[str]:
+    """Journals whose process is gone."""
+    try:
+        names = sorted(os.listdir(DIRECTORY))
+    except OSError:
+        return []
+    found = []
+    for name in names:
+        pid = name.removeprefix(_PREFIX).removesuffix(_SUFFIX)
+        if name.startswith(_PREFIX) and name.endswith(_SUFFIX) and pid.isdecimal() and not os.path.exists(f"/proc/{pid}"):
+            found.append(f"{DIRECTORY}/{name}")
+    return found
+
+
+def undo_journal(path: str) -> list[str]:
+    """Undo everything of a journal, the last first, and remove it; what was undone, in words. The journal stays where a step cannot be."""
+    with open(path, "rb") as stream:
+        lines = stream.read().splitlines()
+    records = []
+    for line in lines:
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            continue  # cut off while it was written: its step was not begun
+    done = []
+    for record in reversed(records):
+        text = undo_record(record)
+        if text:
+            done.append(text)
+    os.unlink(path)
+    return done
+
+
+def undo_record(record: Record) -> str:
+    """Undo one step; "" where it had not happened. BpflensError where it cannot be undone."""
+    function = _UNDO.get(str(record.get("do")))
+    if function is None:
+        raise KernelError("journal", f"has a step {record.get('do')!r} that this bpflens does not know")
+    namespace = record.get("netns")
+    results: list[str] = []
+
+    def call() -> None:
+        try:
+            results.append(function(record))
+        except OSError as error:
+            if error.errno not in (2, 6, 19, 22, 95):  # gone, with its device or its qdisc
+                raise KernelError(f"{record['do']}", f"cannot be undone: {error.strerror}", errno=error.errno or 0) from None
+        except KernelError as error:
+            if error.errno not in (2, 6, 19):
+                raise
+
+    if namespace is None:
+        call()
+    else:
+        _inside(str(namespace), call)
+    return results[0] if results else ""
+
+
+def _inside(path: str, function: Callable[[], None]) -> None:
+    from bpflens.inventory.walk import in_own_thread
+    from bpflens.kernel.sys.syscalls import setns
+
+    def run() -> None:
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return  # the namespace is gone, and everything in it
+        try:
+            setns(fd, _CLONE_NEWNET)
+        finally:
+            os.close(fd)
+        function()
+
+    in_own_thread(run)
+
+
+def _pin(record: Record) -> str:
+    """A new pin is removed. One that stood there before is in `aside`, and comes back."""
+    path, aside = str(record["path"]), record.get("aside")
+    if aside is None:
+        if not os.path.lexists(path):
+            return ""
+        os.unlink(path)
+        return f"pin {path} is removed"
+    if not os.path.lexists(str(aside)):
+        return ""
+    if os.path.lexists(path):
+        os.unlink(path)
+    with pins.opened_pin(str(aside)) as fd:
+        pins.pin(fd, path)
+    os.unlink(str(aside))
+    return f"pin {path} is the former object again"
+
+
+def _directory(record: Record) -> str:
+    try:
+        os.rmdir(str(record["path"]))
+    except OSError:
+        return ""  # not made, or somebody else uses it
+    return f"directory {record['path']} is removed"
+
+
+def _xdp(record: Record) -> str:
+    from bpflens.inventory.facts.context import Context
+    from bpflens.inventory.finders.xdp import find
+
+    ifindex, mode = int(record["ifindex"]), str(record["mode"])
+    there = {row.prog_id for row in find(Context()) if row.details.get("ifindex") == ifindex}
+    if record.get("program") not in there:
+        return ""
+    before = record.get("before")
+    fd = fd_by_id(cmd.PROG_GET_FD_BY_ID, int(before), f"id:{before}") if before else -1
+    try:
+        set_xdp(ifindex, fd, mode, replace=True)
+    finally:
+        if fd >= 0:
+            close(fd)
+    return f"xdp/{mode} of device {ifindex} is as it was"
+
+
+def _clsact(record: Record) -> str:
+    delete_clsact(int(record["ifindex"]))
+    return f"clsact of device {record['ifindex']} is removed"
+
+
+def _filter(record: Record) -> str:
+    delete_filter(int(record["ifindex"]), TcFilter(*record["filter"]))
+    return f"a classifier of device {record['ifindex']} is removed"
+
+
+def _attached(record: Record) -> str:
+    """BPF_PROG_ATTACH to a cgroup (`path`), a device (`ifindex`), the namespace (neither), or a map (`map`)."""
+    program = int(record["program"])
+    target = int(record.get("ifindex", 0))
+    fds = [fd_by_id(cmd.PROG_GET_FD_BY_ID, program, f"id:{program}")]
+    try:
+        if record.get("path"):
+            target = os.open(str(record["path"]), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fds.append(target)
+        elif record.get("map"):
+            target = fd_by_id(cmd.MAP_GET_FD_BY_ID, int(record["map"]), f"map:{record['map']}")
+            fds.append(target)
+        kernel.prog_detach(target, fds[0], int(record["type"]), f"id:{program}")
+    finally:
+        close(*fds)
+    return f"id:{program} is detached"
+
+
+def _struct_ops(record: Record) -> str:
+    """Unregister: BPF_MAP_DELETE_ELEM of key 0."""
+    from bpflens.kernel.map_data import delete
+
+    map_id = int(record["map"])
+    fd = fd_by_id(cmd.MAP_GET_FD_BY_ID, map_id, f"map:{map_id}")
+    try:
+        delete(fd, struct.pack("=I", 0))
+    finally:
+        close(fd)
+    return f"map:{map_id} is unregistered"
+
+
+_UNDO: dict[str, Callable[[Record], str]] = {
+    "pin": _pin, "directory": _directory, "xdp": _xdp, "clsact": _clsact, "filter": _filter, "attach": _attached, "struct_ops": _struct_ops,
+}  # fmt: skip
