@@ -88,6 +88,37 @@ complete -c bpflens -n '__fish_seen_subcommand_from asm' -l format
 complete -c bpflens -n '__fish_seen_subcommand_from asm' -l help
 complete -c bpflens -n '__fish_seen_subcommand_from asm' -l isa
 complete -c bpflens -n '__fish_seen_subcommand_from asm' -l output
+complete -c bpflens -n __fish_use_subcommand -a save -d 'programs with their maps, data and attachments, into one file'
+complete -c bpflens -n '__fish_seen_subcommand_from save' -l all
+complete -c bpflens -n '__fish_seen_subcommand_from save' -l audit
+complete -c bpflens -n '__fish_seen_subcommand_from save' -l deep
+complete -c bpflens -n '__fish_seen_subcommand_from save' -l help
+complete -c bpflens -n '__fish_seen_subcommand_from save' -l jited
+complete -c bpflens -n '__fish_seen_subcommand_from save' -l no-data
+complete -c bpflens -n '__fish_seen_subcommand_from save' -l no-hashes
+complete -c bpflens -n '__fish_seen_subcommand_from save' -l no-reload
+complete -c bpflens -n '__fish_seen_subcommand_from save' -l output
+complete -c bpflens -n '__fish_seen_subcommand_from save' -l quiesce
+complete -c bpflens -n '__fish_seen_subcommand_from save' -l redact
+complete -c bpflens -n '__fish_seen_subcommand_from save' -l sign
+complete -c bpflens -n '__fish_seen_subcommand_from save' -l stable
+complete -c bpflens -n '__fish_seen_subcommand_from save' -l templates
+complete -c bpflens -n __fish_use_subcommand -a restore -d 'make a snapshots programs, maps and attachments again, with proof'
+complete -c bpflens -n '__fish_seen_subcommand_from restore' -l apply
+complete -c bpflens -n '__fish_seen_subcommand_from restore' -l cgroup
+complete -c bpflens -n '__fish_seen_subcommand_from restore' -l dev
+complete -c bpflens -n '__fish_seen_subcommand_from restore' -l help
+complete -c bpflens -n '__fish_seen_subcommand_from restore' -l netns
+complete -c bpflens -n '__fish_seen_subcommand_from restore' -l no-attach
+complete -c bpflens -n '__fish_seen_subcommand_from restore' -l only
+complete -c bpflens -n '__fish_seen_subcommand_from restore' -l pin-prefix
+complete -c bpflens -n '__fish_seen_subcommand_from restore' -l replace
+complete -c bpflens -n '__fish_seen_subcommand_from restore' -l reuse-maps
+complete -c bpflens -n '__fish_seen_subcommand_from restore' -l undo
+complete -c bpflens -n __fish_use_subcommand -a export -d 'a snapshots maps as CSV, JSON Lines or Parquet, its programs as objects'
+complete -c bpflens -n '__fish_seen_subcommand_from export' -l format
+complete -c bpflens -n '__fish_seen_subcommand_from export' -l help
+complete -c bpflens -n '__fish_seen_subcommand_from export' -l output
 complete -c bpflens -n __fish_use_subcommand -a diff -d 'are two filters equal? if not, the packet that tells them apart'
 complete -c bpflens -n '__fish_seen_subcommand_from diff' -l deadline
 complete -c bpflens -n '__fish_seen_subcommand_from diff' -l given
@@ -95,6 +126,14 @@ complete -c bpflens -n '__fish_seen_subcommand_from diff' -l help
 complete -c bpflens -n '__fish_seen_subcommand_from diff' -l linktype
 complete -c bpflens -n '__fish_seen_subcommand_from diff' -l unoptimized
 complete -c bpflens -n '__fish_seen_subcommand_from diff' -l values
+complete -c bpflens -n __fish_use_subcommand -a verify -d 'a snapshot with the running machine'
+complete -c bpflens -n '__fish_seen_subcommand_from verify' -l all
+complete -c bpflens -n '__fish_seen_subcommand_from verify' -l help
+complete -c bpflens -n '__fish_seen_subcommand_from verify' -l identity
+complete -c bpflens -n '__fish_seen_subcommand_from verify' -l no-data
+complete -c bpflens -n '__fish_seen_subcommand_from verify' -l only-file
+complete -c bpflens -n '__fish_seen_subcommand_from verify' -l openmetrics
+complete -c bpflens -n '__fish_seen_subcommand_from verify' -l signers
 complete -c bpflens -n __fish_use_subcommand -a packets -d 'packets that a filter accepts and rejects'
 complete -c bpflens -n '__fish_seen_subcommand_from packets' -l accepted
 complete -c bpflens -n '__fish_seen_subcommand_from packets' -l count
