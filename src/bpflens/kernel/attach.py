@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from bpflens.kernel.sys.bpf import Buffer, bpf, cmd
 
 __all__ = (
-    "bind_map", "link_create", "link_update", "multi_kprobe", "multi_uprobe", "prog_attach", "prog_detach", "raw_tracepoint_open",
+    "bind_map", "iterator", "link_create", "link_update", "multi_kprobe", "multi_uprobe", "prog_attach", "prog_detach",
+    "raw_tracepoint_open",
 )  # fmt: skip
 
 F_REPLACE = 1 << 2
@@ -60,6 +61,14 @@ def multi_uprobe(prog_fd: int, attach_type: int, path: str, offsets: Sequence[in
     places = Buffer(struct.pack(f"={len(offsets)}Q", *offsets))
     extra = struct.pack("=QQQQIII", name.address, places.address, 0, 0, len(offsets), flags, pid)
     return link_create(prog_fd, 0, attach_type, extra=extra, where=where)
+
+
+def iterator(prog_fd: int, map_fd: int = 0, where: str = "link") -> int:
+    """An iterator's link (v5.8), over the elements of a map where one is given."""
+    if not map_fd:
+        return link_create(prog_fd, 0, 28, where=where)
+    info = Buffer(struct.pack("=IIII", map_fd, 0, 0, 0))  # union bpf_iter_link_info
+    return link_create(prog_fd, 0, 28, extra=struct.pack("=QI", info.address, info.size), where=where)
 
 
 def bind_map(prog_fd: int, map_fd: int, where: str = "program") -> None:

@@ -14,16 +14,14 @@ from bpflens.errors import InputError, KernelError
 from bpflens.formats.snapshot.manifest import SavedAttachment
 from bpflens.kernel import attach as kernel
 from bpflens.kernel.attach_netlink import PARENTS, TcFilter, add_clsact, add_filter, has_clsact, has_filter, set_xdp
+from bpflens.kernel.descriptors import close, device_index, enter_namespace, program_fd
 from bpflens.kernel.links import LINK
 from bpflens.kernel.maps import map_by_fd
 from bpflens.kernel.prog_info import prog_info_by_fd
-from bpflens.kernel.sys.bpf import close, cmd, fd_by_id
 from bpflens.snapshot.restoring.maker import Maker
-from bpflens.snapshot.restoring.maps import device_index
 
 __all__ = ("attach", "in_namespace", "place")
 
-_CLONE_NEWNET = 0x40000000
 _FAMILIES = {"ip": 2, "ip6": 10, "inet": 1, "arp": 3, "bridge": 7, "netdev": 5}
 _CGROUP_FLAGS = {"override": 1, "multi": 2}
 
@@ -78,14 +76,9 @@ def in_namespace(maker: Maker, attachment: SavedAttachment, function: Callable[[
         function()
         return
     from bpflens.inventory.walk import in_own_thread
-    from bpflens.kernel.sys.syscalls import setns
 
     def inside() -> None:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            setns(fd, _CLONE_NEWNET)
-        finally:
-            os.close(fd)
+        enter_namespace(path)
         function()
 
     in_own_thread(inside)
@@ -183,11 +176,8 @@ def _iter_link(maker: Maker, attachment: SavedAttachment, where: str) -> int:
     if map_id is not None:
         if map_id not in maker.maps:
             raise KernelError(where, f"it goes over map {map_id}, which is not restored")
-        from bpflens.kernel.sys.bpf import Buffer
-
-        info = Buffer(struct.pack("=IIII", maker.maps[map_id], 0, 0, 0))
-        return kernel.link_create(fd, 0, 28, extra=struct.pack("=QI", info.address, info.size), where=where)
-    return kernel.link_create(fd, 0, 28, where=where)
+        return kernel.iterator(fd, maker.maps[map_id], where)
+    return kernel.iterator(fd, 0, where)
 
 
 def _perf_link(maker: Maker, attachment: SavedAttachment, where: str) -> int:
@@ -288,7 +278,7 @@ def _xdp(maker: Maker, attachment: SavedAttachment, where: str) -> None:
     mode = attachment.kind.partition("/")[2]
     before = _xdp_there(ifindex) if maker.options.replace else 0
     if before:
-        maker.own(fd_by_id(cmd.PROG_GET_FD_BY_ID, before, f"id:{before}"))
+        maker.own(program_fd(before))
     program = prog_info_by_fd(fd).id
     maker.about_to(_record(maker, attachment, "xdp", ifindex=ifindex, mode=mode, program=program, before=before))
     set_xdp(ifindex, fd, mode, replace=maker.options.replace)

@@ -19,15 +19,14 @@ from bpflens.errors import KernelError
 from bpflens.kernel import attach as kernel
 from bpflens.kernel import pins
 from bpflens.kernel.attach_netlink import TcFilter, delete_clsact, delete_filter, set_xdp
+from bpflens.kernel.descriptors import close, enter_namespace, map_fd, program_fd
 from bpflens.kernel.sys import faults
-from bpflens.kernel.sys.bpf import close, cmd, fd_by_id
 
 __all__ = ("Journal", "Record", "undo_journal", "undo_record", "unfinished")
 
 Record = dict[str, Any]
 DIRECTORY = "/run/bpflens"
 _PREFIX, _SUFFIX = "restore-", ".jsonl"
-_CLONE_NEWNET = 0x40000000
 
 
 class Journal:
@@ -118,17 +117,12 @@ def undo_record(record: Record) -> str:
 
 def _inside(path: str, function: Callable[[], None]) -> None:
     from bpflens.inventory.walk import in_own_thread
-    from bpflens.kernel.sys.syscalls import setns
 
     def run() -> None:
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            enter_namespace(path)
         except FileNotFoundError:
             return  # the namespace is gone, and everything in it
-        try:
-            setns(fd, _CLONE_NEWNET)
-        finally:
-            os.close(fd)
         function()
 
     in_own_thread(run)
@@ -169,7 +163,7 @@ def _xdp(record: Record) -> str:
     if record.get("program") not in there:
         return ""
     before = record.get("before")
-    fd = fd_by_id(cmd.PROG_GET_FD_BY_ID, int(before), f"id:{before}") if before else -1
+    fd = program_fd(int(before)) if before else -1
     try:
         set_xdp(ifindex, fd, mode, replace=True)
     finally:
@@ -192,13 +186,13 @@ def _attached(record: Record) -> str:
     """BPF_PROG_ATTACH to a cgroup (`path`), a device (`ifindex`), the namespace (neither), or a map (`map`)."""
     program = int(record["program"])
     target = int(record.get("ifindex", 0))
-    fds = [fd_by_id(cmd.PROG_GET_FD_BY_ID, program, f"id:{program}")]
+    fds = [program_fd(program)]
     try:
         if record.get("path"):
             target = os.open(str(record["path"]), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             fds.append(target)
         elif record.get("map"):
-            target = fd_by_id(cmd.MAP_GET_FD_BY_ID, int(record["map"]), f"map:{record['map']}")
+            target = map_fd(int(record["map"]))
             fds.append(target)
         kernel.prog_detach(target, fds[0], int(record["type"]), f"id:{program}")
     finally:
@@ -211,7 +205,7 @@ def _struct_ops(record: Record) -> str:
     from bpflens.kernel.map_data import delete
 
     map_id = int(record["map"])
-    fd = fd_by_id(cmd.MAP_GET_FD_BY_ID, map_id, f"map:{map_id}")
+    fd = map_fd(map_id)
     try:
         delete(fd, struct.pack("=I", 0))
     finally:

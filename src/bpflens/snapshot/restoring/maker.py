@@ -14,7 +14,7 @@ from bpflens.errors import BpflensError, KernelError
 from bpflens.formats.snapshot.archive import Archive
 from bpflens.formats.snapshot.manifest import SavedMap, SavedProgram
 from bpflens.kernel import pins
-from bpflens.kernel.sys.bpf import close
+from bpflens.kernel.descriptors import close
 from bpflens.snapshot.restoring.journal import Journal, Record, undo_record
 from bpflens.snapshot.restoring.options import RestoreOptions
 

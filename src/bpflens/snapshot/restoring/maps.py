@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import struct
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from bpflens.errors import InputError, KernelError
 from bpflens.formats.snapshot.manifest import SavedData, SavedMap
+from bpflens.kernel.descriptors import btf_fd, device_index
 from bpflens.kernel.load import create_map
 from bpflens.kernel.map_batch import BATCHED, deinterleave, write_batch
 from bpflens.kernel.map_data import freeze, possible_cpus, update
+from bpflens.kernel.mapped_maps import PAGE, write_pages
 from bpflens.snapshot.restoring.elements import checked_data, elements, records
 from bpflens.snapshot.restoring.maker import Maker
 
@@ -24,13 +26,12 @@ _QUEUES = frozenset({22, 23})
 _OF_MAPS, _STRUCT_OPS, _ARENA, _CGROUP_ARRAY = frozenset({12, 13}), 26, 33, 8
 _DEVMAPS = frozenset({14, 25})
 _VTYPE_BTF_OBJ_FD, _LINK = 1 << 15, 1 << 13  # BPF_F_VTYPE_BTF_OBJ_FD, BPF_F_LINK
-_PAGE = 4096
 
 
 def create(maker: Maker, map: SavedMap) -> None:
     """BPF_MAP_CREATE with the saved attributes."""
     where = _where(map)
-    btf_fd = maker.types.get(map.btf, 0) if map.btf else 0
+    types_fd = maker.types.get(map.btf, 0) if map.btf else 0
     inner = _inner(maker, map) if map.type in _OF_MAPS else 0
     options: dict[str, int] = {}
     flags = map.flags
@@ -43,8 +44,8 @@ def create(maker: Maker, map: SavedMap) -> None:
     try:
         fd = create_map(
             map.type, map.key_size, map.value_size, map.max_entries, name=map.name, flags=flags, inner_fd=inner,
-            numa_node=map.numa_node or 0, btf_fd=btf_fd, key_type_id=map.key_type_id if btf_fd else 0,
-            value_type_id=map.value_type_id if btf_fd else 0, map_extra=map.map_extra, **options,
+            numa_node=map.numa_node or 0, btf_fd=types_fd, key_type_id=map.key_type_id if types_fd else 0,
+            value_type_id=map.value_type_id if types_fd else 0, map_extra=map.map_extra, **options,
         )  # fmt: skip
     except (KernelError, struct.error) as error:
         raise KernelError(where, f"cannot be created: {getattr(error, 'reason', error)}", errno=getattr(error, "errno", 0)) from None
@@ -138,16 +139,6 @@ def _target_value(maker: Maker, map: SavedMap, data: SavedData, value: bytes) ->
     return struct.pack("=II", first, fd) + value[8:]
 
 
-def device_index(name: str, where: str) -> int:
-    """The index of a device in the namespace of the calling thread."""
-    import socket
-
-    try:
-        return socket.if_nametoindex(name)
-    except OSError:
-        raise KernelError(where, f"there is no device {name} here", "--dev OLD=NEW names another") from None
-
-
 def _where(map: SavedMap) -> str:
     return f"map {map.id} {map.name}".rstrip()
 
@@ -178,12 +169,11 @@ def _struct_type(maker: Maker, map: SavedMap) -> tuple[int, int]:
 def module_btf_fd(maker: Maker, name: str) -> int:
     """A descriptor of a module's BTF."""
     from bpflens.kernel.btf import btf_ids, btf_info
-    from bpflens.kernel.sys.bpf import cmd, fd_by_id
 
     for id in btf_ids():
         info = btf_info(id)
         if info.kernel and info.name == name:
-            return maker.own(fd_by_id(cmd.BTF_GET_FD_BY_ID, id, f"BTF {name}"))
+            return maker.own(btf_fd(id))
     raise KernelError(f"module {name}", "is not loaded, or has no types")
 
 
@@ -279,14 +269,15 @@ def _fill_cgroups(maker: Maker, map: SavedMap, data: SavedData, fd: int) -> None
 
 
 def _fill_arena(maker: Maker, map: SavedMap, fd: int) -> None:
-    """Through a mapping at the address of the snapshot: pointers inside stay right (kernel/bpf/arena.c, arena_map_mmap)."""
-    from bpflens.kernel.sys.syscalls import map_memory
-
-    size = map.max_entries * _PAGE
-    with map_memory(fd, size, map.map_extra, mmap.PROT_READ | mmap.PROT_WRITE) as memory:
+    def pages() -> Iterator[tuple[int, bytes]]:
         for piece in records(maker.archive, map):
-            for at in range(0, len(piece), 4 + _PAGE):
+            for at in range(0, len(piece), 4 + PAGE):
                 number = struct.unpack_from("=I", piece, at)[0]
                 if number >= map.max_entries:
                     raise InputError(_where(map), f"has no page {number}")
-                memory.write(number * _PAGE, piece[at + 4 : at + 4 + _PAGE])
+                yield number, piece[at + 4 : at + 4 + PAGE]
+
+    try:
+        write_pages(fd, map.max_entries * PAGE, map.map_extra, pages())
+    except OSError as error:
+        raise KernelError(_where(map), f"cannot be mapped at {map.map_extra:#x}: {error.strerror}", errno=error.errno or 0) from None

@@ -9,7 +9,6 @@ What a type cannot give is a sentence in `_WITHOUT`; nothing is consumed and not
 from __future__ import annotations
 
 import hashlib
-import mmap
 import struct
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -19,6 +18,7 @@ from bpflens.formats.snapshot.archive import ArchiveWriter
 from bpflens.formats.snapshot.manifest import SavedData
 from bpflens.kernel.map_batch import BATCHED, interleave, read_batches
 from bpflens.kernel.map_data import is_percpu, items, lookup, possible_cpus, value_stride
+from bpflens.kernel.mapped_maps import PAGE, unread_records
 from bpflens.program import Map
 from bpflens.snapshot.taking.memory import KernelMemory
 
@@ -41,7 +41,6 @@ _WITHOUT = {
     32: "its values belong to cgroups; the programs set them again",
     34: "the kernel fills it when the program is loaded",
 }
-_PAGE = mmap.PAGESIZE
 _Pieces = Iterator[bytes | bytearray | memoryview]
 
 
@@ -72,9 +71,9 @@ def contents(fd: int, map: Map, memory: KernelMemory) -> Contents | str:
     if map.type == _CGROUP_ARRAY:
         return _cgroups(map, memory)
     if map.type in (_RINGBUF, _USER_RINGBUF):
-        return Contents("value", lambda: _unread(fd, map.max_entries, map.type == _USER_RINGBUF), 0, 0, 0)
+        return Contents("value", lambda: unread_records(fd, map.max_entries), 0, 0, 0)
     if map.type == _ARENA:
-        return Contents("pages", lambda: _arena(map, memory), 4 + _PAGE, 4, _PAGE)
+        return Contents("pages", lambda: _arena(map, memory), 4 + PAGE, 4, PAGE)
     if map.type in _SOCKETS and map.value_size != 8:
         return "its elements are sockets; the kernel shows their cookies only where values have 8 bytes"
     cpus = possible_cpus() if is_percpu(map.type) else 0
@@ -188,18 +187,6 @@ def _cgroups(map: Map, memory: KernelMemory) -> Contents | str:
         return iter([b"".join(struct.pack("=IQ", index, id) for index, id in slots)])
 
     return Contents("records", pieces, 12, 4, 8, 0, "cgroups")
-
-
-def _unread(fd: int, size: int, user: bool) -> _Pieces:
-    """The bytes between consumer and producer of a ring buffer, which stay unread (kernel/bpf/ringbuf.c: two pages, the data twice)."""
-    with mmap.mmap(fd, _PAGE, mmap.MAP_SHARED, mmap.PROT_READ) as consumer:
-        start = int.from_bytes(consumer[:8], "little")
-    with mmap.mmap(fd, _PAGE + 2 * size, mmap.MAP_SHARED, mmap.PROT_READ, offset=_PAGE) as producer:
-        end = int.from_bytes(producer[:8], "little")
-        length = min(max(end - start, 0), size)
-        at = _PAGE + start % size
-        for offset in range(0, length, 1 << 20):
-            yield producer[at + offset : at + min(offset + (1 << 20), length)]
 
 
 def _arena(map: Map, memory: KernelMemory) -> _Pieces:

@@ -11,15 +11,14 @@ import os
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
 
 from bpflens.errors import KernelError
 from bpflens.formats.snapshot.manifest import SavedAttachment
-from bpflens.kernel import pins
+from bpflens.kernel import descriptors, pins
+from bpflens.kernel.attach import link_update
 from bpflens.kernel.links import LINK
 from bpflens.kernel.load_attributes import read_attributes
 from bpflens.kernel.prog_info import prog_info
-from bpflens.kernel.sys.bpf import bpf, close, cmd, fd_by_id
 
 __all__ = ("JOURNALS", "journals", "quiesced", "undo")
 
@@ -28,12 +27,6 @@ JOURNALS = "bpflens-quiesce-"
 _UPDATABLE = frozenset({LINK.XDP, LINK.TCX, LINK.NETKIT, LINK.CGROUP, LINK.NETNS})
 # What a stub returns so that nothing is dropped meanwhile: XDP_PASS; TCX_NEXT (-1); netkit's; "allowed" for cgroups; SK_PASS, BPF_OK.
 _VERDICTS = {LINK.XDP: 2, LINK.TCX: -1, LINK.NETKIT: -1, LINK.CGROUP: 1, LINK.NETNS: 1}
-
-
-class _Stopped(NamedTuple):
-    link_id: int
-    link_fd: int
-    program_fd: int
 
 
 @contextmanager
@@ -65,16 +58,16 @@ def quiesced(attachments: Sequence[SavedAttachment]) -> Iterator[list[str]]:
 
 def _stop(link: int, link_type: int, program: int, directory: str) -> None:
     """Journal first, then the stub."""
-    link_fd = program_fd = stub = -1
+    held = program_fd = stub = -1
     try:
-        link_fd = fd_by_id(cmd.LINK_GET_FD_BY_ID, link, f"link:{link}")
-        program_fd = fd_by_id(cmd.PROG_GET_FD_BY_ID, program, f"id:{program}")
+        held = descriptors.link_fd(link)
+        program_fd = descriptors.program_fd(program)
         stub = _stub(program, _VERDICTS[link_type])
         pins.pin(program_fd, f"{directory}/prog_{link}")
-        pins.pin(link_fd, f"{directory}/link_{link}")
-        _update(link_fd, stub, f"link:{link}")
+        pins.pin(held, f"{directory}/link_{link}")
+        link_update(held, stub, f"link:{link}")
     finally:
-        close(*(fd for fd in (link_fd, program_fd, stub) if fd >= 0))
+        descriptors.close(*(fd for fd in (held, program_fd, stub) if fd >= 0))
 
 
 def _stub(program: int, verdict: int) -> int:
@@ -89,10 +82,6 @@ def _stub(program: int, verdict: int) -> int:
         code, info.type, expected_attach_type=attributes.expected_attach_type, flags=attributes.flags,
         attach_btf_id=attributes.attach_btf_id, name="bpflens_stub",
     )  # fmt: skip
-
-
-def _update(link_fd: int, program_fd: int, where: str) -> None:
-    bpf(cmd.LINK_UPDATE, struct.pack("=IIII", link_fd, program_fd, 0, 0), where, "cannot put another program in its place")
 
 
 def journals() -> list[str]:
@@ -121,12 +110,12 @@ def undo(directory: str) -> list[int]:
         try:
             link_fd, program_fd = pins.get(link_path), pins.get(program_path)
             try:
-                _update(link_fd, program_fd, f"link:{link}")
+                link_update(link_fd, program_fd, f"link:{link}")
             except KernelError as error:
                 if error.errno != 67:  # ENOLINK: its device, cgroup or namespace is gone, and so is the attachment
                     raise
         finally:
-            close(*(fd for fd in (link_fd, program_fd) if fd >= 0))
+            descriptors.close(*(fd for fd in (link_fd, program_fd) if fd >= 0))
         os.unlink(link_path)
         os.unlink(program_path)
         put_back.append(int(link))

@@ -127,7 +127,7 @@ def _pins(path: str, programs: set[int], maps: set[int]) -> None:
         for file in sorted(files):
             try:
                 _pins(file, programs, maps)
-            except InputError:
+            except (InputError, NotFound):
                 continue  # maps.debug and progs.debug of bpf_preload are no pins
         return
     with pins.opened_pin(path) as fd:
