@@ -1,0 +1,52 @@
+"""Can two programs be compared at all? Type, maps and global data have to match; what cannot be checked becomes a stated condition."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bpflens.execute.symbolic.code import Code
+from bpflens.execute.symbolic.regions import Refused
+from bpflens.program import Map
+
+__all__ = ("Comparable", "comparable")
+
+
+@dataclass(frozen=True, slots=True)
+class Comparable:
+    """`inlined`: sections of constants that are not the same in both; `assumed`: keys of result.ASSUMPTIONS."""
+
+    inlined: frozenset[str]
+    assumed: frozenset[str]
+
+
+def comparable(a: Code, b: Code) -> Comparable:
+    """Refused where the programs do not match."""
+    if a.program.xlated or b.program.xlated:
+        raise Refused("input: an image of the running kernel; its original is needed")
+    if a.program.type != b.program.type:
+        raise Refused("input: the programs have different types")
+    assumed: set[str] = set()
+    inlined: set[str] = set()
+    if a.maps or b.maps:
+        assumed.add("maps")
+    for label in sorted(a.maps.keys() | b.maps.keys()):
+        x, y = a.maps.get(label), b.maps.get(label)
+        if label.startswith((".rodata", ".kconfig")):
+            if x is None or y is None or (x.data is not None and y.data is not None and x.data != y.data):
+                inlined.add(label)
+            elif x.data is None or y.data is None:
+                assumed.add("constants")
+        elif x is not None and y is not None:
+            _check_map(label, x, y)
+            if label.startswith((".data", ".bss")):
+                assumed.add("data")
+    if any(relocation.kind == "core" for code in (a, b) for relocation in code.program.relocations):
+        assumed.add("core")
+    return Comparable(frozenset(inlined), frozenset(assumed))
+
+
+def _check_map(label: str, x: Map, y: Map) -> None:
+    if (x.type, x.key_size, x.value_size, x.max_entries, x.flags) != (y.type, y.key_size, y.value_size, y.max_entries, y.flags):
+        raise Refused(f"maps: {label} is defined in two ways")
+    if label.startswith((".data", ".bss")) and x.data is not None and y.data is not None and x.data != y.data:
+        raise Refused(f"maps: {label} starts with other contents")

@@ -1,0 +1,183 @@
+"""Are two extended programs equal for all inputs?
+
+    prove_equal(original, recompiled)  ──►  Equality(grade="proved", method="terms", ...)
+
+Both are executed symbolically over one table of terms (machine.py). Where return value, history of effects and memories are the same
+terms, they are equal. Where not: random inputs look for a difference, then the terms are walked side by side (align.py), with z3 for small
+parts where it is installed. Every loop counts steps of one budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from bpflens.execute.symbolic.access import Setting
+from bpflens.execute.symbolic.align import QUERIES, Alignment
+from bpflens.execute.symbolic.bits import ext, plus, zext
+from bpflens.execute.symbolic.calls import handle_call
+from bpflens.execute.symbolic.code import Code
+from bpflens.execute.symbolic.comparable import Comparable, comparable
+from bpflens.execute.symbolic.concrete import NotRun, World, constants_of, run
+from bpflens.execute.symbolic.interpretation import Interpretation
+from bpflens.execute.symbolic.machine import Machine
+from bpflens.execute.symbolic.memory import base, canonical
+from bpflens.execute.symbolic.regions import Ambiguous, Refused
+from bpflens.execute.symbolic.result import ASSUMPTIONS, Difference, Equality
+from bpflens.execute.symbolic.state import State
+from bpflens.execute.symbolic.terms import WORLD, OutOfSteps, Term, count, session, spent, symbol
+from bpflens.program import Program
+
+__all__ = ("STEPS", "Pair", "prove_equal")
+
+STEPS = 600_000
+ROUNDS = 24  # interpretations that look for a difference before z3 is asked
+RUNS, SEARCH = 24, 96  # runs that a proof must agree with; runs that look for a difference
+# TRACING, STRUCT_OPS, EXT, LSM: trampolines and callers see all 64 bits of r0; other types return unsigned int (struct bpf_prog, bpf_func).
+_WIDE_RESULT = frozenset((26, 27, 28, 29))
+
+Pair = tuple[str, Term, Term]
+"""(what is observed, term of one program, term of the other)."""
+Confirm = Callable[[Program, Program], "Difference | None"]
+
+
+def prove_equal(
+    a: Program,
+    b: Program,
+    *,
+    others_a: Sequence[Program] = (),
+    others_b: Sequence[Program] = (),
+    entry_a: str | None = None,
+    entry_b: str | None = None,
+    steps: int = STEPS,
+    z3: bool = True,
+    find_difference: Confirm | None = None,
+) -> Equality:
+    """Compare two programs of the same type, each with what it calls.
+
+    `a` and `b` hold the entry function (`entry_a`, `entry_b` by name; else slot 0); `others_a` and `others_b` the other sections of their
+    objects. Maps, global data and helpers are matched by name. `find_difference` is asked to run both where the terms differ, and whatever
+    is proved is run too: its answer is the second key, without it an evaluator of our own does both (concrete.py).
+    """
+    with session(steps):
+        try:
+            result = _compare(Code(a, others_a, entry_a), Code(b, others_b, entry_b), z3, find_difference)
+        except Refused as refused:
+            result = Equality("unknown", reason=str(refused))
+        except OutOfSteps as end:
+            result = Equality("unknown", reason=f"budget: {end.where}")
+        except RecursionError:
+            result = Equality("unknown", reason="budget: terms are nested too deeply")
+        return replace(result, steps=spent())
+
+
+def _compare(a: Code, b: Code, z3: bool, find_difference: Confirm | None) -> Equality:
+    shared = comparable(a, b)
+    try:
+        settings = _settings(a, b, shared, one=False)
+        states = [_execute(setting) for setting in settings]
+    except Ambiguous:
+        settings = _settings(a, b, shared, one=True)
+        states = [_execute(setting) for setting in settings]
+    result = _decide(observables(a, *states), z3)
+    assumed = {"verifier", "regions", "alone", "helpers", "little", *shared.assumed, *settings[0].assumed, *settings[1].assumed}
+    words = tuple(text for key, text in ASSUMPTIONS.items() if key in assumed)
+    functions = (tuple(settings[0].functions), tuple(settings[1].functions))
+    result = replace(result, assumptions=words if result.grade != "unknown" else (), functions=functions)
+    return _second_key(result, a, b, result_bits(a.program), find_difference)
+
+
+def _settings(a: Code, b: Code, shared: Comparable, one: bool) -> tuple[Setting, Setting]:
+    return Setting(a, "a", one, shared.inlined), Setting(b, "b", one, shared.inlined)
+
+
+def _execute(setting: Setting) -> State:
+    """The program's state at its end."""
+    start = symbol(64, "packet")
+    state = State(symbol(WORLD, "start"), (start, plus(start, zext(symbol(32, "length"), 64)), symbol(64, "meta")))
+    state.registers[1], state.registers[10] = symbol(64, "ctx"), symbol(64, "fp", 0)
+    end = Machine(setting, handle_call).run(setting.code.entry, state, 0)
+    if end is None:
+        raise Refused("input: the program never ends")
+    return end
+
+
+def observables(code: Code, a: State, b: State) -> list[Pair]:
+    """What can be seen of a run: result, effects, and the memories outside of the stack."""
+    found: list[Pair] = []
+    x, y = a.registers[0], b.registers[0]
+    if (x is None) != (y is None):
+        raise Refused("input: only one of the programs sets its result")
+    if x is not None and y is not None:
+        bits = result_bits(code.program)
+        found.append(("return value", ext(x, 0, bits), ext(y, 0, bits)))
+    found.append(("effects", a.world, b.world))
+    found.append(("last call", a.generation, b.generation))
+    for region in sorted(a.memories.keys() | b.memories.keys()):
+        one = canonical(a.memories[region].freeze()) if region in a.memories else base(a.generation, region)
+        two = canonical(b.memories[region].freeze()) if region in b.memories else base(b.generation, region)
+        found.append((region, one, two))
+    return found
+
+
+def result_bits(program: Program) -> int:
+    """How many bits of r0 can be seen."""
+    return 64 if program.type in _WIDE_RESULT or program.type is None else 32
+
+
+def _decide(pairs: list[Pair], z3: bool) -> Equality:
+    """Proved, or unknown with a reason."""
+    left = [pair for pair in pairs if pair[1] is not pair[2]]
+    if not left:
+        return Equality("proved", "terms")
+    for seed in range(ROUNDS):
+        numbers = Interpretation(seed)
+        for what, one, two in left:
+            if numbers(one) != numbers(two):
+                return Equality("unknown", reason=f"differs: {what}, in a model of the helpers")
+    if not z3:
+        return Equality("unknown", reason="terms: not the same; z3 was not asked")
+    try:
+        alignment = Alignment()
+    except ImportError:
+        return Equality("unknown", reason="terms: not the same, and z3 is not installed")
+    for what, one, two in left:
+        if not alignment.equal(one, two):
+            why = "budget: questions" if alignment.queries >= QUERIES else f"terms: {what} could not be aligned"
+            return Equality("unknown", reason=why, queries=alignment.queries)
+    return Equality("proved", "alignment", queries=alignment.queries)
+
+
+def _second_key(result: Equality, a: Code, b: Code, bits: int, find_difference: Confirm | None) -> Equality:
+    """Run both: what is proved must agree, what differs must do so in a run."""
+    if result.grade == "unknown" and not result.reason.startswith(("differs", "terms")):
+        return result
+    found = find_difference(a.program, b.program) if find_difference is not None else None
+    agreed = 0
+    if found is None:
+        found, agreed = _run_both(a, b, bits, RUNS if result.proved else SEARCH)
+    if result.proved:
+        if found is not None:
+            return Equality("unknown", reason=f"contradiction: proved by {result.method}, but a run differs in the {found.what}")
+        return replace(result, checked_by=f"{agreed} runs of the evaluator" if agreed else "")
+    return Equality("different", difference=found) if found is not None else result
+
+
+def _run_both(a: Code, b: Code, bits: int, runs: int) -> tuple[Difference | None, int]:
+    """(a run that differs, how many agreed) under worlds of numbers; runs with results that no kernel may give do not show a difference."""
+    pool = sorted({*constants_of(a), *constants_of(b)})
+    agreed = 0
+    for seed in range(runs):
+        world = World(seed, pool)
+        try:
+            one, two = run(a, world, "a"), run(b, world, "b")
+        except NotRun:
+            continue
+        count("runs", one.steps + two.steps)
+        what = one.differs(two, bits)
+        if not what:
+            agreed += 1
+        elif not (one.unusual or two.unusual):
+            values = (f"{one.result:#x}", f"{two.result:#x}") if what == "return value" else ("", "")
+            return Difference(what, *values, "the evaluator", {"seed": seed, "packet": world.packet()}), agreed
+    return None, agreed

@@ -1,0 +1,135 @@
+"""Equal programs are proved, different ones never: small pairs for each rule that a proof rests on."""
+
+from __future__ import annotations
+
+import pytest
+
+from execute.symbolic.compile_pairs import HEAD, check, compare, compiled
+
+PACKET = """
+  void *d = (void *)(long)ctx->data, *e = (void *)(long)ctx->data_end;
+  struct ethhdr *h = d; struct iphdr *ip = (void *)(h + 1);
+  if ((void *)(ip + 1) > e) return XDP_PASS;
+"""
+WHOLE = (
+    HEAD
+    + """
+static __attribute__((noinline)) int mix(int x, int y) { return x * y + 3; }
+SEC("xdp") int f(struct xdp_md *ctx) {
+  void *d = (void*)(long)ctx->data, *e = (void*)(long)ctx->data_end;
+  struct ethhdr *h = d; if ((void*)(h+1) > e) return XDP_PASS;
+  if (h->h_proto != bpf_htons(0x800)) return XDP_PASS;
+  struct iphdr *ip = (void*)(h+1); if ((void*)(ip+1) > e) return XDP_DROP;
+  __u32 k = ip->saddr; __u64 *v = bpf_map_lookup_elem(&m, &k);
+  if (!v) { __u64 one = 1; bpf_map_update_elem(&m, &k, &one, 0); return XDP_PASS; }
+  __sync_fetch_and_add(v, 1);
+  int s = 0; for (int i = 0; i < 5; i++) s += mix(i, ip->ttl);
+  bpf_printk("hello %d %llx", s, *v);
+  if (ip->protocol == IPPROTO_UDP) { ip->ttl--; bpf_tail_call(ctx, &jumps, s & 1); }
+  return *v > 100 ? XDP_DROP : s & 1 ? XDP_TX : XDP_PASS; }
+"""
+)
+
+
+@pytest.mark.parametrize("flags", [("-O1", "-mcpu=v1"), ("-O2", "-mcpu=v2"), ("-O1", "-mcpu=v3"), ("-O2", "-mcpu=v3")])
+def test_one_source_compiled_in_two_ways_is_equal(flags: tuple[str, ...]) -> None:
+    result = check(compiled(WHOLE, "-O2", "-mcpu=v1"), compiled(WHOLE, *flags))
+
+    assert result.grade == "proved", result
+    assert result.functions[0] == ("f", "mix")
+    assert "runs of the evaluator" in result.checked_by
+    assert any("verifier" in text or "kernel accepts" in text for text in result.assumptions)
+
+
+EQUAL = {
+    "byte order": (PACKET + "return ip->tot_len == bpf_htons(20);", PACKET + "return bpf_ntohs(ip->tot_len) == 20;"),
+    "masks": (PACKET + "return ip->ihl;", PACKET + "return *(__u8 *)ip % 16;"),
+    "branches in another order": (
+        PACKET + "if (ip->ttl == 1) return 1; if (ip->protocol == 6) return 2; return 3;",
+        PACKET + "return ip->ttl == 1 ? 1 : ip->protocol != 6 ? 3 : 2;",
+    ),
+    "an index by shifts": (PACKET + "return ip->ttl * 8;", PACKET + "return ip->ttl << 3;"),
+    "a map by its key's contents": (
+        "__u32 k = 5; __u64 *v = bpf_map_lookup_elem(&m, &k); return v ? *v : 1;",
+        "struct { __u32 pad, k; } x = { 1, 5 }; __u64 *v = bpf_map_lookup_elem(&m, &x.k); if (!v) return 1; return *v;",
+    ),
+    "a 32-bit argument": ("return bpf_redirect(7, 0);", "return bpf_redirect(7ULL, 0);"),
+}
+DIFFERENT = {
+    "constant": ("return 1;", "return 2;"),
+    "field": (PACKET + "return ip->ttl;", PACKET + "return ip->tos;"),
+    "condition": (PACKET + "return ip->ttl < 64;", PACKET + "return ip->ttl <= 64;"),
+    "sign": (PACKET + "return (int)ip->saddr < 5;", PACKET + "return ip->saddr < 5u;"),
+    "width of a store": (PACKET + "ip->tos = 0; return 1;", PACKET + "*(__u16 *)&ip->tos = 0; return 1;"),
+    "effect": ("__u32 k = 1; __u64 v = 1; bpf_map_update_elem(&m, &k, &v, 0); return 1;", "return 1;"),
+    "key": (
+        "__u32 k = 1; __u64 *v = bpf_map_lookup_elem(&m, &k); return v ? *v : 1;",
+        "__u32 k = 2; __u64 *v = bpf_map_lookup_elem(&m, &k); return v ? *v : 1;",
+    ),
+    "bounds of the packet": (PACKET + "return 1;", PACKET.replace("ip + 1", "ip + 2") + "return 1;"),
+}
+# Equal but for something that a careless rule would miss; none of them may be proved.
+TRAPS = {
+    "a buffer that the helper may leave as it was": (
+        "char b[8] = {1}; bpf_probe_read_kernel_str(b, 8, (void *)0x1000); return b[7];",
+        "char b[8] = {1,1,1,1,1,1,1,1}; bpf_probe_read_kernel_str(b, 8, (void *)0x1000); return b[7];",
+    ),
+    "two values of one array": (
+        "__u32 a = 1, b = 2; __u64 *x = bpf_map_lookup_elem(&arr, &a), *y = bpf_map_lookup_elem(&arr, &b);"
+        "if (!x || !y) return 0; *x = 1; *y = 2; return *x;",
+        "__u32 a = 1, b = 2; __u64 *x = bpf_map_lookup_elem(&arr, &a), *y = bpf_map_lookup_elem(&arr, &b);"
+        "if (!x || !y) return 0; *x = 1; *y = 2; return 1;",
+    ),
+    "a tail call in a subprogram": (
+        'static __attribute__((noinline)) int t(struct xdp_md *ctx) { bpf_tail_call(ctx, &jumps, 1); return 1; }@@ t(ctx); return 2;',
+        "bpf_tail_call(ctx, &jumps, 1); return 2;",
+    ),
+    "atomic and plain": (
+        "__u32 k = 1; __u64 *v = bpf_map_lookup_elem(&m, &k); if (v) __sync_fetch_and_add(v, 1); return 1;",
+        "__u32 k = 1; __u64 *v = bpf_map_lookup_elem(&m, &k); if (v) *v += 1; return 1;",
+    ),
+    "a reload after a change of the packet": (
+        PACKET + "if (bpf_xdp_adjust_head(ctx, 0)) return 0; d = (void *)(long)ctx->data; e = (void *)(long)ctx->data_end;"
+        "return d + 34 <= e;",
+        PACKET + "if (bpf_xdp_adjust_head(ctx, 0)) return 0; return 1;",
+    ),
+    "read-only data": (
+        "static const volatile int limit = 5;@@ return limit;",
+        "static const volatile int limit = 6;@@ return limit;",
+    ),
+    "initial data": ("int limit = 5;@@ return limit;", "int limit = 6;@@ return limit;"),
+}
+
+
+@pytest.mark.parametrize("name", EQUAL)
+def test_equal_programs_are_proved(name: str) -> None:
+    result = compare(*EQUAL[name])
+
+    assert result.grade == "proved", result
+
+
+@pytest.mark.parametrize("name", DIFFERENT)
+def test_different_programs_are_never_proved(name: str) -> None:
+    result = compare(*DIFFERENT[name])
+
+    assert result.grade == "different", result
+    assert result.difference is not None and result.difference.confirmed_by
+
+
+@pytest.mark.parametrize("name", TRAPS)
+def test_what_only_looks_equal_is_not_proved(name: str) -> None:
+    assert compare(*TRAPS[name]).grade != "proved"
+
+
+def test_the_budget_counts_steps() -> None:
+    result = compare(PACKET + "return ip->ttl;", PACKET + "return ip->ttl;", steps=50)
+
+    assert (result.grade, result.reason.partition(":")[0]) == ("unknown", "budget")
+
+
+def test_a_loop_without_a_bound_ends() -> None:
+    body = "__u32 i = 0; while (bpf_get_prandom_u32()) i++; return i;"
+
+    result = compare(body, body, steps=20_000)
+
+    assert result.reason.startswith("budget")
