@@ -57,8 +57,9 @@ def loaded(row: Row) -> Iterator[Loaded]:
             text = text.replace(whole, str(types.ids[name]))
         for whole, name, member in re.findall(r"(\{member:(\w+)\.(\w+)\})", text):
             text = text.replace(whole, str(member_offset(vmlinux(), name, member)))
-        for whole, kind, name in re.findall(r"(\{(kfunc|struct):(\w+)\})", text):
-            id = vmlinux().find(name, Kind.FUNC if kind == "kfunc" else Kind.STRUCT)
+        for whole, kind, name in re.findall(r"(\{(kfunc|struct):([\w|]+)\})", text):
+            found = (vmlinux().find(one, Kind.FUNC if kind == "kfunc" else Kind.STRUCT) for one in name.split("|"))
+            id = next((id for id in found if id is not None), None)
             if id is None:
                 raise NotSupported(name, "this kernel does not have it")
             text = text.replace(whole, str(id))

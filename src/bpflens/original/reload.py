@@ -20,11 +20,11 @@ from bpflens.kernel.load_attributes import F_SLEEPABLE, Attributes
 from bpflens.kernel.load_copy import Copy, Like
 from bpflens.kernel.prog_info import ProgDump
 from bpflens.original.image.image import Image
+from bpflens.original.invert.opcode_readings import PROGRAM_ARGUMENT
 from bpflens.original.invert.reconstruction import Layout
 
 __all__ = ("Reloaded", "candidates", "original_funcs", "original_lines", "reload")
 
-HIDDEN_ARGUMENT = "program as hidden argument"
 _COLUMN = 0x3FFFFF  # line_col has 22 bits for the line: the number of the instruction
 
 # Expected attach types that a program of a type may have, where they can't be read (enum bpf_attach_type, v6.18).
@@ -159,7 +159,7 @@ def _difference(image: Image, layout: Layout, dump: ProgDump, blinded: bool) -> 
         new, old = canonical_zeros(new), canonical_zeros(old)
     if new == old:
         return None, ""
-    hidden = {slot + half for slot, _, group in layout.groups if group.rewrite == HIDDEN_ARGUMENT for half in (0, 1)}
+    hidden = {slot + half for slot, _, group in layout.groups if group.rewrite == PROGRAM_ARGUMENT for half in (0, 1)}
     first = next(
         (slot for slot, (a, b) in enumerate(zip(old, new, strict=False)) if a != b and not (slot in hidden and (a ^ b) & 0xFFFFFFFF == 0)),
         None,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from bpflens.analysis.cfg import jump_target
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn
+from bpflens.original.image.hidden_register import hidden_register
 
 if TYPE_CHECKING:
     from bpflens.kernel.prog_info import ProgDump
@@ -24,7 +25,7 @@ __all__ = ("Plain", "canonical_zeros", "plain_dump", "unblind")
 
 _MOV = frozenset((op.ALU64 | op.MOV | op.K, op.ALU | op.MOV | op.K))
 _XOR_AFTER = {op.ALU64 | op.MOV | op.K: op.ALU64 | op.XOR | op.K, op.ALU | op.MOV | op.K: op.ALU | op.XOR | op.K}
-_SHIFT_32 = Insn.make(op.ALU64 | op.LSH | op.K, op.AX, 0, 0, 32).word
+_SHIFT_32 = op.ALU64 | op.LSH | op.K | 32 << 32
 _LOW = 0xFFFFFFFF
 
 
@@ -41,13 +42,17 @@ class Plain(NamedTuple):
 def unblind(words: Sequence[int]) -> Plain:
     """The image with the program's constants in place again, and its jumps related again. Cost: linear."""
     size = len(words)
+    distinct = set(words)
+    ax = hidden_register(distinct)
+    if not any(word & 0xFFFFFF00 == ax << 8 and word & 0xFF in _MOV for word in distinct):  # nothing is moved into it
+        return Plain(list(words), list(range(size + 1)), False)
     out: list[int] = []
     moved = [-1] * (size + 1)
     came_from: list[int] = []  # of every new slot: the old slot whose jump it is
     slot = 0
     while slot < size:
         moved[slot] = len(out)
-        made, length = _restored(words, slot)
+        made, length = _restored(words, slot, ax)
         came_from += [slot + length - 1] * len(made)
         out += made
         slot += length
@@ -71,16 +76,16 @@ def unblind(words: Sequence[int]) -> Plain:
     return Plain(out, moved, True)
 
 
-def _restored(words: Sequence[int], slot: int) -> tuple[list[int], int]:
+def _restored(words: Sequence[int], slot: int, ax: int) -> tuple[list[int], int]:
     """(what the slots from `slot` on were, how many they are)."""
-    value = _constant(words, slot)
+    value = _constant(words, slot, ax)
     if value is not None and slot + 2 < len(words):
-        if words[slot + 2] == _SHIFT_32:
-            wide = _wide(words, slot, value)
+        if words[slot + 2] == _SHIFT_32 | ax << 8:
+            wide = _wide(words, slot, value, ax)
             if wide is not None:
                 return wide, 7
         use = Insn(words[slot + 2])
-        plain = _with_number(use, value)
+        plain = _with_number(use, value, ax)
         if plain is not None:
             return [plain], 3
     if words[slot] & 0xFF == op.LD_IMM64 and slot + 1 < len(words):
@@ -88,20 +93,20 @@ def _restored(words: Sequence[int], slot: int) -> tuple[list[int], int]:
     return [words[slot]], 1
 
 
-def _constant(words: Sequence[int], slot: int) -> int | None:
-    """The number that `r11 = A; r11 ^= B` makes, as an imm; None for all else."""
+def _constant(words: Sequence[int], slot: int, ax: int) -> int | None:
+    """The number that `r11 = A; r11 ^= B` makes (`ax`: the hidden register), as an imm; None for all else."""
     first = words[slot]
-    if first & 0xFF not in _MOV or first >> 8 & 0xFFFFFF != op.AX or slot + 1 >= len(words):
+    if first & 0xFF not in _MOV or first >> 8 & 0xFFFFFF != ax or slot + 1 >= len(words):
         return None
     following = words[slot + 1]
-    if following & _LOW != _XOR_AFTER[first & 0xFF] | op.AX << 8:
+    if following & _LOW != _XOR_AFTER[first & 0xFF] | ax << 8:
         return None
     return (first ^ following) >> 32
 
 
-def _with_number(use: Insn, value: int) -> int | None:
-    """The instruction with a number in place of r11; None where it does not use r11 that way."""
-    if use.src != op.AX or use.dst == op.AX:
+def _with_number(use: Insn, value: int, ax: int) -> int | None:
+    """The instruction with a number in place of the hidden register; None where it does not use it that way."""
+    if use.src != ax or use.dst == ax:
         return None
     kind = use.code & 7
     if kind in (op.ALU, op.ALU64, op.JMP, op.JMP32) and use.code & op.X:
@@ -113,12 +118,12 @@ def _with_number(use: Insn, value: int) -> int | None:
     return Insn.make(code, use.dst, 0, use.off, value - (1 << 32) if value >> 31 else value).word
 
 
-def _wide(words: Sequence[int], slot: int, high: int) -> list[int] | None:
+def _wide(words: Sequence[int], slot: int, high: int, ax: int) -> list[int] | None:
     """The ld_imm64 whose upper half is made at `slot`."""
     if slot + 6 >= len(words):
         return None
-    move, low, both = Insn(words[slot + 3]), _constant(words, slot + 4), Insn(words[slot + 6])
-    fits = move.code == op.ALU64 | op.MOV | op.X and both.code == op.ALU64 | op.OR | op.X and move.src == both.src == op.AX
+    move, low, both = Insn(words[slot + 3]), _constant(words, slot + 4, ax), Insn(words[slot + 6])
+    fits = move.code == op.ALU64 | op.MOV | op.X and both.code == op.ALU64 | op.OR | op.X and move.src == both.src == ax
     if low is None or not fits or move.dst != both.dst:
         return None
     return [op.LD_IMM64 | move.dst << 8 | low << 32, high << 32]

@@ -12,14 +12,17 @@ from bpflens.analysis.pointer_types import State
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn
 from bpflens.original.invert.question import Question
+from bpflens.original.rewrites.calls import MAX_LOOPS
 from bpflens.original.rewrites.helper_symbols import helper_ids, likely_helpers
 from bpflens.original.rewrites.template import Group, Item
 
-__all__ = ("BLINDED_ZERO", "SPECIAL")
+__all__ = ("BLINDED_ZERO", "PROGRAM_ARGUMENT", "SPECIAL")
 
 _MOV_R0_R1 = Insn.make(op.ALU64 | op.MOV | op.X, 0, 1).word
 _NOP = Insn.make(op.GOTO).word
-BLINDED_ZERO = "blinded zero"
+_KERNEL = 0xFF00_0000_0000_0000  # the upper half of the address space begins there, with five levels of page tables too
+_ITER_NUM_NEW = Insn.make(op.JMP | op.JGT | op.K, 0, 0, 8, MAX_LOOPS).word  # of the inlined bpf_iter_num_new
+BLINDED_ZERO, PROGRAM_ARGUMENT = "blinded zero", "program as hidden argument"
 
 
 def _call(ask: Question, slot: int, insn: Insn, state: State) -> tuple[Group, ...] | None:
@@ -62,7 +65,10 @@ def _ld_imm64(ask: Question, slot: int, insn: Insn, state: State) -> tuple[Group
             if start <= value < end:
                 words = (Insn.make(op.LD_IMM64, insn.dst, op.PSEUDO_MAP_VALUE, 0, id).word, value - start << 32)
                 groups = [Group(2, ((words[0], -1), (words[1], -1)), "address in the arena"), Group(2, plain, cost=5)]
-        if value >> 47 == 0x1FFFF or 0 < value < 1 << 20:
+        hidden = _hidden_argument(ask, slot, value)
+        if hidden is not None:
+            groups = [hidden, Group(2, plain, cost=4)]
+        if value >= _KERNEL or 0 < value < 1 << 20:
             for cost, type_id in enumerate(ask.kernel.ksyms(value)):
                 word = Insn.make(op.LD_IMM64, insn.dst, op.PSEUDO_BTF_ID, 0, type_id).word
                 groups.append(Group(2, ((word, -1), (0, -1)), "address of a kernel symbol", 2 + cost))
@@ -132,20 +138,50 @@ def _arena_alu(ask: Question, slot: int, insn: Insn, state: State) -> tuple[Grou
     return None
 
 
-def _queue_mapping(ask: Question, slot: int, insn: Insn, state: State) -> tuple[Group, ...] | None:
-    """A jump over nothing in a packet classifier: a constant too large for skb->queue_mapping was stored (bpf_convert_ctx_access), or code
-    was removed behind the jump. Of the constant nothing is left but that it is at least 65535.
+def _hidden_argument(ask: Question, slot: int, value: int) -> Group | None:
+    """A kernel address loaded for a kfunc call is an argument that the program never gave: the program itself (prog->aux), or the type of
+    an object and the place of its node (bpf_fixup_kfunc_call()). Kfuncs known to have one stand in calls.py; this is for newer ones.
     """
-    if insn.word != _NOP or ask.image.prog_type not in (3, 4):
+    insns = ask.image.insns
+    call = slot + 2
+    name = PROGRAM_ARGUMENT
+    if value < _KERNEL or call >= len(insns):
+        return None
+    if insns[call].code == op.ALU64 | op.MOV | op.K and insns[call].dst <= 5:
+        call, name = call + 1, "type and offset of the node"
+    if call >= len(insns) or insns[call].code != op.CALL_CODE or insns[call].src != op.PSEUDO_KFUNC_CALL or ask.kernel.ksyms(value):
+        return None
+    if any(inner in ask.image.lines or inner in ask.image.incoming.lowest for inner in range(slot + 1, call + 1)):
+        return None
+    type_id = ask.kernel.kfunc(insns[call].imm)
+    if type_id is None:
+        return None
+    word = Insn.make(op.CALL_CODE, 0, op.PSEUDO_KFUNC_CALL, insns[call].off, type_id).word
+    return Group(call + 1 - slot, ((word, -1),), name)
+
+
+def _nothing(ask: Question, slot: int, insn: Insn, state: State) -> tuple[Group, ...] | None:
+    """A jump over nothing: code was removed behind it, or it is what the kernel left of an instruction.
+
+    In a packet classifier a constant too large for skb->queue_mapping was stored (bpf_convert_ctx_access): of the constant nothing is left
+    but that it is at least 65535. Where number iterators are inlined, one was destroyed.
+    """
+    if insn.word != _NOP:
         return None
     plain: tuple[Item, ...] = ((insn.word, slot + 1),)
     groups = [Group(1, plain, cost=8)]
+    destroy = ask.kernel.kfunc_id("bpf_iter_num_destroy") if _ITER_NUM_NEW in ask.image.words else None
+    if destroy is not None:
+        word = Insn.make(op.CALL_CODE, 0, op.PSEUDO_KFUNC_CALL, 0, destroy).word
+        groups.append(Group(1, ((word, -1),), "inlined iter_num_destroy"))
+    if ask.image.prog_type not in (3, 4):
+        return tuple(groups) if len(groups) > 1 else None
     for register in range(10):
         pointer = state.get(register)
         if pointer is not None and pointer.kind == "ctx":
             for cost, value in enumerate((-1, 65535)):
                 word = Insn.make(op.ST | op.MEM | op.W, register, 0, 12, value).word
-                groups.append(Group(1, ((word, -1),), "skb->queue_mapping, too large", cost))
+                groups.append(Group(1, ((word, -1),), "skb->queue_mapping, too large", cost + len(groups) - 1))
     return tuple(groups) if len(groups) > 1 else None
 
 
@@ -157,7 +193,7 @@ def _special_table() -> tuple[Special | None, ...]:
     table[op.CALL_CODE] = _call
     table[op.LD_IMM64] = _ld_imm64
     table[op.ALU64 | op.MOV | op.X] = _cast
-    table[op.GOTO] = _queue_mapping
+    table[op.GOTO] = _nothing
     table[op.ALU64 | op.XOR | op.X] = _zero
     for size in (op.B, op.H, op.W, op.DW):
         table[op.LDX | op.PROBE_MEMSX | size] = _probe_load

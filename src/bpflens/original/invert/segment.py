@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from bpflens.analysis.pointer_types import ANY, Facts, Flow, Pointer, State, call_effect, callbacks, entry_state, may_be, step
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn
+from bpflens.original.image.hidden_register import hidden_register
 from bpflens.original.invert.opcode_readings import SPECIAL
 from bpflens.original.invert.question import PLAIN, Options, Question
 from bpflens.original.rewrites.kernel import Kernel
@@ -76,7 +77,8 @@ class Walk:
         self.image = image
         self.kernel = kernel
         self.options = options
-        self.templates = kernel.templates(image.prog_type, image.expected_attach_type)
+        self.ax = hidden_register(image.words)
+        self.templates = kernel.templates(image.prog_type, image.expected_attach_type).hidden_register(self.ax)
         if image.calls_hidden:
             self.templates = self.templates.calls_hidden()
         if image.blinded:
@@ -88,7 +90,7 @@ class Walk:
         self.counters = {
             (self._function(slot), insn.off)
             for slot, insn in enumerate(image.insns)
-            if insn.code == op.LDX | op.MEM | op.DW and insn.dst == op.AX and insn.src == op.FP
+            if insn.code == op.LDX | op.MEM | op.DW and insn.dst == self.ax and insn.src == op.FP
         }
 
     def _function(self, slot: int) -> int:
@@ -216,7 +218,7 @@ class Walk:
             return None
         if plain is None:
             plain = (Group(1, ((insn.word, self.image.targets[slot]),)),)
-        hidden = insn.dst == op.AX or (insn.src == op.AX and insn.code & 7 != op.JMP) or (insn.code & 7 == op.JMP and insn.src == op.AX)
+        hidden = self.ax in (insn.dst, insn.src)
         penalty = 0
         if any(group.cost < 10 for group in groups):
             penalty = _IMPOSSIBLE if hidden else _PLAIN_COST
@@ -261,7 +263,7 @@ class Walk:
         if pointer is None or not may_be(pointer, template.base):
             return False
         value = bound.get("D", -1)
-        if value in (base, op.AX) or (value == op.FP and template.original[0].value & 7 == op.LDX):
+        if value in (base, self.ax) or (value == op.FP and template.original[0].value & 7 == op.LDX):
             return False
         return "T" not in bound or bound["T"] == next(r for r in (9, 8, 7) if r not in (base, value))
 

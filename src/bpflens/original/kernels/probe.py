@@ -135,7 +135,7 @@ def with_same_register(image: tuple[int, ...]) -> tuple[int, ...] | None:
     for word in image:
         insn = Insn(word)
         kind = insn.code & 7
-        if op.AX in (insn.dst, insn.src) or kind in (op.ST, op.STX):
+        if not {op.AX, op.AX_BESIDE_PARAMS}.isdisjoint((insn.dst, insn.src)) or kind in (op.ST, op.STX):
             return None
         reads = {insn.src} if kind == op.LDX or (insn.code & op.X and kind != op.LDX) else set()
         if written and 1 in reads:

@@ -11,7 +11,9 @@ from bpflens.original.rewrites.template import Item, Template, rewrite
 if TYPE_CHECKING:
     from bpflens.original.image.image import Image
 
-__all__ = ("TEMPLATES",)
+__all__ = ("MAX_LOOPS", "TEMPLATES")
+
+MAX_LOOPS = 8388608  # BPF_MAX_LOOPS
 
 _TRACING = (26,)
 _LSM_OR_TRACING = (26, 29)
@@ -57,7 +59,7 @@ def _loop(image: Image, start: int, bound: dict[str, int]) -> tuple[Item, ...] |
 def _jiffies(image: Image, start: int, bound: dict[str, int]) -> tuple[Item, ...] | None:
     """bpf_jiffies64: the address is that of jiffies, per boot; a load from a plain constant is illegal in a program as loaded."""
     address = bound["address"] | bound["address_hi"] << 32
-    if address >> 47 != 0x1FFFF:
+    if address < 0xFF00_0000_0000_0000:
         return None
     return ((Insn.make(op.CALL_CODE, imm=118).word, -1),)
 
@@ -79,7 +81,7 @@ _MAY_GOTO = (
 
 _BPF_LOOP = rewrite(
     "inlined bpf_loop",
-    "if r1 <= 8388608 goto +2; w0 = -7; goto +16; "
+    f"if r1 <= {MAX_LOOPS} goto +2; w0 = -7; goto +16; "
     "*(u64*)(r10+{a}) = r6; *(u64*)(r10+{b}) = r7; *(u64*)(r10+{c}) = r8; "
     "r6 = r1; w7 = 0; r8 = r3; if r7 >= r6 goto +5; r1 = r7; r2 = r8; call pc; r7 += 1; if r0 == 0 goto -6; r0 = r7; "
     "r6 = *(u64*)(r10+{a}); r7 = *(u64*)(r10+{b}); r8 = *(u64*)(r10+{c})",
@@ -90,14 +92,31 @@ _CPU_NUMBER = "{} = {{cpu_number}}; r0 = percpu r0; r0 = *(u32*)(r0+0)"
 _CURRENT = "r0 = {current}; r0 = percpu r0; r0 = *(u64*)(r0+0)"
 
 _AUX_KFUNCS = (
-    "bpf_wq_set_callback_impl", "bpf_stream_vprintk", "bpf_stream_vprintk_impl", "bpf_task_work_schedule_signal_impl",
-    "bpf_task_work_schedule_resume_impl", "bpf_task_work_schedule_signal", "bpf_task_work_schedule_resume",
+    "bpf_wq_set_callback", "bpf_wq_set_callback_impl", "bpf_stream_vprintk", "bpf_stream_vprintk_impl",
+    "bpf_task_work_schedule_signal_impl", "bpf_task_work_schedule_resume_impl", "bpf_task_work_schedule_signal", "bpf_task_work_schedule_resume",
 )  # fmt: skip
+
+# Number iterators, inlined in v7.3: observed, not read in a source. `destroy` becomes a jump over nothing (opcode_readings.py).
+_NUMBERS = (
+    rewrite(
+        "inlined iter_num_new",
+        f"if w2 s> w3 goto +8; w0 = w3; w0 -= w2; if r0 > {MAX_LOOPS} goto +8; w2 += -1; *(u32*)(r1+0) = r2; *(u32*)(r1+4) = r3; r0 = 0; "
+        "goto +5; *(u64*)(r1+0) = 0; r0 = -22; goto +2; *(u64*)(r1+0) = 0; r0 = -7",
+        "kcall bpf_iter_num_new of vmlinux",
+    ),
+    rewrite(
+        "inlined iter_num_next",
+        "r0 = *(u32*)(r1+0); w0 += 1; r2 = *(u32*)(r1+4); if w0 s>= w2 goto +3; *(u32*)(r1+0) = r0; r0 = r1; goto +2; "
+        "*(u64*)(r1+0) = 0; r0 = 0",
+        "kcall bpf_iter_num_next of vmlinux",
+    ),
+)
 
 TEMPLATES = (
     *_load_packet(),
     *_MAY_GOTO,
     _BPF_LOOP,
+    *_NUMBERS,
     rewrite("inlined get_smp_processor_id", _CPU_NUMBER.format("r0"), "call #8"),
     rewrite("inlined get_smp_processor_id", _CPU_NUMBER.format("w0"), "call #8"),  # up to v6.14: pcpu_hot
     rewrite("inlined get_smp_processor_id", "w0 ^= w0", "call #8", cost=30),  # kernels for one processor
@@ -139,6 +158,14 @@ TEMPLATES = (
     rewrite("inlined get_func_ret", "r0 = -95", "call #184", types=_TRACING, cost=30),
     rewrite("inlined get_func_arg_cnt", "r0 = *(u64*)(r1-8); r0 &= 255", "call #185", types=_TRACING),
     rewrite("inlined get_func_arg_cnt", "r0 = *(u64*)(r1-8)", "call #185", types=_TRACING),
+    # typed raw tracepoints know how many arguments they have; v7.0, do_misc_fixups()
+    rewrite(
+        "inlined get_func_arg",
+        "r0 = {count}; if w2 >= w0 goto +6; r2 <<= 3; r2 += r1; r0 = *(u64*)(r2+0); *(u64*)(r3+0) = r0; r0 = 0; goto +1; r0 = -22",
+        "call #183",
+        types=_TRACING,
+    ),
+    rewrite("inlined get_func_arg_cnt", "r0 = {count}", "call #185", types=_TRACING, cost=30),
     rewrite("inlined get_func_ip", "r0 = *(u64*)(r1-16)", "call #173", types=_TRACING),
     rewrite(
         "inlined get_branch_snapshot",

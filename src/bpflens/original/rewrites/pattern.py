@@ -2,10 +2,11 @@
 
     "if rS != 0 goto +2; wD ^= wD; goto +1; rD /= rS"   ──►   four Slots
 
-Registers r0..r11 (w0..w11 for 32 bits) and capital letters (rD) are placeholders for registers; {name} is a placeholder for a number.
-A Slot is a mask and a value to compare the 64-bit word with, and the placeholders to bind from its fields; a placeholder that
-occurs again must bind the same. `call NAME` and `kcall NAME` name kernel functions; their imm is known when the table is bound
-to a kernel. Forms that only the kernel makes: `rD = percpu rS` (mov with off -1), `wD = zext wD` (mov with imm 1), `nospec`.
+Registers r0..r11 (w0..w11 for 32 bits; r11 is the kernel's hidden register, see with_hidden_register); capital letters (rD) are
+placeholders for registers, {name} is one for a number. A Slot is a mask and a value to compare the 64-bit word with, and the placeholders
+to bind from its fields; a placeholder that occurs again must bind the same. `call NAME` and `kcall NAME` name kernel functions; their imm
+is known when the table is bound to a kernel. Forms that only the kernel makes: `rD = percpu rS` (mov with off -1), `wD = zext wD` (mov
+with imm 1), `nospec`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import NamedTuple
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn
 
-__all__ = ("Bind", "Slot", "build", "parse", "slot_of", "unify", "zeros_by_xor")
+__all__ = ("Bind", "Slot", "build", "parse", "slot_of", "unify", "with_hidden_register", "zeros_by_xor")
 
 _FIELDS = {"dst": (8, 0xF), "src": (12, 0xF), "off": (16, 0xFFFF), "imm": (32, 0xFFFFFFFF)}
 _ALU = {
@@ -119,6 +120,19 @@ def zeros_by_xor(slots: tuple[Slot, ...]) -> tuple[Slot, ...]:
     return tuple(_zero_by_xor(slot) for slot in slots)
 
 
+def with_hidden_register(slots: tuple[Slot, ...], register: int) -> tuple[Slot, ...]:
+    """The pattern, written with r11, for kernels whose hidden register is another one."""
+    return tuple(_renumbered(slot, register) for slot in slots)
+
+
+def _renumbered(slot: Slot, register: int) -> Slot:
+    value = slot.value
+    for shift in (_FIELDS["dst"][0], _FIELDS["src"][0]):
+        if slot.mask >> shift & 0xF == 0xF and value >> shift & 0xF == op.AX:
+            value = value & ~(0xF << shift) | register << shift
+    return slot._replace(value=value)
+
+
 def _zero_by_xor(slot: Slot) -> Slot:
     sets = slot.value & 0xFF in (op.ALU64 | op.MOV | op.K, op.ALU | op.MOV | op.K) and slot.value >> 12 == 0
     if not sets or any(bind.name for bind in slot.binds if bind.shift == 32):
@@ -218,6 +232,7 @@ _FORMS = tuple(
         (r"call pc", lambda: slot_of(op.CALL_CODE, 0, op.PSEUDO_CALL, "call_off", "call_imm")),
         (r"call (\w+)", lambda name: slot_of(op.CALL_CODE, 0, 0, 0, 0, name)),
         (r"kcall (\w+)", lambda name: slot_of(op.CALL_CODE, 0, op.PSEUDO_KFUNC_CALL, "kfunc_off", 0, name)),
+        (r"kcall (\w+) of vmlinux", lambda name: slot_of(op.CALL_CODE, 0, op.PSEUDO_KFUNC_CALL, 0, 0, name)),
         (rf"kcall #{_NUM}", lambda imm: slot_of(op.CALL_CODE, 0, op.PSEUDO_KFUNC_CALL, "kfunc_off", _number(imm))),
         (r"exit", lambda: slot_of(op.EXIT_CODE)),
         (r"nospec", lambda: slot_of(op.ST | op.NOSPEC)),

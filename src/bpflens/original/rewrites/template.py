@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
+from bpflens.isa.extended.opcodes import AX
 from bpflens.original.rewrites.ctx_access import Row, patterns
-from bpflens.original.rewrites.pattern import Slot, bind_symbol, parse, zeros_by_xor
+from bpflens.original.rewrites.pattern import Slot, bind_symbol, parse, with_hidden_register, zeros_by_xor
 
 if TYPE_CHECKING:
     from bpflens.original.image.image import Image
@@ -87,11 +88,18 @@ class TemplateSet:
     """The templates that may occur in an image, bound to the kernel that made it."""
 
     def __init__(
-        self, templates: Iterable[Template], symbols: Symbols | None = None, accesses: Mapping[tuple[str, str], Sequence[Row]] | None = None
+        self,
+        templates: Iterable[Template],
+        symbols: Symbols | None = None,
+        accesses: Mapping[tuple[str, str], Sequence[Row]] | None = None,
+        changed: Callable[[tuple[Slot, ...]], tuple[Slot, ...]] = lambda slots: slots,
     ) -> None:
-        """`accesses`: rows learnt from a kernel by (kind of pointer, name of struct); they become templates when a word asks for them."""
+        """`accesses`: rows learnt from a kernel by (kind of pointer, name of struct); they become templates when a word asks for them.
+        `changed`: what is done to the image of every template.
+        """
         self._source = (templates := tuple(templates), symbols, accesses)
-        self._image: Callable[[tuple[Slot, ...]], tuple[Slot, ...]] = lambda slots: slots
+        self._changed = changed
+        self._variants: dict[str, TemplateSet] = {}
         self._by_code: dict[int, list[Template]] = {}
         self._by_word: dict[int, tuple[Template, ...]] = {}
         self._by_pair: dict[int, tuple[Template, ...]] = {}
@@ -103,6 +111,7 @@ class TemplateSet:
         for template in templates:
             bound = _bind(template, symbols)
             if bound is not None:
+                bound = replace(bound, image=changed(bound.image))
                 self._by_code.setdefault(bound.image[0].value & 0xFF, []).append(bound)
 
     def starting_with(self, word: int) -> tuple[Template, ...]:
@@ -112,7 +121,7 @@ class TemplateSet:
             fits = list(self._by_code.get(word & 0xFF, ()))
             for kind, struct_name, row in self._rows.get(word & _CODE_AND_OFF, ()):
                 for access in patterns(struct_name, row):
-                    fits.append(Template(access.name, self._image(access.image), access.original, kind, None, access.odd))
+                    fits.append(Template(access.name, self._changed(access.image), access.original, kind, None, access.odd))
             known = tuple(t for t in fits if word & t.image[0].mask == t.image[0].value)
             self._by_word[word] = known
         return known
@@ -132,14 +141,24 @@ class TemplateSet:
     def calls_hidden(self) -> TemplateSet:
         """The same templates for an image whose calls all read 0."""
         templates, symbols, accesses = self._source
-        return TemplateSet(templates, _HiddenCalls(symbols) if symbols else None, accesses)
+        if "calls hidden" not in self._variants:
+            hidden = _HiddenCalls(symbols) if symbols else None
+            self._variants["calls hidden"] = TemplateSet(templates, hidden, accesses, self._changed)
+        return self._variants["calls hidden"]
 
     def blinded(self) -> TemplateSet:
         """The same templates for an image whose constants were blinded: zeros are set by ^= there."""
-        templates, symbols, accesses = self._source
-        found = TemplateSet((replace(t, image=zeros_by_xor(t.image)) for t in templates), symbols, accesses)
-        found._image = zeros_by_xor
-        return found
+        return self._variant("blinded", zeros_by_xor)
+
+    def hidden_register(self, register: int) -> TemplateSet:
+        """The same templates for a kernel whose hidden register is `register`."""
+        return self._variant(f"r{register}", lambda slots: with_hidden_register(slots, register)) if register != AX else self
+
+    def _variant(self, name: str, change: Callable[[tuple[Slot, ...]], tuple[Slot, ...]]) -> TemplateSet:
+        if name not in self._variants:
+            before = self._changed
+            self._variants[name] = TemplateSet(*self._source, lambda slots: change(before(slots)))
+        return self._variants[name]
 
     def words_cached(self) -> dict[int, tuple[Template, ...]]:
         """The cache itself, for callers that look up in a loop; `starting_with` fills it."""
