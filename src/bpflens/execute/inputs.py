@@ -19,6 +19,7 @@ from bpflens.execute.kernel_maps import (
     RDONLY_PROG,
     STACK,
     Contents,
+    inner_name,
     is_global_data,
     read_limits,
 )
@@ -33,6 +34,7 @@ __all__ = ("InputMaker",)
 
 _XDP, _SK_LOOKUP, _FLOW_DISSECTOR, _NETFILTER = 6, 30, 22, 32
 _SKB_SETTABLE = (("mark", 8, 4), ("priority", 32, 4), ("cb", 48, 20), ("tstamp", 152, 8), ("wire_len", 160, 4), ("gso_segs", 164, 4))
+_IP_HEADER = {b"\x08\x00": 20, b"\x86\xdd": 40}
 _SMALL = (0, 0, 1, 2, 3, 4, 8, 10, 16, 255)
 _MAX_PACKET = 1500
 
@@ -49,7 +51,7 @@ class InputMaker:
     def fresh(self) -> Input:
         """A new input."""
         if self.type in PACKET_TYPES:
-            packet = random_packet(self.rnd)
+            packet = self._whole(random_packet(self.rnd))
             return Input(packet, self._packet_context(len(packet)))
         return Input(b"", self._context())
 
@@ -66,12 +68,23 @@ class InputMaker:
                     packet[offset : offset + size] = self._number(size)
             else:
                 self._reshape(packet)
-        data = bytes(packet[:_MAX_PACKET])
+        data = self._whole(bytes(packet[:_MAX_PACKET]))
         return Input(data, self._packet_context(len(data)) if rnd.random() < 0.3 or self.type == _XDP else input.ctx)
+
+    def _whole(self, packet: bytes) -> bytes:
+        """skb test runs refuse a packet that ends within its IP header."""
+        needed = SMALLEST + _IP_HEADER.get(packet[12:14], 0) if self.type != _XDP else 0
+        return packet.ljust(needed, b"\0")
 
     def contents(self, *, global_data: bool) -> Contents:
         """Elements for all maps that take some: keys that were looked up or are likely, values from the constants."""
-        return {name: self._elements(name, map, global_data) for name, map in self.maps.items()}
+        made: dict[str, Mapping[bytes, bytes]] = {}
+        for name, map in self.maps.items():
+            made[name] = elements = self._elements(name, map, global_data)
+            inner = map.fields.get("inner")
+            if map.type in (ARRAY_OF_MAPS, HASH_OF_MAPS) and isinstance(inner, Map):
+                made |= {inner_name(name, key): self._elements(name, inner, False) for key in elements}
+        return made
 
     def saw_keys(self, name: str, keys: Iterable[bytes]) -> bool:
         """Remember keys that the program looked up; whether one is new."""

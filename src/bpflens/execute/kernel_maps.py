@@ -19,7 +19,7 @@ from bpflens.kernel.map_memory import RingBuffer, map_array
 from bpflens.kernel.sys.bpf import close
 from bpflens.program import Map
 
-__all__ = ("Contents", "KernelMaps", "MapState", "is_global_data", "kept_flags", "read_limits")
+__all__ = ("Contents", "KernelMaps", "MapState", "inner_name", "is_global_data", "kept_flags", "one_value", "read_limits")
 
 Contents: TypeAlias = Mapping[str, Mapping[bytes, bytes]]
 """Elements by map and key; a value of a per-cpu map has one CPU's part, which all CPUs get."""
@@ -33,6 +33,7 @@ CGRP_STORAGE, ARENA = 32, 33
 MMAPABLE, ZERO_SEED, RDONLY_PROG, NO_PREALLOC = 1 << 10, 1 << 6, 1 << 7, 1
 _KEPT = NO_PREALLOC | 2 | 8 | 0x10 | RDONLY_PROG | 0x100 | MMAPABLE
 HASHES = frozenset({HASH, PERCPU_HASH, LRU_HASH, LRU_PERCPU_HASH})
+_MAX_INNER = 64
 _MAX_ENTRIES, _MAX_WALKED, _MAX_BYTES, _MAX_RING = 1 << 16, 1 << 12, 1 << 22, 1 << 20
 _SPECIAL = tuple(b"\0" + name + b"\0" for name in (
     b"bpf_timer", b"bpf_spin_lock", b"bpf_res_spin_lock", b"bpf_wq", b"bpf_list_head", b"bpf_rb_root", b"kptr", b"kptr_untrusted",
@@ -43,6 +44,18 @@ _SPECIAL = tuple(b"\0" + name + b"\0" for name in (
 def is_global_data(name: str) -> bool:
     """The name of a section of global variables."""
     return name == ".kconfig" or (name.startswith(".") and name.split(".")[1] in ("rodata", "data", "bss"))
+
+
+def inner_name(outer: str, key: bytes) -> str:
+    """The name under which contents have the inner map at a key of a map of maps."""
+    return f"{outer}[{key.hex()}]"
+
+
+def one_value(state: MapState | None) -> bytes:
+    """The contents of an inner map as one value of its outer map."""
+    if isinstance(state, dict):
+        return b"".join(key + value for key, value in sorted(state.items()))
+    return b"".join(state) if isinstance(state, list) else state or b""
 
 
 def kept_flags(map: Map) -> int:
@@ -77,7 +90,8 @@ class KernelMaps:
         self.fds: dict[str, int] = {}
         self._memory: dict[str, tuple[mmap.mmap, int]] = {}
         self._rings: dict[str, RingBuffer] = {}
-        self._inner: dict[str, int] = {}
+        self._templates: dict[str, KernelMaps] = {}
+        self._inners: dict[str, dict[bytes, KernelMaps]] = {}
         self._btf = -1
         try:
             if btf and any(word in btf for word in _SPECIAL):
@@ -101,11 +115,17 @@ class KernelMaps:
             memory.close()
         for ring in self._rings.values():
             ring.close()
-        close(*self.fds.values(), *self._inner.values(), *((self._btf,) if self._btf >= 0 else ()))
+        for inners in self._inners.values():
+            for inner in inners.values():
+                inner.close()
+        for template in self._templates.values():
+            template.close()
+        close(*self.fds.values(), *((self._btf,) if self._btf >= 0 else ()))
         self.fds.clear()
-        self._inner.clear()
+        self._templates.clear()
         self._memory.clear()
         self._rings.clear()
+        self._inners.clear()
         self._btf = -1
 
     def _create(self, name: str, map: Map) -> None:
@@ -114,8 +134,8 @@ class KernelMaps:
         options: dict[str, int] = {"map_extra": map.fields.get("map_extra", 0)}
         if map.type in (ARRAY_OF_MAPS, HASH_OF_MAPS):
             value_size = 4
-            inner = map.fields.get("inner")
-            options["inner_fd"] = self._inner[name] = _plain(inner) if isinstance(inner, Map) else create_map(ARRAY, 4, 8, 1)
+            self._templates[name] = template = KernelMaps({"inner": _inner_of(map)})
+            options["inner_fd"] = template.fds["inner"]
         elif map.type in (PERF_EVENT_ARRAY, PROG_ARRAY, CGROUP_ARRAY):
             key_size = value_size = 4
         elif map.type in (RINGBUF, USER_RINGBUF, ARENA):
@@ -154,7 +174,10 @@ class KernelMaps:
             self._empty(name, map, fd)
             for key, value in contents.get(name, {}).items():
                 with contextlib.suppress(BpflensError):
-                    self._put(name, map, fd, key, value)
+                    if map.type in (ARRAY_OF_MAPS, HASH_OF_MAPS):
+                        self._put_inner(name, map, fd, key, contents)
+                    else:
+                        self._put(name, map, fd, key, value)
 
     def _put(self, name: str, map: Map, fd: int, key: bytes, value: bytes) -> None:
         if map.flags & RDONLY_PROG and is_global_data(name):
@@ -165,8 +188,6 @@ class KernelMaps:
             at = int.from_bytes(key[:4], "little") * stride
             if at + stride <= self._memory[name][1]:
                 memory[at : at + map.value_size] = value.ljust(map.value_size, b"\0")[: map.value_size]
-        elif map.type in (ARRAY_OF_MAPS, HASH_OF_MAPS):
-            map_data.update(fd, key, struct.pack("=I", self._inner[name]))
         elif map.type in (QUEUE, STACK, BLOOM):
             map_data.update(fd, b"", value)
         elif map_data.is_percpu(map.type):
@@ -174,6 +195,15 @@ class KernelMaps:
             map_data.update(fd, key, part * map_data.possible_cpus())
         else:
             map_data.update(fd, key, value)
+
+    def _put_inner(self, name: str, map: Map, fd: int, key: bytes, contents: Contents) -> None:
+        """A map of its own for each key; one that is there already is used again."""
+        known = self._inners.setdefault(name, {})
+        if key not in known and len(known) < _MAX_INNER:
+            known[key] = KernelMaps({"inner": _inner_of(map)})
+        if key in known:
+            known[key].set({"inner": contents.get(inner_name(name, key), {})})
+            map_data.update(fd, key, struct.pack("=I", known[key].fds["inner"]))
 
     def _empty(self, name: str, map: Map, fd: int) -> None:
         if name in self._memory:
@@ -189,7 +219,7 @@ class KernelMaps:
             if values.count(0) != len(values):
                 for index in _not_zero(values, stride):
                     map_data.update(fd, index.to_bytes(4, "little"), zero)
-        elif map.type in HASHES or map.type in (LPM_TRIE, HASH_OF_MAPS):
+        elif map.type in HASHES or map.type in (LPM_TRIE, ARRAY_OF_MAPS, HASH_OF_MAPS):
             for key, _ in list(map_data.items(fd)):
                 with contextlib.suppress(BpflensError):
                     map_data.delete(fd, key)
@@ -217,6 +247,9 @@ class KernelMaps:
                     found[name] = {key: value or b"" for key, value in map_data.items(fd)}
             elif map.type in (QUEUE, STACK):
                 found[name] = _popped(fd, map)
+            elif name in self._inners:
+                present, inners = dict(map_data.items(fd)), self._inners[name]
+                found[name] = {key: one_value(inners[key].read().get("inner")) for key in sorted(inners) if key in present}
         return found
 
     def memory(self, name: str) -> mmap.mmap:
@@ -224,10 +257,9 @@ class KernelMaps:
         return self._memory[name][0]
 
 
-def _plain(map: Map) -> int:
-    return create_map(
-        map.type, map.key_size, map.value_size, read_limits(map), flags=map.flags & _KEPT | (ZERO_SEED if map.type in HASHES else 0)
-    )
+def _inner_of(map: Map) -> Map:
+    inner = map.fields.get("inner")
+    return inner if isinstance(inner, Map) else Map("inner", ARRAY, 4, 8, 1)
 
 
 def _array(fd: int, map: Map) -> bytes:

@@ -24,7 +24,7 @@ class MapPlan(NamedTuple):
     left_out: tuple[str, ...]
 
 
-_STORAGE = {3: "program array", 4: "perf events", 7: "stack traces", 12: "array of maps", 13: "hash of maps", 14: "devices",
+_STORAGE = {3: "program array", 4: "perf events", 7: "stack traces", 14: "devices",
             15: "sockets", 16: "CPUs", 17: "AF_XDP sockets", 18: "sockets", 19: "cgroup storage", 21: "cgroup storage",
             24: "socket storage", 25: "devices", 26: "struct_ops", 28: "inode storage", 29: "task storage",
             30: "bloom filter", 31: "user ring buffer",
@@ -48,7 +48,7 @@ def plan(a: Subject, b: Subject) -> MapPlan:
                 loose_a.append(name)
                 loose_b.append(name)
         elif map.type in _STORAGE:
-            if map.type not in (3, 4, 7, 12, 13, 14, 16, 25):
+            if map.type not in (3, 4, 7, 14, 16, 25):
                 left_out.append(f"map {name} ({_STORAGE[map.type]})")
         else:
             whole.append(name)

@@ -1,0 +1,95 @@
+"""Random programs that the verifier accepts: every arithmetic form on scalars, jumps forward, stack and context memory, atomics.
+
+Registers r0 to r5 and r7 to r9 are scalars throughout, r6 is the context. The program ends with everything folded into r0.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+from bpflens.isa.extended import opcodes as op
+from bpflens.isa.extended.insn import Insn
+from bpflens.isa.extended.table import ROWS, Row
+
+CTX_BYTES = 64
+SCALARS = (0, 1, 2, 3, 4, 5, 7, 8, 9)
+ALU = tuple(
+    row for row in ROWS
+    if row.value & 7 in (op.ALU, op.ALU64) and row.group not in ("internal", "llvm") and row.name != "addr_space_cast"
+)  # fmt: skip
+CONDITIONS = tuple(row for row in ROWS if row.control == "cond" and row.name != "may_goto")
+STORES = tuple(row for row in ROWS if row.name.startswith(("stx", "st8", "st16", "st32", "st64")))
+LOADS = tuple(row for row in ROWS if row.name.startswith(("ldx", "ldsx")))
+ATOMICS = tuple(row for row in ROWS if row.name.startswith("atomic_"))
+NUMBERS = (0, 1, 2, 7, 31, 32, 63, 255, 256, 65535, 0x7FFFFFFF, -1, -2, -(1 << 31))
+
+
+def program(rnd: Random, length: int) -> list[int]:
+    """The words of a program with `length` random instructions, that reads and changes a context of CTX_BYTES."""
+    code = [Insn.make(op.ALU64 | op.MOV | op.X, 6, 1)]
+    code += [Insn.make(op.LDX | op.MEM | op.DW, register, 6, 8 * (n % 8)) for n, register in enumerate(SCALARS)]
+    code += [Insn.make(op.STX | op.MEM | op.DW, 10, rnd.choice(SCALARS), -8 * n) for n in range(1, 9)]
+    body = [_instruction(rnd) for _ in range(length)]
+    for at in rnd.sample(range(length), length // 6):
+        body[at] = _filled(rnd, rnd.choice(CONDITIONS), off=rnd.randrange(min(12, length - at)))
+    code += body
+    for n, register in enumerate(SCALARS[1:]):
+        code.append(Insn.make(op.ALU64 | (op.XOR if n & 1 else op.ADD) | op.X, 0, register))
+        code.append(Insn.make(op.STX | op.MEM | op.DW, 6, register, 8 * n))
+    code += [Insn.make(op.LDX | op.MEM | op.DW, 1, 10, -16), Insn.make(op.ALU64 | op.XOR | op.X, 0, 1)]
+    code += [Insn.make(op.ALU64 | op.MOV | op.X, 1, 0), Insn.make(op.ALU64 | op.RSH | op.K, 1, imm=32)]
+    code += [Insn.make(op.ALU64 | op.XOR | op.X, 0, 1), Insn.make(op.EXIT_CODE)]
+    return [insn.word for insn in code]
+
+
+def context(rnd: Random) -> bytes:
+    """A context of numbers at the edges."""
+    return b"".join(
+        (rnd.choice(NUMBERS) & 0xFFFFFFFFFFFFFFFF if rnd.random() < 0.5 else rnd.getrandbits(64)).to_bytes(8, "little")
+        for _ in range(CTX_BYTES // 8)
+    )
+
+
+def _instruction(rnd: Random) -> Insn:
+    how = rnd.random()
+    if how < 0.7:
+        return _filled(rnd, rnd.choice(ALU))
+    if how < 0.8:
+        row = rnd.choice(STORES)
+        register, off = _place(rnd, _size(row))
+        return _filled(rnd, row, dst=register, off=off)
+    if how < 0.92:
+        row = rnd.choice(LOADS)
+        register, off = _place(rnd, _size(row))
+        return _filled(rnd, row, src=register, off=off)
+    return _filled(rnd, rnd.choice(ATOMICS), dst=10, off=-8 * rnd.randrange(1, 9))
+
+
+def _size(row: Row) -> int:
+    return op.SIZE_BYTES[row.value & 0x18]
+
+
+def _place(rnd: Random, size: int) -> tuple[int, int]:
+    """(register, offset) of initialised memory: the stack, or the context."""
+    if rnd.random() < 0.6:
+        return 10, -size * rnd.randrange(1, 64 // size + 1)
+    return 6, size * rnd.randrange(CTX_BYTES // size)
+
+
+def _filled(rnd: Random, row: Row, *, dst: int | None = None, src: int | None = None, off: int | None = None) -> Insn:
+    """The row with its free fields drawn: immediates that the verifier takes."""
+    fixed = Insn(row.value)
+    imm = fixed.imm
+    if not row.mask >> 32:
+        imm = rnd.choice(NUMBERS) if rnd.random() < 0.6 else rnd.getrandbits(32) - (1 << 31)
+        if row.name.startswith(("lsh", "rsh", "arsh")):
+            imm %= 64 if "64" in row.name else 32
+        elif row.name.startswith(("div", "mod", "sdiv", "smod")) and imm == 0:
+            imm = 3
+    return Insn.make(
+        fixed.code,
+        fixed.dst if row.mask & 0xF00 else rnd.choice(SCALARS) if dst is None else dst,
+        fixed.src if row.mask & 0xF000 else rnd.choice(SCALARS) if src is None else src,
+        fixed.off if row.mask & 0xFFFF0000 else off or 0,
+        imm,
+    )

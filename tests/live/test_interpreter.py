@@ -1,0 +1,80 @@
+"""The interpreter against the kernel's test runs: random programs, and C programs with every feature, on the same inputs and maps."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import objects
+from bpflens.execute.guide import guided
+from bpflens.execute.inputs import InputMaker
+from bpflens.execute.interpreter.engine import CALLS, OUTSIDE, InterpretedProgram
+from bpflens.execute.kernel_engine import Way, load, ways
+from bpflens.execute.kernel_maps import ARRAY, LPM_TRIE, PERCPU_ARRAY, PERCPU_HASH, MapState
+from bpflens.execute.mine import mine
+from bpflens.execute.result import Input
+from bpflens.execute.subject import Subject, subject_of
+from bpflens.kernel.map_data import possible_cpus
+from bpflens.kernel.test_run import SYSCALL, one_cpu
+from bpflens.program import Map
+from execute import c_programs, random_programs
+
+pytestmark = pytest.mark.live
+_SLEEPABLE = 16
+
+
+@given(st.integers(0, 1 << 40))
+@settings(max_examples=120)
+def test_random_programs(seed: int) -> None:
+    rnd = Random(seed)
+    subject = Subject(tuple(random_programs.program(rnd, rnd.randrange(6, 80))), SYSCALL, flags=_SLEEPABLE)
+    interpreted = InterpretedProgram(subject)
+    with load(subject, Way(SYSCALL, "kernel")) as kernel:
+        for _ in range(6):
+            input = Input(ctx=random_programs.context(rnd))
+            assert interpreted.run(input) == kernel.run(input)
+
+
+@pytest.mark.parametrize("name", c_programs.PROGRAMS)
+@pytest.mark.parametrize("cpu", ["v2", "v3"])
+def test_c_programs(name: str, cpu: str) -> None:
+    if cpu == "v2" and name.startswith("atomics"):
+        return  # instructions that v3 brought
+    subject = subject_of(objects.compiled(c_programs.source(name), f"-mcpu={cpu}"), name, "entry")
+    maker = InputMaker(mine(subject), subject.prog_type, subject.prog_type, subject.maps, Random(7))
+    interpreted = InterpretedProgram(subject)
+    found = guided(interpreted, maker, 300)
+    assert found.coverage is not None and found.coverage.reached > 0.7 * found.coverage.blocks
+    way = replace(next(ways(subject.prog_type)), record=False)
+    ran = 0
+    with one_cpu(), load(subject, way) as kernel:
+        for scene in found.scenes:
+            kernel.set(scene.maps)
+            interpreted.set(scene.maps)
+            for input in scene.inputs:
+                want, got = kernel.run(input), interpreted.run(input)
+                assert (got.retval, got.packet, bool(got.error)) == (want.retval, want.packet, bool(want.error)), (input, want, got)
+                ran += not want.error
+            states = interpreted.read()
+            states.pop(CALLS), states.pop(OUTSIDE)
+            want_states = kernel.read()
+            for key, state in states.items():
+                assert _one_cpu(subject.maps[key], state) == _one_cpu(subject.maps[key], want_states[key], kernel=True), key
+    assert ran >= 200
+
+
+def _one_cpu(map: Map, state: MapState, kernel: bool = False) -> object:
+    """A state with the first CPU's values only, and prefixes without the bits behind them."""
+    stride = map.value_size + 7 & ~7
+    if kernel and map.type == PERCPU_ARRAY and isinstance(state, bytes):
+        return b"".join(state[at : at + stride] for at in range(0, len(state), stride * possible_cpus()))
+    if kernel and map.type == PERCPU_HASH and isinstance(state, dict):
+        return {key: value[: map.value_size] for key, value in state.items()}
+    if map.type == LPM_TRIE and isinstance(state, dict):
+        return {(k[0], int.from_bytes(k[4:], "big") >> 8 * len(k[4:]) - k[0]): value for k, value in state.items()}
+    assert map.type != ARRAY or isinstance(state, bytes)
+    return state
