@@ -4,7 +4,7 @@ The rows are in tests/cases/original-matrix.txt:
 
     [8.1] division by a register          section of the catalogue, name
     type=sched_cls grade=exact            program type; attach, flags, target and functions where the program needs them
-        r2 = *(u32 *)(r1 +0)              assembler: {hash} is the descriptor of a map, {kfunc:NAME|OTHER}, {struct:NAME} and {btf:NAME} are BTF
+        r2 = *(u32 *)(r1 +0)              assembler: {hash} is the descriptor of a map, {kfunc:NAME|OTHER}, {struct:NAME}, {btf:NAME} BTF
         ...                               ids, {member:STRUCT.NAME} an offset, subprog[LABEL] the address of a function
 
 The grade is "exact" unless the row says otherwise: "equivalent" where the rewriting loses something for good.

@@ -93,7 +93,8 @@ _CURRENT = "r0 = {current}; r0 = percpu r0; r0 = *(u64*)(r0+0)"
 
 _AUX_KFUNCS = (
     "bpf_wq_set_callback", "bpf_wq_set_callback_impl", "bpf_stream_vprintk", "bpf_stream_vprintk_impl",
-    "bpf_task_work_schedule_signal_impl", "bpf_task_work_schedule_resume_impl", "bpf_task_work_schedule_signal", "bpf_task_work_schedule_resume",
+    "bpf_task_work_schedule_signal_impl", "bpf_task_work_schedule_resume_impl", "bpf_task_work_schedule_signal",
+    "bpf_task_work_schedule_resume",
 )  # fmt: skip
 
 # Number iterators, inlined in v7.3: observed, not read in a source. `destroy` becomes a jump over nothing (opcode_readings.py).
