@@ -28,48 +28,41 @@ class Reader:
             return len(self.packet)
         if base.region == "room":
             assert isinstance(base.term, Base)
-            return max(0, len(self.packet) - self.start(base.term))
+            origin = self.origin(base.term)
+            return 0 if origin is None else max(0, len(self.packet) - origin)
         if base.region == "atom":
             return int(self.atom(base.term))
-        return self.bytes(self.start(base) + field.offset, field.width // 8)
+        return self.bytes(base, field.offset, field.width // 8)
 
     def atom(self, atom: object) -> bool:
         kind, *rest = atom  # type: ignore[misc]
         if kind == "zero":
             return self.term(rest[0]) == 0
-        if kind == "gt":
-            return self.term(rest[0]) > self.term(rest[1])
-        assert kind == "reaches"
-        base, offset, size = rest
-        at = self.start(base) + offset
-        return self.absolute(at) is not None and self.absolute(at) + size <= len(self.packet)  # type: ignore[operator]
+        assert kind == "gt"
+        return self.term(rest[0]) > self.term(rest[1])
 
-    def start(self, base: Base) -> int:
-        index = 0 if base.term is None else self.term(base.term)  # type: ignore[arg-type]
-        return index + {"packet": 0, "link": 1 << 40, "net": 1 << 41}[base.region]
-
-    def absolute(self, at: int) -> int | None:
-        """Where a place lies in the packet: offsets of the packet wrap at 2^32, and negative ones count from the headers."""
-        if at >= 1 << 40:
-            return at - (1 << 41) + NETWORK if at >= 1 << 41 else at - (1 << 40)
-        at &= 0xFFFFFFFF
+    def origin(self, base: Base) -> int | None:
+        """The byte of the packet that offsets of a base count from; an address wraps at 2^32, and a negative one counts from a header."""
+        if base.term is None:
+            return {"packet": 0, "link": 0, "net": NETWORK}[base.region]
+        at = self.term(base.term)  # type: ignore[arg-type]
         if at >= 0xFFF00000:
             return at - 0xFFF00000 + NETWORK
         if at >= 0xFFE00000:
             return at - 0xFFE00000
         return at if at < 1 << 31 else None
 
-    def bytes(self, at: int, size: int) -> int:
-        place = self.absolute(at)
-        if place is None or place + size > len(self.packet):
+    def bytes(self, base: Base, offset: int, size: int) -> int:
+        origin = self.origin(base)
+        if origin is None or origin + offset + size > len(self.packet):
             return 0
-        return int.from_bytes(self.packet[place : place + size], "big")
+        return int.from_bytes(self.packet[origin + offset : origin + offset + size], "big")
 
     def term(self, term: Term) -> int:
         values: dict[Load | Length, int] = {}
         for leaf in leaves(term):
             if type(leaf) is Load:
-                values[leaf] = self.bytes(self.start(leaf.base) + leaf.offset, leaf.size)
+                values[leaf] = self.bytes(leaf.base, leaf.offset, leaf.size)
             else:
                 values[leaf] = len(self.packet)
         return evaluate(term, values)

@@ -59,10 +59,11 @@ def test_the_kernel_agrees(program: list[tuple[int, int, int, int]], samples: li
 def test_z3_agrees_on_equality(a: list[tuple[int, int, int, int]], b: list[tuple[int, int, int, int]]) -> None:
     z3 = pytest.importorskip("z3")
     from bpflens.classic.proof import z3_formula
+    from bpflens.classic.proof.z3_world import World
 
     store = Store()
     one, two = (run_in(store, p, KERNEL, accept=True) for p in (a, b))
-    world = z3_formula.World(z3, True, 14)
+    world = World(z3, KERNEL, arrays=True, apart=True)
     solver = z3.SolverFor("QF_ABV")
     solver.set("timeout", 5000)
     solver.add(z3.ULE(world.length, 200))
@@ -78,14 +79,15 @@ def test_z3_agrees_on_equality(a: list[tuple[int, int, int, int]], b: list[tuple
 def test_the_formula_returns_what_the_interpreter_returns(program: list[tuple[int, int, int, int]], packet: bytes) -> None:
     z3 = pytest.importorskip("z3")
     from bpflens.classic.proof import z3_formula
+    from bpflens.classic.proof.z3_world import World
 
-    world = z3_formula.World(z3, True, 14)
+    world = World(z3, KERNEL, arrays=True, apart=False)
     value = z3_formula.formula(program, world, values=True)
     solver = z3.SolverFor("QF_ABV")
     solver.set("timeout", 10000)
     solver.add(world.length == len(packet))
     for i, byte in enumerate(packet):
-        solver.add(world.byte(i) == byte)
+        solver.add(world.byte("packet", i) == byte)
     solver.add(value != interpreter.run(program, packet))
 
     assert str(solver.check()) in ("unsat", "unknown")

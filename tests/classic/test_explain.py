@@ -171,7 +171,9 @@ def mutants(insns: Insns, count: int) -> list[Insns]:
 )
 def test_a_changed_program_is_different_with_a_witness_or_truly_equal(expression: str) -> None:
     z3 = pytest.importorskip("z3")
+    from bpflens.classic.diagrams.symbolic import KERNEL
     from bpflens.classic.proof import z3_formula
+    from bpflens.classic.proof.z3_world import World
 
     original = [(i.code, i.jt, i.jf, i.k) for i in libpcap.compile(expression, 1)]
     for changed in mutants(original, 12):
@@ -180,7 +182,7 @@ def test_a_changed_program_is_different_with_a_witness_or_truly_equal(expression
             assert verdict.witness is not None
             assert bool(interpreter.run(original, verdict.witness.packet)) != bool(interpreter.run(changed, verdict.witness.packet))
         else:
-            world = z3_formula.World(z3, False, 14)
+            world = World(z3, KERNEL, arrays=False, apart=True)
             bounds = verdict.grade == "all-packets"
             solver = z3.SolverFor("QF_BV")
             solver.add(z3_formula.formula(original, world, bounds=bounds) != z3_formula.formula(changed, world, bounds=bounds))

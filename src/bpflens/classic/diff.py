@@ -7,6 +7,7 @@ The difference of two diagrams is a diagram, so the same search that explains a 
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,14 +19,17 @@ from bpflens.classic.expression.at_terms import extended_literals
 from bpflens.classic.expression.candidates import tests_of
 from bpflens.classic.expression.find import Compiler, find
 from bpflens.classic.proof import equal as prove
-from bpflens.classic.proof import z3_formula
-from bpflens.classic.proof.witness import packets_to
+from bpflens.classic.proof import z3_check
+from bpflens.classic.proof.run_both import runner
+from bpflens.classic.proof.witness import Packet, packets_to
 from bpflens.classic.words.sentences import describe
 from bpflens.errors import InputError
 from bpflens.isa.classic.insn import SockFilter, decode
 from bpflens.program import Isa, Program
 
 __all__ = ("Difference", "Side", "diff")
+
+_CEILING_S = 60.0  # for one question to z3, which counts steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,7 @@ def diff(
     compiler.machine = machine
     assumption = compiler.program(" and ".join(f"({text})" for text in assumed)) if assumed else None
     try:
-        verdict = prove.compare(one, two, machine, given=assumption, values=values, timeout=max(1.0, deadline))
+        verdict = prove.compare(one, two, machine, given=assumption, values=values)
     except Loop as loop:
         return result(prove.Verdict("none", "", None, f"{loop}: only identical instructions could be called equal"))
     if verdict.grade != "none" or verdict.witness is None:
@@ -138,30 +142,28 @@ def _sides(
         universe = universe if node is None else store.conj(universe, node)
     sides = []
     assumption = compiler.program(" and ".join(f"({text})" for text in given)) if given else None
-    run = prove.runner(one, two, machine, assumption)
     layout = LAYOUTS.get(linktype)
     network = layout.network if layout is not None and layout.network is not None else 14
-    parts = [store.diff(nodes[0], nodes[1]), store.diff(nodes[1], nodes[0])]
-    for i, part in enumerate(parts):
+    strict = [run_in(store, insns, machine, bounds=True, accept=True) for insns in (one, two)]
+    for i, part in enumerate((store.diff(nodes[0], nodes[1]), store.diff(nodes[1], nodes[0]))):
         part = store.conj(part, universe)
         if part == FALSE:
             continue
         share = time.monotonic() + max(0.3, (deadline - time.monotonic()) / (2 - i))
         upper = store.disj(part, store.negate(universe))
-        witness = None
-        for packet in packets_to(store, part, 1, network_offset=network):
-            witness = run(packet)
-            if witness is not None and bool(witness.a) != bool(witness.b) and bool(witness.a) == (i == 0):
-                break
-            witness = None
-        if witness is None and verdict.witness is not None and bool(verdict.witness.a) == (i == 0):
-            witness = verdict.witness
+        run = runner(one, two, machine, assumption, side=i)
+        candidates = itertools.chain(
+            packets_to(store, part, 1, network_offset=network),
+            packets_to(store, store.conj(store.diff(strict[i], strict[1 - i]), universe), 1, network_offset=network),
+            [Packet(verdict.witness.packet, dict(verdict.witness.aux))] if verdict.witness is not None else [],
+        )
+        witness = next((shown for packet in candidates if (shown := run(packet)) is not None), None)
         if witness is None:  # the diagrams may be wrong about conditions that exclude each other
             sides_of = (one, two) if i == 0 else (two, one)
-            answer, found_packet = z3_formula.find_packet(*sides_of, machine, assumption, max(1.0, share - time.monotonic()))
-            if answer == "unsat":
+            answer = z3_check.one_sided_packet(z3_check.Question(*sides_of, machine, assumption, False, True, _CEILING_S))
+            if answer.found == "unsat":
                 continue
-            witness = run(found_packet) if found_packet is not None else None
+            witness = run(answer.packet) if answer.packet is not None else None
         found = find(compiler, part, upper, tests, share, extended_literals(store, tests, plain=True))
         words = describe(found.expression, compiler, universe) if found is not None else ()
         sides.append(Side(f"only {names[i]}", found.text if found is not None else None, words, witness, _decoded(witness, linktype)))

@@ -146,7 +146,7 @@ def _accepts_nothing(insns: tuple[SockFilter, ...], given: tuple[str, ...], link
     """Whether it is proved that no packet satisfies both the program and what its context says of the packets."""
     try:
         assumed = Compiler(Store(), linktype).program(" and ".join(f"({text})" for text in given))
-        return prove.compare(insns, _REJECT, KERNEL, given=assumed, timeout=1.0).grade != "none"
+        return prove.compare(insns, _REJECT, KERNEL, given=assumed).grade != "none"
     except (InputError, Loop, TooComplex):
         return False
 
@@ -208,7 +208,7 @@ class _Explainer:
         if refusals and not runs_in_libpcap(self.insns) and not loops(self.insns):
             self.compiler = Compiler(self.store, self.linktype)
             reason = f"neither the kernel nor libpcap runs this program: {refusals[0]}"
-            return self.result(None, (f"Not explained: {reason}.",), None, "", self.proof("none", reason=reason))
+            return self.result(None, (f"Not explained: {reason}.",), None, "", self.unproved(reason))
         if refusals:
             self.machine = LIBPCAP
             self.notes.append(f"the kernel would refuse this program: {refusals[0]}; this is what it does in libpcap")
@@ -218,10 +218,10 @@ class _Explainer:
         except Loop as loop:
             self.notes.clear()
             reason = f"{loop}; libpcap makes such code for protochain, and no kernel loads it"
-            return self.result(None, (f"Not explained: {reason}.",), None, "", self.proof("none", reason=reason))
+            return self.result(None, (f"Not explained: {reason}.",), None, "", self.unproved(reason))
         except TooComplex as error:
             reason = f"too complex: {error}"
-            return self.result(None, (f"Not explained: {reason}.",), None, "", self.proof("none", reason=reason))
+            return self.result(None, (f"Not explained: {reason}.",), None, "", self.unproved(reason))
 
     def explain(self) -> Explanation:
         store = self.store
@@ -246,7 +246,7 @@ class _Explainer:
             if vlan is not None:
                 self.assumptions.append("a VLAN tag that the kernel took off counts as if it were in the frame, as in a live capture")
                 words = describe(vlan.expression, self.compiler, universe)
-                return self.result(vlan, words, None, self.accepts(values), self.proof("untruncated", "diagrams"))
+                return self.result(vlan, words, None, self.accepts(values), self.confirmed(node))
         found = find(self.compiler, lower, upper, tests, self.deadline, literals)
         if found is None and time.monotonic() < self.deadline:
             found = find(self.compiler, lower, upper, tests, self.deadline, extended_literals(store, tests, plain=True))
@@ -258,12 +258,11 @@ class _Explainer:
             shown = " and ".join(self.given)
             none = f"No packet: under the assumption that every packet satisfies `{shown}`, it accepts nothing."
             words = (none if shown else "No packet.",)
-            left = max(1.0, self.deadline - time.monotonic())
-            verdict = prove.compare(self.insns, _REJECT, self.machine, given=self.assumed(), timeout=left)
-            return self.result(None, words, None, "", self.proof(verdict.grade, verdict.method, verdict.witness, verdict.reason))
+            verdict = prove.compare(self.insns, _REJECT, self.machine, given=self.assumed())
+            return self.result(None, words, None, "", self.proof(verdict))
         if found is None:
             reason = "no expression was found in time" if time.monotonic() >= self.deadline else "no expression was found"
-            return self.result(None, self.tests_in_words(tests), known, accepts, self.proof("none", reason=reason), outcomes)
+            return self.result(None, self.tests_in_words(tests), known, accepts, self.unproved(reason), outcomes)
         found = self.in_best_order(found)
         known = known or pattern_of(found.text)
         words = describe(found.expression, self.compiler, universe)
@@ -348,13 +347,14 @@ class _Explainer:
 
     def proved(self, found: Found) -> Proof:
         if found.extended:
-            return self.proof("untruncated", "diagrams of the extension's terms")
+            return self.confirmed(found.node)
         insns = self.compiler.program(found.text)
-        verdict = prove.compare(self.insns, insns, self.machine, given=self.assumed(), timeout=max(1.0, self.deadline - time.monotonic()))
-        reason = verdict.reason
-        if verdict.different:
-            reason = "the expression differs from the program"
-        return self.proof(verdict.grade, verdict.method, verdict.witness, reason)
+        verdict = prove.compare(self.insns, insns, self.machine, given=self.assumed())
+        return self.proof(replace(verdict, reason="the expression differs from the program") if verdict.different else verdict)
+
+    def confirmed(self, node: int) -> Proof:
+        """The proof of what no program states: terms of the extension, offloaded tags."""
+        return self.proof(prove.confirmed(self.insns, self.store, node, self.machine, self.assumed()))
 
     def assumed(self) -> tuple[tuple[int, int, int, int], ...] | None:
         """The program of the assumptions together."""
@@ -385,10 +385,15 @@ class _Explainer:
                 break
         return found
 
-    def proof(self, grade: prove.Grade, method: str = "", witness: prove.Witness | None = None, reason: str = "") -> Proof:
+    def unproved(self, reason: str) -> Proof:
+        return self.proof(prove.Verdict("none", "", None, reason))
+
+    def proof(self, verdict: prove.Verdict) -> Proof:
         from bpflens.formats.pcap import libpcap
 
-        return Proof(grade, method, libpcap.version(), self.linktype, self.given, tuple(self.assumptions), witness, reason)
+        assumptions = (*self.assumptions, *verdict.assumptions)
+        grade, method, witness, reason = verdict.grade, verdict.method, verdict.witness, verdict.reason
+        return Proof(grade, method, libpcap.version(), self.linktype, self.given, assumptions, witness, reason)
 
     def result(
         self,

@@ -10,9 +10,15 @@ Two machines, as measured on Linux 6.18 and libpcap 1.10.3:
 | case | KERNEL (net/core/filter.c) | LIBPCAP (bpf_filter.c) |
 |---|---|---|
 | `[x + k]` beyond 2^32 | wraps | returns 0 |
+| `[x + k]` from 2^31 on | counts from the network or link header, else returns 0 | returns 0 |
+| SKF_AD_IFINDEX, SKF_AD_HATYPE without a device | returns what A holds | returns 0 |
 | SKF_AD_OFF, SKF_NET_OFF, SKF_LL_OFF | work | return 0 |
 | shift by X >= 32 | X & 31 | 0 |
 | division by X = 0, load past the end | return 0 | return 0 |
+
+A computed load whose address X + k provably stays below 2^31 is a byte at a distance from the rest of the sum, so that loads at
+[x + 2] and [x + 4] know of each other. Any other sum may wrap or turn negative between the two: its bytes are variables of that address
+alone, which no other load shares.
 
 With `bounds` a load also tests that the packet reaches that far (the variable of region "room"); without, the diagram speaks about
 packets that are long enough for every load that the program makes ("not cut short").
@@ -24,8 +30,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bpflens.classic.diagrams import condition
-from bpflens.classic.diagrams.diagram import FALSE, TRUE, Base, Diagram, Store, TooComplex, terminal
-from bpflens.classic.diagrams.term import LEN, MASK, Load, Term, add, binary, is_larger, linear, scale, upper_bound
+from bpflens.classic.diagrams.diagram import FALSE, Base, Diagram, Store, TooComplex, terminal
+from bpflens.classic.diagrams.liveness import RETURNS_A, liveness
+from bpflens.classic.diagrams.term import ANCILLARY_BYTES, LEN, MASK, Load, Term, add, binary, is_larger, linear, scale, upper_bound
 from bpflens.errors import InputError
 from bpflens.isa.classic.table import BY_CODE
 
@@ -34,7 +41,8 @@ __all__ = ("KERNEL", "LIBPCAP", "SECCOMP", "Loop", "Machine", "loops", "run", "r
 SKF_LL_OFF = 0xFFE00000
 SKF_NET_OFF = 0xFFF00000
 SKF_AD_OFF = 0xFFFFF000
-SKF_AD_IFINDEX, SKF_AD_NLATTR, SKF_AD_NLATTR_NEST, SKF_AD_HATYPE, SKF_AD_ALU_XOR_X, SKF_AD_RANDOM = 8, 12, 16, 28, 40, 56
+SKF_AD_NLATTR, SKF_AD_NLATTR_NEST, SKF_AD_ALU_XOR_X, SKF_AD_RANDOM = 12, 16, 40, 56
+_POSITIVE = 1 << 31  # offsets below are bytes of the packet, those from here on are negative for the kernel
 _SIZES = {0x00: 4, 0x08: 2, 0x10: 1}
 _ALU = {0x00: "add", 0x10: "sub", 0x20: "mul", 0x30: "div", 0x40: "or", 0x50: "and", 0x60: "lsh", 0x70: "rsh", 0x90: "mod", 0xA0: "xor"}
 _JUMPS = {0x10: "jeq", 0x20: "jgt", 0x30: "jge", 0x40: "jset"}
@@ -125,7 +133,7 @@ class _Run:
         self.terms = terms
         self.max_states = max_states
         self.kernel = machine.name != "libpcap"
-        self.live = _liveness(insns)
+        self.live = liveness(insns)
 
     def result(self) -> int:
         insns = self.insns
@@ -257,6 +265,9 @@ class _Run:
         if base.region == "ancillary" and offset == 4 * SKF_AD_ALU_XOR_X:
             assert state[0] is not None and state[1] is not None
             return binary("xor", state[0], state[1])
+        if base.region == "ancillary":
+            width = ANCILLARY_BYTES.get(offset // 4, 4)
+            return Load(base, offset + 4 - width, width)
         return Load(base, offset, size)
 
     def _place(self, pc: int, state: _State) -> tuple[Base, int, int] | None:
@@ -282,24 +293,30 @@ class _Run:
                 return Base("packet", index), k, size
             offset, rest = constant + k, add(index, constant, -1)
             return Base("packet", rest), offset, size
-        constant, parts = linear(add(index, k))
-        rest = add(index, linear(index)[0], -1)
+        address = add(index, k)
+        constant, parts = linear(address)
+        if parts:
+            rest = add(address, constant, -1)
+            if upper_bound(rest) + constant + size <= _POSITIVE:
+                return Base("packet", rest), constant, size
+            # The sum may wrap or be negative, where it means other bytes: an address of its own, next to no other.
+            return Base("packet", address), 0, size
         region, offset = _region(constant)
-        if mode == 0x40 and parts and region == "ancillary":
-            region, offset = "packet", constant - (1 << 32)  # [x - k]: computed, never ancillary
-        if not parts and region == "ancillary":
-            if mode != 0x20:
-                return None  # only absolute loads are ancillary; computed ones read outside the packet
-            source: object = None
-            if offset in (SKF_AD_NLATTR, SKF_AD_NLATTR_NEST):
-                source = (state[0], state[1])
-            elif offset == SKF_AD_RANDOM:
-                source = pc  # every load draws anew
-            return Base("ancillary", source), 4 * offset, 4
+        if region == "ancillary":
+            if mode == 0x20:
+                source: object = None
+                if offset in (SKF_AD_NLATTR, SKF_AD_NLATTR_NEST):
+                    source = (state[0], state[1])
+                elif offset == SKF_AD_RANDOM:
+                    source = pc  # every load draws anew
+                return Base("ancillary", source), 4 * offset, 4
+            region, offset = "net", constant - SKF_NET_OFF  # only absolute loads are ancillary
+        if region == "packet" and offset >= _POSITIVE:
+            return None
         if self.machine.network_offset is not None and region in ("net", "link"):
             offset += self.machine.network_offset if region == "net" else 0
             region = "packet"
-        return Base(region, rest if parts else None), offset, size
+        return Base(region), offset, size
 
     def _node(self, pc: int, state: _State, states: list[dict[_State, int]]) -> int:
         code, _jt, _jf, k = self.insns[pc]
@@ -326,22 +343,23 @@ class _Run:
         if kind in (0, 1) and self.bounds and code & 0xE0 in (0x20, 0x40, 0xA0) and self.machine.name != "seccomp":
             place = self._place(pc, state)
             assert place is not None
+            if place[0].region == "ancillary":
+                return self._ancillary(k - SKF_AD_OFF, state[0], node)
             return store.ite(self._reaches(*place), node, FALSE)
         return node
 
     def _reaches(self, base: Base, offset: int, size: int) -> int:
         """The node of "the packet has these bytes"."""
-        store = self.store
-        if base.region == "ancillary":
-            if offset in (4 * SKF_AD_IFINDEX, 4 * SKF_AD_HATYPE):  # return 0 for a packet without a device
-                return store.intervals(store.variable(Base("atom", ("device",)), 0), ((1, 1),), 1)
-            return TRUE
-        if offset < 0 or base.region in ("net", "link"):
-            if offset < 0 or offset + size > MASK:
-                return store.intervals(store.variable(Base("atom", ("reaches", base, offset, size)), 0), ((1, 1),), 1)
-        elif offset + size > MASK:
+        if offset + size > MASK:
             return FALSE
-        return store.intervals(store.variable(Base("room", base), 0), ((offset + size, MASK),), 32)
+        return self.store.intervals(self.store.variable(Base("room", base), 0), ((offset + size, MASK),), 32)
+
+    def _ancillary(self, number: int, a: Term | None, node: int) -> int:
+        """`node`, or what a packet without a device gets from a load of its device's properties: the program ends with what A holds."""
+        if number not in RETURNS_A:
+            return node
+        device = self.store.intervals(self.store.variable(Base("atom", ("device",)), 0), ((1, 1),), 1)
+        return self.store.ite(device, node, self._return(0x16, 0, a))
 
     def _return(self, code: int, k: int, a: Term | None) -> int:
         if code & 0x18 == 0x10:
@@ -371,51 +389,3 @@ def _region(offset: int) -> tuple[str, int]:
     if offset >= SKF_LL_OFF:
         return "link", offset - SKF_LL_OFF
     return "packet", offset
-
-
-def _liveness(insns: Sequence[Sequence[int]]) -> list[tuple[bool, bool, int]]:
-    """Per pc: whether A and X are read before they are written, and the bit set of such M[] slots."""
-    count = len(insns)
-    live: list[tuple[bool, bool, int]] = [(False, False, 0)] * (count + 1)
-    for pc in range(count - 1, -1, -1):
-        code, jt, jf, k = insns[pc]
-        kind = code & 7
-        if kind == 6:
-            live[pc] = (code & 0x18 == 0x10, code & 0x18 == 0x08, 0)
-            continue
-        if kind == 5:
-            targets = [pc + 1 + k] if code & 0xF0 == 0 else [pc + 1 + jt, pc + 1 + jf]
-            after = [live[t] for t in targets if t <= count]
-            a, x = any(s[0] for s in after), any(s[1] for s in after)
-            m = 0
-            for s in after:
-                m |= s[2]
-            if code & 0xF0 and jt != jf:
-                a, x = True, x or bool(code & 8)
-            live[pc] = (a, x, m)
-            continue
-        a, x, m = live[pc + 1]
-        if kind == 0:
-            a, x = False, x or code & 0xE0 == 0x40
-            if code & 0xE0 == 0x60:
-                m |= 1 << (k & 15)
-            if code & 0xE0 == 0x20 and k - SKF_AD_OFF in (SKF_AD_NLATTR, SKF_AD_NLATTR_NEST, SKF_AD_ALU_XOR_X):
-                a = x = True
-        elif kind == 1:
-            x = False
-            if code & 0xE0 == 0x60:
-                m |= 1 << (k & 15)
-        elif kind in (2, 3):
-            read = bool(m >> (k & 15) & 1)
-            m &= ~(1 << (k & 15))
-            a, x = a or (kind == 2 and read), x or (kind == 3 and read)
-        elif kind == 4:
-            # X also decides whether a division returns 0
-            x = x or (bool(code & 8) and code & 0xF0 != 0x80 and (a or code & 0xF0 in (0x30, 0x90)))
-            a = a or (bool(code & 8) and code & 0xF0 in (0x30, 0x90))
-        elif code & 0x80:
-            a, x = False, x or a
-        else:
-            a, x = a or x, False
-        live[pc] = (a, x, m)
-    return live

@@ -14,9 +14,15 @@ from typing import NamedTuple, Union
 
 from bpflens.classic.diagrams.diagram import Base
 
-__all__ = ("LEN", "Length", "Linear", "Load", "Op", "Term", "binary", "header_length_of", "is_larger", "leaves", "linear", "upper_bound")
+__all__ = (
+    "ANCILLARY_BYTES", "LEN", "Length", "Linear", "Load", "Op", "Term", "binary", "header_length_of", "is_larger", "leaves", "linear",
+    "upper_bound",
+)  # fmt: skip
 
 MASK = 0xFFFFFFFF
+ANCILLARY_BYTES = {0: 2, 4: 1, 24: 2, 28: 2, 44: 2, 48: 1, 60: 2}
+"""SKF_AD_ number -> bytes that the value can fill: convert_bpf_extensions() (net/core/filter.c, 6.18) loads that much of the sk_buff."""
+_ANCILLARY_TOP = {4: 7, 48: 1}  # skb->pkt_type has 3 bits; VLAN_TAG_PRESENT is 0 or 1
 
 
 class Load(NamedTuple):
@@ -92,6 +98,8 @@ def upper_bound(term: Term) -> int:
     if type(term) is int:
         return term
     if type(term) is Load:
+        if term.base.region == "ancillary":
+            return _ANCILLARY_TOP.get(term.offset // 4, (1 << 8 * term.size) - 1)
         return (1 << 8 * term.size) - 1
     if type(term) is Op:
         bound = upper_bound(term.a)

@@ -19,8 +19,8 @@ from bpflens.classic.expression.tree import TRUTH, And, Expression, Literal, Not
 
 __all__ = ("find_vlan", "looks_at_stripped_tags")
 
-_TAG = Load(Base("ancillary"), 4 * 44, 4)
-_PRESENT = Load(Base("ancillary"), 4 * 48, 4)
+_TAG = Load(Base("ancillary"), 4 * 44 + 2, 2)
+_PRESENT = Load(Base("ancillary"), 4 * 48 + 3, 1)
 
 
 def looks_at_stripped_tags(tests: Iterable[Test]) -> bool:
@@ -34,7 +34,7 @@ def find_vlan(compiler: Compiler, node: int, universe: int, tests: list[Test], d
     in_frame = store.conj(universe, member(store, _PRESENT, ((0, 0),)))
     stripped = store.conj(universe, member(store, _PRESENT, ((1, 1),)))
     lower, upper = store.conj(node, in_frame), store.disj(node, store.negate(in_frame))
-    absent = store.restrict(node, store.variable(_PRESENT.base, _PRESENT.offset + 3), 0)
+    absent = store.restrict(node, store.variable(_PRESENT.base, _PRESENT.offset), 0)
     found = find(compiler, store.conj(absent, universe), store.disj(absent, store.negate(universe)), tests, deadline)
     if found is None or not store.implies(lower, found.node) or not store.implies(store.conj(found.node, in_frame), upper):
         return None

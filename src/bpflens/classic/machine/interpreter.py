@@ -10,6 +10,7 @@ libpcap 1.10.3 (bpf_filter.c). They differ where a program reads outside the pac
     load past the end                     program returns 0                              program returns 0
     [x + k] beyond 2^32                   wraps; a negative sum is network-relative      program returns 0
     SKF_AD_OFF + n                        ancillary data                                 program returns 0 (VLAN where given)
+    ifindex, hatype without a device      program returns what A holds                   program returns 0
     SKF_NET_OFF, SKF_LL_OFF               from the network or link header                program returns 0
     shift by X >= 32                      X & 31                                         0
     division by X = 0                     program returns 0                              program returns 0
@@ -58,6 +59,7 @@ ANCILLARY = {
 # A program of the kernel has at most 4096 instructions and no loop; libpcap's protochain loops over a packet's headers.
 MAX_STEPS = 1_000_000
 
+_DEVICE_DATA = (SKF_AD_OFF + 8, SKF_AD_OFF + 28)  # ifindex, hatype
 _WORD = 0xFFFFFFFF
 _SIZES = {0x00: 4, 0x08: 2, 0x10: 1}
 _LOADS = frozenset((0x20, 0x28, 0x30, 0x40, 0x48, 0x50))
@@ -87,7 +89,7 @@ def run(
     """The 32-bit value that the program returns.
 
     `packet` is what was captured, `length` the packet's length on the wire where it was cut short. `aux` gives ancillary data by the
-    names in ANCILLARY: 0 where absent; None, as for the ifindex of a packet without a device: the program returns 0. It also has
+    names in ANCILLARY: 0 where absent; None, as for the ifindex of a packet without a device: the program ends. It also has
     `network_offset` and `link_offset`: where the network and link headers start in `packet` (14 and 0 where absent).
     """
     machine = Machine(insns, packet, length, model, aux)
@@ -166,7 +168,7 @@ class Machine:
         if code in _LOADS:
             value = self._load(code, k)
             if value is None:
-                self.result = 0
+                self.result = self.a if k in _DEVICE_DATA and code & 0xE0 == 0x20 and not self.libpcap else 0
                 return
             self.a = value
         elif kind in (4, 7):

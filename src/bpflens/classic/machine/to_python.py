@@ -273,7 +273,9 @@ class _Writer:
         if name in ("nlattr", "nlattr_nest"):
             return f"a = nlattr(p, a, x, {name == 'nlattr_nest'})"
         value = self.aux.get(name, 0)
-        return "return 0" if value is None else f"a = {value & 0xFFFFFFFF}"
+        if value is None:
+            return "return a" if name in ("ifindex", "hatype") and not self.libpcap else "return 0"
+        return f"a = {value & 0xFFFFFFFF}"
 
     def relative(self, k: int) -> int:
         """The kernel's negative offsets: where they lie in the packet, -1 for nowhere."""

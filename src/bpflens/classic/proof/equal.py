@@ -1,55 +1,38 @@
-"""Are two classic programs equal? Proof by diagrams, by z3 where diagrams cannot tell, and a packet where they differ.
+"""Are two classic programs equal? Two keys for "yes", a packet on which both were run for "no", else "not decided" and why.
 
-Two levels, because libpcap's own optimizer is only equal on the second (libpcap issue 430): "all-packets", and "untruncated", packets that
-are long enough for every load that either program makes. A difference is only ever reported with a packet on which both programs
-were run by the interpreter and answered differently.
+Two levels, because libpcap's own optimizer is only equal on the second (libpcap issue 430): "all-packets", and "untruncated", packets on
+which every load of either program succeeds.
+
+    1. decision diagrams: the same node                              one key; it is enough where both programs are plain (fragment.py)
+    2. z3 over the formulas of the programs                          the other key
+    3. z3 over the diagrams, where their variables depend on each other   the first key again, where 1 could not tell
+
+A difference is only ever reported with a packet on which both programs were run by the interpreter and answered differently.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal as OneOf
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from bpflens.classic.diagrams.diagram import FALSE, TRUE, Store, TooComplex
 from bpflens.classic.diagrams.symbolic import KERNEL, Loop, Machine, run_in
+from bpflens.classic.proof import fragment
+from bpflens.classic.proof.run_both import runner
+from bpflens.classic.proof.verdict import Grade, Insns, Verdict, Witness
 from bpflens.classic.proof.witness import Packet, packets_to
-from bpflens.errors import InputError
 
-__all__ = ("Grade", "Verdict", "Witness", "compare", "runner")
+if TYPE_CHECKING:
+    from bpflens.classic.proof.z3_check import Question
 
-Grade = OneOf["all-packets", "untruncated", "none"]
-Insns = Sequence[tuple[int, int, int, int]]
+__all__ = ("Grade", "Verdict", "Witness", "compare", "confirmed", "runner")
 
-
-@dataclass(frozen=True, slots=True)
-class Witness:
-    """A packet that tells two programs apart; `a` and `b` are what they returned for it. `aux`: ancillary data that was supplied."""
-
-    packet: bytes
-    a: int
-    b: int
-    aux: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """`grade` of the proof of equality; `method` that found it ("diagrams", "z3").
-
-    `witness`: for "none", a packet that shows the difference, None where neither proof nor packet was found (`reason` says why); for
-    "untruncated", a packet too short for some load on which they differ, where one was found.
-    """
-
-    grade: Grade
-    method: str
-    witness: Witness | None = None
-    reason: str = ""
-
-    @property
-    def different(self) -> bool:
-        """Whether a difference beyond short packets was shown."""
-        return self.grade == "none" and self.witness is not None
+_DEVICE = "every packet has a device"
+_LINK = "every packet has a link header"
+_RANDOM = "the random numbers are the same"
+_AD_DEVICE, _AD_RANDOM = (0xFFFFF008, 0xFFFFF01C), 0xFFFFF038
+_NODES = 1_500_000
+_PADDED = 2048
 
 
 def compare(
@@ -59,108 +42,208 @@ def compare(
     *,
     given: Insns | None = None,
     values: bool = False,
-    timeout: float = 20.0,
+    timeout: float = 60.0,
 ) -> Verdict:
     """The strongest level on which two programs accept the same packets (with `values`: return the same).
 
-    `given`: only packets that this program accepts count. `timeout` in seconds bounds the use of z3. Loop and InputError of either program
-    are raised as they are.
+    `given`: only packets that this program accepts count. `timeout` in seconds is a ceiling on each use of z3, which counts steps. Loop
+    and InputError of either program are raised as they are.
     """
-    store = Store(deadline=time.monotonic() + max(timeout, 5.0 + (len(a) + len(b)) / 400))
-    if tuple(map(tuple, a)) == tuple(map(tuple, b)):
-        return Verdict("all-packets", "identical instructions")
-    run = runner(a, b, machine, given)
-    reason = ""
-    level: Grade
-    short: Witness | None = None
-    nodes: list[tuple[int, int]] = []
-    for bounds, level in ((True, "all-packets"), (False, "untruncated")):
+    return _Comparison(tuple(a), tuple(b), machine, given, values, timeout).verdict()
+
+
+def confirmed(insns: Insns, store: Store, node: int, machine: Machine, given: Insns | None = None, timeout: float = 60.0) -> Verdict:
+    """The grade of a TRUE/FALSE diagram that was found to say what a program accepts of the packets that are not cut short.
+
+    That it does was shown by diagrams; the second key is that the program is plain, or z3.
+    """
+    question = _Comparison(insns, insns, machine, given, False, timeout)
+    programs = [insns] if given is None else [insns, given]
+    outside = next((reason for program in programs if (reason := fragment.outside(program)) is not None), None)
+    if outside is None:
+        return question.equal("untruncated", "diagrams")
+    from bpflens.classic.proof import z3_check
+
+    answer = z3_check.program_differs(question.question(False), store, node).found
+    if answer == "unsat":
+        return question.equal("untruncated", "diagrams and z3")
+    return Verdict("none", "", None, f"by its decision diagram only: {outside}, and no second engine confirmed it: {answer}")
+
+
+@dataclass
+class _Level:
+    """One level of the comparison: the nodes of both programs where the assumption holds."""
+
+    grade: Grade
+    bounds: bool
+    nodes: tuple[int, int] | None = None
+
+    @property
+    def same(self) -> bool:
+        return self.nodes is not None and self.nodes[0] == self.nodes[1]
+
+
+class _Comparison:
+    def __init__(self, a: Insns, b: Insns, machine: Machine, given: Insns | None, values: bool, timeout: float) -> None:
+        self.a, self.b, self.machine, self.given, self.values, self.timeout = a, b, machine, given, values, timeout
+        self.store = Store(max_nodes=_NODES)
+        self.run = runner(a, b, machine, given, values=values)
+        self.reason = ""
+        self.short: Witness | None = None
+
+    def verdict(self) -> Verdict:
+        """The commented list of what is tried, in order."""
+        if tuple(map(tuple, self.a)) == tuple(map(tuple, self.b)):
+            return self.equal("all-packets", "identical instructions")
+        levels = [_Level("all-packets", True), _Level("untruncated", False)]
+        for level in levels:
+            level.nodes = self.diagrams(level)
+            if level.nodes is None or level.same:
+                break
+        # The first key is there: look for the second.
+        for level in levels:
+            if level.same:
+                if level.grade == "untruncated" and levels[0].nodes is not None:
+                    self.short = self.search(*levels[0].nodes)
+                found = self.second_key(level)
+                if found is not None:
+                    return found
+        # The diagrams differ, or could not be built: a packet on a path where they do.
+        for level in reversed(levels):
+            if level.nodes is not None and not level.same:
+                packet = self.search(*level.nodes)
+                if packet is not None and (level.grade == "untruncated" or any(other.same for other in levels)):
+                    return Verdict("none", "run", packet, assumptions=self.assumptions("none"))
+                self.short = self.short or packet
+        # z3 decides, on both of its models.
+        for level in levels:
+            if not level.same and not (level.bounds and self.short is not None):
+                answer = self.by_z3(level)
+                if answer is not None:
+                    return answer
+        reason = self.reason or "neither a proof nor a packet was found"
+        if self.short is not None:
+            reason = f"packets that are not cut short: not decided: {reason}"
+        return Verdict("none", "run" if self.short else "", self.short, reason, self.assumptions("none"))
+
+    def equal(self, grade: Grade, method: str) -> Verdict:
+        return Verdict(grade, method, self.short if grade == "untruncated" else None, assumptions=self.assumptions(grade))
+
+    def assumptions(self, grade: Grade) -> tuple[str, ...]:
+        """What a grade takes for granted of the packets, beyond what it is given."""
+        loads = {insn[3] for program in (self.a, self.b) for insn in program if insn[0] in (0x20, 0x28, 0x30)}
+        found = []
+        if grade == "untruncated" and self.machine.name == "kernel" and loads & set(_AD_DEVICE):
+            found.append(_DEVICE)
+        at_link = self.machine.network_offset is None and any(0xFFE00000 <= k < 0xFFF00000 for k in loads)
+        if grade == "untruncated" and self.machine.name == "kernel" and at_link:
+            found.append(_LINK)
+        if grade != "none" and _AD_RANDOM in loads:
+            found.append(_RANDOM)
+        return tuple(found)
+
+    def diagrams(self, level: _Level) -> tuple[int, int] | None:
+        """Both programs' nodes, or None where their diagrams grow too large."""
+        store = self.store
         try:
-            one, two = (run_in(store, insns, machine, bounds=bounds, accept=not values) for insns in (a, b))
-            assumed = _assumed(store, given, machine, bounds)
+            one, two = (run_in(store, p, self.machine, bounds=level.bounds, accept=not self.values) for p in (self.a, self.b))
+            assumed = self.assumed(level.bounds)
+            return store.ite(assumed, one, FALSE), store.ite(assumed, two, FALSE)
         except TooComplex as error:
-            reason = str(error)
-            break
-        one, two = (store.ite(assumed, node, FALSE) for node in (one, two))
-        if one == two:
-            if level == "untruncated":
-                short = _search(store, *nodes[0], run, machine)
-            return Verdict(level, "diagrams", short)
-        nodes.append((one, two))
-    for one, two in reversed(nodes):
-        found = _search(store, one, two, run, machine)
-        if found is not None and (one, two) == nodes[-1] and len(nodes) == 2:
-            return Verdict("none", "run", found)
-        short = short or found
-    from bpflens.classic.proof import z3_formula
+            self.reason = str(error)
+            return None
 
-    return z3_formula.compare(a, b, machine, given=given, values=values, timeout=timeout, run=run, short=short, reason=reason)
-
-
-def _assumed(store: Store, given: Insns | None, machine: Machine, bounds: bool) -> int:
-    """The packets that an assumption leaves: those that its program accepts, which a packet cut short in front of its tests is not."""
-    try:
-        return TRUE if given is None else run_in(store, given, machine, bounds=bounds, accept=True)
-    except Loop:
-        return TRUE
-
-
-def runner(a: Insns, b: Insns, machine: Machine, given: Insns | None = None) -> Callable[[Packet], Witness | None]:
-    """Runs both programs; the Witness where they differ, for a packet that `given` accepts."""
-    from bpflens.classic.machine.interpreter import run as interpret
-
-    model: OneOf["kernel", "libpcap"] = "libpcap" if machine.name == "libpcap" else "kernel"
-
-    def once(packet: Packet) -> Witness | None:
+    def assumed(self, bounds: bool) -> int:
+        """The packets that an assumption leaves: those that its program accepts, which one cut short in front of its tests is not."""
         try:
-            if given is not None and not interpret(given, packet.data, model=model, aux=packet.aux):
+            return TRUE if self.given is None else run_in(self.store, self.given, self.machine, bounds=bounds, accept=True)
+        except Loop:
+            return TRUE
+
+    def second_key(self, level: _Level) -> Verdict | None:
+        """The diagrams are the same: the verdict, if the programs are plain or z3 agrees, or a packet that says no."""
+        programs = [self.a, self.b, *([self.given] if self.given is not None else [])]
+        if all(fragment.outside(program, self.machine.name == "seccomp") is None for program in programs):
+            return self.equal(level.grade, "diagrams")
+        from bpflens.classic.proof import z3_check
+
+        answer = z3_check.programs_differ(self.question(level.bounds)).found
+        if answer == "unsat":
+            return self.equal(level.grade, "diagrams and z3")
+        if answer == "sat":
+            witness = self.packet(level.bounds)
+            if witness is not None:
+                return Verdict("none", "z3", witness, assumptions=self.assumptions("none"))
+            answer = "z3 does not agree"
+        self.reason = f"the decision diagrams are the same, but no second engine confirmed it: {answer}"
+        return None
+
+    def by_z3(self, level: _Level) -> Verdict | None:
+        """z3 over the formulas, then over the diagrams; a packet where it finds one that running shows."""
+        from bpflens.classic.proof import z3_check
+
+        question = self.question(level.bounds)
+        answer = z3_check.programs_differ(question).found
+        if answer == "unsat":
+            if level.nodes is None:
+                self.reason = f"z3 finds no difference, but no second engine confirmed it: {self.reason}"
                 return None
-            one = interpret(a, packet.data, model=model, aux=packet.aux)
-            two = interpret(b, packet.data, model=model, aux=packet.aux)
-        except InputError:
+            second = z3_check.diagrams_differ(question, self.store, *level.nodes).found
+            if second == "unsat":
+                return self.equal(level.grade, "z3 and diagrams")
+            self.reason = f"z3 finds no difference between the programs, but one between their diagrams ({second})"
             return None
-        return Witness(packet.data, one, two, {k: v for k, v in packet.aux.items() if k != "network_offset"}) if one != two else None
+        if answer == "sat":
+            witness = self.packet(level.bounds)
+            if witness is not None and level.bounds:
+                self.short = witness
+                return None
+            if witness is not None:
+                return Verdict("none", "z3", witness, assumptions=self.assumptions("none"))
+            answer = "z3 found a difference that running the programs does not show"
+        self.reason = self.reason or (f"the diagrams differ and {answer}" if answer == z3_check.NOT_INSTALLED else answer)
+        return None
 
-    def run(packet: Packet) -> Witness | None:
-        found = once(packet)
-        if found is None:
-            return None
-        return _shortest(found, lambda data: once(Packet(data, packet.aux)))
+    def question(self, bounds: bool) -> Question:
+        from bpflens.classic.proof import z3_check
 
-    return run
+        return z3_check.Question(self.a, self.b, self.machine, self.given, self.values, bounds, self.timeout)
+
+    def packet(self, bounds: bool) -> Witness | None:
+        """A packet of z3 that tells the programs apart when both are run."""
+        from bpflens.classic.proof import z3_check
+
+        for packet in z3_check.find_packets(self.question(bounds)):
+            padded = Packet(packet.data + bytes(max(0, _PADDED - len(packet.data))), packet.aux)
+            witness = self.run(packet) or (None if bounds else self.run(padded))
+            if witness is not None:
+                return witness
+        return None
+
+    def search(self, one: int, two: int) -> Witness | None:
+        """A packet on a path of the diagrams' difference that the programs answer differently."""
+        store = self.store
+        network_offset = 14 if self.machine.network_offset is None else self.machine.network_offset
+        for node in _differences(store, one, two):
+            try:
+                for packet in packets_to(store, node, 1, network_offset=network_offset):
+                    padded = Packet(packet.data + bytes(max(0, _PADDED - len(packet.data))), packet.aux)
+                    for candidate in (packet, padded):
+                        witness = self.run(candidate)
+                        if witness is not None:
+                            return witness
+            except RecursionError:
+                continue
+        return None
 
 
-def _shortest(found: Witness, run: Callable[[bytes], Witness | None]) -> Witness:
-    """The witness without trailing zeros that do not matter to either answer."""
-    data = found.packet
-    significant = len(data.rstrip(b"\0"))
-    for length in sorted({significant, *(significant + extra for extra in (1, 2, 4, 8, 20, 40, 60)), 34, 54, 64, 128, 512}):
-        if significant <= length < len(data):
-            shorter = run(data[:length])
-            if shorter is not None and (shorter.a, shorter.b) == (found.a, found.b):
-                return shorter
-    return found
-
-
-def _search(store: Store, one: int, two: int, run: Callable[[Packet], Witness | None], machine: Machine) -> Witness | None:
-    """A packet on a path of the difference that the programs answer differently."""
+def _differences(store: Store, one: int, two: int) -> list[int]:
+    """Where only the first accepts, where only the second does; else where they return different values."""
     accepts = [store.map_terminals(node, lambda value: int(value != 0)) for node in (one, two)]
-    differences = [store.diff(accepts[0], accepts[1]), store.diff(accepts[1], accepts[0])]
-    if differences == [FALSE, FALSE]:  # both accept, but return different values
-        differences = [_unequal(store, one, two)]
-    for node in differences:
-        if node == FALSE:
-            continue
-        try:
-            for packet in packets_to(store, node, 1, network_offset=machine.network_offset or 14):
-                padded = Packet(packet.data + bytes(max(0, 2048 - len(packet.data))), packet.aux)
-                for candidate in (packet, padded):
-                    witness = run(candidate)
-                    if witness is not None:
-                        return witness
-        except RecursionError:
-            continue
-    return None
+    found = [store.diff(accepts[0], accepts[1]), store.diff(accepts[1], accepts[0])]
+    if found == [FALSE, FALSE]:
+        found = [_unequal(store, one, two)]
+    return [node for node in found if node != FALSE]
 
 
 def _unequal(store: Store, one: int, two: int) -> int:

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from bpflens.classic.diagrams.condition import evaluate
-from bpflens.classic.diagrams.diagram import LENGTH, Base, Field, Store
+from bpflens.classic.diagrams.diagram import Base, Field, Store
 from bpflens.classic.diagrams.term import Length, Load, Term, leaves
-from bpflens.classic.machine.interpreter import ANCILLARY
+from bpflens.classic.machine.interpreter import ANCILLARY, SKF_LL_OFF, SKF_NET_OFF
 
 __all__ = ("Packet", "packet_for", "packets_to")
 
@@ -28,7 +28,7 @@ class Packet:
     """Bytes of a packet, and the ancillary data (names of interp.ANCILLARY, network_offset) that go with it."""
 
     data: bytes
-    aux: dict[str, int] = field(default_factory=dict)
+    aux: dict[str, int | None] = field(default_factory=dict)
 
 
 def packets_to(store: Store, node: int, wanted: int, limit: int = 64, network_offset: int = 14) -> Iterator[Packet]:
@@ -48,7 +48,7 @@ def packet_for(path: _Ranges, network_offset: int = 14) -> Packet | None:
     """A packet on the path; None where the path contradicts itself or needs more than 65535 bytes."""
     known: dict[int, int] = {}
     allowed: dict[int, tuple[int, int]] = {}
-    aux: dict[str, int] = {"network_offset": network_offset}
+    aux: dict[str, int | None] = {"network_offset": network_offset}
     computed: list[tuple[Field, tuple[int, int]]] = []
     atoms: list[tuple[object, bool]] = []
     rooms: list[tuple[Base, tuple[int, int]]] = []
@@ -65,7 +65,7 @@ def packet_for(path: _Ranges, network_offset: int = 14) -> Packet | None:
         elif base.region == "ancillary":
             name = ANCILLARY.get(place.offset // 4, "")
             if high < 255 or low > 0:
-                aux[name] = aux.get(name, 0) | low << 8 * (3 - place.offset % 4)
+                aux[name] = (aux.get(name) or 0) | low << 8 * (3 - place.offset % 4)
         elif base.term is None:
             start = {"net": network_offset}.get(base.region, 0)
             allowed[start + place.offset] = (low, high)
@@ -118,11 +118,8 @@ def packet_for(path: _Ranges, network_offset: int = 14) -> Packet | None:
             if low:
                 length = max(length, found + low)
             high_length = min(high_length, found + high)
-    for atom, holds in atoms:
-        if isinstance(atom, tuple) and atom and atom[0] == "reaches" and not holds:
-            found = _offset(atom[1], known, length, network_offset)
-            if found is not None:
-                high_length = min(high_length, max(0, found + atom[2] + atom[3] - 1))
+    if (("device",), False) in atoms:
+        aux.update(ifindex=None, hatype=None)
     length = min(length, high_length)
     if length > _MAX_LENGTH or length < length_range[0]:
         return None
@@ -163,9 +160,9 @@ def _offset(base: Base, known: dict[int, int], length: int, network_offset: int)
         else:
             values[leaf] = length
     term: Term = base.term  # type: ignore[assignment]
-    return start + evaluate(term, values)
-
-
-def length_variable(store: Store) -> int:
-    """The variable of the packet's length."""
-    return store.variable(LENGTH.base, 0)
+    address = start + evaluate(term, values)
+    if address < 1 << 31:
+        return address
+    if address >= SKF_NET_OFF:
+        return address - SKF_NET_OFF + network_offset
+    return address - SKF_LL_OFF if address >= SKF_LL_OFF else None

@@ -33,12 +33,10 @@ def proof_line(proof: Proof) -> str:
     line = _GRADES[proof.grade]
     if proof.grade == "none" and proof.reason:
         line = f"{line}: {proof.reason}"
-    elif proof.method.startswith("diagrams of"):
-        line = "equal for packets that are not cut short, by the diagrams of the @ terms (nothing else compiles the extension)"
     elif proof.grade == "untruncated" and proof.witness is not None:
         line += f"; differs for {_runt(proof.witness)}"
-    if proof.method == "z3":
-        where.append("by z3")
+    if "z3" in proof.method:
+        where.append(f"by {proof.method}")
     return f"{line} ({', '.join(where)})"
 
 
@@ -140,7 +138,7 @@ def _packet_lines(witness: Witness, names: tuple[str, str], decoded: str) -> Ite
 
 def difference_text(d: Difference, color: bool = False) -> Iterator[str]:
     """The lines of a difference."""
-    where = [f"libpcap {d.libpcap}", d.linktype, *(f"given {text}" for text in d.given), *(["by z3"] if d.method == "z3" else [])]
+    where = [f"libpcap {d.libpcap}", d.linktype, *(f"given {text}" for text in d.given), *([f"by {d.method}"] if "z3" in d.method else [])]
     tail = f" ({', '.join(where)})"
     bold = ("\x1b[1m", "\x1b[0m") if color else ("", "")
     if d.equal:
