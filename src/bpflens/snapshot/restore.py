@@ -151,7 +151,7 @@ def _prove_links(maker: Maker) -> list[Check]:
     for index, fd in maker.links.items():
         attachment = maker.manifest.attachments[index]
         now = link_by_fd(fd)
-        same = now.type == attachment.link_type and (now.attach_type or 0) == (attachment.attach_type or now.attach_type or 0)
+        same = now.type == attachment.link_type and now.attach_type in (None, attachment.attach_type)
         checks.append(Check(f"link {attachment.link} ({attachment.kind})", "attachment", same, attaching.place(maker, attachment)))
     return checks
 

@@ -19,6 +19,9 @@ from bpflens.formats.snapshot.archive import ArchiveWriter
 from bpflens.formats.snapshot.manifest import SCHEMA, Manifest, SavedKernel, SavedMap, SavedProgram
 
 if TYPE_CHECKING:
+    from bpflens.snapshot.taking.btfs import Btfs
+    from bpflens.snapshot.taking.holders import Keepers
+    from bpflens.snapshot.taking.memory import KernelMemory
     from bpflens.snapshot.taking.scope import Scope
 
 __all__ = ("SaveOptions", "Saved", "fill_archive", "kernel_identity", "save")
@@ -93,7 +96,7 @@ def fill_archive(
         if options.quiesce:
             left = stack.enter_context(quiesced(attachments))
             incomplete += [f"not stopped while maps were read: {name}" for name in left]
-        maps = _maps(scope, writer, btfs, keep, memory, options, incomplete, progress)
+        maps = _maps(scope, programs, writer, btfs, keep, memory, options, incomplete, progress)
     redacted = tuple(map.id for map in maps if map.why_no_data == _REDACTED)
     templates = _templates(writer) if options.templates else None
     return Manifest(
@@ -119,7 +122,7 @@ _NO_DATA = "left out on request (--no-data)"
 
 
 def _programs(
-    scope: Scope, writer: ArchiveWriter, btfs: object, keep: object, options: SaveOptions, incomplete: list[str],
+    scope: Scope, writer: ArchiveWriter, btfs: Btfs, keep: Keepers, options: SaveOptions, incomplete: list[str],
     progress: Callable[[str], None] | None,
 ) -> list[SavedProgram]:  # fmt: skip
     from bpflens.snapshot.taking.programs import read_program
@@ -129,18 +132,19 @@ def _programs(
         if progress is not None:
             progress(f"program {id}")
         try:
-            found.append(read_program(id, writer, btfs, keep, jited=options.jited, reload=options.reload))  # type: ignore[arg-type]
+            found.append(read_program(id, writer, btfs, keep, jited=options.jited, reload=options.reload))
         except NotFound:
             incomplete.append(f"id:{id} went away meanwhile")
     return found
 
 
 def _maps(
-    scope: Scope, writer: ArchiveWriter, btfs: object, keep: object, memory: object, options: SaveOptions, incomplete: list[str],
-    progress: Callable[[str], None] | None,
+    scope: Scope, programs: Sequence[SavedProgram], writer: ArchiveWriter, btfs: Btfs, keep: Keepers, memory: KernelMemory,
+    options: SaveOptions, incomplete: list[str], progress: Callable[[str], None] | None,
 ) -> list[SavedMap]:  # fmt: skip
     from bpflens.kernel.maps import read_map_info
     from bpflens.snapshot.taking.maps import read_map
+    from bpflens.snapshot.taking.scope import namespace_of_map
 
     found = []
     for id in scope.maps:
@@ -148,9 +152,19 @@ def _maps(
             why = "" if options.data else _NO_DATA
             if not why and options.redact and {str(id), read_map_info(id, types=False).name} & set(options.redact):
                 why = _REDACTED
+            space = namespace_of_map(scope, id, programs)
             found.append(
                 read_map(
-                    id, writer, btfs, keep, memory, data=why, stable=options.stable, quiesced=options.quiesce, progress=progress  # type: ignore[arg-type]
+                    id,
+                    writer,
+                    btfs,
+                    keep,
+                    memory,
+                    data=why,
+                    stable=options.stable,
+                    quiesced=options.quiesce,
+                    space=space,
+                    progress=progress,
                 )
             )
         except NotFound:

@@ -119,6 +119,7 @@ class ArchiveWriter:
 
     def abort(self) -> None:
         """Forget everything; also after `commit`, when it does nothing."""
+        self._zip.fp = None  # or it would write its end into the file that is closed
         try:
             self._file.close()
         except (OSError, ValueError):

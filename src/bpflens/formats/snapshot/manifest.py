@@ -142,7 +142,8 @@ class SavedData:
 
     `cpus`: parts of a per-cpu value, each padded to 8 bytes; `value_size` has them all. `ids_of`: the values are ids of "programs" or
     "maps" of this manifest; "device": an ifindex and a program id; "cpu": a queue size and a program id. `consistency`: "single pass",
-    "stable" (two passes were equal), "quiesced" (writers were stopped). `devices`: names of the ifindexes that occur.
+    "stable" (two passes were equal), "quiesced" (writers were stopped). `devices`: names of the numbers of devices or cgroups in the
+    values; devices are those of the network namespace `netns`, None for that of the process which saved.
     """
 
     member: str
@@ -154,6 +155,8 @@ class SavedData:
     cpus: int = 0
     ids_of: str = ""
     devices: dict[str, str] = field(default_factory=dict)
+    netns: int | None = None
+    netns_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

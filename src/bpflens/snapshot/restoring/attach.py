@@ -14,13 +14,14 @@ from bpflens.errors import InputError, KernelError
 from bpflens.formats.snapshot.manifest import SavedAttachment
 from bpflens.kernel import attach as kernel
 from bpflens.kernel.attach_netlink import PARENTS, TcFilter, add_clsact, add_filter, has_clsact, has_filter, set_xdp
-from bpflens.kernel.descriptors import close, device_index, enter_namespace, program_fd
+from bpflens.kernel.descriptors import close, device_index, program_fd
 from bpflens.kernel.links import LINK
 from bpflens.kernel.maps import map_by_fd
 from bpflens.kernel.prog_info import prog_info_by_fd
 from bpflens.snapshot.restoring.maker import Maker
+from bpflens.snapshot.restoring.namespaces import in_namespace, namespace_path
 
-__all__ = ("attach", "in_namespace", "place")
+__all__ = ("attach", "place")
 
 _FAMILIES = {"ip": 2, "ip6": 10, "inet": 1, "arp": 3, "bridge": 7, "netdev": 5}
 _CGROUP_FLAGS = {"override": 1, "multi": 2}
@@ -49,7 +50,7 @@ def attach(maker: Maker, index: int) -> None:
             _without_link(maker, attachment, where)
 
     try:
-        in_namespace(maker, attachment, make)
+        in_namespace(namespace_of(maker, attachment), make)
     except OSError as error:
         hint = "--replace puts the restored program in its place" if error.errno in (16, 17) else None
         raise KernelError(where, f"cannot attach: {error.strerror}", hint, error.errno or 0) from None
@@ -57,38 +58,7 @@ def attach(maker: Maker, index: int) -> None:
 
 def namespace_of(maker: Maker, attachment: SavedAttachment) -> str | None:
     """The path of the attachment's network namespace, as it is called now; None for the own one. KernelError where it is not there."""
-    if attachment.netns is None:
-        return None
-    name = attachment.netns_name or str(attachment.netns)
-    new = maker.options.netns.get(name, maker.options.netns.get(str(attachment.netns)))
-    if new == "self" or (new is None and attachment.own_netns):
-        return None
-    path = _namespace_path(new if new is not None else name)
-    if path is None:
-        raise KernelError(f"netns:{new or name}", "there is no such network namespace", "--netns OLD=NEW names another")
-    return path
-
-
-def in_namespace(maker: Maker, attachment: SavedAttachment, function: Callable[[], None]) -> None:
-    """Call the function in the attachment's network namespace."""
-    path = namespace_of(maker, attachment)
-    if path is None:
-        function()
-        return
-    from bpflens.inventory.walk import in_own_thread
-
-    def inside() -> None:
-        enter_namespace(path)
-        function()
-
-    in_own_thread(inside)
-
-
-def _namespace_path(name: str) -> str | None:
-    for path in (name, f"/run/netns/{name}", f"/var/run/netns/{name}"):
-        if path.startswith("/") and os.path.exists(path):
-            return path
-    return None
+    return namespace_path(maker, attachment.netns, attachment.netns_name, attachment.own_netns)
 
 
 def _program(maker: Maker, attachment: SavedAttachment, where: str) -> int:

@@ -16,6 +16,7 @@ from bpflens.kernel.map_data import freeze, possible_cpus, update
 from bpflens.kernel.mapped_maps import PAGE, write_pages
 from bpflens.snapshot.restoring.elements import checked_data, elements, records
 from bpflens.snapshot.restoring.maker import Maker
+from bpflens.snapshot.restoring.namespaces import in_namespace, namespace_path
 
 if TYPE_CHECKING:
     from bpflens.btf.btf import Btf
@@ -118,10 +119,14 @@ def fill_elements(maker: Maker, map: SavedMap) -> None:
             update(fd, key, struct.pack("=I", table[id]))
         return
     size = data.key_size + data.value_size
-    for piece in records(maker.archive, map):
-        for at in range(0, len(piece), size):
-            key, value = piece[at : at + data.key_size], piece[at + data.key_size : at + size]
-            update(fd, key, _target_value(maker, map, data, value))
+
+    def put() -> None:
+        for piece in records(maker.archive, map):
+            for at in range(0, len(piece), size):
+                key, value = piece[at : at + data.key_size], piece[at + data.key_size : at + size]
+                update(fd, key, _target_value(maker, map, data, value))
+
+    in_namespace(namespace_path(maker, data.netns, data.netns_name, data.netns is None), put)
 
 
 def _target_value(maker: Maker, map: SavedMap, data: SavedData, value: bytes) -> bytes:

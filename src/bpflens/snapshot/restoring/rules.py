@@ -51,6 +51,7 @@ LINKS = frozenset({
     LINK.RAW_TRACEPOINT, LINK.TRACING, LINK.CGROUP, LINK.ITER, LINK.NETNS, LINK.XDP, LINK.PERF_EVENT, LINK.KPROBE_MULTI,
     LINK.STRUCT_OPS, LINK.NETFILTER, LINK.TCX, LINK.UPROBE_MULTI, LINK.NETKIT, LINK.SOCKMAP,
 })  # fmt: skip
+_IN_NAMESPACE = frozenset({LINK.XDP, LINK.TCX, LINK.NETKIT, LINK.NETFILTER, LINK.NETNS})
 _WITHOUT_LINK = ("xdp/", "tc/ingress", "tc/egress", "cgroup/", "flow_dissector", "sockmap/", "struct_ops", "tcx/", "netkit/")
 
 
@@ -91,6 +92,8 @@ def hook_is_lost(attachment: SavedAttachment) -> str | None:
     if attachment.program is None and attachment.map is None and attachment.classic is None:
         return "the kernel did not say which program"
     if attachment.link is not None:
+        if attachment.link_type in _IN_NAMESPACE and attachment.netns is None:
+            return "the kernel did not say its network namespace (save --deep may find it)"
         if attachment.link_type == LINK.KPROBE_MULTI and not attachment.details.get("functions"):
             return "the kernel did not show the functions"
         return None if attachment.link_type in LINKS else f"links of type {attachment.link_type} are not known"

@@ -18,6 +18,7 @@ from bpflens.snapshot.taking.memory import KernelMemory
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from bpflens.inventory.facts.records import NetNamespace
     from bpflens.snapshot.taking.btfs import Btfs
 
 __all__ = ("read_map", "record_of_map")
@@ -31,9 +32,11 @@ _STRUCT_OPS, _ARENA = 26, 33
 
 def read_map(
     id: int, writer: ArchiveWriter, btfs: Btfs, keep: Keepers, memory: KernelMemory, *, data: str = "", stable: bool = False,
-    quiesced: bool = False, progress: Callable[[str], None] | None = None,
+    quiesced: bool = False, space: NetNamespace | None = None, progress: Callable[[str], None] | None = None,
 ) -> SavedMap:  # fmt: skip
-    """Map `id` with its contents in the archive. `data`: why contents are left out, "" where they are wanted. NotFound where it is gone."""
+    """Map `id` with its contents in the archive. `data`: why contents are left out, "" where they are wanted. `space`: the namespace of the
+    devices in it. NotFound where it is gone.
+    """
     with open_map(id) as fd:
         map = map_by_fd(fd, f"map:{id}", types=False)
         record = record_of_map(map, btfs, memory)
@@ -45,7 +48,7 @@ def read_map(
         saved = save_data(fd, map, writer, memory, stable=stable, quiesced=quiesced)
     if isinstance(saved, str):
         return replace(record, why_no_data=saved)
-    return replace(record, data=_named(saved))
+    return replace(record, data=_named(saved, space))
 
 
 def record_of_map(map: Map, btfs: Btfs | None, memory: KernelMemory) -> SavedMap:
@@ -100,19 +103,30 @@ def _struct_ops(map: Map) -> tuple[str | None, str, dict[str, int], int]:
     return found.struct, "" if module == "vmlinux" else module, {name: id for name, (_, id) in found.programs.items()}, found.state
 
 
-def _named(data: SavedData) -> SavedData:
-    """With the names of the devices or cgroups that the values number, in this namespace."""
+def _named(data: SavedData, space: NetNamespace | None) -> SavedData:
+    """With the names of the devices or cgroups that the values number; devices in the namespace that the map's programs are in."""
     if not data.entries:
         return data
     if data.ids_of == "cgroups":
         from bpflens.snapshot.taking.cgroups import cgroup_paths
 
         return replace(data, devices={str(id): path for id, path in cgroup_paths().items()})
-    if data.ids_of == "device":
-        from bpflens.inventory.finders.sockets import interfaces
+    if data.ids_of != "device":
+        return data
+    from bpflens.inventory.facts.namespaces import entered
+    from bpflens.inventory.finders.sockets import interfaces
+    from bpflens.inventory.walk import in_own_thread
 
-        try:
-            return replace(data, devices={str(index): name for index, (name, _) in interfaces().items()})
-        except OSError:
-            return data
-    return data
+    def look() -> dict[int, tuple[str, int]]:
+        if space is None:
+            return interfaces()
+        with entered(space):
+            return interfaces()
+
+    try:
+        names = {str(index): name for index, (name, _) in in_own_thread(look).items()}
+    except OSError:
+        return data
+    if space is None or space.own:
+        return replace(data, devices=names)
+    return replace(data, devices=names, netns=space.inode, netns_name=space.name)

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 from bpflens.errors import InputError, KernelError, NotFound, UsageError
 
 if TYPE_CHECKING:
-    from bpflens.inventory.facts.records import Inventory, InventoryRow
+    from bpflens.formats.snapshot.manifest import SavedProgram
+    from bpflens.inventory.facts.records import Inventory, InventoryRow, NetNamespace
 
-__all__ = ("Scope", "add_target", "close_over", "find_scope", "map_of_row")
+__all__ = ("Scope", "add_target", "close_over", "find_scope", "map_of_row", "namespace_of_map")
 
 PROG_ARRAY, ARRAY_OF_MAPS, HASH_OF_MAPS, DEVMAP, CPUMAP, DEVMAP_HASH, STRUCT_OPS = 3, 12, 13, 14, 16, 25, 26
 _NOT_ATTACHED = frozenset({"pin", "fd", "held", "prog_array"})
@@ -73,6 +74,13 @@ def close_over(scope: Scope, programs: Iterable[int], maps: Iterable[int], named
         and (row.prog_id in ids if row.prog_id is not None else row in named)
         and not (row.kind == "struct_ops" and map_of_row(row) not in map_ids)
     ]  # fmt: skip
+
+
+def namespace_of_map(scope: Scope, map_id: int, programs: Sequence[SavedProgram]) -> NetNamespace | None:
+    """The network namespace in which the programs that use a map hang; None where there is none, or more than one."""
+    users = {program.id for program in programs if map_id in program.maps}
+    found = {row.netns for row in scope.rows if row.prog_id in users and row.netns}
+    return scope.inventory.namespaces.get(found.pop() or 0) if len(found) == 1 else None
 
 
 def map_of_row(row: InventoryRow) -> int:
@@ -157,8 +165,10 @@ def _close(scope: Scope, programs: Iterable[int], maps: Iterable[int]) -> None:
     from bpflens.kernel.load_attributes import read_attributes
     from bpflens.kernel.prog_info import open_prog, prog_dump
 
-    wanted = set(programs)
-    maps = {*maps, *(map_of_row(row) for row in scope.inventory.rows if row.kind == "struct_ops" and row.prog_id in wanted)}
+    on_maps: dict[int, set[int]] = {}  # program -> maps that it is attached to
+    for row in scope.inventory.rows:
+        if row.prog_id is not None and row.kind.startswith(("struct_ops", "sockmap/", "iter")):
+            on_maps.setdefault(row.prog_id, set()).update((map_of_row(row), row.details.get("map_id", 0)))
     pending = [("id", id) for id in sorted(set(programs))] + [("map", id) for id in sorted(set(maps))]
     seen = set(pending)
     done: dict[str, list[int]] = {"id": [], "map": []}
@@ -176,6 +186,7 @@ def _close(scope: Scope, programs: Iterable[int], maps: Iterable[int]) -> None:
                 with open_prog(id) as fd:
                     dump = prog_dump(fd, f"id:{id}")
                 reach("map", dump.map_ids)
+                reach("map", on_maps.get(id, ()))
                 if dump.info.type in (26, 28, 29):  # TRACING, EXT, LSM: the program that it was loaded for
                     attributes = read_attributes(id)
                     reach("id", [attributes.target_prog_id] if attributes else [])
