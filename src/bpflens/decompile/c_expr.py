@@ -17,7 +17,7 @@ from bpflens.decompile import ir
 from bpflens.decompile.bits import known_bits
 from bpflens.decompile.ir import Expr
 
-__all__ = ("INT", "POINTER", "S32", "S64", "U8", "U16", "U32", "U64", "CText", "CType", "Scope", "int_type")
+__all__ = ("INT", "OBJECT", "POINTER", "S32", "S64", "U8", "U16", "U32", "U64", "CText", "CType", "Scope", "int_type")
 
 
 class CType(NamedTuple):
@@ -32,6 +32,7 @@ U8, U16, U32, U64 = CType(8), CType(16), CType(32), CType(64)
 S8, S16, S32, S64 = CType(8, True), CType(16, True), CType(32, True), CType(64, True)
 INT = CType(31)  # a C int, not negative
 POINTER = CType(64, False, "void *")
+OBJECT = CType(64, False, "object *")  # the address of something that C knows the type of: arithmetic on it needs a cast
 _UNSIGNED = {8: U8, 16: U16, 32: U32, 64: U64}
 _SIGNED = {8: S8, 16: S16, 32: S32, 64: S64}
 
@@ -88,7 +89,7 @@ class Scope:
 
     def map(self, name: str) -> CText:
         """The address of a map."""
-        return CText(f"&{name}", UNARY, POINTER)
+        return CText(f"&{name}", UNARY, OBJECT)
 
     def data(self, ref: ir.DataRef) -> CText:
         """An address in global data."""
@@ -96,11 +97,11 @@ class Scope:
 
     def function(self, name: str) -> CText:
         """The address of a function."""
-        return CText(name, PRIMARY, POINTER)
+        return CText(name, PRIMARY, OBJECT)
 
     def symbol(self, name: str) -> CText:
         """The address of a symbol outside of the program."""
-        return CText(f"&{name}", UNARY, POINTER)
+        return CText(f"&{name}", UNARY, OBJECT)
 
     def frame(self, ref: ir.FrameRef | ir.StackRef) -> CText:
         """An address in the stack frame."""
@@ -110,7 +111,7 @@ class Scope:
         """A CO-RE number."""
         raise NotImplementedError
 
-    def member(self, load: ir.Load) -> CText | None:
+    def member(self, load: ir.Load, need: int) -> CText | None:
         """A memory access by a name, None where it has none."""
         return None
 
@@ -406,7 +407,7 @@ def _swap(scope: Scope, expr: ir.Swap, need: int) -> CText:
 
 
 def _load(scope: Scope, expr: ir.Load, need: int) -> CText:
-    named = scope.member(expr)
+    named = scope.member(expr, need)
     if named is not None:
         return named
     return CText(scope.address(expr.address, scope.raw_type(expr.size, expr.signed)), UNARY, int_type(8 * expr.size, expr.signed))

@@ -86,6 +86,7 @@ class _Types:
         self.btf = btf
         self.header = Header(btf) if btf is not None else None
         self.failed = False
+        self.contexts: set[str] = set()  # structs that are written as uapi has them
 
     def add(self, id: int) -> bool:
         """Take a type; whether it can be written."""
@@ -118,12 +119,10 @@ class _Types:
         for id in header.order:
             if btf.kind(id) is Kind.TYPEDEF and btf.name(id) in own:
                 continue
+            if btf.kind(id) is Kind.STRUCT and btf.name(id) in self.contexts:
+                continue
             lines.append(definition(btf, id, False, header.names, steps))
         return lines
-
-    def has_struct(self, name: str) -> bool:
-        """Is a struct of that name among them?"""
-        return self.header is not None and self.btf is not None and any(self.btf.name(id) == name for id in self.header.declared)
 
 
 def _types(scope: UnitScope, signatures: Mapping[str, Signature], names: Sequence[str]) -> _Types:
@@ -164,8 +163,8 @@ def _context_structs(unit: Unit, names: Sequence[str], types: _Types) -> list[st
     out = []
     wanted = {context_struct(unit.codes[name].prog_type) for name in names if unit.codes[name].role == "entry"}
     for struct in sorted(wanted - {""}):
-        if not types.has_struct(struct):
-            out.append(_struct_text(struct))
+        types.contexts.add(struct)
+        out.append(_struct_text(struct))
     return out
 
 

@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bpflens.decompile.c_expr import ADD, POINTER, UNARY, CText, CType
+from bpflens.decompile.c_expr import ADD, OBJECT, POINTER, UNARY, CText, CType
 from bpflens.decompile.unit import Unit, identifier
 from bpflens.program import Map
 
@@ -61,7 +61,7 @@ class UnitScope:
     def map(self, name: str) -> CText:
         """The address of a map."""
         self.used_maps[name] = None
-        return CText(f"&{self.map_names.get(name, identifier(name))}", UNARY, POINTER)
+        return CText(f"&{self.map_names.get(name, identifier(name))}", UNARY, OBJECT)
 
     def macro(self, name: str) -> str:
         """A macro of the file's head."""
@@ -88,7 +88,9 @@ class UnitScope:
         inside = offset - found.offset
         if inside:
             return CText(f"(void *)&{found.name} + {inside}", ADD, POINTER)
-        return CText(f"&{found.name}", UNARY, CType(64, False, "void *"))
+        if self.read_only(section):  # the variable is const volatile, which helpers do not take
+            return CText(f"(void *)&{found.name}", UNARY, POINTER)
+        return CText(f"&{found.name}", UNARY, OBJECT)
 
     def read_only(self, section: str) -> bool:
         """A section whose variables are const volatile: raw loads from it must be volatile, too."""

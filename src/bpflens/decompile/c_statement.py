@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from bpflens.decompile import ir
-from bpflens.decompile.c_expr import POINTER, S32, S64, U8, U16, U32, U64, UNARY, CText, CType, Scope, wrap
+from bpflens.decompile.c_expr import OBJECT, POINTER, S32, S64, U8, U16, U32, U64, UNARY, CText, CType, Scope, wrap
 from bpflens.decompile.c_scope import UnitScope
 from bpflens.decompile.ir import Expr
 from bpflens.isa.extended.helpers import helper_prototype
@@ -87,12 +87,12 @@ class FunctionScope(Scope):
 
     def function(self, name: str) -> CText:
         """The address of a function."""
-        return CText(f"&{name}", UNARY, POINTER)
+        return CText(f"&{name}", UNARY, OBJECT)
 
     def symbol(self, name: str) -> CText:
         """The address of a kernel variable or kconfig value."""
         self.unit.used_symbols[name] = None
-        return CText(f"&{name}", UNARY, POINTER)
+        return CText(f"&{name}", UNARY, OBJECT)
 
     def core(self, ref: ir.CoreRef) -> CText:
         """A CO-RE number."""
@@ -100,7 +100,7 @@ class FunctionScope(Scope):
 
         return core_text(self.unit, ref)
 
-    def member(self, load: ir.Load) -> CText | None:
+    def member(self, load: ir.Load, need: int) -> CText | None:
         """Context accesses through the macro; variables of global data by name."""
         if load.place.kind == "ctx" and self.ctx_macro:
             base, offset = split_offset(load.address)

@@ -18,9 +18,12 @@ from bpflens.decompile.c_instructions import instruction_lines
 from bpflens.decompile.c_scope import UnitScope
 from bpflens.decompile.c_signature import make_signatures
 from bpflens.decompile.c_statement import Signature
+from bpflens.decompile.c_structured import Structured, structured_lines
+from bpflens.decompile.ir import Variable
 from bpflens.decompile.lift import Unsayable, lift, split_blocks
 from bpflens.decompile.regions import Regions, analyse_regions
 from bpflens.decompile.result import Decompiled, DecompiledFunction, Level, Line
+from bpflens.decompile.structured import Options, build_structured
 from bpflens.decompile.unit import Code, Unit, make_unit
 from bpflens.program import Program
 
@@ -69,8 +72,15 @@ def decompile_function(code: Code, shared: _Shared, level: Level = Level.STRUCTU
     return _result(code, Level.ASSEMBLY, lines, refused=tuple(refused), reason="no level can say it")
 
 
-def _structured(code: Code, shared: _Shared) -> DecompiledFunction:
-    raise Unsayable("not there yet")
+def _structured(code: Code, shared: _Shared, options: Options = Options()) -> DecompiledFunction:  # noqa: B008
+    made = build_structured(code, shared.scope.unit, regions_of(code, shared), shared.arities, shared.signatures, options)
+    scope = Structured(shared.scope, dict(shared.signatures), code, made.function, made.types, made.widths, options.ctx_macro)
+    lines = structured_lines(scope, code, made.tree, shared.signatures[code.name], made.webs.undefined, made.barred)
+    return _result(
+        code, Level.STRUCTURED, tuple(lines), asm_statements=scope.asm_statements, tree=made.tree, objects=made.function.objects,
+        arguments=dict(made.function.arguments),
+        variables={web: Variable(name, scope.type_name(made.types[web])) for web, name in scope.names.items()},
+    )  # fmt: skip
 
 
 def _instructions(code: Code, shared: _Shared) -> DecompiledFunction:

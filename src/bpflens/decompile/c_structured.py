@@ -1,0 +1,281 @@
+"""The structured tree as lines of C.
+
+Each line has the instructions of what it says; lines of declarations and closing braces have none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from typing import TypeAlias
+
+from bpflens.decompile import ir
+from bpflens.decompile.c_expr import ADD, POINTER, PRIMARY, U64, UNARY, CText, CType
+from bpflens.decompile.c_scope import UnitScope
+from bpflens.decompile.c_signature import head_of
+from bpflens.decompile.c_statement import FunctionScope, Signature, as_assigned, assigned, statement_lines
+from bpflens.decompile.ir import Function, Node, Tree
+from bpflens.decompile.result import Line
+from bpflens.decompile.shape import leaves
+from bpflens.decompile.unit import Code
+from bpflens.isa.extended.contexts import context_struct, field_at
+
+__all__ = ("Structured", "structured_lines")
+
+
+class Structured(FunctionScope):
+    """Names inside of a structured function: `types` of webs, `widths` in bits, `context_web` the variable that is ctx."""
+
+    def __init__(
+        self, unit: UnitScope, signatures: dict[str, Signature], code: Code, function: Function, types: Mapping[int, CType],
+        widths: Mapping[int, int], ctx_macro: bool,
+    ) -> None:  # fmt: skip
+        super().__init__(unit, signatures)
+        self.code = code
+        self.function_ = function
+        self.types = types
+        self.widths = widths
+        self.ctx_macro = ctx_macro
+        self.context = context_struct(code.prog_type)
+        self.names: dict[int, str] = {}
+        self.used_objects: dict[int, None] = {}
+        first = function.arguments.get(1)
+        if code.role == "entry" and first is not None and types[first].pointer:
+            self.names[first] = "ctx"
+
+    def variable(self, id: int) -> CText:
+        """A variable, named when it is first seen."""
+        name = self.names.get(id)
+        if name is None:
+            name = self.names[id] = f"v{len(self.names)}"
+        return CText(name, PRIMARY, self.types[id])
+
+    def bits_of(self, id: int) -> int:
+        """How many low bits of a variable may be set."""
+        return self.widths.get(id, 64)
+
+    def frame(self, ref: ir.FrameRef | ir.StackRef) -> CText:
+        """An address in a stack object."""
+        if type(ref) is ir.FrameRef:
+            from bpflens.decompile.lift import Unsayable
+
+            raise Unsayable(f"an address of the frame ({ref.offset}) that no object has")
+        assert type(ref) is ir.StackRef
+        found = self.function_.objects[ref.start]
+        self.used_objects[ref.start] = None
+        if not ref.offset:
+            return CText(found.name, PRIMARY, POINTER)
+        sign = "-" if ref.offset < 0 else "+"
+        return CText(f"(void *){found.name} {sign} {abs(ref.offset)}", ADD, POINTER)
+
+    def member(self, load: ir.Load, need: int) -> CText | None:
+        """A context field, a global variable."""
+        if load.place.kind == "ctx" and self.code.role == "entry" and not self.ctx_macro and load.place.offset is not None:
+            field = field_at(self.context, load.place.offset, load.size)
+            if field is not None and field.offset == load.place.offset and field.size == load.size and not load.signed:
+                return CText(f"{self.context_name()}->{field.name}", PRIMARY, CType(8 * load.size))
+        if load.place.kind == "ctx" and load.place.offset is not None:
+            base = self.context_name() if self.code.role == "entry" else None
+            if base is not None:
+                kind = f"{'s' if load.signed else 'u'}{8 * load.size}"
+                if load.signed:
+                    return CText(f"(s{8 * load.size}){self.macro('CTX_LOAD')}(u{8 * load.size}, {base}, {load.place.offset})", UNARY,
+                                 CType(8 * load.size, True))  # fmt: skip
+                return CText(f"{self.macro('CTX_LOAD')}({kind}, {base}, {load.place.offset})", PRIMARY, CType(8 * load.size))
+        if type(load.address) is ir.DataRef:
+            from bpflens.decompile.c_globals import global_lvalue
+
+            named = global_lvalue(self.unit, load.address, load.size)
+            if named is not None:
+                made = CText(named[0], PRIMARY, CType(8 * load.size, named[1]))
+                if named[1] == load.signed or need <= 8 * load.size:
+                    return made
+                return self.as_type(made, CType(8 * load.size, load.signed))
+            if self.unit.read_only(load.address.section):
+                sign = "s" if load.signed else "u"
+                return CText(self.address(load.address, f"const volatile {sign}{8 * load.size}"), UNARY, CType(8 * load.size, load.signed))
+        return None
+
+    def lvalue(self, size: int, address: ir.Expr, place: ir.Place) -> str | None:
+        """A global variable by name."""
+        if type(address) is ir.DataRef:
+            from bpflens.decompile.c_globals import global_lvalue
+
+            named = global_lvalue(self.unit, address, size)
+            return named[0] if named is not None else None
+        return None
+
+    def store_place(self, store: ir.Store) -> str | None:
+        """Stores to the context."""
+        if store.place.kind == "ctx" and self.code.role == "entry" and store.place.offset is not None:
+            field = field_at(self.context, store.place.offset, store.size)
+            value = self.text(store.value, 8 * store.size)
+            if value.type.pointer:
+                value = CText(f"(__u64)({value.text})", UNARY, U64)
+            if not self.ctx_macro and field is not None and field.offset == store.place.offset and field.size == store.size:
+                return f"{self.context_name()}->{field.name} = {value.text};"
+            macro = self.macro("CTX_STORE")
+            return f"{macro}(u{8 * store.size}, {self.context_name()}, {store.place.offset}, {value.text});"
+        return super().store_place(store)
+
+    def verdict(self, value: ir.Expr) -> str | None:
+        """A result by the name that the program type gives it."""
+        return None
+
+    def context_name(self) -> str:
+        """The context, which is never assigned."""
+        return "ctx"
+
+
+def structured_lines(
+    scope: Structured, code: Code, tree: Tree, signature: Signature, undefined: Iterable[int], barred: frozenset[int] = frozenset()
+) -> list[Line]:
+    """The lines of a function. `undefined`: webs to initialise; `barred`: webs that clang must not see through."""
+    body = _body(scope, tree, signature, barred)
+    lines = [Line(text) for text in head_of(code, signature, scope.unit)]
+    lines += _declarations(scope, code, signature, set(undefined))
+    return [*lines, *body, Line("}")]
+
+
+def _declarations(scope: Structured, code: Code, signature: Signature, undefined: set[int]) -> list[Line]:
+    out = []
+    for start in sorted(scope.used_objects):
+        found = scope.function_.objects[start]
+        align = next(step for step in (8, 4, 2, 1) if start % step == 0)
+        out.append(Line(f"\t__u8 {found.name}[{found.size}] __attribute__((aligned({align})));"))
+    arguments = {web: register for register, web in scope.function_.arguments.items()}
+    by_type: dict[str, list[str]] = {}
+    for web, name in scope.names.items():
+        type = scope.types[web]
+        if name == "ctx" and web in arguments:
+            continue
+        star = "*" if type.pointer else ""
+        text = f"{star}{name}"
+        if web in arguments:
+            register = arguments[web]
+            have = signature.parameters[register - 1]
+            argument = "ctx" if code.role == "entry" and register == 1 else f"a{register}"
+            cast = "(__u64)" if have.pointer and not type.pointer else ""
+            text += f" = {cast}{argument}"
+        elif web in undefined:
+            text += " = 0"
+        base = "void " if type.pointer == "void *" else type.pointer.rstrip("*") if type.pointer else scope.type_name(type) + " "
+        by_type.setdefault(base, []).append(text)
+    for base, names in by_type.items():
+        for at in range(0, len(names), 12):
+            out.append(Line(f"\t{base}{', '.join(names[at : at + 12])};"))
+    if out:
+        out.append(Line(""))
+    return out
+
+
+_Steps: TypeAlias = Generator["Line | _Steps", None, None]
+
+
+def _body(scope: Structured, tree: Tree, signature: Signature, barred: frozenset[int]) -> list[Line]:
+    """The lines of a tree: generators that yield generators, run by a loop, because trees nest deeper than Python does."""
+    writer = _Writer(scope, signature, barred)
+    lines: list[Line] = []
+    stack: list[_Steps] = [writer.tree(tree, 1)]
+    while stack:
+        step = next(stack[-1], None)
+        if step is None:
+            stack.pop()
+        elif isinstance(step, Line):
+            lines.append(step)
+        else:
+            stack.append(step)
+    return lines
+
+
+class _Writer:
+    """A tree being written."""
+
+    def __init__(self, scope: Structured, signature: Signature, barred: frozenset[int]) -> None:
+        self.scope, self.signature, self.barred = scope, signature, barred
+
+    def tree(self, nodes: Tree, depth: int) -> _Steps:
+        """The lines of a list of nodes."""
+        pad = "\t" * depth
+        for node in nodes:
+            kind = type(node)
+            if kind is ir.Simple:
+                yield from self.simple(node.statement, pad)  # type: ignore[union-attr]
+            elif kind is ir.Return:
+                yield Line(pad + self.returned(node), node.slots)  # type: ignore[arg-type]
+            elif kind is ir.If:
+                yield self.choice(node, depth)  # type: ignore[arg-type]
+            elif kind is ir.Switch:
+                yield self.switch(node, depth)  # type: ignore[arg-type]
+            elif kind is ir.Label:
+                yield Line(f"{pad[1:]}L{node.label}:;", node.slots)  # type: ignore[union-attr]
+            elif kind is ir.Goto:
+                yield Line(f"{pad}goto L{node.label};", node.slots)  # type: ignore[union-attr]
+            elif kind in (ir.Break, ir.Continue):
+                yield Line(f"{pad}{'break' if kind is ir.Break else 'continue'};", node.slots)
+            else:
+                yield self.loop(node, depth)
+
+    def simple(self, statement: ir.Statement, pad: str) -> Iterator[Line]:
+        """A statement, and what keeps clang from seeing through its result."""
+        for text in statement_lines(self.scope, statement):
+            yield Line(pad + text, statement.slots)
+        var = getattr(statement, "var", None)
+        if var is not None and var in self.barred and not self.scope.types[var].pointer:
+            yield Line(f"{pad}{self.scope.macro('barrier_var')}({self.scope.variable(var).text});", statement.slots)
+
+    def returned(self, node: ir.Return) -> str:
+        """A return statement."""
+        if self.signature.result is None:
+            return "return;"
+        named = self.scope.verdict(node.value)
+        return f"return {named or as_assigned(self.scope, node.value, self.signature.result)};"
+
+    def choice(self, node: ir.If, depth: int) -> _Steps:
+        """if, else if, else."""
+        pad = "\t" * depth
+        yield Line(f"{pad}if ({self.scope.condition(node.condition)}) {{", node.slots)
+        yield self.tree(node.then, depth + 1)
+        other = node.other
+        while len(other) == 1 and type(other[0]) is ir.If:
+            inner = other[0]
+            yield Line(f"{pad}}} else if ({self.scope.condition(inner.condition)}) {{", inner.slots)
+            yield self.tree(inner.then, depth + 1)
+            other = inner.other
+        if other:
+            yield Line(f"{pad}}} else {{")
+            yield self.tree(other, depth + 1)
+        yield Line(f"{pad}}}")
+
+    def loop(self, node: Node, depth: int) -> _Steps:
+        """The loops."""
+        pad, scope = "\t" * depth, self.scope
+        closing = f"{pad}}}"
+        if type(node) is ir.While:
+            yield Line(f"{pad}while ({scope.condition(node.condition)}) {{", node.slots)
+        elif type(node) is ir.For:
+            first = assigned(scope, node.first.var, node.first.value) if node.first is not None else ""
+            step = assigned(scope, node.step.var, node.step.value)
+            slots = ir.join_slots(node.slots, node.step.slots)
+            slots = ir.join_slots(slots, node.first.slots) if node.first is not None else slots
+            yield Line(f"{pad}for ({first}; {scope.condition(node.condition)}; {step}) {{", slots)
+        else:
+            yield Line(f"{pad}{'do' if type(node) is ir.DoWhile else 'for (;;)'} {{")
+        yield self.tree(node.body, depth + 1)  # type: ignore[union-attr]
+        if type(node) is ir.DoWhile:
+            yield Line(f"{closing} while ({scope.condition(node.condition)});", node.slots)
+        else:
+            yield Line(closing)
+
+    def switch(self, node: ir.Switch, depth: int) -> _Steps:
+        """A switch; its cases end with break."""
+        pad = "\t" * depth
+        yield Line(f"{pad}switch ({self.scope.plain(node.value)}) {{", node.slots)
+        for case in node.cases:
+            for value in case.values:
+                yield Line(f"{pad}case {self.scope.plain(ir.Const(value))}:", node.slots)
+            if not case.values:
+                yield Line(f"{pad}default:")
+            yield self.tree(case.body, depth + 1)
+            if not leaves(case.body):
+                yield Line(f"{pad}\tbreak;")
+        yield Line(f"{pad}}}")

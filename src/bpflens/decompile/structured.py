@@ -1,0 +1,118 @@
+"""The passes that make structured C of a function, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bpflens.decompile import ir
+from bpflens.decompile.arity import variable_arguments
+from bpflens.decompile.c_expr import POINTER, U32, U64, CType
+from bpflens.decompile.c_statement import Signature, helper_signature
+from bpflens.decompile.duplicate import duplicate_returns
+from bpflens.decompile.fold import drop_unused, fold
+from bpflens.decompile.ir import Call, Function, Tree
+from bpflens.decompile.lift import lift
+from bpflens.decompile.pointers import find_pointers, is_packet_load
+from bpflens.decompile.reduce import duplicate_tails, reduce_graph
+from bpflens.decompile.regions import Regions
+from bpflens.decompile.shape import shape
+from bpflens.decompile.stack import lay_out, place_in_frame
+from bpflens.decompile.structure import structure
+from bpflens.decompile.unit import Code, Unit
+from bpflens.decompile.webs import Webs, find_webs
+from bpflens.isa.extended.contexts import context_struct
+
+__all__ = ("Options", "StructuredFunction", "build_structured")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Variants of structured C, for what clang or the verifier refuse: context accesses through a macro, no expression folding, numbers
+    that are added to pointers hidden from clang, stack slots left in memory.
+    """
+
+    ctx_macro: bool = False
+    inline: bool = True
+    index_barrier: bool = False
+    promote: bool = True
+
+
+@dataclass(slots=True)
+class StructuredFunction:
+    """A function in its structured form, and what is known of its variables."""
+
+    function: Function
+    tree: Tree
+    types: dict[int, CType]
+    widths: dict[int, int]
+    webs: Webs
+    barred: frozenset[int]
+
+
+def build_structured(
+    code: Code, unit: Unit, regions: Regions, arities: Mapping[str, int], signatures: Mapping[str, Signature], options: Options
+) -> StructuredFunction:
+    """Run the passes. Unsayable where the function is none that C can say."""
+    arity = arities[code.name]
+    context = context_struct(code.prog_type)
+    results = _Results(signatures)
+    function = lift(code, arity, arities, regions.places, variable_arguments(code, arity))  # instructions to statements
+    place_in_frame(function, lay_out(code, unit, regions, options.promote), regions)  # stack slots to variables and objects
+    duplicate_returns(function)  # one return for each path that has its own
+    webs = find_webs(function)  # registers and slots to variables
+    barred = _indexes(function, regions) if options.index_barrier else frozenset()
+    named = lambda expr: is_packet_load(expr, context)  # noqa: E731
+    fold(function, webs, results.bits, named, options.inline, barred)  # expressions put together
+    reduce_graph(function)  # chains, empty blocks, short circuits
+    duplicate_tails(function)  # short shared endings
+    drop_unused(function)
+    widths = fold(function, webs, results.bits, named, options.inline, barred)  # what the smaller graph allows
+    reduce_graph(function)
+    tree = shape(structure(function))  # blocks to a tree of ifs and loops
+    pointers = find_pointers(function, webs, context, code.role == "entry", results.pointer)
+    types = {web: _type(web, pointers, widths.known, webs) for web in range(webs.count)}
+    return StructuredFunction(function, tree, types, widths.known, webs, barred)
+
+
+class _Results:
+    """What calls return."""
+
+    def __init__(self, signatures: Mapping[str, Signature]) -> None:
+        self.signatures = signatures
+
+    def signature(self, call: Call) -> Signature | None:
+        if call.kind == "helper":
+            return helper_signature(call.number)
+        return self.signatures.get(call.name) if call.kind == "function" else None
+
+    def bits(self, call: Call) -> int:
+        """Known bits of a result."""
+        if call.kind == "packet":
+            return 8 * call.number
+        signature = self.signature(call)
+        if signature is None or signature.result is None or signature.result.signed or signature.result.pointer:
+            return 64
+        return signature.result.bits
+
+    def pointer(self, call: Call) -> bool:
+        """Does it return a pointer?"""
+        signature = self.signature(call)
+        return signature is not None and signature.result is not None and bool(signature.result.pointer)
+
+
+def _type(web: int, pointers: set[int], widths: Mapping[int, int], webs: Webs) -> CType:
+    if web in pointers:
+        return POINTER
+    return U32 if widths.get(web, 64) <= 32 else U64
+
+
+def _indexes(function: Function, regions: Regions) -> frozenset[int]:
+    """Webs that are added to pointers."""
+    slots = {slot for slot, _ in regions.indexes}
+    found: set[int] = set()
+    for block in function.blocks.values():
+        for statement in block.statements:
+            if type(statement) is ir.Assign and slots.intersection(statement.slots):
+                found.update(ir.variables_of(statement.value))
+    return frozenset(found)
