@@ -8,13 +8,13 @@ from __future__ import annotations
 from bpflens.btf.btf import Btf, Kind
 from bpflens.btf.c_text import declaration
 from bpflens.decompile import ir
-from bpflens.decompile.c_expr import POINTER, PRIMARY, S32, S64, U8, U16, U32, U64, CText, CType
+from bpflens.decompile.c_expr import OBJECT, POINTER, PRIMARY, S32, S64, U8, U16, U32, U64, UNARY, CText, CType, wrap
 from bpflens.decompile.c_scope import UnitScope
 from bpflens.decompile.c_statement import Signature
 from bpflens.errors import BpflensError
 from bpflens.formats.elf.btf_ext import access_path
 
-__all__ = ("core_text", "kfunc_declaration", "kfunc_signature", "type_of")
+__all__ = ("core_address", "core_text", "kfunc_declaration", "kfunc_signature", "type_of")
 
 FIELD_KINDS = range(6)
 TYPE_LOCAL, TYPE_TARGET, TYPE_EXISTS, TYPE_SIZE, ENUM_EXISTS, ENUM_VALUE, TYPE_MATCHES = range(6, 13)
@@ -34,6 +34,35 @@ def core_text(scope: UnitScope, ref: ir.CoreRef) -> CText:
 
         raise Unsayable("a CO-RE relocation that C cannot say")
     return CText(made, PRIMARY, U64 if ref.kind in (ENUM_VALUE, TYPE_LOCAL, TYPE_TARGET) else U32)
+
+
+def core_address(scope: UnitScope, ref: ir.CoreRef, base: CText) -> CText | None:
+    """The address of a field that the loader finds: base + offset as an access that clang relocates; None where it has no address."""
+    btf = scope.unit.btf
+    if btf is None or ref.kind != 0:
+        return None
+    type_text = _type_name(btf, ref.type_id)
+    try:
+        path = access_path(btf, ref.type_id, ref.access)
+        if type_text is None or not path.startswith(".") or _is_bitfield(btf, ref.type_id, ref.access):
+            return None
+    except BpflensError:
+        return None
+    scope.core_types[ref.type_id] = None
+    inside = f"(({type_text} *){wrap(base, UNARY)})->{path[1:]}"
+    return CText(f"{scope.macro('CORE')}(&{inside})", PRIMARY, OBJECT)
+
+
+def _is_bitfield(btf: Btf, type_id: int, access: str) -> bool:
+    id, bits = type_id, 0
+    for number in access.split(":")[1:]:
+        id = btf.skip_modifiers(id)
+        if btf.kind(id) is Kind.ARRAY:
+            id, bits = btf.array(id)[0], 0
+        else:
+            member = btf.member(id, int(number))
+            id, bits = member.type_id, member.bit_size
+    return bits != 0
 
 
 def _builtin(scope: UnitScope, btf: Btf, ref: ir.CoreRef) -> str | None:

@@ -111,6 +111,10 @@ class Scope:
         """A CO-RE number."""
         raise NotImplementedError
 
+    def core_address(self, ref: ir.CoreRef, base: CText) -> CText | None:
+        """The address of a field whose offset the loader finds."""
+        return None
+
     def member(self, load: ir.Load, need: int) -> CText | None:
         """A memory access by a name, None where it has none."""
         return None
@@ -208,6 +212,11 @@ def _ring(scope: Scope, expr: ir.Binary, need: int) -> CText:
     """Operations whose low bits depend only on the low bits of their operands."""
     op, level = expr.op, _LEVEL[expr.op]
     wanted = min(need, expr.width)
+    if expr.width == 64 and op == "+" and type(expr.right) is ir.CoreRef:
+        base = scope.text(expr.left)
+        found = scope.core_address(expr.right, base if base.type.bits == 64 else scope.as_type(base, U64))
+        if found is not None:
+            return found
     if expr.width == 64 and need == 64 and op in ("+", "-"):
         moved = _pointer_sum(scope, expr)
         if moved is not None:

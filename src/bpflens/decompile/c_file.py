@@ -11,7 +11,7 @@ from bpflens.btf.btf import Btf, Kind
 from bpflens.btf.c_header import Header
 from bpflens.btf.c_text import Steps, c_string, declaration, definition
 from bpflens.decompile.c_core import kfunc_declaration
-from bpflens.decompile.c_scope import Global, UnitScope
+from bpflens.decompile.c_scope import Global, UnitScope, context_type
 from bpflens.decompile.c_signature import prototype_of
 from bpflens.decompile.c_statement import Signature
 from bpflens.decompile.macros import macro_text
@@ -163,8 +163,10 @@ def _context_structs(unit: Unit, names: Sequence[str], types: _Types) -> list[st
     out = []
     wanted = {context_struct(unit.codes[name].prog_type) for name in names if unit.codes[name].role == "entry"}
     for struct in sorted(wanted - {""}):
-        types.contexts.add(struct)
-        out.append(_struct_text(struct))
+        id = context_type(unit, struct)
+        if not id or not types.add(id):
+            types.contexts.add(struct)
+            out.append(_struct_text(struct))
     return out
 
 

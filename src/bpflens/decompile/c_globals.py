@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from bpflens.btf.btf import Kind
+from bpflens.btf.fields import field_at
 from bpflens.decompile import ir
 from bpflens.decompile.c_scope import UnitScope
 
@@ -24,7 +25,7 @@ def global_lvalue(unit: UnitScope, ref: ir.DataRef, size: int) -> tuple[str, boo
     id = btf.skip_modifiers(found.type_id)
     path = ""
     if btf.kind(id) not in _INTS:
-        field = btf.field_at(found.type_id, inside, size)
+        field = field_at(btf, found.type_id, inside, size)
         if field is None or field.bit_size or field.bit_off != 8 * inside:
             return None
         id, path = btf.skip_modifiers(field.type_id), field.path

@@ -14,7 +14,7 @@ from bpflens.decompile.c_expr import ADD, OBJECT, POINTER, UNARY, CText, CType
 from bpflens.decompile.unit import Unit, identifier
 from bpflens.program import Map
 
-__all__ = ("Global", "UnitScope")
+__all__ = ("Global", "UnitScope", "context_field", "context_type")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +95,39 @@ class UnitScope:
     def read_only(self, section: str) -> bool:
         """A section whose variables are const volatile: raw loads from it must be volatile, too."""
         return section.startswith(".rodata")
+
+
+def context_field(unit: Unit, struct: str, offset: int, size: int) -> tuple[str, bool] | None:
+    """(path, signed) of the context's field that an access is exactly: by the object's own types, else as uapi has it."""
+    from bpflens.btf.btf import Kind
+    from bpflens.btf.fields import field_at as btf_field_at
+    from bpflens.isa.extended.contexts import field_at
+
+    own = context_type(unit, struct)
+    if own and unit.btf is not None:
+        btf = unit.btf
+        found = btf_field_at(btf, own, offset, size)
+        if found is None or found.bit_size or found.bit_off != 8 * offset:
+            return None
+        id = btf.skip_modifiers(found.type_id)
+        if btf.kind(id) not in (Kind.INT, Kind.ENUM) or btf.size(id) != size:
+            return None
+        return found.path, btf.kind(id) is Kind.INT and bool(btf.int_encoding(id)[0] & 1)
+    known = field_at(struct, offset, size)
+    if known is None or known.offset != offset or known.size != size:
+        return None
+    return known.name, False
+
+
+def context_type(unit: Unit, struct: str) -> int:
+    """The BTF type of a context struct in the object's own types, 0 where it has none with members."""
+    from bpflens.btf.btf import Kind
+
+    btf = unit.btf
+    if btf is None or not struct:
+        return 0
+    id = btf.find(struct, Kind.STRUCT)
+    return id if id is not None and btf.type(id).vlen else 0
 
 
 def is_data(m: Map) -> bool:

@@ -100,9 +100,15 @@ class FunctionScope(Scope):
 
         return core_text(self.unit, ref)
 
+    def core_address(self, ref: ir.CoreRef, base: CText) -> CText | None:
+        """The address of a field whose offset the loader finds."""
+        from bpflens.decompile.c_core import core_address
+
+        return core_address(self.unit, ref, base)
+
     def member(self, load: ir.Load, need: int) -> CText | None:
         """Context accesses through the macro; variables of global data by name."""
-        if load.place.kind == "ctx" and self.ctx_macro:
+        if load.place.kind == "ctx" and self.ctx_macro and not relocated(load.address):
             base, offset = split_offset(load.address)
             kind = _CTX_SIZES[load.size]
             text = f"{self.unit.macro('CTX_LOAD')}({kind}, {self.plain(base)}, {offset})"
@@ -116,13 +122,18 @@ class FunctionScope(Scope):
 
     def store_place(self, store: ir.Store) -> str | None:
         """A whole statement that stores, where plain C does not do."""
-        if store.place.kind == "ctx" and self.ctx_macro:
+        if store.place.kind == "ctx" and self.ctx_macro and not relocated(store.address):
             base, offset = split_offset(store.address)
             value = self.text(store.value, 8 * store.size)
             if value.type.pointer:
                 value = CText(f"(__u64){wrap(value, UNARY)}", UNARY, U64)
             return f"{self.unit.macro('CTX_STORE')}({_CTX_SIZES[store.size]}, {self.plain(base)}, {offset}, {value.text});"
         return None
+
+
+def relocated(address: Expr) -> bool:
+    """Is it base + CO-RE offset?"""
+    return type(address) is ir.Binary and type(address.right) is ir.CoreRef
 
 
 def split_offset(address: Expr) -> tuple[Expr, int]:

@@ -10,14 +10,14 @@ from typing import TypeAlias
 
 from bpflens.decompile import ir
 from bpflens.decompile.c_expr import ADD, POINTER, PRIMARY, U64, UNARY, CText, CType
-from bpflens.decompile.c_scope import UnitScope
+from bpflens.decompile.c_scope import UnitScope, context_field
 from bpflens.decompile.c_signature import head_of
-from bpflens.decompile.c_statement import FunctionScope, Signature, as_assigned, assigned, statement_lines
+from bpflens.decompile.c_statement import FunctionScope, Signature, as_assigned, assigned, relocated, statement_lines
 from bpflens.decompile.ir import Function, Node, Tree
 from bpflens.decompile.result import Line
 from bpflens.decompile.shape import leaves
 from bpflens.decompile.unit import Code
-from bpflens.isa.extended.contexts import context_struct, field_at
+from bpflens.isa.extended.contexts import context_struct
 
 __all__ = ("Structured", "structured_lines")
 
@@ -69,11 +69,11 @@ class Structured(FunctionScope):
 
     def member(self, load: ir.Load, need: int) -> CText | None:
         """A context field, a global variable."""
-        if load.place.kind == "ctx" and self.code.role == "entry" and not self.ctx_macro and load.place.offset is not None:
-            field = field_at(self.context, load.place.offset, load.size)
-            if field is not None and field.offset == load.place.offset and field.size == load.size and not load.signed:
-                return CText(f"{self.context_name()}->{field.name}", PRIMARY, CType(8 * load.size))
-        if load.place.kind == "ctx" and load.place.offset is not None:
+        if load.place.kind == "ctx" and self.code.role == "entry" and not self.ctx_macro and load.place.offset is not None and not relocated(load.address):
+            field = context_field(self.unit.unit, self.context, load.place.offset, load.size)
+            if field is not None and not load.signed and not field[1]:
+                return CText(f"{self.context_name()}->{field[0]}", PRIMARY, CType(8 * load.size))
+        if load.place.kind == "ctx" and load.place.offset is not None and not relocated(load.address):
             base = self.context_name() if self.code.role == "entry" else None
             if base is not None:
                 kind = f"{'s' if load.signed else 'u'}{8 * load.size}"
@@ -106,13 +106,13 @@ class Structured(FunctionScope):
 
     def store_place(self, store: ir.Store) -> str | None:
         """Stores to the context."""
-        if store.place.kind == "ctx" and self.code.role == "entry" and store.place.offset is not None:
-            field = field_at(self.context, store.place.offset, store.size)
+        if store.place.kind == "ctx" and self.code.role == "entry" and store.place.offset is not None and not relocated(store.address):
+            field = context_field(self.unit.unit, self.context, store.place.offset, store.size)
             value = self.text(store.value, 8 * store.size)
             if value.type.pointer:
                 value = CText(f"(__u64)({value.text})", UNARY, U64)
-            if not self.ctx_macro and field is not None and field.offset == store.place.offset and field.size == store.size:
-                return f"{self.context_name()}->{field.name} = {value.text};"
+            if not self.ctx_macro and field is not None:
+                return f"{self.context_name()}->{field[0]} = {value.text};"
             macro = self.macro("CTX_STORE")
             return f"{macro}(u{8 * store.size}, {self.context_name()}, {store.place.offset}, {value.text});"
         return super().store_place(store)

@@ -139,6 +139,17 @@ def _divides(expr: Expr) -> bool:
     return False
 
 
+def relocates(expr: Expr) -> bool:
+    """Has it a CO-RE number in it? Clang takes no relocated access within another."""
+    pending = [expr]
+    while pending:
+        node = pending.pop()
+        if type(node) is ir.CoreRef:
+            return True
+        pending.extend(ir.children(node))
+    return False
+
+
 def _everywhere(
     function: Function, webs: Webs, widths: Widths, named: Callable[[Expr], bool], inline: bool, barred: frozenset[int]
 ) -> bool:
@@ -221,7 +232,7 @@ def _goes_everywhere(expr: Expr, count: int, webs: Webs, named: Callable[[Expr],
         return True
     if kind is Var:
         return webs.single(expr.id)  # type: ignore[union-attr]
-    if not inline or count != 1 or has_load(expr) or named(expr) or size_of(expr) > _MAX_PURE or _divides(expr):
+    if not inline or count != 1 or has_load(expr) or relocates(expr) or named(expr) or size_of(expr) > _MAX_PURE or _divides(expr):
         return False
     return all(webs.single(var) for var in variables_of(expr))
 
@@ -320,10 +331,12 @@ class _Forward:
         if not wanted:
             return expr, slots
         values: dict[int, Expr] = {}
-        for var in wanted:
+        relocated = relocates(expr)
+        for var in sorted(wanted, key=lambda v: type(self.waiting[v][1]) is not ir.CoreRef):
             place, value, more = self.waiting[var]
-            if size_of(expr) + size_of(value) > 2 * _MAX_PURE:
+            if size_of(expr) + size_of(value) > 2 * _MAX_PURE or (relocated and relocates(value)):
                 continue
+            relocated = relocated or relocates(value)
             values[var] = value
             slots = join_slots(slots, more)
             self.out[place] = None

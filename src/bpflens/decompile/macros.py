@@ -15,6 +15,7 @@ _FIXED = {
         "#define CTX_STORE(type, ctx, off, v) \\\n"
         '\tasm volatile("*(" #type " *)(%0 + %2) = %1" :: "r"(ctx), "r"((__u64)(v)), "i"(off) : "memory")'
     ),
+    "CORE": "#define CORE(x) __builtin_preserve_access_index(x) /* the loader puts the running kernel's offset there */",
     "barrier_var": '#define barrier_var(v) asm volatile("" : "+r"(v))',
     "load_byte": '__u64 load_byte(void *skb, __u64 off) asm("llvm.bpf.load.byte");',
     "load_half": '__u64 load_half(void *skb, __u64 off) asm("llvm.bpf.load.half");',

@@ -76,55 +76,29 @@ def lay_out(code: Code, unit: Unit, regions: Regions, promote: bool = True) -> F
         raise Unsayable(f"the frame reaches {-lowest} bytes down")
     if regions.unknown and lowest < 0:
         return _framed([(lowest, 0)], accesses)
-    spans = [(at, min(at + size, 0)) for at, size in taken.items() if at < 0]
-    single: list[list[int]] = []
-    for at, sizes in sorted(accesses.items()):
-        if at >= 0:
-            raise Unsayable("reads above its frame")
-        for size in sizes:
-            single.append([at, at + size])
-    # what overlaps an object belongs to it; scalars that overlap each other make one, too
-    spans = _merged(spans)
-    loose_scalars = []
-    for at, end in sorted(single):
-        if _touches(spans, at, end):
-            spans.append((at, end))
-        else:
-            loose_scalars.append((at, end))
-    spans = _merged(spans)
-    kept: dict[int, int] = {}
-    groups: list[list[int]] = []
-    for at, end in loose_scalars:
-        if groups and at < groups[-1][1]:
-            group = groups[-1]
-            if (at, end) != (group[0], group[1]):
-                group[2] = 1
-            group[1] = max(group[1], end)
-        else:
-            groups.append([at, end, 0])
-    for at, end, mixed in groups:
-        if mixed or not promote:
-            spans.append((at, end))
-        else:
-            kept[at] = end - at
-    frame = _framed(_merged(spans), accesses)
-    for number, (at, size) in enumerate(sorted(kept.items())):
-        frame.scalars[at] = (size, FIRST_SLOT + number)
+    if any(at >= 0 for at in accesses):
+        raise Unsayable("reads above its frame")
+    pieces = [(at, min(at + size, 0), True) for at, size in taken.items() if at < 0]
+    pieces += [(at, at + size, False) for at, sizes in accesses.items() for size in sizes]
+    spans: list[tuple[int, int]] = []
+    scalars: list[tuple[int, int]] = []
+    for start, end, is_object in _groups(pieces):
+        (spans if is_object or not promote else scalars).append((start, end))
+    frame = _framed(spans, accesses)
+    for number, (at, end) in enumerate(scalars):
+        frame.scalars[at] = (end - at, FIRST_SLOT + number)
     return frame
 
 
-def _touches(spans: list[tuple[int, int]], at: int, end: int) -> bool:
-    index = bisect_right(spans, (at, 1)) - 1
-    return (index >= 0 and spans[index][1] > at) or (index + 1 < len(spans) and spans[index + 1][0] < end)
-
-
-def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    out: list[tuple[int, int]] = []
-    for at, end in sorted(spans):
+def _groups(pieces: list[tuple[int, int, bool]]) -> list[tuple[int, int, bool]]:
+    """Pieces that overlap as one, which is an object if one of them is, or if they are not all the same bytes."""
+    out: list[tuple[int, int, bool]] = []
+    for at, end, is_object in sorted(pieces):
         if out and at < out[-1][1]:
-            out[-1] = (out[-1][0], max(out[-1][1], end))
+            start, last, before = out[-1]
+            out[-1] = (start, max(last, end), before or is_object or (at, end) != (start, last))
         else:
-            out.append((at, end))
+            out.append((at, end, is_object))
     return out
 
 

@@ -61,7 +61,7 @@ def build_structured(
     place_in_frame(function, lay_out(code, unit, regions, options.promote), regions)  # stack slots to variables and objects
     duplicate_returns(function)  # one return for each path that has its own
     webs = find_webs(function)  # registers and slots to variables
-    barred = _indexes(function, regions) if options.index_barrier else frozenset()
+    barred = _indexes(function, regions, webs, options.index_barrier)
     named = lambda expr: is_packet_load(expr, context)  # noqa: E731
     fold(function, webs, results.bits, named, options.inline, barred)  # expressions put together
     reduce_graph(function)  # chains, empty blocks, short circuits
@@ -107,12 +107,23 @@ def _type(web: int, pointers: set[int], widths: Mapping[int, int], webs: Webs) -
     return U32 if widths.get(web, 64) <= 32 else U64
 
 
-def _indexes(function: Function, regions: Regions) -> frozenset[int]:
-    """Webs that are added to pointers."""
+def _indexes(function: Function, regions: Regions, webs: Webs, every: bool) -> frozenset[int]:
+    """Webs that are added to pointers, where clang would check one copy and use another: those with several definitions, or `every` one."""
     slots = {slot for slot, _ in regions.indexes}
-    found: set[int] = set()
+    values: dict[int, ir.Expr] = {}
+    pending: list[int] = []
     for block in function.blocks.values():
         for statement in block.statements:
-            if type(statement) is ir.Assign and slots.intersection(statement.slots):
-                found.update(ir.variables_of(statement.value))
-    return frozenset(found)
+            if type(statement) is ir.Assign:
+                values[statement.var] = statement.value
+                if slots.intersection(statement.slots):
+                    pending += ir.variables_of(statement.value)
+    seen: set[int] = set()
+    while pending:  # from what is added back to what was checked
+        web = pending.pop()
+        if web not in seen:
+            seen.add(web)
+            value = values.get(web)
+            if webs.single(web) and type(value) in (ir.Binary, ir.Zext, ir.Sext, ir.Var):
+                pending += ir.variables_of(value)  # type: ignore[arg-type]
+    return frozenset(web for web in seen if every or not webs.single(web))
