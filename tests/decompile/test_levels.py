@@ -14,7 +14,7 @@ from bpflens.decompile.decompile import decompile
 from bpflens.decompile.result import Level
 from bpflens.targets.open import open_target
 
-LEVELS = (Level.INSTRUCTIONS, Level.ASSEMBLY)
+LEVELS = (Level.STRUCTURED, Level.INSTRUCTIONS, Level.ASSEMBLY)
 
 
 @pytest.fixture(scope="module")

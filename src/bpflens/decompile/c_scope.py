@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bpflens.decompile.c_expr import ADD, OBJECT, POINTER, UNARY, CText, CType
+from bpflens.decompile.c_expr import ADD, OBJECT, POINTER, UNARY, CText
 from bpflens.decompile.unit import Unit, identifier
 from bpflens.program import Map
 

@@ -69,11 +69,12 @@ class Structured(FunctionScope):
 
     def member(self, load: ir.Load, need: int) -> CText | None:
         """A context field, a global variable."""
-        if load.place.kind == "ctx" and self.code.role == "entry" and not self.ctx_macro and load.place.offset is not None and not relocated(load.address):
+        in_context = load.place.kind == "ctx" and load.place.offset is not None and not relocated(load.address)
+        if in_context and load.place.offset is not None and self.code.role == "entry" and not self.ctx_macro:
             field = context_field(self.unit.unit, self.context, load.place.offset, load.size)
             if field is not None and not load.signed and not field[1]:
                 return CText(f"{self.context_name()}->{field[0]}", PRIMARY, CType(8 * load.size))
-        if load.place.kind == "ctx" and load.place.offset is not None and not relocated(load.address):
+        if in_context:
             base = self.context_name() if self.code.role == "entry" else None
             if base is not None:
                 kind = f"{'s' if load.signed else 'u'}{8 * load.size}"

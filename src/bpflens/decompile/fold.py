@@ -21,7 +21,7 @@ from bpflens.decompile import ir
 from bpflens.decompile.bits import known_bits
 from bpflens.decompile.ir import Assign, Atomic, Block, Call, Const, Expr, Function, Statement, Var, join_slots, size_of, variables_of
 from bpflens.decompile.simplify import deeply, substitute
-from bpflens.decompile.webs import Webs, has_load, map_inputs, written
+from bpflens.decompile.webs import Webs, has_load, map_inputs, with_var, written
 
 __all__ = ("Widths", "count_uses", "drop_unused", "fold", "widths_of")
 
@@ -223,7 +223,7 @@ def _substituted(
 def _with_slots(statement: Statement, slots: ir.Slots) -> Statement:
     from dataclasses import replace
 
-    return replace(statement, slots=slots) if slots != statement.slots else statement  # type: ignore[type-var]
+    return replace(statement, slots=slots) if slots != statement.slots else statement
 
 
 def _goes_everywhere(expr: Expr, count: int, webs: Webs, named: Callable[[Expr], bool], inline: bool) -> bool:
@@ -347,8 +347,6 @@ class _Forward:
 
 def drop_unused(function: Function) -> bool:
     """Remove assignments that nobody reads, and calls' results."""
-    from dataclasses import replace
-
     changed = False
     while True:
         uses: set[int] = set()
@@ -369,7 +367,7 @@ def drop_unused(function: Function) -> bool:
                     if type(statement) is Assign:
                         removed = True
                         continue
-                    statement = replace(statement, var=None)  # type: ignore[type-var,arg-type]
+                    statement = with_var(statement, None)
                 kept.append(statement)
             block.statements = kept
         changed |= removed

@@ -165,7 +165,9 @@ def duplicate_tails(function: Function, statements: int = 3, sources: int = 6) -
         changed = False
         for id in list(blocks):
             block = blocks.get(id)
-            if block is None or id == function.entry or not 2 <= len(block.predecessors) <= sources or not _is_tail(block, blocks, statements):
+            if block is None or id == function.entry or not 2 <= len(block.predecessors) <= sources:
+                continue
+            if not _is_tail(block, blocks, statements):
                 continue
             for source in block.predecessors[1:]:
                 if budget <= 0:

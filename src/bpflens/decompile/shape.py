@@ -91,8 +91,8 @@ def _with_lists(node: Node, lists: list[Tree]) -> Node:
         return If(node.condition, lists[0], lists[1], node.slots)  # type: ignore[union-attr]
     if kind is Switch:
         cases = tuple(Case(case.values, body) for case, body in zip(node.cases, lists, strict=True))  # type: ignore[union-attr]
-        return replace(node, cases=cases)  # type: ignore[type-var,arg-type]
-    return replace(node, body=lists[0])  # type: ignore[type-var,arg-type]
+        return replace(node, cases=cases)  # type: ignore[arg-type]
+    return replace(node, body=lists[0])  # type: ignore[arg-type]
 
 
 def shape(tree: Tree) -> Tree:
@@ -224,7 +224,9 @@ def _is_step(step: Assign) -> bool:
     value = step.value
     if type(value) is ir.Zext:
         value = value.operand
-    return type(value) is ir.Binary and value.op in ("+", "-", "<<", ">>") and step.var in variables_of(value) and type(value.right) is Const
+    if type(value) is not ir.Binary or value.op not in ("+", "-", "<<", ">>"):
+        return False
+    return step.var in variables_of(value) and type(value.right) is Const
 
 
 def _switch(node: If) -> Node:

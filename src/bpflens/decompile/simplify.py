@@ -57,7 +57,7 @@ def deeply(expr: Expr, bits: Callable[[int], int]) -> Expr:
 def simplify(expr: Expr, bits: Callable[[int], int] = _unknown) -> Expr:
     """One node, its operands simple already."""
     rule = _RULES.get(type(expr))
-    return expr if rule is None else rule(expr, bits)  # type: ignore[arg-type]
+    return expr if rule is None else rule(expr, bits)
 
 
 def evaluate(op: str, a: int, b: int, width: int) -> int:
@@ -151,7 +151,7 @@ def _with_constant(expr: Binary, op: str, left: Expr, right: Const, width: int, 
             return _binary(Binary("&", left.left, Const((1 << 64 - value) - 1), 64), bits)
     if op == ">>" and width == 64 and type(left) is Binary and left.op == "<<" and left.width == 64 and type(left.right) is Const:
         up = left.right.value
-        if up == 32 and 32 < value:  # (x << 32) >> 35: bits 3 to 31 of x
+        if up == 32 and value > 32:  # (x << 32) >> 35: bits 3 to 31 of x
             return Binary(">>", left.left, Const(value - 32), 32)
         if up == 32 and value < 32:  # (x << 32) >> 29: x as 32 bits, times 8
             return Binary("<<", simplify(Zext(32, left.left), bits), Const(32 - value), 64)
@@ -263,9 +263,9 @@ def _compare(expr: Compare, bits: Callable[[int], int]) -> Expr:
         if type(right) is Const and -(1 << 31) <= _signed(right.value, 64) < 1 << 31:
             return simplify(Compare(op, left.operand, Const(right.value & M32), True, 32), bits)
     if width == 64 and op in ("==", "!=") and type(left) is Sext and type(right) is Const:
-        if _signed(right.value & (1 << left.bits) - 1, left.bits) & MASK64 == right.value:
-            made = simplify(Zext(left.bits, left.operand), bits)
-            return Compare(op, made, Const(right.value & (1 << left.bits) - 1), False, 64)
+        low = right.value & (1 << left.bits) - 1
+        if _signed(low, left.bits) & MASK64 == right.value:
+            return Compare(op, simplify(Zext(left.bits, left.operand), bits), Const(low), False, 64)
     if width == 64 and op in ("==", "!=") and _shifted(left) and (_shifted(right) or type(right) is Const):
         made_compare = _unshifted(op, left, right, bits)
         if made_compare is not None:

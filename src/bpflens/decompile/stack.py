@@ -34,7 +34,9 @@ _MAP_POINTERS = {
     71: {3: "key"}, 72: {3: "key"}, 87: {2: "value"}, 88: {2: "value"}, 89: {2: "value"}, 195: {2: "key"},
 }  # fmt: skip
 _POINTED = {"long": 8, "unsigned long": 8, "__u64": 8, "__u32": 4, "__s64": 8, "int": 4, "__be16": 2, "__wsum": 4}
-_STRUCTS = {"bpf_dynptr": 16, "bpf_fib_lookup": 64, "bpf_perf_event_value": 24, "bpf_pidns_info": 8, "iphdr": 20, "ipv6hdr": 40, "tcphdr": 20}
+_STRUCTS = {
+    "bpf_dynptr": 16, "bpf_fib_lookup": 64, "bpf_perf_event_value": 24, "bpf_pidns_info": 8, "iphdr": 20, "ipv6hdr": 40, "tcphdr": 20,
+}  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -221,19 +223,15 @@ class _Placer:
         self.regions = regions
 
     def statement(self, s: Statement) -> Statement:
-        kind = type(s)
-        if kind is Assign:
-            value = s.value  # type: ignore[union-attr]
-            if type(value) is Load:
-                return Assign(s.var, self.load(value, s.slots[0]), s.slots)  # type: ignore[union-attr,arg-type]
-            return Assign(s.var, self.expr(value), s.slots)  # type: ignore[union-attr,arg-type]
-        if kind is Store:
-            return self.store(s)  # type: ignore[arg-type]
-        if kind is Call:
-            return replace(s, args=self.arguments(s))  # type: ignore[arg-type,type-var]
-        if kind is ir.Atomic:
-            address = self.address(s.address, s.place)  # type: ignore[union-attr]
-            return replace(s, address=address, value=self.expr(s.value))  # type: ignore[union-attr,type-var]
+        if isinstance(s, Assign):
+            value = self.load(s.value, s.slots[0]) if isinstance(s.value, Load) else self.expr(s.value)
+            return Assign(s.var, value, s.slots)
+        if isinstance(s, Store):
+            return self.store(s)
+        if isinstance(s, Call):
+            return replace(s, args=self.arguments(s))
+        if isinstance(s, ir.Atomic):
+            return replace(s, address=self.address(s.address, s.place), value=self.expr(s.value))
         return s
 
     def arguments(self, call: Call) -> tuple[Expr, ...]:

@@ -83,7 +83,7 @@ class _Structurer:
         if loops_ and loops_[-1][1] == target:
             out.append(Break(slots))
             return
-        if (source, target) in self.back or target in self.merges or target in self.emitted or any(l[1] == target for l in loops_):
+        if (source, target) in self.back or target in self.merges or target in self.emitted or any(f == target for _, f in loops_):
             self.labels.add(target)
             out.append(Goto(target, slots))
             return

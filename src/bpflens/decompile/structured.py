@@ -71,7 +71,7 @@ def build_structured(
     reduce_graph(function)
     tree = shape(structure(function))  # blocks to a tree of ifs and loops
     pointers = find_pointers(function, webs, context, code.role == "entry", results.pointer)
-    types = {web: _type(web, pointers, widths.known, webs) for web in range(webs.count)}
+    types = {web: U64 if web in barred and web not in pointers else _type(web, pointers, widths.known) for web in range(webs.count)}
     return StructuredFunction(function, tree, types, widths.known, webs, barred)
 
 
@@ -101,7 +101,7 @@ class _Results:
         return signature is not None and signature.result is not None and bool(signature.result.pointer)
 
 
-def _type(web: int, pointers: set[int], widths: Mapping[int, int], webs: Webs) -> CType:
+def _type(web: int, pointers: set[int], widths: Mapping[int, int]) -> CType:
     if web in pointers:
         return POINTER
     return U32 if widths.get(web, 64) <= 32 else U64

@@ -165,7 +165,7 @@ def _functions(program: Program) -> Iterator[tuple[Function, int]]:
     size = program.insn_count
     known = {f.start: f for f in program.functions if 0 <= f.start < size}
     known.setdefault(0, Function(0, program.name or program.section or "program"))
-    related = {r.off_insns for r in program.relocations if r.kind in ("call", "func", "kfunc", "extern")} if program.origin.source == "elf" else set()
+    related = {r.off_insns for r in program.relocations if r.kind in ("call", "func", "kfunc", "extern")}
     for slot, insn in enumerate(decode(program.code)):
         target = reference(insn, slot, program.xlated)
         if target is not None and 0 <= target < size and target not in known and slot not in related:

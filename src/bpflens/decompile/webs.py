@@ -9,7 +9,7 @@ into a block. Assignments whose result is dead go. Cost: linear in the live vari
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from bpflens.decompile import ir
@@ -17,7 +17,7 @@ from bpflens.decompile.ir import Asm, Assign, Atomic, Block, Call, Expr, Functio
 from bpflens.decompile.regions import postorder
 from bpflens.decompile.simplify import substitute
 
-__all__ = ("Webs", "find_webs", "live_in", "written")
+__all__ = ("Webs", "find_webs", "has_load", "live_in", "map_inputs", "with_var", "written")
 
 
 @dataclass(slots=True)
@@ -109,7 +109,7 @@ def _drop_dead(blocks: Mapping[int, Block], live: Mapping[int, int]) -> bool:
                     changed = True
                     continue
                 if type(statement) in (Call, Atomic, Asm):
-                    statement = replace(statement, var=None)  # type: ignore[type-var,arg-type]
+                    statement = with_var(statement, None)
             elif var is not None:
                 alive &= ~(1 << var)
             alive |= _reads(ir.inputs(statement))
@@ -153,13 +153,13 @@ def find_webs(function: Function) -> Webs:
         current = dict(head)
         statements: list[Statement] = []
         for statement in blocks[id].statements:
-            renamed = _renamed(statement, current)
+            renamed = map_inputs(statement, lambda expr: substitute(expr, _reader(current)))  # noqa: B023
             var = written(statement)
             if var is not None:
                 node = fresh()
                 defined.append((node, id))
                 current[var] = node
-                renamed = replace(renamed, var=node)  # type: ignore[arg-type,type-var]
+                renamed = with_var(renamed, node)
             statements.append(renamed)
         block = blocks[id]
         block.statements = statements
@@ -205,43 +205,38 @@ def find_webs(function: Function) -> Webs:
     return webs
 
 
-def _reader(current: dict[int, int]):  # type: ignore[no-untyped-def]
-    def of(var: int) -> Expr:
-        return Var(current[var])
-
-    return of
+def _reader(current: dict[int, int]) -> Callable[[int], Expr | None]:
+    return lambda var: Var(current[var])
 
 
-def _renamed(statement: Statement, current: dict[int, int]) -> Statement:
-    return map_inputs(statement, lambda expr: _plainly(expr, current))
-
-
-def _plainly(expr: Expr, current: dict[int, int]) -> Expr:
-    return substitute(expr, lambda var: Var(current[var]))
-
-
-def _numbered(statement: Statement, named, number) -> Statement:  # type: ignore[no-untyped-def]
+def _numbered(statement: Statement, named: Callable[[int], Expr | None], number: Callable[[int], int]) -> Statement:
     made = map_inputs(statement, lambda expr: substitute(expr, named))
     var = written(made)
-    return made if var is None else replace(made, var=number(var))  # type: ignore[arg-type,type-var]
+    return made if var is None else with_var(made, number(var))
 
 
-def map_inputs(statement: Statement, of) -> Statement:  # type: ignore[no-untyped-def]
+def map_inputs(statement: Statement, of: Callable[[Expr], Expr]) -> Statement:
     """The statement with each expression that it reads replaced."""
-    kind = type(statement)
-    if kind is Assign:
-        return Assign(statement.var, of(statement.value), statement.slots)  # type: ignore[union-attr,arg-type]
-    if kind is ir.Store:
-        return replace(statement, address=of(statement.address), value=of(statement.value))  # type: ignore[union-attr,type-var]
-    if kind is Atomic:
-        expected = statement.expected  # type: ignore[union-attr]
-        return replace(
-            statement,  # type: ignore[type-var]
-            address=of(statement.address),  # type: ignore[union-attr]
-            value=of(statement.value),  # type: ignore[union-attr]
-            expected=None if expected is None else of(expected),
-        )
-    return replace(statement, args=tuple(of(arg) for arg in statement.args))  # type: ignore[union-attr,type-var]
+    if isinstance(statement, Assign):
+        return Assign(statement.var, of(statement.value), statement.slots)
+    if isinstance(statement, ir.Store):
+        return ir.Store(statement.size, of(statement.address), of(statement.value), statement.place, statement.slots)
+    if isinstance(statement, Atomic):
+        s = statement
+        expected = None if s.expected is None else of(s.expected)
+        return Atomic(s.var, s.op, s.size, of(s.address), of(s.value), expected, s.place, s.slots)
+    args = tuple(of(arg) for arg in statement.args)
+    if isinstance(statement, Call):
+        return Call(statement.var, statement.kind, statement.name, statement.number, args, statement.slots)
+    return Asm(statement.var, statement.text, args, statement.slots)
+
+
+def with_var(statement: Statement, var: int | None) -> Statement:
+    """The statement with another variable for its result."""
+    if isinstance(statement, Assign):
+        assert var is not None
+        return Assign(var, statement.value, statement.slots)
+    return statement if isinstance(statement, ir.Store) else replace(statement, var=var)
 
 
 def has_load(expr: Expr) -> bool:
