@@ -1,6 +1,7 @@
 complete -c bpflens -n __fish_use_subcommand -a ls -d 'every BPF program of this machine and what it is attached to'
 complete -c bpflens -n '__fish_seen_subcommand_from ls' -l all
 complete -c bpflens -n '__fish_seen_subcommand_from ls' -l audit
+complete -c bpflens -n '__fish_seen_subcommand_from ls' -l baseline
 complete -c bpflens -n '__fish_seen_subcommand_from ls' -l count
 complete -c bpflens -n '__fish_seen_subcommand_from ls' -l deep
 complete -c bpflens -n '__fish_seen_subcommand_from ls' -l effective

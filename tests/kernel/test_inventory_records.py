@@ -9,14 +9,17 @@ import pytest
 from bpflens.attachment import Holder, ProgInfo
 from bpflens.classic.summary import Summary
 from bpflens.errors import InputError, UsageError
-from bpflens.inventory.audit import Verdict, images_of
+from bpflens.inventory.audit import Verdict
 from bpflens.inventory.facts.processes import Process
 from bpflens.inventory.facts.records import Inventory, InventoryRow, NetNamespace
 from bpflens.inventory.families import DEEP_FAMILIES, FAMILIES
 from bpflens.inventory.memory.builtin import converted
+from bpflens.inventory.memory.judge import Judged, finds_of
 from bpflens.inventory.memory.merge import merge
 from bpflens.inventory.select import KINDS, Selection
+from bpflens.records.audit import audit_record
 from bpflens.records.ls import json_rows
+from bpflens.view.text.audit import audit_lines
 from bpflens.view.text.inventory import age, holder_text, table
 
 MINUTE = 60 * 10**9
@@ -99,8 +102,8 @@ def test_merge() -> None:
     assert by_object["sock:99"].holders == ROWS[1].holders
 
 
-def test_images() -> None:
-    """A filter that several sockets share is one image; filters of tc have one each; extended programs are counted elsewhere."""
+def test_finds() -> None:
+    """A filter that several sockets share is one image; filters of tc are known by their code; extended programs by their id."""
     rows = [
         InventoryRow("socket/tcp", "sock:1", classic=CODE, details={"address": 1}),
         InventoryRow("socket/tcp", "sock:2", classic=CODE, details={"address": 1}),
@@ -108,18 +111,26 @@ def test_images() -> None:
         InventoryRow("tc/ingress", "dev:a", classic=CODE),
         InventoryRow("tc/ingress", "dev:a", classic=CODE),
         InventoryRow("xdp/native", "dev:a", prog_id=3, details={"address": 9}),
+        InventoryRow("lsm_cgroup", "cgroup:/a", prog_id=12),
     ]
-    assert images_of(rows) == 5
+    finds = finds_of(rows, {12: HEAD._replace(attach_btf_id=77)})
+    assert (finds.addresses, finds.codes, finds.lsm_hooks) == ({1, 2, 3}, (CODE, CODE), {77})
 
 
 def test_verdict() -> None:
-    """The three sentences."""
+    """The three sentences, and the images behind them."""
     assert Verdict(True, True, "", 4, 2, 1, 1).text() == (
         "audit: all 4 program images in the kernel are accounted for: 2 extended programs, 1 functions of them, 1 classic programs"
     )
-    assert "3 of 7 program images in the kernel are NOT accounted for" in Verdict(True, False, "", 7, 2, 1, 1).text()
+    images = (Judged(1 << 63, 8192, "hidden", 7, 6, 20, MINUTE), Judged(1 << 62, 8192, "no holder", 0, 0, 3))
+    missed = Verdict(True, False, "", 7, 2, 1, 2, unexplained=images)
+    assert "2 of 7 program images in the kernel are NOT accounted for" in missed.text()
     assert Verdict(False, False, "because").text() == "audit: cannot be established: because"
-    assert json.loads(Verdict(True, True, "").json())["schema"] == "audit/1"
+    assert audit_record(Verdict(True, True, ""), None, 0)["schema"] == "audit/1"
+    lines = list(audit_lines(missed, None, 5 * MINUTE))
+    assert lines[2].split() == ["hidden", "0x8000000000000000", "7", "xdp", "20", "4", "min"]
+    assert lines[3].split() == ["no", "holder", "0x4000000000000000", "-", "classic", "3", "?"]
+    assert [image["age_seconds"] for image in audit_record(missed, None, 5 * MINUTE)["unexplained"]] == [240, None]
 
 
 def test_table() -> None:

@@ -29,7 +29,7 @@ def test_deep() -> None:
         reuseport = [one for one in KINDS["reuseport"](lab) if one.prog_id]
         packet = list(KINDS["packet"](lab))
         inventory = collect(deep=True)
-        _, verdict = audit(2)
+        _, verdict = audit()
 
     found = {(row.kind, row.object, row.prog_id, row.classic) for row in inventory.rows}
     for one in sockets + reuseport + packet:

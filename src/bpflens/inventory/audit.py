@@ -1,37 +1,50 @@
-"""Was every program found? The kernel's own count against ours.
+"""Was every program found? Each program image in the kernel, judged by its own address and fields (memory/judge.py).
 
-Every program image, classic or extended, main program or function, is a vmalloc area made by bpf_prog_alloc() or its like, and
-/proc/vmallocinfo names the maker of each area. So the number of these areas must equal what was found:
+The images that exist at one moment are listed; then walks are made until each is accounted for or has gone. What is left was there all the
+time and nothing found stands for it: a program that is kept out of the kernel's lists (a vendor's monitor, a rootkit), or a classic filter
+whose holder was not found. Programs that come and go meanwhile do not matter: the statement is about those of that moment.
 
-    extended programs (ids)  +  their functions  +  classic programs  +  one for each hook of lsm_cgroup programs
-
-Functions: a program of N > 1 functions has an area for each and one more (kernel/bpf/verifier.c, jit_subprogs). Classic programs are
-counted by the address of their image where kernel memory has it, so that sockets that share a filter count once; filters of tc, iptables
-and team have one each. A kernel can keep programs out of its own lists (a vendor's monitor, a rootkit): those are images that are not
-accounted for. The count holds only if nothing came or went meanwhile, so it is repeated until the machine held still.
+Two keys: the addresses come from the kernel's lists of memory areas, and their number must be that of /proc/vmallocinfo. `baseline` has the
+images that somebody has looked at before.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from typing import NamedTuple
 
-from bpflens.inventory.facts.context import UNSEEN_PROCESSES
-from bpflens.inventory.facts.records import Inventory, InventoryRow
+from bpflens.inventory.facts.context import UNSEEN_PROCESSES, Context
+from bpflens.inventory.facts.records import Inventory
+from bpflens.inventory.memory.judge import (
+    CLASSIC,
+    EXPLAINED,
+    FUNCTION,
+    HIDDEN,
+    LISTED,
+    OF_HIDDEN,
+    OURS,
+    SHIM,
+    Identity,
+    Judged,
+    finds_of,
+    judge,
+)  # fmt: skip
+from bpflens.inventory.memory.reader import Reader, open_reader
+from bpflens.inventory.memory.vmalloc import Area, areas, count_areas
 from bpflens.inventory.walk import in_own_thread, strip_addresses, walk
-from bpflens.kernel.sys import procfs
 
-__all__ = ("Verdict", "audit", "count_images", "images_of")
+__all__ = ("Verdict", "audit")
 
-_MAKERS = (b" bpf_prog_alloc", b" bpf_prog_realloc", b" bpf_prog_clone", b" bpf_jit_blind_constants")
-_SECONDS, _QUIET_WALKS, _REST_SECONDS = 20.0, 4, 0.25
-_SETTLE_SECONDS, _POLL_SECONDS = 0.6, 0.02  # unloading is put off until an RCU grace period is over
-_COUNTED_BY_ROW = ("tc/", "xt_bpf", "team/")
+_MOST_WALKS, _MOST_LISTINGS = 4, 40
+_REST_SECONDS, _POLL_SECONDS = 0.25, 0.03  # what is freed goes when an RCU grace period is over
 
 
 class Verdict(NamedTuple):
-    """`established`: the count could be made; `complete`: it came out even. `images` is the kernel's number, the rest is what was found."""
+    """`established`: every image could be judged; `complete`: all are accounted for. `unexplained`: those that are not.
+
+    `images` is their number at the moment of the statement; `extended`, `functions`, `classic` and `shims` (hooks of lsm_cgroup programs)
+    are those that something found stands for. The rest had gone before the end.
+    """
 
     established: bool
     complete: bool
@@ -41,12 +54,13 @@ class Verdict(NamedTuple):
     functions: int = 0
     classic: int = 0
     shims: int = 0
-    attempts: int = 0
+    walks: int = 0
+    unexplained: tuple[Judged, ...] = ()
 
     @property
     def missing(self) -> int:
         """Images that nothing found stands for."""
-        return self.images - self.extended - self.functions - self.classic - self.shims
+        return len(self.unexplained)
 
     def text(self) -> str:
         """The sentence to rely on."""
@@ -59,98 +73,78 @@ class Verdict(NamedTuple):
             return f"audit: all {self.images} program images in the kernel are accounted for: {parts}"
         return f"audit: {self.missing} of {self.images} program images in the kernel are NOT accounted for; found: {parts}"
 
-    def json(self) -> str:
-        """One line of schema audit/1."""
-        import json
 
-        return json.dumps({"schema": "audit/1", **self._asdict()})
-
-
-def count_images() -> int:
-    """Program images in the kernel now. PermissionError without root."""
-    text = procfs.read("/proc/vmallocinfo")
-    if not text:
-        raise FileNotFoundError(2, "/proc/vmallocinfo is empty")
-    return sum(text.count(maker) for maker in _MAKERS)
+def audit() -> tuple[Inventory, Verdict]:
+    """A deep walk of the machine, and whether it found every image."""
+    return in_own_thread(_audit)
 
 
-def audit(seconds: float = _SECONDS) -> tuple[Inventory, Verdict]:
-    """A deep walk during which nothing came or went, and whether it found every image. It is tried again for at most `seconds`."""
-    return in_own_thread(lambda: _audit(seconds))
-
-
-def _audit(seconds: float) -> tuple[Inventory, Verdict]:
-    """An image outlives its program until an RCU grace period is over, our own readers' too, so a surplus is believed only when the best of
-    several quiet walks has it; a count that comes out even is believed at once.
-    """
-    until = time.monotonic() + seconds
-    best: tuple[Inventory, Verdict] | None = None
-    quiet = attempts = 0
-    while True:
-        attempts += 1
+def _audit() -> tuple[Inventory, Verdict]:
+    inventory = walk(None, deep=True, everything=True)
+    if inventory.programs is None or not inventory.deep:
+        why = "the loaded programs could not be listed" if inventory.programs is None else "kernel memory could not be read"
+        return strip_addresses(inventory), Verdict(False, False, why)
+    first: list[Judged] = []
+    pending: set[Identity] = set()
+    walks = 1
+    for look in range(2 * _MOST_WALKS):  # two looks at the images for each walk: the second without what was only on its way out
+        if look:
+            time.sleep(_REST_SECONDS)
+        if look and look % 2 == 0:
+            inventory = walk(None, deep=True, everything=True)
+            walks += 1
         try:
-            before = count_images()
+            images = _images(inventory)
         except OSError as error:
-            why = f"/proc/vmallocinfo cannot be read ({error.strerror}), which needs CAP_SYS_ADMIN as root"
-            return strip_addresses(walk(None, deep=True, everything=True)), Verdict(False, False, why, attempts=attempts)
-        inventory = walk(None, deep=True, everything=True)
-        if inventory.programs is None or not inventory.deep:
-            why = "the loaded programs could not be listed" if inventory.programs is None else "kernel memory could not be read"
-            return strip_addresses(inventory), Verdict(False, False, why, before, attempts=attempts)
-        verdict = _verdict(inventory, before, attempts)
-        if verdict.missing > 0 and any(denial.what == UNSEEN_PROCESSES for denial in inventory.denied):
-            why = "what processes outside of this pid namespace, or hidden by hidepid, have cannot be counted"
-            return strip_addresses(inventory), verdict._replace(established=False, complete=False, reason=why)
-        if _still(before, set(inventory.programs)):
-            quiet += 1
-            if best is None or abs(verdict.missing) < abs(best[1].missing):
-                best = inventory, verdict
-        if best is not None and (best[1].complete or quiet >= _QUIET_WALKS or time.monotonic() > until):
-            return strip_addresses(best[0]), best[1]._replace(attempts=attempts)
-        if time.monotonic() > until:
-            why = f"programs came and went all the time ({attempts} attempts)"
-            return strip_addresses(inventory), Verdict(False, False, why, before, attempts=attempts)
-        time.sleep(_REST_SECONDS)
+            why = f"the images cannot be listed: {error.strerror or error}"
+            return strip_addresses(inventory), Verdict(False, False, why, walks=walks)
+        open_now = {image.identity for image in images if image.verdict not in EXPLAINED}
+        if not look:
+            first, pending = [image for image in images if image.verdict != OURS], open_now
+        pending &= open_now
+        certain = {image.identity for image in images if image.verdict in (HIDDEN, OF_HIDDEN)}
+        if not pending or (look and pending <= certain):
+            break
+    latest = {image.identity: image for image in images}
+    unexplained = tuple(latest[identity] for identity in sorted(pending))
+    verdict = _verdict(first, unexplained, walks)
+    if any(not image.id for image in unexplained) and any(denial.what == UNSEEN_PROCESSES for denial in inventory.denied):
+        why = "what processes outside of this pid namespace, or hidden by hidepid, have cannot be seen"
+        verdict = verdict._replace(established=False, complete=False, reason=why)
+    return strip_addresses(inventory), verdict
 
 
-def _still(before: int, ids: set[int]) -> bool:
-    """Whether the kernel has the same images and programs as before the walk, once our own are gone."""
-    from bpflens.kernel.prog_info import prog_ids
+def _verdict(first: list[Judged], unexplained: tuple[Judged, ...], walks: int) -> Verdict:
+    count = {verdict: sum(image.verdict == verdict for image in first) for verdict in (LISTED, FUNCTION, CLASSIC, SHIM)}
+    numbers = (len(first), count[LISTED], count[FUNCTION], count[CLASSIC], count[SHIM], walks)
+    return Verdict(True, not unexplained, "", *numbers, unexplained)
 
-    until = time.monotonic() + _SETTLE_SECONDS
-    while True:
-        if count_images() == before:
-            return set(prog_ids()) == ids
-        if time.monotonic() > until:
-            return False
+
+def _images(inventory: Inventory) -> list[Judged]:
+    """Every image there is now, judged by what the walk found and by what is listed now. OSError where they cannot be had."""
+    from bpflens.kernel.loaded import prog_heads
+
+    context = Context()
+    reader = open_reader(context)
+    if reader is None or not reader.can_read_memory:
+        raise PermissionError(1, "kernel memory could not be read")
+    try:
+        before = prog_heads()
+        listed = _settled_areas(reader)
+        programs = {**before, **prog_heads()}
+        return judge(reader, listed, programs, finds_of(inventory.rows, {**(inventory.programs or {}), **programs}))
+    finally:
+        reader.close()
+
+
+def _settled_areas(reader: Reader) -> list[Area]:
+    """The images, listed at a moment when both ways to count them agree."""
+    for _ in range(_MOST_LISTINGS):
+        before = count_areas()
+        found = areas(reader)
+        if found is None:
+            raise PermissionError(1, "their addresses are hidden (kernel.kptr_restrict=1 shows them), and no list of them was found")
+        if len({area.address for area in found}) == before == count_areas():
+            return found
         time.sleep(_POLL_SECONDS)
-
-
-def images_of(rows: Iterable[InventoryRow]) -> int:
-    """Number of classic images that the rows stand for."""
-    addresses: set[int] = set()
-    single = 0
-    for row in rows:
-        if row.prog_id is not None:
-            continue
-        if "addresses" in row.details:
-            addresses.update(row.details["addresses"])
-        elif "address" in row.details:
-            addresses.add(row.details["address"])
-        elif row.classic is not None and row.kind.startswith(_COUNTED_BY_ROW):
-            single += 1
-    return len(addresses) + single
-
-
-def _verdict(inventory: Inventory, images: int, attempts: int) -> Verdict:
-    heads = (inventory.programs or {}).values()
-    functions = sum(head.nr_jited_ksyms for head in heads if head.nr_jited_ksyms > 1)
-    classic = images_of(inventory.rows)
-    lsm = {row.prog_id for row in inventory.rows if row.kind == "lsm_cgroup"}
-    shims = len({(head.attach_btf_obj_id, head.attach_btf_id) for head in heads if head.id in lsm})
-    extended = len(inventory.programs or {})
-    found = extended + functions + classic + shims
-    if found > images:
-        why = f"{found} programs were found, but the kernel has {images} images: something was counted twice"
-        return Verdict(False, False, why, images, extended, functions, classic, shims, attempts)
-    return Verdict(True, found == images, "", images, extended, functions, classic, shims, attempts)
+    raise OSError(16, "the kernel's lists of memory areas and /proc/vmallocinfo do not agree on their number")

@@ -59,7 +59,9 @@ FAMILIES = (
 _MEMORY = "CAP_BPF and CAP_PERFMON"
 DEEP_FAMILIES = (
     Family("memory.sockets", "find", ("socket", "reuseport", "fanout", "kcm"), False, "sockets in kernel memory", _MEMORY),
+    Family("memory.kept", "find_in_flight", ("socket",), True, "sockets in flight between processes", _MEMORY),
     Family("memory.sockets", "find_lists", ("socket",), True, "sockets that no descriptor leads to", _MEMORY),
+    Family("memory.kept", "find_io_uring", ("socket",), False, "sockets of io_uring", _MEMORY),
     Family("memory.tun", "find", ("tun", "tap"), True, "tun devices in kernel memory", _MEMORY),
     Family("memory.tasks", "find_seccomp", ("seccomp",), False, "seccomp filters in kernel memory", _MEMORY),
     Family("memory.tasks", "find_perf", ("perf_event",), False, "perf events in kernel memory", _MEMORY),
@@ -69,9 +71,14 @@ DEEP_FAMILIES = (
 )
 # What a family that asks the kernel's interfaces may find that it cannot tell the whole of -> the family that reads it from kernel memory.
 SERVED_BY = {
-    "sockets": "memory.sockets.find", "unheld sockets": "memory.sockets.find_lists", "tun": "memory.tun.find",
-    "perf": "memory.tasks.find_perf", "ppp": "memory.tasks.find_ppp", "routes": "memory.routes.find",
-    "seccomp": "memory.tasks.find_seccomp",
-}  # fmt: skip
+    "sockets": ("memory.sockets.find",),
+    "unheld sockets": ("memory.sockets.find_lists", "memory.kept.find_in_flight"),
+    "io_uring": ("memory.kept.find_io_uring",),
+    "tun": ("memory.tun.find",),
+    "perf": ("memory.tasks.find_perf",),
+    "ppp": ("memory.tasks.find_ppp",),
+    "routes": ("memory.routes.find",),
+    "seccomp": ("memory.tasks.find_seccomp",),
+}
 # Kinds of rows that are found in network namespaces.
 OF_NAMESPACES = tuple(kind for family in FAMILIES if family.per_netns for kind in family.kinds)

@@ -99,7 +99,8 @@ def walk(wanted: Callable[[Family], bool] | None, deep: bool | None, everything:
             from bpflens.inventory.memory.merge import merge, placed
 
             rows = placed(merge(rows, _ask(ctx, reader, families)), link_places(reader))
-            read = {served for served, key in SERVED_BY.items() if key in {family.key for family in families}}
+            asked = {family.key for family in families}
+            read = {served for served, keys in SERVED_BY.items() if asked.issuperset(keys)}
         if reader is not None:
             read |= _of_hidden_processes(ctx, reader)
     finally:
@@ -131,7 +132,7 @@ def _of_memory(ctx: Context, deep: bool | None, wanted: Callable[[Family], bool]
     """The families of kernel memory to ask: all, none, or those that make up for what the interfaces left open."""
     if deep is False or (deep is None and not (ctx.unanswered and _may_read_memory())):
         return []
-    keys = {SERVED_BY[served] for served in ctx.unanswered if served in SERVED_BY}
+    keys = {key for served in ctx.unanswered for key in SERVED_BY.get(served, ())}
     return [family for family in DEEP_FAMILIES if (deep or family.key in keys) and (wanted is None or wanted(family))]
 
 

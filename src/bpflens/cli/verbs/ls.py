@@ -18,6 +18,8 @@ from bpflens.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from bpflens.inventory.audit import Verdict
+    from bpflens.inventory.baseline import Comparison
     from bpflens.inventory.facts.records import Inventory, InventoryRow
 
 EXAMPLES = (
@@ -35,7 +37,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
     parser.add_argument("what", nargs="*", metavar="WHAT", help="kinds, objects, programs; default: everything")
     add_deep(parser)
-    parser.add_argument("--audit", action="store_true", help="compare with the kernel's count of programs; implies --deep")
+    parser.add_argument("--audit", action="store_true", help="judge each program image in the kernel: was it found? implies --deep")
+    parser.add_argument("--baseline", metavar="FILE", help="with --audit: compare with the images in FILE; written if it is not there")
     parser.add_argument("--effective", action="store_true", help="with cgroup:PATH: also the programs that it inherits")
     parser.add_argument(
         "--explain", type=float, metavar="SECONDS", dest="budget",
@@ -52,6 +55,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     from bpflens.inventory.select import Selection
 
     selection = Selection(args.what)
+    if args.baseline is not None and not args.audit:
+        raise UsageError("--baseline", "goes with --audit")
     if args.watch is not None:
         from bpflens.cli.verbs.ls_watch import watch
 
@@ -72,12 +77,33 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             raise UsageError("--effective", "goes with cgroup:PATH")
         rows += inherited(inventory, selection.cgroup)
     show(inventory, rows, settings, args)
-    if verdict is not None:
-        print(verdict.json() if settings.json else verdict.text())
+    compared = _print_audit(verdict, args.baseline, settings) if verdict is not None else None
     code = report(inventory, rows, selection)
-    if verdict is not None and not verdict.complete:
+    if verdict is not None and not verdict.complete and not (compared is not None and compared.unchanged and not compared.written):
         return 1 if verdict.established else 5
     return code
+
+
+def _print_audit(verdict: Verdict, baseline: str | None, settings: Settings) -> Comparison | None:
+    """The verdict, beside a baseline where one is given and the audit could be made."""
+    now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    compared = None
+    if baseline is not None and verdict.established:
+        from bpflens.inventory.baseline import compare
+
+        compared = compare(baseline, verdict.unexplained)
+    if settings.json:
+        import json
+
+        from bpflens.records.audit import audit_record
+
+        print(json.dumps(audit_record(verdict, compared, now)))
+    else:
+        from bpflens.view.text.audit import audit_lines
+
+        for line in audit_lines(verdict, compared, now, settings.color):
+            print(line)
+    return compared
 
 
 def show(inventory: Inventory, rows: list[InventoryRow], settings: Settings, args: argparse.Namespace) -> None:

@@ -19,8 +19,9 @@ from bpflens.inventory.facts.context import Context
 from bpflens.inventory.facts.records import InventoryRow
 from bpflens.kernel.sys import procfs, syscalls
 
-__all__ = ("filtered_threads", "find", "rows")
+__all__ = ("LISTENER", "filtered_threads", "find", "rows")
 
+LISTENER = "anon_inode:seccomp notify"
 _SEIZE, _INTERRUPT, _DETACH = 0x4206, 0x4207, 17
 _GET_FILTER, _GET_METADATA = 0x420C, 0x420D
 _MEMORY = "CAP_BPF and CAP_PERFMON"
@@ -51,6 +52,8 @@ def find(ctx: Context) -> Iterable[InventoryRow]:
     """Rows by ptrace."""
     if ctx.memory_read:
         return ()
+    if any(file.link == LISTENER for file in ctx.files):
+        ctx.need("seccomp")  # a filter whose tasks have gone may hang on a listener
     filters: dict[tuple[int, int], list[tuple[bytes, int]]] = {}
     unread: dict[int, list[int]] = {}
     for pid, tid, _ in filtered_threads(ctx):

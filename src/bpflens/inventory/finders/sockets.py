@@ -39,6 +39,8 @@ _PAYLOADS = {"udp": "UDP", "tcp": "TCP", "icmp": "ICMP", "icmp6": "ICMP6", "netl
 
 def find_sockets(ctx: Context) -> Iterable[InventoryRow]:
     """Filters on sockets of every family, as seen through their holders; packet sockets that packet_diag gave are left out."""
+    if any(file.link == "anon_inode:[io_uring]" for file in ctx.files):
+        ctx.need("io_uring")
     for inode, facts in ctx.once(held_sockets).items():
         if facts.filter == b"" or inode in ctx.claimed_sockets:
             continue

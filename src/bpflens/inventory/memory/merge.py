@@ -15,8 +15,12 @@ __all__ = ("merge", "placed")
 def merge(rows: list[InventoryRow], deep: list[InventoryRow]) -> list[InventoryRow]:
     """Official rows completed, then what only the reader saw."""
     waiting: dict[tuple[str, str, int | None], list[InventoryRow]] = {}
+    seen: set[tuple[str, str, int | None, object]] = set()
     for row in deep:
-        waiting.setdefault((row.kind, row.object, row.netns), []).append(row)
+        key = (row.kind, row.object, row.netns, row.details.get("address"))
+        if row.details.get("address") is None or key not in seen:  # a socket in flight may be in the kernel's lists too
+            seen.add(key)
+            waiting.setdefault((row.kind, row.object, row.netns), []).append(row)
     merged = []
     for row in rows:
         partners = waiting.get((row.kind, row.object, row.netns), [])

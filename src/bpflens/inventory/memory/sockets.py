@@ -19,7 +19,7 @@ from bpflens.inventory.memory.images import Image, image_at
 from bpflens.inventory.memory.programs import FileRecord
 from bpflens.inventory.memory.reader import Reader
 
-__all__ = ("find", "find_lists", "row")
+__all__ = ("find", "find_lists", "row", "unheld_socket")
 
 _AF_PACKET = 17
 _TIME_WAIT, _NEW_SYN_RECV = 6, 12
@@ -143,10 +143,10 @@ def find_lists(ctx: Context, reader: Reader) -> Iterable[InventoryRow]:
             continue  # no such iterator, or its module is not there
         for sock in listed[:_MOST_LISTED]:
             if sock not in known:
-                yield from _unheld(reader, sock, namespace)
+                yield from unheld_socket(reader, sock, namespace)
     for sock in _packet_sockets(reader):
         if sock not in known:
-            yield from _unheld(reader, sock, namespace)
+            yield from unheld_socket(reader, sock, namespace)
 
 
 def _packet_sockets(reader: Reader) -> Iterator[int]:
@@ -166,7 +166,10 @@ def _packet_sockets(reader: Reader) -> Iterator[int]:
         return
 
 
-def _unheld(reader: Reader, sock: int, namespace: int | None) -> Iterator[InventoryRow]:
+def unheld_socket(
+    reader: Reader, sock: int, namespace: int | None, why: str = "no descriptor of a process leads to it"
+) -> Iterator[InventoryRow]:
+    """The row of a struct sock with a filter; none without one."""
     offset = reader.offset
     try:
         state = reader.read(sock + offset("sock", "__sk_common.skc_state"), 1)[0]
@@ -185,7 +188,7 @@ def _unheld(reader: Reader, sock: int, namespace: int | None) -> Iterator[Invent
         inode = 0
         if owner:
             inode = reader.u64(owner + offset("socket_alloc", "vfs_inode") + offset("inode", "i_ino"))
-        details: dict[str, Any] = {**filter_context(kind, protocol), "why": "no descriptor of a process leads to it"}
+        details: dict[str, Any] = {**filter_context(kind, protocol), "why": why}
         if family in (2, 10):
             details["port"] = reader.u16(sock + offset("sock", "__sk_common.skc_num"))
         yield row(f"socket/{kind}", f"sock:{inode}" if inode else f"port:{details.get('port', 0)}", namespace, image, **details)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 
 from bpflens.inventory.facts.context import Context
 from bpflens.inventory.facts.records import InventoryRow
 from bpflens.inventory.finders.perf import event_name
+from bpflens.inventory.finders.seccomp import LISTENER
 from bpflens.inventory.finders.seccomp import rows as seccomp_rows
 from bpflens.inventory.memory.images import image_at
 from bpflens.inventory.memory.reader import Reader
@@ -18,36 +20,57 @@ _MOST_FILTERS = 4096
 
 
 def find_seccomp(ctx: Context, reader: Reader) -> Iterable[InventoryRow]:
-    """Filters of every task. The kernel's chain has the newest first, the rows count from the oldest as ptrace does."""
-    offset = reader.offset
-    filters: dict[tuple[int, int], list[tuple[bytes, int]]] = {}
-    known: dict[int, tuple[int, bytes | None, int]] = {}  # struct seccomp_filter -> its previous, code, program
-    addresses: dict[bytes, set[int]] = {}
+    """Filters of every task. The kernel's chain has the newest first, the rows count from the oldest as ptrace does.
+
+    Then those that no task has any more, but a listener (seccomp_unotify(2)) still keeps.
+    """
+    filters = _Filters(ctx, reader)
+    chains: dict[tuple[int, int], list[tuple[bytes, int]]] = {}
     for _, pid, tid, newest in reader.tasks():
-        chain: list[tuple[bytes, int]] = []
-        filter = newest
+        chain = [(code, 0) for code, _ in filters.chain(newest)]
+        if chain:
+            chains[pid, tid] = chain[::-1]
+    for found in seccomp_rows(ctx, chains):
+        yield found._replace(details={**found.details, "addresses": sorted(filters.addresses[found.classic or b""])})
+    listeners = {(file.pid, file.fd) for file in ctx.files if file.link == LISTENER}
+    in_use = set(filters.known)
+    for record in reader.file_records:
+        if (record.pid, record.fd) not in listeners or not record.private or record.private in in_use:
+            continue
+        holder = (ctx.holder(record.pid, record.fd),)
+        for number, (code, address) in enumerate(list(filters.chain(record.private))[::-1]):
+            details = {"filter": number, "arch": os.uname().machine, "address": address, "why": "no task has it, a listener keeps it"}
+            yield InventoryRow("seccomp", f"fd:{record.pid}/{record.fd}", None, classic=code, holders=holder, details=details)
+
+
+class _Filters:
+    """struct seccomp_filter read once each. `known`: filter -> (previous one, code, program); `addresses`: code -> programs with it."""
+
+    def __init__(self, ctx: Context, reader: Reader) -> None:
+        self._ctx, self._reader = ctx, reader
+        self.known: dict[int, tuple[int, bytes | None, int]] = {}
+        self.addresses: dict[bytes, set[int]] = {}
+
+    def chain(self, filter: int) -> Iterator[tuple[bytes, int]]:
+        """(code, address of the program) of a filter and those before it."""
+        reader, offset = self._reader, self._reader.offset
         for _ in range(_MOST_FILTERS):
             if not filter:
-                break
-            if filter not in known:
+                return
+            if filter not in self.known:
                 try:
                     prog = reader.u64(filter + offset("seccomp_filter", "prog"))
                     image = image_at(reader, prog)
                     code = image.classic if image is not None else None
-                    known[filter] = (reader.u64(filter + offset("seccomp_filter", "prev")), code, prog)
+                    self.known[filter] = (reader.u64(filter + offset("seccomp_filter", "prev")), code, prog)
                 except OSError:
-                    break  # the task ended meanwhile
-            previous, code, prog = known[filter]
+                    return  # the task ended meanwhile
+            filter, code, prog = self.known[filter]
             if code is None:
-                ctx.deny("the code of seccomp filters", "a kernel with CONFIG_CHECKPOINT_RESTORE")
-                break
-            chain.append((code, 0))
-            addresses.setdefault(code, set()).add(prog)
-            filter = previous
-        if chain:
-            filters[pid, tid] = chain[::-1]
-    for found in seccomp_rows(ctx, filters):
-        yield found._replace(details={**found.details, "addresses": sorted(addresses[found.classic or b""])})
+                self._ctx.deny("the code of seccomp filters", "a kernel with CONFIG_CHECKPOINT_RESTORE", ("seccomp",))
+                return
+            self.addresses.setdefault(code, set()).add(prog)
+            yield code, prog
 
 
 def find_perf(ctx: Context, reader: Reader) -> Iterable[InventoryRow]:

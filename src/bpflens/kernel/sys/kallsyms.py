@@ -10,6 +10,7 @@ and every look-up finds nothing.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 __all__ = ("CALL_BASE", "Kallsyms", "kallsyms")
@@ -96,6 +97,13 @@ class Kallsyms:
         for line in self._text.splitlines():
             if line[17:18] in b"tTwW" and len(line) > 19 and not line.endswith(b"]"):
                 yield int(line[:16], 16), _symbol(line)
+
+    def ranges(self, prefixes: Iterable[str]) -> list[tuple[int, int]]:
+        """(first address, address of the next symbol) of the core kernel's functions whose names begin so; reads the whole file."""
+        self._read_all()
+        starts = b"|".join(re.escape(prefix.encode()) for prefix in prefixes)
+        pattern = re.compile(rb"^([0-9a-f]{16}) [tT] (?:" + starts + rb")[^\t\n]*\n(?=([0-9a-f]{16}))", re.MULTILINE)
+        return [(int(found[1], 16), int(found[2], 16)) for found in pattern.finditer(self._text)]
 
     def nearest(self, address: int) -> tuple[str, int] | None:
         """The symbol at or before `address` and the distance in bytes, for addresses inside a function; reads the whole file."""

@@ -1,0 +1,39 @@
+"""Schema audit/1: the verdict of `ls --audit`, with the images that are not accounted for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bpflens.inventory.audit import Verdict
+from bpflens.inventory.baseline import Comparison
+from bpflens.inventory.memory.judge import Judged
+from bpflens.isa.extended.names import PROG_TYPES, type_name
+
+__all__ = ("audit_record", "image_record")
+
+
+def audit_record(verdict: Verdict, comparison: Comparison | None, now_ns: int) -> dict[str, Any]:
+    """One object of schema audit/1. `now_ns` is CLOCK_BOOTTIME, for ages."""
+    record: dict[str, Any] = {"schema": "audit/1", **verdict._asdict()}
+    record["unexplained"] = [image_record(image, now_ns) for image in verdict.unexplained]
+    record["baseline"] = None
+    if comparison is not None:
+        record["baseline"] = {
+            "path": comparison.path, "taken": comparison.taken, "same_boot": comparison.same_boot, "same": comparison.same,
+            "new": [image_record(image, now_ns) for image in comparison.new], "gone": comparison.gone, "written": comparison.written,
+        }  # fmt: skip
+    return record
+
+
+def image_record(image: Judged, now_ns: int) -> dict[str, Any]:
+    """One image."""
+    return {
+        "verdict": image.verdict,
+        "address": f"{image.address:#x}",
+        "size": image.size,
+        "id": image.id or None,
+        "type": type_name(PROG_TYPES, image.type) if image.type else None,
+        "insns": image.insns,
+        "load_time": image.load_time or None,
+        "age_seconds": (now_ns - image.load_time) // 1_000_000_000 if image.load_time else None,
+    }
