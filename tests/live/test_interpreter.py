@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import objects
+from bpflens.execute.effects import CALLS, OUTSIDE
 from bpflens.execute.guide import guided
 from bpflens.execute.inputs import InputMaker
-from bpflens.execute.interpreter.engine import CALLS, OUTSIDE, InterpretedProgram
+from bpflens.execute.interpreter.engine import InterpretedProgram
 from bpflens.execute.kernel_engine import Way, load, ways
 from bpflens.execute.kernel_maps import ARRAY, LPM_TRIE, PERCPU_ARRAY, PERCPU_HASH, MapState
 from bpflens.execute.mine import mine

@@ -23,9 +23,10 @@ from bpflens.isa.extended.helpers import helper_name, helper_prototype
 from bpflens.isa.extended.insn import Insn
 from bpflens.program import Map
 
-__all__ = ("EFFECTS", "EVENTS", "FIXED", "REPLACED", "made_repeatable", "said_of_effect", "scalar_arguments")
+__all__ = ("CALLS", "EFFECTS", "EVENTS", "FIXED", "OUTSIDE", "REPLACED", "made_repeatable", "said_of_effect", "scalar_arguments")
 
 EFFECTS, EVENTS = "*effects", "*events"
+CALLS, OUTSIDE = "*calls", "*outside"  # the interpreter's: recorded calls in order, memory that is not the program's
 EVENTS_BYTES = 1 << 18
 _EFFECTS_MAP = Map(EFFECTS, 2, 4, 8 * 5 * 212, 1, 1 << 10)
 _EVENTS_MAP = Map(EVENTS, 27, 0, 0, EVENTS_BYTES)

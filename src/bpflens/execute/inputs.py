@@ -47,19 +47,21 @@ class InputMaker:
         self.type, self.own_type = prog_type, own_type
         self.keys: dict[str, dict[bytes, None]] = {}
         self.pointers: Sequence[int] = ()
+        struct_name = context_struct(own_type) if prog_type == own_type else ""
+        self._reads_packet = any(field.points_to.startswith("packet") for field in fields(struct_name))
 
     def fresh(self) -> Input:
         """A new input."""
         if self.type in PACKET_TYPES:
             packet = self._whole(random_packet(self.rnd))
             return Input(packet, self._packet_context(len(packet)))
-        return Input(b"", self._context())
+        return Input(random_packet(self.rnd) if self._reads_packet else b"", self._context())
 
     def changed(self, input: Input) -> Input:
         """A good input with a few fields changed."""
         rnd = self.rnd
         if self.type not in PACKET_TYPES:
-            return Input(b"", self._changed_context(input.ctx))
+            return Input(input.packet, self._changed_context(input.ctx))
         packet = bytearray(input.packet)
         for _ in range(rnd.choice((1, 1, 2, 4))):
             if self.mined.packet and rnd.random() < 0.75:

@@ -63,7 +63,8 @@ def _loaded(a: Subject, b: Subject, stack: ExitStack) -> Comparison | tuple[Way,
     for which, subject in (("first", a), ("second", b)):
         why = refusal(subject)
         if why is not None:
-            return Comparison(Verdict.UNDETERMINED, f"the kernel refuses the {which} program: {why}", engine="kernel")
+            said = f"the kernel refuses the {which} program: {why}"
+            return Comparison(Verdict.UNDETERMINED, said, engine="kernel", refused=why if subject is b else "")
     why = next(iter(reasons), "no way to run this type")
     return Comparison(Verdict.UNDETERMINED, f"the kernel can't test-run programs of type {a.prog_type}: {why}", engine="kernel")
 

@@ -58,15 +58,32 @@ def compare(
     told = declared_differently(a, b)
     if told is not None:
         return Comparison(Verdict.DIFFERENT, f"a map is declared differently: {told}", difference=Difference("declaration", told, told))
-    from bpflens.execute import kernel_compare
+    from bpflens.execute import interpreted_compare, kernel_compare
 
-    return kernel_compare.compare(a, b, inputs, seed, effort)
+    if engine == "interpreter":
+        return interpreted_compare.compare(a, b, inputs, seed, effort)
+    result = kernel_compare.compare(a, b, inputs, seed, effort)
+    if engine == "kernel" or result.verdict is not Verdict.UNDETERMINED or result.refused:
+        return result
+    other = interpreted_compare.compare(a, b, inputs, seed, effort)
+    return replace(other, reason=f"{other.reason} ({result.reason})")
 
 
 def compare_runs(
-    a: Runs, b: Runs, again: Runs, scenes: Sequence[Scene], subject: Subject, maps: MapPlan, *, engine: str, coverage: Coverage | None
+    a: Runs,
+    b: Runs,
+    again: Runs | None,
+    scenes: Sequence[Scene],
+    subject: Subject,
+    maps: MapPlan,
+    *,
+    engine: str,
+    coverage: Coverage | None,
 ) -> Comparison:
-    """Run the scenes on three programs, `again` being a second copy of `a`; the first confirmed difference ends it."""
+    """Run the scenes on three programs, `again` being a second copy of `a`; the first confirmed difference ends it.
+
+    `again` None: the engine repeats itself exactly.
+    """
     state = _State(a, b, again, subject, maps)
     for scene in scenes:
         found = state.play(scene)
@@ -115,7 +132,7 @@ class _State:
 
     a: Runs
     b: Runs
-    again: Runs
+    again: Runs | None
     subject: Subject
     maps: MapPlan
     counted: int = 0
@@ -128,7 +145,7 @@ class _State:
         """Run a scene; its first difference, confirmed."""
         self._set(scene)
         for number, input in enumerate(scene.inputs):
-            x, y, z = self.a.run(input), self.b.run(input), self.again.run(input)
+            x, y, z = self._run(input)
             if x.error and x.error == y.error == z.error:
                 self.errors[x.error] = None
                 continue
@@ -148,12 +165,23 @@ class _State:
         return self._maps(scene)
 
     def _set(self, scene: Scene) -> None:
-        for program in (self.a, self.b, self.again):
-            program.set(scene.maps)
+        self.a.set(scene.maps)
+        self.b.set(scene.maps)
+        if self.again is not None:
+            self.again.set(scene.maps)
+
+    def _run(self, input: Input) -> tuple[Outcome, Outcome, Outcome]:
+        """Outcomes of the first program, the second, and the copy of the first."""
+        x, y = self.a.run(input), self.b.run(input)
+        return x, y, self.again.run(input) if self.again is not None else x
+
+    def _read(self) -> tuple[dict[str, MapState], dict[str, MapState], dict[str, MapState]]:
+        a, b = self.a.read(), self.b.read()
+        return a, b, self.again.read() if self.again is not None else a
 
     def _maps(self, scene: Scene) -> Difference | None:
         """Compare the maps after a scene that was played to its end."""
-        a, b, again = self.a.read(), self.b.read(), self.again.read()
+        a, b, again = self._read()
         while True:
             other = first_difference(self.maps_of_a, self.subject.maps, a, again, frozenset(self.unsteady))
             if other is None:
@@ -188,7 +216,7 @@ class _State:
         self._set(scene)
         x = y = z = Outcome()
         for input in scene.inputs:
-            x, y, z = self.a.run(input), self.b.run(input), self.again.run(input)
+            x, y, z = self._run(input)
         for (name, p, q), (_, _, r) in zip(_parts(x, y), _parts(x, z), strict=True):
             if name == what and p != q and p == r:
                 return p, q
@@ -217,9 +245,8 @@ class _State:
     def _after(self, scene: Scene, name: str) -> Difference | None:
         self._set(scene)
         for input in scene.inputs:
-            for program in (self.a, self.b, self.again):
-                program.run(input)
-        a, b, again = self.a.read(), self.b.read(), self.again.read()
+            self._run(input)
+        a, b, again = self._read()
         if first_difference(self.maps_of_a, self.subject.maps, a, again, frozenset(self.unsteady)) is not None:
             return None
         found = first_difference(self.maps, self.subject.maps, a, b, frozenset(self.unsteady))

@@ -80,7 +80,7 @@ class Comparison:
     """The answer. `engine`: what ran the programs ("kernel", "kernel, as syscall program", "interpreter"). `inputs`: how many were run on
     both. `coverage` None where it could not be measured. `unsteady`: what a second copy of the first program did not repeat, and what is
     therefore not compared. `left_out`: what else is not compared. `assumed`: helpers that were modelled or fixed. `retvals`: distinct
-    return values seen, at most 16.
+    return values seen, at most 16. `refused`: why the kernel refuses the second program, "" where it does not.
     """
 
     verdict: Verdict
@@ -93,3 +93,4 @@ class Comparison:
     left_out: tuple[str, ...] = ()
     assumed: tuple[str, ...] = ()
     retvals: tuple[int, ...] = ()
+    refused: str = ""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from bpflens.execute.effects import EFFECTS, EVENTS, said_of_effect
+from bpflens.execute.effects import CALLS, EFFECTS, EVENTS, OUTSIDE, said_of_effect
 from bpflens.execute.kernel_maps import RDONLY_PROG, RINGBUF, MapState, is_global_data, kept_flags
 from bpflens.execute.subject import Subject
+from bpflens.isa.extended.helpers import helper_name
 from bpflens.kernel.map_data import value_stride
 from bpflens.program import Map
 
@@ -99,7 +100,7 @@ def first_difference(
     plan: MapPlan, maps: Mapping[str, Map], a: Mapping[str, MapState], b: Mapping[str, MapState], skipped: frozenset[str]
 ) -> tuple[str, str, str, str] | None:
     """(map or variable, what differs, value of a, value of b); None where nothing does."""
-    for name in (*plan.whole, EFFECTS, EVENTS):
+    for name in (*plan.whole, EFFECTS, EVENTS, CALLS, OUTSIDE):
         if name in skipped or name not in a:
             continue
         if a[name] != b.get(name):
@@ -116,6 +117,10 @@ def first_difference(
 
 
 def _said(name: str, map: Map | None, a: MapState, b: MapState | None) -> tuple[str, str, str] | None:
+    if name == CALLS:
+        first, second = list(a) if isinstance(a, list) else [], list(b) if isinstance(b, list) else []
+        at = next((n for n, (x, y) in enumerate(zip(first, second, strict=False)) if x != y), min(len(first), len(second)))
+        return f"call {at}", _call(first, at), _call(second, at)
     if name == EVENTS or (map is not None and map.type == RINGBUF) or isinstance(a, list):
         first, second = list(a) if isinstance(a, list) else [], list(b) if isinstance(b, list) else []
         at = next((n for n, (x, y) in enumerate(zip(first, second, strict=False)) if x != y), min(len(first), len(second)))
@@ -138,6 +143,14 @@ def _said(name: str, map: Map | None, a: MapState, b: MapState | None) -> tuple[
                 return f"map {name} at {key.hex() or 'its only key'}", _hex(a.get(key)), _hex(b.get(key))
         return None
     return f"map {name}", "present", "absent"
+
+
+def _call(records: list[bytes], at: int) -> str:
+    if at >= len(records):
+        return "none"
+    number, rest = int.from_bytes(records[at][:4], "little"), records[at][4:]
+    name = helper_name(number) if number < 1 << 16 else f"kernel function {number & 0xFFFF}"
+    return f"{name}({rest.hex()})"
 
 
 def _variable_at(map: Map | None, at: int) -> str:

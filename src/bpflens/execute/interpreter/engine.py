@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from bpflens.execute.effects import CALLS, OUTSIDE
 from bpflens.execute.interpreter.machine import STEPS, Budget, Machine
 from bpflens.execute.interpreter.maps import OuterModel
 from bpflens.execute.interpreter.memory import Fault
@@ -12,9 +13,7 @@ from bpflens.execute.kernel_maps import Contents, MapState
 from bpflens.execute.result import Input, Outcome
 from bpflens.execute.subject import Subject
 
-__all__ = ("CALLS", "OUTSIDE", "InterpretedProgram")
-
-CALLS, OUTSIDE = "*calls", "*outside"
+__all__ = ("InterpretedProgram",)
 
 
 class InterpretedProgram:

@@ -1,0 +1,43 @@
+"""Comparing two programs in the interpreter: where no kernel can run them (other types, other machines, no privilege)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from random import Random
+
+from bpflens.execute.guide import guided
+from bpflens.execute.inputs import InputMaker
+from bpflens.execute.interpreter.engine import InterpretedProgram
+from bpflens.execute.mine import mine
+from bpflens.execute.oracle import compare_runs
+from bpflens.execute.result import Comparison, Coverage, Scene
+from bpflens.execute.states import plan
+from bpflens.execute.subject import Subject
+
+__all__ = ("ENGINE", "compare")
+
+ENGINE = "interpreter"
+_STEPS = 200_000
+# Addresses of memory outside that contexts hold in place of pointers to the kernel's objects.
+_POINTERS = (0xFFFF_9000_0000_1000, 0xFFFF_9000_0000_8000, 0xFFFF_9000_0012_3450, 0x7F00_0000_1000)
+
+
+def compare(a: Subject, b: Subject, inputs: int | Sequence[Scene], seed: int, effort: float) -> Comparison:
+    """`oracle.compare` with the interpreter. One copy of the first program is enough: every run is repeatable."""
+    b = replace(b, maps={**{name: map for name, map in a.maps.items() if name not in b.maps}, **b.maps})
+    first, second = InterpretedProgram(a, steps=_STEPS), InterpretedProgram(b, steps=_STEPS)
+    maps = plan(a, b)
+    coverage: Coverage | None = None
+    if isinstance(inputs, int):
+        maker = InputMaker(mine(a), a.prog_type, a.prog_type, a.maps, Random(seed))
+        maker.pointers = _POINTERS
+        found = guided(first, maker, inputs, effort=effort, global_data=not maps.variables)
+        scenes, coverage = found.scenes, found.coverage
+    else:
+        scenes = tuple(inputs)
+    result = compare_runs(first, second, None, scenes, a, maps, engine=ENGINE, coverage=coverage)
+    modelled = first.machine.modelled | second.machine.modelled
+    if first.machine.memory.read_outside or second.machine.memory.read_outside:
+        modelled.add("memory outside of the program")
+    return replace(result, assumed=tuple(sorted(modelled)))
