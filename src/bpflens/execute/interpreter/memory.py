@@ -19,6 +19,7 @@ SHIFT, LOW = 28, (1 << 28) - 1
 M64 = 0xFFFFFFFFFFFFFFFF
 EFAULT = -14 & M64
 _FIRST = 0xFFFF8800_0000_0000 >> SHIFT
+_MAX_OUTSIDE = 1 << 16
 _MIX = 0x9E3779B97F4A7C15
 _PACKERS = {1: struct.Struct("<B"), 2: struct.Struct("<H"), 4: struct.Struct("<I"), 8: struct.Struct("<Q")}
 
@@ -95,6 +96,8 @@ class Memory:
             raise Fault(f"read of {size} bytes at {address:#x}, where nothing is")
         if not is_mapped(address) or not is_mapped(address + size - 1):
             raise Fault(f"read of {size} bytes at {address:#x}, which is not mapped")
+        if size > _MAX_OUTSIDE:
+            raise Fault(f"read of {size} bytes outside")
         self.read_outside = True
         return bytes(self.byte_outside(address + n & M64) for n in range(size))
 
