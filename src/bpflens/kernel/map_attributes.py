@@ -12,6 +12,7 @@ from bpflens.errors import BpflensError, InputError
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn, encode
 from bpflens.kernel.load_attributes import iterate
+from bpflens.kernel.sys import fact_cache
 
 if TYPE_CHECKING:
     from bpflens.btf.btf import Btf
@@ -47,8 +48,13 @@ def map_attributes() -> dict[int, MapAttributes]:
     """Map id -> its attributes, for all maps; empty where iterators can't be used."""
     from bpflens.kernel.btf import vmlinux
 
+    known = fact_cache.load("map_attributes")
     try:
-        code, fn_id = _assemble(vmlinux())
+        if isinstance(known, dict):
+            code, fn_id = bytes.fromhex(known["code"]), known["function"]
+        else:
+            code, fn_id = _assemble(vmlinux())
+            fact_cache.store("map_attributes", {"code": code.hex(), "function": fn_id})
         rows = iterate(code, fn_id, 8 * _COLUMNS)
     except (BpflensError, OSError):
         return {}
