@@ -1,0 +1,113 @@
+"""Save and restore of a hash with a million entries beside `bpftool map dump` in the same run: CPU time and memory of whole processes.
+
+    python bench/bench_snapshot.py [--entries 1000000] [--rounds 3]
+
+The map is made, filled by batches, and removed; the file goes to a temporary directory. Ratios are what counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import shutil
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+from typing import NamedTuple
+
+from bpflens.kernel.load import create_map
+from bpflens.kernel.map_batch import write_batch
+from bpflens.kernel.maps import map_by_fd
+
+PREFIX = f"/sys/fs/bpf/bpflens-bench-{os.getpid()}"
+
+
+class Used(NamedTuple):
+    """CPU seconds (user and system) and peak resident memory in KiB of a process."""
+
+    cpu: float
+    peak: int
+
+
+def measure(command: list[str], quiet: bool = True) -> Used:
+    """Run a command to its end."""
+    output = subprocess.DEVNULL if quiet else None
+    process = subprocess.Popen(command, stdout=output, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode not in (0, 5):
+        raise SystemExit(f"{' '.join(command)}: {process.returncode}")
+    return Used(usage.ru_utime + usage.ru_stime, usage.ru_maxrss)
+
+
+def fill(fd: int, entries: int, key_size: int, value_size: int) -> None:
+    """Put the entries in."""
+    for first in range(0, entries, 50_000):
+        count = min(50_000, entries - first)
+        keys = b"".join(number.to_bytes(4, "little").ljust(key_size, b"k") for number in range(first, first + count))
+        values = b"".join(struct.pack("=Q", number * number).ljust(value_size, b"v") for number in range(first, first + count))
+        write_batch(fd, keys, values, count)
+
+
+def remove_pins() -> None:
+    """Take the restored map away."""
+    for base, directories, files in os.walk(PREFIX, topdown=False):
+        for name in files:
+            os.unlink(f"{base}/{name}")
+        for name in directories:
+            os.rmdir(f"{base}/{name}")
+    if os.path.isdir(PREFIX):
+        os.rmdir(PREFIX)
+
+
+def one(entries: int, key_size: int, value_size: int, rounds: int, where: str) -> None:
+    """A row of the table."""
+    bpftool = shutil.which("bpftool") or "/usr/sbin/bpftool"
+    bpflens = [sys.executable, "-m", "bpflens"]
+    fd = create_map(1, key_size, value_size, entries, name="bl_bench")
+    try:
+        fill(fd, entries, key_size, value_size)
+        id = str(map_by_fd(fd).id)
+        path = f"{where}/x.bpfsnap"
+        dumps, saves, restores = [], [], []
+        base = measure([*bpflens, "--version"])
+        for _ in range(rounds):
+            dumps.append(measure([bpftool, "map", "dump", "id", id]))
+            saves.append(measure([*bpflens, "save", f"map:{id}", "-o", path, "--no-hashes"]))
+            restores.append(measure([*bpflens, "restore", path, "--apply", "--pin-prefix", PREFIX]))
+            remove_pins()
+    finally:
+        os.close(fd)
+        remove_pins()
+
+    def cpu(several: list[Used]) -> float:
+        return statistics.median(used.cpu for used in several)
+
+    def peak(several: list[Used]) -> float:
+        return (max(used.peak for used in several) - base.peak) / 1024
+
+    save_ratio = statistics.median(a.cpu / b.cpu for a, b in zip(saves, dumps, strict=True))
+    restore_ratio = statistics.median(a.cpu / b.cpu for a, b in zip(restores, dumps, strict=True))
+    print(f"| {entries:,} entries of {key_size} + {value_size} bytes | {cpu(dumps):.2f} s | {cpu(saves):.2f} s | {save_ratio:.2f} "
+          f"| {cpu(restores):.2f} s | {restore_ratio:.2f} | {peak(saves):.0f} / {peak(restores):.0f} MiB |")  # fmt: skip
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--entries", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    print("| hash | bpftool map dump | save | ratio | restore | ratio | memory over the start, save / restore |")
+    print("|---|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as where:
+        one(arguments.entries, 4, 8, arguments.rounds, where)
+        one(arguments.entries, 16, 64, arguments.rounds, where)
+
+
+if __name__ == "__main__":
+    main()
