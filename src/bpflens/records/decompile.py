@@ -9,11 +9,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bpflens.decompile.result import Decompiled, DecompiledFunction
 
-__all__ = ("records",)
+if TYPE_CHECKING:
+    from bpflens.records.schemas import Schema
+
+__all__ = ("records", "schemas")
 
 
 def records(made: Decompiled) -> Iterator[dict[str, Any]]:
@@ -50,3 +53,19 @@ def _function(where: str, function: DecompiledFunction) -> dict[str, Any]:
         "lines": [{"text": line.text, "slots": list(line.slots)} for line in function.lines],
         "slots": by_slot,
     }
+
+
+def schemas() -> dict[str, Schema]:
+    """What stands in the lines."""
+    from bpflens.records.schemas import INTEGER, TEXT, line, listing, mapping, maybe, record
+
+    of_c = record({"text": TEXT, "slots": listing(INTEGER)})
+    return {
+        "decompile-file/1": line("decompile-file/1", "What stands before and after the functions of a C file.", {
+            "program": TEXT, "before": listing(TEXT), "after": listing(TEXT), "functions": listing(TEXT), "notes": listing(TEXT),
+        }),
+        "decompile/1": line("decompile/1", "A function as C, with the instructions that each line says.", {
+            "program": TEXT, "function": TEXT, "section": maybe(TEXT), "role": TEXT, "start": INTEGER, "end": INTEGER, "level": TEXT,
+            "badge": TEXT, "reason": TEXT, "refused": listing(TEXT), "lines": listing(of_c), "slots": mapping(listing(INTEGER)),
+        }),
+    }  # fmt: skip

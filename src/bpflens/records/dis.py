@@ -12,8 +12,9 @@ from bpflens.program import Isa, Program
 
 if TYPE_CHECKING:
     from bpflens.analysis.slot_notes import Further, Prototypes
+    from bpflens.records.schemas import Schema
 
-__all__ = ("records",)
+__all__ = ("records", "schemas")
 
 
 def records(
@@ -79,3 +80,12 @@ def _extended(
             notes.append(explain_unknown(code[pc]) if code[pc] & 0xFF != 0x18 else "ld_imm64 without its second half")
         yield _record(program, pc, program.code[pc * 8 : (pc + slots) * 8], text, notes)
         pc += slots
+
+
+def schemas() -> dict[str, Schema]:
+    """What stands in the lines."""
+    from bpflens.records.schemas import INTEGER, TEXT, line, listing, record
+
+    source = record({"file": TEXT, "line": INTEGER, "col": INTEGER, "text": TEXT})
+    keys = {"program": TEXT, "pc": INTEGER, "bytes": TEXT, "text": TEXT, "notes": listing(TEXT)}
+    return {"dis/1": line("dis/1", "An instruction of a program.", keys, {"function": TEXT, "source": source})}

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bpflens.attachment import Holder
 from bpflens.classic.summary import Summary
 from bpflens.inventory.facts.records import Inventory, InventoryRow
 from bpflens.isa.extended.names import PROG_TYPES, type_name
 
-__all__ = ("Summarise", "holder_record", "json_rows", "record")
+if TYPE_CHECKING:
+    from bpflens.records.schemas import Schema
+
+__all__ = ("Summarise", "holder_record", "holder_schema", "json_rows", "record", "row_keys", "row_schema", "schemas")
 
 Summarise = Callable[[InventoryRow], "Summary | None"]
 _NOTHING = Summary("")
@@ -75,3 +78,40 @@ def json_rows(inventory: Inventory, rows: Iterable[InventoryRow], summarise: Sum
     encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
     for row in rows:
         yield encode(record(inventory, row, summarise(row)))
+
+
+def holder_schema() -> Schema:
+    """The shape of `holder_record`."""
+    from bpflens.records.schemas import BOOLEAN, INTEGER, TEXT, maybe, record
+
+    return record({
+        "pid": INTEGER, "comm": TEXT, "fd": maybe(INTEGER), "tid": maybe(INTEGER), "exe": maybe(TEXT), "deleted": BOOLEAN,
+        "unit": maybe(TEXT), "container": maybe(TEXT),
+    })  # fmt: skip
+
+
+def row_keys() -> dict[str, Schema]:
+    """What a row of the inventory has, but for the name of its schema."""
+    from bpflens.records.schemas import ANY, BOOLEAN, INTEGER, TEXT, listing, mapping, maybe, record
+
+    facts = dict.fromkeys(("load_time", "uid", "run_cnt", "run_time_ns", "xlated_len"), INTEGER)
+    program = record({"id": INTEGER, "type": maybe(TEXT), "name": maybe(TEXT), "tag": maybe(TEXT)}, {"full_name": TEXT, **facts})
+    return {
+        "kind": TEXT, "object": TEXT, "netns": maybe(INTEGER), "netns_name": maybe(TEXT), "classic": BOOLEAN, "program": maybe(program),
+        "insns": maybe(TEXT), "image": maybe(TEXT), "expression": maybe(TEXT), "reason": maybe(TEXT), "known": maybe(TEXT),
+        "warning": maybe(TEXT), "assumptions": listing(TEXT), "holders": listing(holder_schema()), "details": mapping(ANY),
+    }  # fmt: skip
+
+
+def row_schema() -> Schema:
+    """A row within another line."""
+    from bpflens.records.schemas import TEXT, record
+
+    return record(row_keys(), {"schema": TEXT})
+
+
+def schemas() -> dict[str, Schema]:
+    """What stands in the lines."""
+    from bpflens.records.schemas import line
+
+    return {"ls/1": line("ls/1", "A program on something: one row of the inventory.", row_keys())}

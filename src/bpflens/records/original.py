@@ -11,8 +11,9 @@ from bpflens.isa.extended.names import PROG_TYPES, type_name
 
 if TYPE_CHECKING:
     from bpflens.original.result import Original
+    from bpflens.records.schemas import Schema
 
-__all__ = ("record",)
+__all__ = ("record", "schemas")
 
 
 def record(original: Original) -> dict[str, Any]:
@@ -51,3 +52,23 @@ def record(original: Original) -> dict[str, Any]:
             "verified_insns": list(original.removed.verified_insns) if original.removed.verified_insns else None,
         }
     return out
+
+
+def schemas() -> dict[str, Schema]:
+    """What stands in the lines."""
+    from bpflens.records.schemas import ANY, INTEGER, TEXT, line, listing, maybe, one_of, record
+
+    removed = record({
+        "maps": listing(INTEGER), "functions": listing(TEXT), "lines": listing(listing(ANY)), "jumps_over_nothing": listing(INTEGER),
+        "verified_insns": maybe(listing(INTEGER)),
+    })  # fmt: skip
+    return {
+        "original/1": line("original/1", "A program as it was loaded, with the proof.", {
+            "id": maybe(INTEGER), "name": TEXT, "type": TEXT, "tag": TEXT, "insns": TEXT, "reason": TEXT,
+            "grade": one_of("exact", "equivalent", "recorded", "unproven"), "insn_count": INTEGER, "xlated_insn_count": INTEGER,
+            "hash": maybe(TEXT), "source": maybe(TEXT), "tags_tried": INTEGER,
+        }, {
+            "unsure": listing(INTEGER), "expected_attach_type": INTEGER, "prog_flags": INTEGER, "rewrites": listing(listing(ANY)),
+            "removed": removed,
+        }),
+    }  # fmt: skip

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bpflens.isa.extended.names import ATTACH_TYPES, MAP_TYPES, PROG_TYPES, flag_names, type_name
 from bpflens.maps.contents import Contents
 from bpflens.program import Attachment, Declared, Holder, Loaded, Map, Program
 
+if TYPE_CHECKING:
+    from bpflens.records.schemas import Schema
+
 __all__ = (
     "MapFacts", "ProgramFacts", "StructOpsFacts", "attachment_record", "holder_record", "map_record", "plain", "program_record",
-    "show_record",
+    "schemas", "show_record",
 )  # fmt: skip
 
 
@@ -196,3 +199,29 @@ def attachment_record(attachment: Attachment) -> dict[str, Any]:
 def holder_record(holder: Holder) -> dict[str, Any]:
     """A process that holds something, as JSON values."""
     return {"pid": holder.pid, "comm": holder.comm, "fd": holder.fd, "tid": holder.tid}
+
+
+def schemas() -> dict[str, Schema]:
+    """What stands in the lines. Beside these keys a program has those of struct bpf_prog_info, or what its object file or row says."""
+    from bpflens.records.schemas import ANY, BOOLEAN, INTEGER, TEXT, line, listing, mapping, maybe, record
+
+    holder = record({"pid": INTEGER, "comm": TEXT, "fd": maybe(INTEGER), "tid": maybe(INTEGER)})
+    function = record({"pc": INTEGER, "name": TEXT, "proto": maybe(TEXT)})
+    variable = record({"offset": INTEGER, "name": TEXT, "size": INTEGER, "type": TEXT})
+    program = record({
+        "isa": TEXT, "where": TEXT, "source": TEXT, "id": maybe(INTEGER), "name": maybe(TEXT), "type": maybe(TEXT),
+        "attach_type": maybe(TEXT), "tag": maybe(TEXT), "section": maybe(TEXT), "license": maybe(TEXT), "insns": INTEGER,
+        "linktype": maybe(TEXT), "given": listing(TEXT), "note": maybe(TEXT), "arch": maybe(TEXT), "xlated": BOOLEAN,
+        "functions": listing(function), "lines": INTEGER, "attach_target": maybe(TEXT), "pins": listing(TEXT), "holders": listing(holder),
+        "map_ids": listing(INTEGER), "notes": listing(TEXT),
+    }, more=True)  # fmt: skip
+    map = record({
+        "id": maybe(INTEGER), "name": TEXT, "type": TEXT, "key_size": INTEGER, "value_size": INTEGER, "max_entries": INTEGER,
+        "flags": listing(TEXT), "key": maybe(TEXT), "value": maybe(TEXT), "variables": listing(variable), "pins": listing(TEXT),
+        "holders": listing(holder), "users": listing(INTEGER),
+    }, more=True)  # fmt: skip
+    attachment = record({
+        "kind": TEXT, "object": TEXT, "netns": maybe(INTEGER), "holders": listing(holder), "details": mapping(ANY),
+    })  # fmt: skip
+    keys = {"program": maybe(program), "maps": listing(map), "attachments": listing(attachment)}
+    return {"show/1": line("show/1", "A program, its maps and what it hangs on; a map alone where program is null.", keys)}

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bpflens.snapshot.compare import Change
 from bpflens.snapshot.restore import Restored
@@ -16,7 +16,10 @@ from bpflens.snapshot.restoring.plan import Plan
 from bpflens.snapshot.restoring.proof import Check
 from bpflens.snapshot.save import Saved
 
-__all__ = ("change_record", "plan_records", "restored_records", "saved_record")
+if TYPE_CHECKING:
+    from bpflens.records.schemas import Schema
+
+__all__ = ("change_record", "plan_records", "restored_records", "saved_record", "schemas")
 
 
 def saved_record(saved: Saved) -> dict[str, Any]:
@@ -91,3 +94,34 @@ def change_record(change: Change) -> dict[str, Any]:
         "differences": list(change.differences),
         "unknown": list(change.unknown),
     }
+
+
+def schemas() -> dict[str, Schema]:
+    """What stands in the lines."""
+    from bpflens.records.schemas import ANY, BOOLEAN, INTEGER, TEXT, line, listing, mapping, maybe, one_of, record
+
+    program = record({"id": INTEGER, "name": TEXT, "type": TEXT, "tag": TEXT, "grade": maybe(TEXT)})
+    map = record({
+        "id": INTEGER, "name": TEXT, "type": TEXT, "entries": maybe(INTEGER), "consistency": maybe(TEXT), "why_no_data": maybe(TEXT),
+    })  # fmt: skip
+    attachment = record({"kind": TEXT, "object": TEXT, "program": maybe(INTEGER), "link": maybe(INTEGER)})
+    return {
+        "save/1": line("save/1", "The snapshot that was written.", {
+            "path": TEXT, "digest": TEXT, "size": INTEGER, "programs": listing(program), "maps": listing(map),
+            "attachments": listing(attachment), "incomplete": listing(TEXT), "audit": maybe(TEXT),
+        }),
+        "restore/1": line("restore/1", "A step of the plan, a comparison after it, or the end of it.", {
+            "record": one_of("step", "left_out", "conflict", "check", "done"),
+        }, {
+            "action": TEXT, "id": maybe(INTEGER), "text": TEXT, "path": maybe(TEXT), "object": TEXT, "why": TEXT, "what": TEXT,
+            "same": maybe(BOOLEAN), "detail": TEXT, "programs": mapping(INTEGER), "maps": mapping(INTEGER), "links": mapping(INTEGER),
+            "pins": listing(TEXT), "notes": listing(TEXT),
+        }),
+        "verify/1": line("verify/1", "An object of a snapshot beside what is there now.", {
+            "status": one_of("same", "changed", "missing", "new"), "kind": TEXT, "object": TEXT, "differences": listing(TEXT),
+            "unknown": listing(TEXT),
+        }),
+        "export/1": line("export/1", "An element of a map of a snapshot: snapshot/export.py.", {
+            "map": TEXT, "id": INTEGER, "key": ANY, "value": ANY, "raw_key": TEXT, "raw_value": TEXT,
+        }),
+    }  # fmt: skip

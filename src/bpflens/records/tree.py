@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bpflens.attachment import Holder
 from bpflens.inventory.facts.records import Inventory, InventoryRow
@@ -11,7 +11,10 @@ from bpflens.inventory.graph import MapNode, ProgNode
 from bpflens.isa.extended.names import MAP_TYPES, type_name
 from bpflens.records.ls import Summarise, holder_record, record
 
-__all__ = ("MapHolders", "Tree", "by_object", "json_tree")
+if TYPE_CHECKING:
+    from bpflens.records.schemas import Schema
+
+__all__ = ("MapHolders", "Tree", "by_object", "json_tree", "schemas")
 
 Tree = Callable[[int], ProgNode]
 MapHolders = Mapping[int, list[Holder]]
@@ -54,3 +57,17 @@ def _map(node: MapNode, holders: MapHolders, inventory: Inventory) -> dict[str, 
         "entries": [entry_record(entry) for entry in node.entries],
         "above": node.above,
     }
+
+
+def schemas() -> dict[str, Schema]:
+    """What stands in the lines. Maps and the programs below them go as deep as they are."""
+    from bpflens.records.ls import holder_schema, row_keys
+    from bpflens.records.schemas import ANY, BOOLEAN, INTEGER, TEXT, line, listing, maybe, record
+
+    entry = record({"index": INTEGER, "program": INTEGER, "above": BOOLEAN, "maps": listing(ANY)})
+    map = record({
+        "id": INTEGER, "name": maybe(TEXT), "type": maybe(TEXT), "holders": listing(holder_schema()), "entries": listing(entry),
+        "above": BOOLEAN,
+    })  # fmt: skip
+    keys = {"object": TEXT, "netns": maybe(INTEGER), "attachments": listing(record({**row_keys(), "maps": listing(map)}))}
+    return {"tree/1": line("tree/1", "What hangs on one object, with maps and tail calls.", keys)}

@@ -77,7 +77,9 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if settings.json:
         import json
 
-        content = json.dumps({"schema": "asm/1", "isa": isa, "insns": len(code) // 8, "code": code.hex()}).encode() + b"\n"
+        from bpflens.records.asm import record
+
+        content = json.dumps(record(code, isa)).encode() + b"\n"
     else:
         content = _formatted(code, isa, form)
     if args.output:

@@ -52,7 +52,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     from dataclasses import replace
 
     from bpflens.classic.diff import diff
-    from bpflens.view.text.explain import difference_record, difference_text
+    from bpflens.records.diff import difference_record
+    from bpflens.view.text.explain import difference_text
 
     result = diff(first, second, given=args.given, linktype=args.linktype, deadline=args.deadline, values=args.values)
     if note is not None:

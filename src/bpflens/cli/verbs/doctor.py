@@ -24,7 +24,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Print all findings; always 0, for the doctor's own work has succeeded."""
     from bpflens.kernel.features import findings
-    from bpflens.view.text.doctor import finding_lines, finding_record
+    from bpflens.records.doctor import finding_record
+    from bpflens.view.text.doctor import finding_lines
 
     found = (finding for finding in findings() if not (args.missing and finding.present))
     if settings.json:

@@ -135,7 +135,8 @@ def _explained(
 
 def _one(program: Program, args: argparse.Namespace, settings: Settings) -> Iterator[str]:
     from bpflens.classic.explain import explain
-    from bpflens.view.text.explain import explanation_record, explanation_text
+    from bpflens.records.explain import explanation_record
+    from bpflens.view.text.explain import explanation_text
 
     result = explain(program, given=args.given, linktype=args.linktype, deadline=args.deadline)
     if settings.json:

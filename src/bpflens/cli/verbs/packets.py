@@ -102,8 +102,10 @@ def _print(made: Generated, where: str, settings: Settings, quiet: bool) -> None
     if settings.json:
         import json
 
+        from bpflens.records.packets import record
+
         for packet in made.packets:
-            print(json.dumps({"schema": "packets/1", "program": where, **packet._asdict(), "data": packet.data.hex()}))
+            print(json.dumps(record(packet, where)))
         return
     for number, packet in enumerate(made.packets, 1):
         aux = "".join(f" {key}={'none' if value is None else value}" for key, value in packet.aux.items())

@@ -95,7 +95,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         if settings.json:
             import json
 
-            from bpflens.view.text.run import record
+            from bpflens.records.run import record
 
             print(json.dumps(record(program, insns, args.capture, model, result)), file=stream)
         else:

@@ -66,6 +66,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 def _policy(args: argparse.Namespace, settings: Settings) -> int:
     from bpflens.classic.seccomp.policy import policy
     from bpflens.isa.classic.syscalls import find_arch, host_arch
+    from bpflens.records import seccomp as records
     from bpflens.view.text import seccomp as view
 
     stack, programs = _stack(args.target, args.seccomp)
@@ -87,7 +88,7 @@ def _policy(args: argparse.Namespace, settings: Settings) -> int:
                 _syscall(result, arch, name, args.args, where, settings)
         return 0
     if settings.json:
-        _print_json(view.policy_records(result, where))
+        _print_json(records.policy_records(result, where))
     else:
         for line in view.policy_text(result, args.all):
             print(line)
@@ -130,11 +131,12 @@ def _stack(targets: Sequence[str], forced: bool) -> tuple[list[tuple[SockFilter,
 
 def _findings(result: Policy, host: Arch, where: str, settings: Settings) -> int:
     from bpflens.classic.seccomp.findings import findings
+    from bpflens.records import seccomp as records
     from bpflens.view.text import seccomp as view
 
     found = findings(result, host)
     if settings.json:
-        _print_json(view.finding_record(finding, where) for finding in found)
+        _print_json(records.finding_record(finding, where) for finding in found)
     else:
         for line in view.findings_text(found):
             print(line)
@@ -158,13 +160,14 @@ def _oci(result: Policy, asked: list[Arch], host: Arch, where: str) -> int:
 
 def _syscall(result: Policy, arch: Arch, name: str, text: str, where: str, settings: Settings) -> None:
     from bpflens.isa.classic.syscalls import syscall_name, syscall_number
+    from bpflens.records import seccomp as records
     from bpflens.view.text import seccomp as view
 
     number = syscall_number(arch.name, name)
     values = _arguments(text, arch, syscall_name(arch.name, number))
     rule = _rule(result, arch, number, values)
     if settings.json:
-        _print_json([view.syscall_record(rule, arch, values, where)])
+        _print_json([records.syscall_record(rule, arch, values, where)])
     else:
         for line in view.syscall_text(rule, arch, values):
             print(line)
@@ -210,6 +213,7 @@ def _arguments(text: str, arch: Arch, syscall: str | None) -> list[int | None]:
 
 def _diff(args: argparse.Namespace, settings: Settings) -> int:
     from bpflens.classic.seccomp.difference import diff_policies
+    from bpflens.records import seccomp as records
     from bpflens.view.text import seccomp as view
 
     if len(args.target) != 2:
@@ -217,9 +221,7 @@ def _diff(args: argparse.Namespace, settings: Settings) -> int:
     before, after = args.target
     difference = diff_policies(_stack([before], args.seccomp)[0], _stack([after], args.seccomp)[0])
     if settings.json:
-        changes = [view.change_record(change) for change in difference.changes]
-        record = {"schema": "seccomp-diff/1", "before": before, "after": after, "equal": difference.equal, "changes": changes}
-        _print_json([{**record, "unknown_arches_differ": difference.other}])
+        _print_json([records.difference_record(difference, before, after)])
     else:
         for line in view.diff_text(difference, before, after):
             print(line)

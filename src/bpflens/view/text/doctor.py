@@ -1,14 +1,14 @@
-"""The findings of the doctor as text and as JSON records "doctor/1"."""
+"""The findings of the doctor as text."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bpflens.kernel.features import Finding
 
-__all__ = ("finding_lines", "finding_record")
+__all__ = ("finding_lines",)
 
 _MARKS = {True: "yes", False: "no", None: "?"}
 _COLORS = {True: "\033[32m", False: "\033[31m", None: "\033[33m"}
@@ -33,8 +33,3 @@ def finding_lines(findings: Iterable[Finding], color: bool = False) -> Iterator[
             if finding.get and finding.get != said:
                 said = finding.get
                 yield f"{'':7}  to get it: {finding.get}"
-
-
-def finding_record(finding: Finding) -> dict[str, Any]:
-    """One finding as a JSON record; `present` is true, false, or null where this process may not ask."""
-    return {"schema": "doctor/1", **finding._asdict()}

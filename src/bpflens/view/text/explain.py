@@ -1,9 +1,9 @@
-"""Explanations and differences as text and as JSON records."""
+"""Explanations and differences as text."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bpflens.classic.diagrams.linktypes import PAYLOADS
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from bpflens.classic.explain import Explanation, Proof
     from bpflens.classic.proof.equal import Witness
 
-__all__ = ("difference_record", "difference_text", "explanation_record", "explanation_text", "proof_line")
+__all__ = ("difference_text", "explanation_text", "proof_line")
 
 _SHOWN_BYTES = 256
 
@@ -74,55 +74,6 @@ def _known(name: str) -> str:
     return f"This is {name}" if name.startswith(("a ", "an ", "the ", "everything ")) else f"Known as: {name}"
 
 
-def _witness_record(witness: Witness | None) -> dict[str, Any] | None:
-    if witness is None:
-        return None
-    record: dict[str, Any] = {"packet": witness.packet.hex(), "a": witness.a, "b": witness.b}
-    if witness.aux:
-        record["aux"] = dict(witness.aux)
-    return record
-
-
-def _proof_record(proof: Proof) -> dict[str, Any]:
-    return {
-        "grade": proof.grade,
-        "method": proof.method,
-        "libpcap": proof.libpcap,
-        "linktype": proof.linktype,
-        "given": list(proof.given),
-        "assumptions": list(proof.assumptions),
-        "witness": _witness_record(proof.witness),
-        "reason": proof.reason or None,
-    }
-
-
-def explanation_record(e: Explanation) -> dict[str, Any]:
-    """The record of schema explain/1."""
-    return {
-        "schema": "explain/1",
-        "program": e.where,
-        "name": e.name or None,
-        "insns": e.insns,
-        "expression": e.expression,
-        "extended": e.extended,
-        "words": list(e.words),
-        "known": e.known,
-        "accepts": e.accepts or None,
-        "outcomes": [
-            {
-                "value": o.value,
-                "expression": None if o.extended else o.expression,
-                "extended": o.expression if o.extended else None,
-                "words": list(o.words),
-            }
-            for o in e.outcomes
-        ],
-        "notes": list(e.notes),
-        "proof": _proof_record(e.proof),
-        "seconds": round(e.seconds, 4),
-    }
-
-
 def _packet_lines(witness: Witness, names: tuple[str, str], decoded: str) -> Iterator[str]:
     shown = witness.packet.hex() or "(empty)"
     rest = witness.packet[_SHOWN_BYTES:]
@@ -164,30 +115,3 @@ def _side(side: Side, names: tuple[str, str]) -> Iterator[str]:
         yield f"    {sentence}"
     if side.witness is not None:
         yield from _packet_lines(side.witness, names, side.decoded)
-
-
-def difference_record(d: Difference) -> dict[str, Any]:
-    """The record of schema diff/1."""
-    return {
-        "schema": "diff/1",
-        "equal": d.equal if d.equal or d.witness is not None else None,
-        "grade": d.grade,
-        "method": d.method,
-        "witness": _witness_record(d.witness),
-        "a": d.names[0],
-        "b": d.names[1],
-        "linktype": d.linktype,
-        "given": list(d.given),
-        "libpcap": d.libpcap,
-        "sides": [
-            {
-                "title": side.title,
-                "expression": side.expression,
-                "words": list(side.words),
-                "witness": _witness_record(side.witness),
-                "decoded": side.decoded or None,
-            }
-            for side in d.sides
-        ],
-        "reason": d.reason or None,
-    }

@@ -1,4 +1,4 @@
-"""The result of a filter over a capture, as text and as JSON (schema run/1).
+"""The result of a filter over a capture, as text.
 
     100000 of 1000000 packets match
 
@@ -14,15 +14,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bpflens.classic.machine.captures import Result
-from bpflens.isa.classic.insn import SockFilter, encode
+from bpflens.isa.classic.insn import SockFilter
 
 if TYPE_CHECKING:
-    from bpflens.program import Program
+    pass
 
-__all__ = ("record", "text")
+__all__ = ("text",)
 
 
 def text(insns: Sequence[SockFilter], result: Result, heading: str = "") -> Iterator[str]:
@@ -43,28 +43,3 @@ def text(insns: Sequence[SockFilter], result: Result, heading: str = "") -> Iter
         total = max(result.packets or 0, 1)
         for hits, line in zip(result.hits, format_insns(insns), strict=True):
             yield f"{hits:>12}  {100 * hits / total:5.1f}%  {line.expandtabs(6)}"
-
-
-def record(program: Program, insns: Sequence[SockFilter], capture: str, model: str, result: Result) -> dict[str, Any]:
-    """The run/1 line: counts; `packets` null where not counted; `returns` and `profile` where asked for."""
-    line: dict[str, Any] = {
-        "schema": "run/1",
-        "program": program.name or program.origin.where,
-        "capture": capture,
-        "model": model,
-        "packets": result.packets,
-        "matches": result.matches,
-        "engine": result.engine,
-        "left_out": result.left_out,
-    }
-    if result.returns is not None:
-        line["returns"] = [{"value": value, "packets": count} for value, count in sorted(result.returns.items())]
-    if result.hits is not None:
-        from bpflens.isa.classic.text import format as format_insns
-
-        lines = zip(insns, result.hits, format_insns(insns), strict=True)
-        line["profile"] = [
-            {"pc": pc, "bytes": encode([insn]).hex(), "text": text.partition("\t")[2], "hits": hits}
-            for pc, (insn, hits, text) in enumerate(lines)
-        ]
-    return line

@@ -1,10 +1,9 @@
-"""A seccomp policy as text and as JSON (schema seccomp/1): tables, findings, differences, answers for one syscall."""
+"""A seccomp policy as text: tables, findings, differences, answers for one syscall."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from bpflens.classic.seccomp.actions import action_text, precedence
 from bpflens.classic.seccomp.conditions import arm_text
@@ -13,8 +12,7 @@ from bpflens.classic.seccomp.findings import Finding, explain_rule
 from bpflens.classic.seccomp.policy import ArchPolicy, Policy, Rule
 from bpflens.isa.classic.syscalls import Arch
 
-__all__ = ("change_record", "diff_text", "finding_record", "findings_text", "policy_records", "policy_text", "syscall_record",
-           "syscall_text")  # fmt: skip
+__all__ = ("diff_text", "findings_text", "policy_text", "syscall_text")
 
 _WIDTH = 120
 
@@ -71,47 +69,6 @@ def _arch_text(own: ArchPolicy, everything: bool, remark: str) -> Iterator[str]:
         yield f"  numbers without a name are left out: {own.partial}"
 
 
-def policy_records(policy: Policy, where: str) -> Iterator[dict[str, Any]]:
-    """A seccomp/1 line for each architecture, and one for all others."""
-    for own in policy.arches:
-        yield {
-            "schema": "seccomp/1",
-            "program": where,
-            "filters": list(policy.insn_counts),
-            "checks_arch": policy.checks_arch,
-            "arch": own.arch.name,
-            "audit_arch": own.arch.audit,
-            "default": action_text(own.default),
-            "default_value": own.default,
-            "rules": [_rule_record(rule, own.arch) for rule in (*own.known, *own.unknown)],
-            "partial": own.partial,
-        }
-    if policy.checks_arch or not policy.arches:
-        yield {
-            "schema": "seccomp/1",
-            "program": where,
-            "filters": list(policy.insn_counts),
-            "checks_arch": policy.checks_arch,
-            "arch": None,
-            "default": None if policy.other is None else action_text(policy.other),
-            "default_value": policy.other,
-            "rules": [],
-        }
-
-
-def _rule_record(rule: Rule, arch: Arch) -> dict[str, Any]:
-    line: dict[str, Any] = {"syscall": rule.name, "number": rule.first}
-    if rule.last != rule.first:
-        line["last"] = rule.last
-    if rule.arms:
-        line["cases"] = [
-            {"where": arm_text(arm, arch, rule.name), "action": action_text(arm.action), "value": arm.action} for arm in rule.arms
-        ]
-    line["action"] = action_text(rule.otherwise)
-    line["value"] = rule.otherwise
-    return line
-
-
 def findings_text(found: Sequence[Finding]) -> Iterator[str]:
     """One paragraph for each finding."""
     if not found:
@@ -125,11 +82,6 @@ def findings_text(found: Sequence[Finding]) -> Iterator[str]:
         yield from textwrap.wrap(finding.text, _WIDTH, initial_indent="          ", subsequent_indent="          ", break_on_hyphens=False)
 
 
-def finding_record(finding: Finding, where: str) -> dict[str, Any]:
-    """One seccomp-finding/1 line."""
-    return {"schema": "seccomp-finding/1", "program": where, **finding._asdict(), "syscalls": list(finding.syscalls)}
-
-
 def syscall_text(rule: Rule, arch: Arch, args: Sequence[int | None]) -> Iterator[str]:
     """What happens to one syscall."""
     number = rule.first & 0xFFFFFFFF
@@ -137,11 +89,6 @@ def syscall_text(rule: Rule, arch: Arch, args: Sequence[int | None]) -> Iterator
     yield f"{arch.name} {rule.name or 'without a name'} ({number}){f' with ({given})' if args else ''}"
     for line in explain_rule(rule, arch):
         yield f"  {line}"
-
-
-def syscall_record(rule: Rule, arch: Arch, args: Sequence[int | None], where: str) -> dict[str, Any]:
-    """One seccomp-syscall/1 line."""
-    return {"schema": "seccomp-syscall/1", "program": where, "arch": arch.name, "args": list(args), **_rule_record(rule, arch)}
 
 
 def diff_text(difference: PolicyDiff, before: str, after: str) -> Iterator[str]:
@@ -181,25 +128,3 @@ def _span(change: Change) -> str:
         return rule.name
     span = f"number {rule.first}" if rule.first == rule.last else f"numbers {rule.first}-{rule.last}"
     return f"{span} (no name{f', and {change.more} more ranges' if change.more else ''})"
-
-
-def change_record(change: Change) -> dict[str, Any]:
-    """One change of a diff."""
-    witness = change.witness
-    return {
-        "arch": change.arch.name,
-        "syscall": change.before.name,
-        "number": change.before.first,
-        "last": change.before.last,
-        "before": explain_rule(change.before, change.arch),
-        "after": explain_rule(change.after, change.arch),
-        "witness": None
-        if witness is None
-        else {
-            "number": witness.number,
-            "args": list(witness.args),
-            "before": action_text(witness.before),
-            "after": action_text(witness.after),
-            "confirmed": witness.confirmed,
-        },
-    }

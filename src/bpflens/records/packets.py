@@ -1,0 +1,27 @@
+"""The record of `bpflens --json packets`: one per packet, schema "packets/1".
+
+    {"schema": "packets/1", "program": "pcap:tcp", "kind": "accept", "note": "...", "value": 262144, "data": "0011...", "aux": {}}
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bpflens.classic.samples.solve import GeneratedPacket
+    from bpflens.records.schemas import Schema
+
+__all__ = ("record", "schemas")
+
+
+def record(packet: GeneratedPacket, where: str) -> dict[str, Any]:
+    """A packet that was made for a program, as JSON values."""
+    return {"schema": "packets/1", "program": where, **packet._asdict(), "data": packet.data.hex()}
+
+
+def schemas() -> dict[str, Schema]:
+    """What stands in the lines."""
+    from bpflens.records.schemas import INTEGER, TEXT, line, mapping, maybe
+
+    keys = {"program": TEXT, "kind": TEXT, "note": TEXT, "value": INTEGER, "data": TEXT, "aux": mapping(maybe(INTEGER))}
+    return {"packets/1": line("packets/1", "A packet for which a filter returns a value.", keys)}
