@@ -37,8 +37,8 @@ def _check(line: Any) -> None:
 
 def _encoding(self: json.JSONEncoder, value: Any) -> str:
     text = _encode(self, value)
-    callers = (sys._getframe(depth).f_globals.get("__name__", "") for depth in (1, 2))
-    if any(caller.startswith("bpflens.") for caller in callers):
+    near, far = sys._getframe(1), sys._getframe(2)  # the caller itself, or json.dumps and its caller
+    if any(str(frame.f_globals.get("__name__")).startswith("bpflens.") for frame in (near, far)):
         _check(json.loads(text))
     return text
 

@@ -34,7 +34,6 @@ STILL_OUTSIDE = {
     "bpflens.inventory.finders.tun",
     "bpflens.inventory.finders.xdp",
     "bpflens.inventory.finders.xtables",
-    "bpflens.inventory.graph",
     "bpflens.inventory.memory.reader",
     "bpflens.targets.kernel_object",
 }

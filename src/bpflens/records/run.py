@@ -52,6 +52,6 @@ def schemas() -> dict[str, Schema]:
     return {
         "run/1": line("run/1", "How many packets of a capture a filter accepts.", {
             "program": TEXT, "capture": TEXT, "model": TEXT, "packets": maybe(INTEGER), "matches": INTEGER, "engine": TEXT,
-            "left_out": INTEGER,
+            "left_out": maybe(INTEGER),
         }, {"returns": listing(returns), "profile": listing(profile)}),
     }  # fmt: skip
