@@ -34,6 +34,7 @@ STILL_OUTSIDE = {
     "bpflens.inventory.finders.tun",
     "bpflens.inventory.finders.xdp",
     "bpflens.inventory.finders.xtables",
+    "bpflens.inventory.memory.convert",
     "bpflens.inventory.memory.reader",
     "bpflens.targets.kernel_object",
 }
