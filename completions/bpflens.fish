@@ -66,8 +66,10 @@ complete -c bpflens -n '__fish_seen_subcommand_from original' -l tag
 complete -c bpflens -n '__fish_seen_subcommand_from original' -l templates
 complete -c bpflens -n '__fish_seen_subcommand_from original' -l type
 complete -c bpflens -n __fish_use_subcommand -a decompile -d 'C that compiles, at the level that each function allows'
+complete -c bpflens -n '__fish_seen_subcommand_from decompile' -l check
 complete -c bpflens -n '__fish_seen_subcommand_from decompile' -l function
 complete -c bpflens -n '__fish_seen_subcommand_from decompile' -l help
+complete -c bpflens -n '__fish_seen_subcommand_from decompile' -l inputs
 complete -c bpflens -n '__fish_seen_subcommand_from decompile' -l level
 complete -c bpflens -n '__fish_seen_subcommand_from decompile' -l output
 complete -c bpflens -n '__fish_seen_subcommand_from decompile' -l pc

@@ -37,12 +37,11 @@ _FLAGS = {
 }  # fmt: skip
 
 
-def file_head(scope: UnitScope, signatures: Mapping[str, Signature], names: Sequence[str], title: Sequence[str]) -> list[Line]:
+def file_head(scope: UnitScope, signatures: Mapping[str, Signature], names: Sequence[str]) -> list[Line]:
     """Everything before the functions. `names`: the functions of the file."""
     unit = scope.unit
     header = _types(scope, signatures, names)
     pieces = [
-        [f"/* {line} */" for line in title],
         _basic_types(),
         ["#define SEC(name) __attribute__((section(name), used))"],
         _context_structs(unit, names, header),
@@ -58,8 +57,7 @@ def file_head(scope: UnitScope, signatures: Mapping[str, Signature], names: Sequ
     lines: list[Line] = []
     for piece in pieces:
         if piece:
-            if lines:
-                lines.append(Line(""))
+            lines.append(Line(""))
             lines += [Line(line) for text in piece for line in text.split("\n")]
     return lines
 

@@ -32,6 +32,14 @@ __all__ = ("decompile", "decompile_function", "decompile_unit")
 LADDER = (Level.STRUCTURED, Level.INSTRUCTIONS, Level.ASSEMBLY)
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The highest level to try of a function, and the variant of structured C."""
+
+    level: Level
+    options: Options
+
+
 @dataclass(slots=True)
 class _Shared:
     """What the functions of a unit share."""
@@ -47,32 +55,43 @@ def decompile(programs: Sequence[Program], where: str, level: Level = Level.STRU
 
 
 def decompile_unit(
-    unit: Unit, level: Level = Level.STRUCTURED, names: Sequence[str] = (), levels: Mapping[str, Level] | None = None
+    unit: Unit, level: Level = Level.STRUCTURED, names: Sequence[str] = (), attempts: Mapping[str, Attempt] | None = None
 ) -> Decompiled:
-    """The C file of a unit. `level`: the highest one to try; `levels` the same for single functions."""
+    """The C file of a unit. `level`: the highest one to try; `attempts` the same, with options, for single functions."""
     chosen = _with_callees(unit, names) if names else list(unit.codes)
     arities = arities_of(unit)
     shared = _Shared(UnitScope.of(unit), arities, make_signatures(unit, arities))
-    functions = [decompile_function(unit.codes[name], shared, (levels or {}).get(name, level)) for name in chosen]
-    head = file_head(shared.scope, shared.signatures, chosen, _title(unit, functions))
-    return Decompiled(unit.where, tuple(head), tuple(functions), tuple(file_tail(unit)), tuple(unit.notes))
+    plain = Attempt(level, Options())
+    functions = [decompile_function(unit.codes[name], shared, (attempts or {}).get(name, plain)) for name in chosen]
+    head = file_head(shared.scope, shared.signatures, chosen)
+    made = Decompiled(unit.where, tuple(head), tuple(functions), tuple(file_tail(unit)), tuple(unit.notes))
+    return retitled(made)
 
 
-def decompile_function(code: Code, shared: _Shared, level: Level = Level.STRUCTURED) -> DecompiledFunction:
-    """A function at the highest level, from `level` down, that can say it."""
+def retitled(made: Decompiled) -> Decompiled:
+    """The file with a comment at its head that says of each function what is known now."""
+    rest = made.before
+    while rest and rest[0].text.startswith("/* ") and rest[0].text.endswith(" */"):
+        rest = rest[1:]
+    title = tuple(Line(f"/* {line.replace('*/', '* /')} */") for line in _title(made))
+    return replace(made, before=(*title, *rest))
+
+
+def decompile_function(code: Code, shared: _Shared, attempt: Attempt) -> DecompiledFunction:
+    """A function at the highest level, from that of `attempt` down, that can say it."""
     refused: list[str] = []
-    for attempt in LADDER[LADDER.index(level) :]:
+    for level in LADDER[LADDER.index(attempt.level) :]:
         try:
-            made = _WRITERS[attempt](code, shared)
+            made = _WRITERS[level](code, shared, attempt.options)
         except Unsayable as reason:
-            refused.append(f"{attempt}: {reason}")
+            refused.append(f"{level}: {reason}")
             continue
         return replace(made, refused=tuple(refused))
     lines = tuple(Line(text) for text in (f"/* {code.name}: {'; '.join(refused)} */",))
     return _result(code, Level.ASSEMBLY, lines, refused=tuple(refused), reason="no level can say it")
 
 
-def _structured(code: Code, shared: _Shared, options: Options = Options()) -> DecompiledFunction:  # noqa: B008
+def _structured(code: Code, shared: _Shared, options: Options) -> DecompiledFunction:
     made = build_structured(code, shared.scope.unit, regions_of(code, shared), shared.arities, shared.signatures, options)
     scope = Structured(shared.scope, dict(shared.signatures), code, made.function, made.types, made.widths, options.ctx_macro)
     lines = structured_lines(scope, code, made.tree, shared.signatures[code.name], made.webs.undefined, made.barred)
@@ -83,7 +102,7 @@ def _structured(code: Code, shared: _Shared, options: Options = Options()) -> De
     )  # fmt: skip
 
 
-def _instructions(code: Code, shared: _Shared) -> DecompiledFunction:
+def _instructions(code: Code, shared: _Shared, options: Options) -> DecompiledFunction:
     arity = shared.arities[code.name]
     regions = regions_of(code, shared)
     places = {slot: place for slot, place in regions.places.items() if place.kind == "ctx"}
@@ -92,7 +111,7 @@ def _instructions(code: Code, shared: _Shared) -> DecompiledFunction:
     return _result(code, Level.INSTRUCTIONS, tuple(lines), asm_statements=count)
 
 
-def _assembly(code: Code, shared: _Shared) -> DecompiledFunction:
+def _assembly(code: Code, shared: _Shared, options: Options) -> DecompiledFunction:
     return _result(code, Level.ASSEMBLY, tuple(assembly_lines(code, shared.signatures[code.name], shared.scope)))
 
 
@@ -128,10 +147,10 @@ def _with_callees(unit: Unit, names: Sequence[str]) -> list[str]:
     return [name for name in unit.codes if name in wanted]
 
 
-def _title(unit: Unit, functions: Sequence[DecompiledFunction]) -> list[str]:
+def _title(made: Decompiled) -> list[str]:
     """The comment at the head of the file."""
-    out = [f"{unit.where}, decompiled by bpflens. Compile: clang -O2 -g -target bpf -c FILE"]
-    for function in functions:
+    out = [f"{made.where}, decompiled by bpflens. Compile: clang -O2 -g -target bpf -c FILE"]
+    for function in made.functions:
         out.append(f"{function.name}: {function.level}, {function.insn_count} insns, {function.badge} ({function.reason})")
         out += [f"  not {why}" for why in function.refused]
     return out

@@ -40,6 +40,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--level", choices=("structured", "instructions", "assembly"), default="structured", help="the highest level to try"
     )
+    parser.add_argument(
+        "--check", action="store_true",
+        help="compile, load and run it beside the original, prove it equal where that goes, and mend what is refused",
+    )  # fmt: skip
+    parser.add_argument("--inputs", type=int, default=2000, metavar="N", help="of --check: how many inputs to run (default 2000)")
     parser.add_argument("--pc", action="store_true", help="the instructions of each line beside it, as dis numbers them")
     parser.add_argument("-S", "--source", action="store_true", help="source lines beside it, where the program has line information")
 
@@ -54,10 +59,31 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     for target in args.targets:
         programs, function = _open(target)
         names = [*args.function, *([function] if function else [])]
-        made = decompile(programs, target, Level(args.level), names)
+        made = _checked(programs, target, names, args) if args.check else decompile(programs, target, Level(args.level), names)
         _check_names(made, names, target)
         _print(made, programs, args, settings)
     return 0
+
+
+def _checked(programs: Sequence[Program], target: str, names: Sequence[str], args: argparse.Namespace) -> Decompiled:
+    """Decompile with --check."""
+    from bpflens.decompile.check import checked
+    from bpflens.decompile.unit import make_unit
+    from bpflens.execute.subject import Subject, from_program, subjects
+
+    unit = make_unit(programs, target)
+    originals: dict[str, Subject] = {}
+    for program in programs:
+        path = program.origin.where.rpartition("#")[0]
+        if program.origin.source == "elf" and path and "@" not in path:
+            from bpflens.targets.open import read_input
+
+            originals.update(subjects(read_input(path), path))
+        elif program.origin.source != "elf":
+            for code in unit.codes.values():
+                if code.role == "entry" and program.type is not None and not program.xlated:
+                    originals[code.original_name] = from_program(program)
+    return checked(unit, originals, names, inputs=args.inputs)
 
 
 def _open(target: str) -> tuple[Sequence[Program], str]:

@@ -1,0 +1,81 @@
+"""--check: what is compiled, loaded, run and proved says so, and what is refused goes down the ladder."""
+
+from __future__ import annotations
+
+import pytest
+
+import needs
+import objects
+from bpflens.decompile.check import checked
+from bpflens.decompile.decompile import decompile
+from bpflens.decompile.result import Badge, Level
+from bpflens.decompile.unit import make_unit
+from bpflens.execute.subject import subjects
+from bpflens.targets.open import open_target
+
+SMALL = """
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+struct { __uint(type, BPF_MAP_TYPE_ARRAY); __type(key, __u32); __type(value, __u64); __uint(max_entries, 4); } hits SEC(".maps");
+SEC("xdp") int drop_short(struct xdp_md *ctx) {
+  void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+  if (data + 40 > end) return XDP_DROP;
+  __u32 key = *(__u8 *)(data + 23) & 3;
+  __u64 *n = bpf_map_lookup_elem(&hits, &key);
+  if (n) *n += 1;
+  return *(__u16 *)(data + 12) == 8 ? XDP_PASS : XDP_ABORTED;
+}
+char _license[] SEC("license") = "GPL";
+"""
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    path = tmp_path_factory.mktemp("check") / "x.o"
+    path.write_bytes(objects.compiled(SMALL, "-mcpu=v2"))
+    return path
+
+
+def test_a_small_program_is_proved(small):
+    needs.root()
+    unit = make_unit(open_target(str(small)), "x.o")
+    made = checked(unit, subjects(small.read_bytes(), "x.o"), inputs=200)
+    (function,) = made.functions
+    assert function.level is Level.STRUCTURED
+    assert function.badge is Badge.PROVED, function.reason
+    assert "200 inputs agree" in function.reason
+
+
+def test_without_clang_nothing_is_claimed(small, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    unit = make_unit(open_target(str(small)), "x.o")
+    (function,) = checked(unit, {}).functions
+    assert (function.badge, function.reason) == (Badge.UNCHECKED, "no clang here")
+
+
+def test_a_difference_is_seen_and_the_level_lowered(small, monkeypatch):
+    """A pass that goes wrong in a way that loads: the comparison's constant changed on its way to C."""
+    needs.root()
+    from bpflens.decompile import structured
+
+    right = structured.shape
+
+    def wrong(tree):
+        from dataclasses import replace
+
+        from bpflens.decompile import ir
+
+        return tuple(
+            ir.Return(ir.Const(1), node.slots) if isinstance(node, ir.Return) else replace(node) for node in right(tree)
+        )
+
+    monkeypatch.setattr(structured, "shape", wrong)
+    unit = make_unit(open_target(str(small)), "x.o")
+    (function,) = checked(unit, subjects(small.read_bytes(), "x.o"), inputs=200).functions
+    assert function.level is not Level.STRUCTURED
+    assert any("differs" in why for why in function.refused)
+
+
+def test_the_tree_is_there_for_others(small):
+    (function,) = decompile(open_target(str(small)), "x.o").functions
+    assert function.tree and function.variables
