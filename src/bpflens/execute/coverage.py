@@ -78,10 +78,10 @@ class WatchedProgram:
         self.blocks = made.blocks
         self.run = program.run
 
-    def set(self, contents: Contents) -> None:
-        """Give all maps these contents; what was reached is kept."""
+    def set(self, contents: Contents, memory: bytes = b"") -> None:
+        """Give all maps these contents, and the objects this memory; what was reached is kept."""
         self._note()
-        self._program.set(contents)
+        self._program.set(contents, memory)
 
     def reached(self) -> int:
         """How many blocks were run since the start."""

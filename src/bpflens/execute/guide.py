@@ -12,6 +12,7 @@ from typing import Protocol
 
 from bpflens.execute.inputs import InputMaker
 from bpflens.execute.kernel_maps import Contents
+from bpflens.execute.objects import made_memory
 from bpflens.execute.result import Coverage, Input, Outcome, Scene
 
 __all__ = ("Guided", "Watched", "guided", "unguided")
@@ -22,8 +23,8 @@ ROUND = 100  # inputs of a scene
 class Watched(Protocol):
     """A program that says what its runs reached."""
 
-    def set(self, contents: Contents) -> None:
-        """Give all maps these contents."""
+    def set(self, contents: Contents, memory: bytes = b"") -> None:
+        """Give all maps these contents, and the objects that contexts point to this memory."""
 
     def run(self, input: Input) -> Outcome:
         """One run."""
@@ -56,7 +57,8 @@ def guided(program: Watched, maker: InputMaker, inputs: int, *, effort: float = 
     rounds = max(2, round(effort * inputs / ROUND))
     for _ in range(rounds):
         contents = maker.contents(global_data=global_data)
-        program.set(contents)
+        memory = made_memory(rnd, maker.mined.constants) if maker.pointers else b""
+        program.set(contents, memory)
         played, gain = [], 0
         for _ in range(ROUND):
             if not pool or rnd.random() < 0.25:
@@ -72,7 +74,7 @@ def guided(program: Watched, maker: InputMaker, inputs: int, *, effort: float = 
                 gain += now - reached
                 reached = now
                 pool.append(input)
-        kept.append((gain, Scene(tuple(played), contents)))
+        kept.append((gain, Scene(tuple(played), contents, memory)))
     wanted = max(1, -(-inputs // ROUND))
     best = sorted(range(len(kept)), key=lambda n: (kept[n][0] == 0, -n))[:wanted]
     needed = [n for n in range(len(kept)) if kept[n][0]]
@@ -85,5 +87,6 @@ def unguided(maker: InputMaker, inputs: int, *, global_data: bool = True) -> Gui
     scenes = []
     for _ in range(max(1, -(-inputs // ROUND))):
         contents = maker.contents(global_data=global_data)
-        scenes.append(Scene(tuple(maker.fresh() for _ in range(ROUND)), contents))
+        memory = made_memory(maker.rnd, maker.mined.constants) if maker.pointers else b""
+        scenes.append(Scene(tuple(maker.fresh() for _ in range(ROUND)), contents, memory))
     return Guided(tuple(scenes), None)

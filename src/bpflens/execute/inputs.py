@@ -47,6 +47,7 @@ class InputMaker:
         self.type, self.own_type = prog_type, own_type
         self.keys: dict[str, dict[bytes, None]] = {}
         self.pointers: Sequence[int] = ()
+        self.settable: Mapping[str, Sequence[tuple[int, int]]] = {}
         struct_name = context_struct(own_type) if prog_type == own_type else ""
         self._reads_packet = any(field.points_to.startswith("packet") for field in fields(struct_name))
 
@@ -182,7 +183,10 @@ class InputMaker:
         if name.startswith("*"):
             return {}
         if is_global_data(name):
-            return self._globals(map) if global_data and not map.flags & RDONLY_PROG and rnd.random() < 0.5 else {}
+            places = self.settable.get(name, ())
+            if not map.flags & RDONLY_PROG and global_data:
+                places = [(offset, size) for offset, (_, size, _) in list(map.datasec.items())[:64] if 0 < size <= 8]
+            return self._globals(map, places) if places and rnd.random() < 0.6 else {}
         limit = read_limits(map)
         if map.type in (ARRAY, PERCPU_ARRAY, ARRAY_OF_MAPS, DEVMAP):
             indexes = {*range(min(limit, 32)), *(int.from_bytes(k[:4], "little") for k in self.keys.get(name, ()))}
@@ -198,11 +202,12 @@ class InputMaker:
             return {n.to_bytes(4, "little"): self._value(map) for n in range(rnd.randrange(min(limit, 5)))}
         return {}
 
-    def _globals(self, map: Map) -> dict[bytes, bytes]:
+    def _globals(self, map: Map, places: Sequence[tuple[int, int]]) -> dict[bytes, bytes]:
         data = bytearray((map.data or b"").ljust(map.value_size, b"\0"))
-        for offset, (_, size, _) in list(map.datasec.items())[:64]:
-            if self.rnd.random() < 0.3 and 0 < size <= 8:
-                data[offset : offset + size] = self._number(size)
+        for offset, size in places:
+            if self.rnd.random() < 0.4:
+                value = self._number(size) if self.rnd.random() < 0.5 else self.rnd.choice(_SMALL[:4]).to_bytes(size, "little")
+                data[offset : offset + size] = value
         return {bytes(4): bytes(data)}
 
     def _prefix(self, map: Map, name: str) -> tuple[bytes, bytes]:

@@ -10,17 +10,16 @@ from bpflens.execute.guide import guided
 from bpflens.execute.inputs import InputMaker
 from bpflens.execute.interpreter.engine import InterpretedProgram
 from bpflens.execute.mine import mine
+from bpflens.execute.objects import pointers
 from bpflens.execute.oracle import compare_runs
 from bpflens.execute.result import Comparison, Coverage, Scene
-from bpflens.execute.states import plan
+from bpflens.execute.states import plan, settable
 from bpflens.execute.subject import Subject
 
 __all__ = ("ENGINE", "compare")
 
 ENGINE = "interpreter"
 _STEPS = 200_000
-# Addresses of memory outside that contexts hold in place of pointers to the kernel's objects.
-_POINTERS = (0xFFFF_9000_0000_1000, 0xFFFF_9000_0000_8000, 0xFFFF_9000_0012_3450, 0x7F00_0000_1000)
 
 
 def compare(a: Subject, b: Subject, inputs: int | Sequence[Scene], seed: int, effort: float) -> Comparison:
@@ -31,7 +30,8 @@ def compare(a: Subject, b: Subject, inputs: int | Sequence[Scene], seed: int, ef
     coverage: Coverage | None = None
     if isinstance(inputs, int):
         maker = InputMaker(mine(a), a.prog_type, a.prog_type, a.maps, Random(seed))
-        maker.pointers = _POINTERS
+        maker.settable = settable(a, b)
+        maker.pointers = pointers()
         found = guided(first, maker, inputs, effort=effort, global_data=not maps.variables)
         scenes, coverage = found.scenes, found.coverage
     else:

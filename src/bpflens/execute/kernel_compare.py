@@ -13,11 +13,12 @@ from bpflens.execute.guide import Guided, guided, unguided
 from bpflens.execute.inputs import InputMaker
 from bpflens.execute.kernel_engine import KernelProgram, Refused, Way, load, load_prepared, prepared_for, refusal, ways, widened
 from bpflens.execute.mine import mine
+from bpflens.execute.objects import KernelObjects, pointers
 from bpflens.execute.oracle import compare_runs
 from bpflens.execute.result import Comparison, Coverage, Scene, Verdict
-from bpflens.execute.states import plan
+from bpflens.execute.states import plan, settable
 from bpflens.execute.subject import Subject
-from bpflens.kernel.test_run import one_cpu
+from bpflens.kernel.test_run import PACKET_TYPES, one_cpu
 
 __all__ = ("compare",)
 
@@ -27,14 +28,18 @@ def compare(a: Subject, b: Subject, inputs: int | Sequence[Scene], seed: int, ef
     b = replace(b, maps={**{name: map for name, map in a.maps.items() if name not in b.maps}, **b.maps})
     try:
         with one_cpu(), ExitStack() as stack:
-            loaded = _loaded(a, b, stack)
+            objects = None
+            if a.prog_type not in PACKET_TYPES:
+                objects = KernelObjects()
+                stack.callback(objects.close)
+            loaded = _loaded(a, b, stack, objects)
             if isinstance(loaded, Comparison):
                 return loaded
             way, first, second, again = loaded
             maps = plan(a, b)
             coverage: Coverage | None = None
             if isinstance(inputs, int):
-                found = _inputs(a, way, inputs, seed, effort, not maps.variables)
+                found = _inputs(a, way, inputs, seed, effort, not maps.variables, objects)
                 scenes, coverage = found.scenes, found.coverage
             else:
                 scenes = tuple(inputs)
@@ -46,16 +51,18 @@ def compare(a: Subject, b: Subject, inputs: int | Sequence[Scene], seed: int, ef
     return replace(result, left_out=notes, assumed=(*result.assumed, *absent))
 
 
-def _loaded(a: Subject, b: Subject, stack: ExitStack) -> Comparison | tuple[Way, KernelProgram, KernelProgram, KernelProgram]:
+def _loaded(
+    a: Subject, b: Subject, stack: ExitStack, objects: KernelObjects | None
+) -> Comparison | tuple[Way, KernelProgram, KernelProgram, KernelProgram]:
     """The first way in which the kernel loads both; else why it does not."""
     reasons: dict[str, None] = {}
-    for way in ways(a.prog_type):
+    for way in ways(a.prog_type, frozenset(settable(a, b))):
         fits = widened(a, way, reasons)
         fits = widened(b, fits, reasons) if fits is not None else None
         if fits is None:
             continue
         try:
-            first, second, again = (stack.enter_context(load(subject, fits)) for subject in (a, b, a))
+            first, second, again = (stack.enter_context(load(subject, fits, objects)) for subject in (a, b, a))
         except Refused as refused:
             reasons[refused.reason] = None
             continue
@@ -69,16 +76,21 @@ def _loaded(a: Subject, b: Subject, stack: ExitStack) -> Comparison | tuple[Way,
     return Comparison(Verdict.UNDETERMINED, f"the kernel can't test-run programs of type {a.prog_type}: {why}", engine="kernel")
 
 
-def _inputs(a: Subject, way: Way, count: int, seed: int, effort: float, global_data: bool) -> Guided:
+def _inputs(
+    a: Subject, way: Way, count: int, seed: int, effort: float, global_data: bool, objects: KernelObjects | None
+) -> Guided:
     """Scenes guided by the blocks of the instrumented program; without a guide where the kernel does not take that."""
     maker = InputMaker(mine(a), way.prog_type, a.prog_type, a.maps, Random(seed))
+    maker.settable = settable(a, a) if way.open_data else {}
+    if objects is not None:
+        maker.pointers = pointers()
     prepared = prepared_for(a, way)
     for keys in (True, False):
         made = instrumented(prepared, keys=keys)
         if made is None:
             break
         try:
-            with load_prepared(made.subject) as program:
+            with load_prepared(made.subject, objects, way.open_data) as program:
                 return guided(WatchedProgram(program, made), maker, count, effort=effort, global_data=global_data)
         except Refused:
             continue

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from bpflens.errors import KernelError
 from bpflens.execute.edit import Piece, edit
 from bpflens.execute.effects import made_repeatable
-from bpflens.execute.kernel_maps import PERF_EVENT_ARRAY, STACK_TRACE, Contents, KernelMaps, MapState
+from bpflens.execute.kernel_maps import CGROUP_ARRAY, PERF_EVENT_ARRAY, PROG_ARRAY, STACK_TRACE, Contents, KernelMaps, MapState
+from bpflens.execute.objects import KernelObjects
 from bpflens.execute.result import Input, Outcome
 from bpflens.execute.subject import SLEEPABLE, Subject
 from bpflens.isa.extended import opcodes as op
@@ -27,16 +28,20 @@ __all__ = ("KernelProgram", "Refused", "Way", "load", "load_prepared", "prepared
 
 _NO_HELPER = re.compile(r"(?:cannot use helper|unknown func) \w+#(\d+)")
 _MAX_ABSENT = 24
+_WITHOUT_MAPS = frozenset({12, 33, 37})  # tail_call, skb_under_cgroup, current_task_under_cgroup: their maps go
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How programs are run: as which type, with arguments of calls recorded or not, and which helpers that type lacks."""
+    """How programs are run: as which type, with arguments of calls recorded or not, which helpers that type lacks, and which read-only data
+    are not known to the verifier, so that tests may change them.
+    """
 
     prog_type: int
     said: str
     record: bool = True
     absent: frozenset[int] = frozenset()
+    open_data: frozenset[str] = frozenset()
 
 
 class Refused(Exception):
@@ -47,35 +52,39 @@ class Refused(Exception):
         self.reason, self.log = reason, log
 
 
-def ways(prog_type: int) -> Iterator[Way]:
-    """Ways to try, best first."""
-    if prog_type in RUNNABLE:
-        yield Way(prog_type, "kernel")
-        yield Way(prog_type, "kernel", record=False)
-        return
-    for substitute, name in ((SYSCALL, "syscall"), (RAW_TP, "raw_tracepoint")):
-        for record in (True, False):
-            yield Way(substitute, f"kernel, as {name} program", record)
+def ways(prog_type: int, open_data: frozenset[str] = frozenset()) -> Iterator[Way]:
+    """Ways to try, best first. `open_data`: read-only data to vary where the verifier can do without knowing them."""
+    types = [(prog_type, "kernel")]
+    if prog_type not in RUNNABLE:
+        types = [(SYSCALL, "kernel, as syscall program"), (RAW_TP, "kernel, as raw_tracepoint program")]
+    for type, said in types:
+        if open_data:
+            yield Way(type, said, open_data=open_data)
+        yield Way(type, said)
+        yield Way(type, said, record=False)
 
 
 class KernelProgram:
     """A loaded program with its maps."""
 
-    def __init__(self, fd: int, maps: KernelMaps, prog_type: int) -> None:
-        self.fd, self.maps, self._test = fd, maps, TestRun(fd, prog_type)
+    def __init__(self, fd: int, maps: KernelMaps, prog_type: int, objects: KernelObjects | None = None) -> None:
+        self.fd, self.maps, self._test, self._objects = fd, maps, TestRun(fd, prog_type), objects
 
     def run(self, input: Input) -> Outcome:
         """One run on what the maps hold now."""
-        errno, retval, data, ctx = self._test.run(input.packet, input.ctx)
+        ctx = self._objects.context(input.ctx) if self._objects is not None else input.ctx
+        errno, retval, data, ctx = self._test.run(input.packet, ctx)
         if errno:
             import os
 
             return Outcome(error=os.strerror(errno))
         return Outcome(retval, data, ctx)
 
-    def set(self, contents: Contents) -> None:
-        """Give all maps these contents."""
+    def set(self, contents: Contents, memory: bytes = b"") -> None:
+        """Give all maps these contents, and the objects this memory."""
         self.maps.set(contents)
+        if self._objects is not None and memory:
+            self._objects.set(memory)
 
     def read(self) -> dict[str, MapState]:
         """What the maps hold now."""
@@ -83,23 +92,28 @@ class KernelProgram:
 
 
 @contextmanager
-def load(subject: Subject, way: Way) -> Iterator[KernelProgram]:
-    """The program in the kernel for the length of a with statement; `Refused` where the kernel does not take it this way."""
-    with load_prepared(prepared_for(subject, way)) as program:
+def load(subject: Subject, way: Way, objects: KernelObjects | None = None) -> Iterator[KernelProgram]:
+    """The program in the kernel for the length of a with statement; `Refused` where the kernel does not take it this way.
+
+    `objects`: the memory that contexts point to, shared by the programs of a comparison.
+    """
+    with load_prepared(prepared_for(subject, way), objects, way.open_data) as program:
         yield program
 
 
 @contextmanager
-def load_prepared(prepared: Subject) -> Iterator[KernelProgram]:
+def load_prepared(
+    prepared: Subject, objects: KernelObjects | None = None, open_data: frozenset[str] = frozenset()
+) -> Iterator[KernelProgram]:
     """As `load`, for a program that is loaded as it is."""
     with ExitStack() as stack:
         try:
-            maps = stack.enter_context(KernelMaps(prepared.maps, prepared.btf))
+            maps = stack.enter_context(KernelMaps(prepared.maps, prepared.btf, open_data))
         except KernelError as error:
             raise Refused(str(error)) from error
         fd = _load(prepared, maps.fds, stack)
         stack.callback(close, fd)
-        yield KernelProgram(fd, maps, prepared.prog_type)
+        yield KernelProgram(fd, maps, prepared.prog_type, objects)
 
 
 def widened(subject: Subject, way: Way, reasons: dict[str, None]) -> Way | None:
@@ -134,10 +148,12 @@ def refusal(subject: Subject) -> str | None:
 
 def prepared_for(subject: Subject, way: Way) -> Subject:
     """The program as it is run: repeatable, and with the type's own restrictions met. `Refused` where the code does not fit."""
-    made = made_repeatable(subject, record=way.record, absent=way.absent)
+    other = way.prog_type != subject.prog_type
+    absent = way.absent | (_WITHOUT_MAPS if other else frozenset())
+    made = made_repeatable(subject, record=way.record, absent=absent)
     if made is None:
         raise Refused("a jump would become too long")
-    if way.prog_type != subject.prog_type:
+    if other:
         made = replace(
             _without_maps(made), prog_type=way.prog_type, expected_attach_type=0, attach_btf_id=0,
             flags=SLEEPABLE if way.prog_type == SYSCALL else 0,
@@ -147,7 +163,7 @@ def prepared_for(subject: Subject, way: Way) -> Subject:
 
 def _without_maps(subject: Subject) -> Subject:
     """References to maps that only replaced helpers used, and that a sleepable program must not have, are null."""
-    gone = {name for name, map in subject.maps.items() if map.type in (PERF_EVENT_ARRAY, STACK_TRACE)}
+    gone = {name for name, map in subject.maps.items() if map.type in (PROG_ARRAY, PERF_EVENT_ARRAY, STACK_TRACE, CGROUP_ARRAY)}
     if not gone:
         return subject
     instead: dict[int, Piece] = {}

@@ -10,6 +10,7 @@ import contextlib
 import mmap
 import struct
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TypeAlias
 
 from bpflens.errors import BpflensError, KernelError
@@ -84,9 +85,10 @@ def read_limits(map: Map) -> int:
 class KernelMaps:
     """The maps that a program refers to, by name. Close it, or use it in a with statement."""
 
-    def __init__(self, maps: Mapping[str, Map], btf: bytes = b"") -> None:
-        """Make the maps; KernelError naming the map that the kernel refuses."""
-        self.maps = dict(maps)
+    def __init__(self, maps: Mapping[str, Map], btf: bytes = b"", open_data: frozenset[str] = frozenset()) -> None:
+        """Make the maps; KernelError naming the map that the kernel refuses. `open_data`: read-only data that `set` may change."""
+        self.maps = {name: replace(map, flags=map.flags & ~RDONLY_PROG) if name in open_data else map for name, map in maps.items()}
+        self._open = open_data
         self.fds: dict[str, int] = {}
         self._memory: dict[str, tuple[mmap.mmap, int]] = {}
         self._rings: dict[str, RingBuffer] = {}
@@ -232,7 +234,7 @@ class KernelMaps:
         """
         found: dict[str, MapState] = {}
         for name, map in self.maps.items():
-            if map.flags & RDONLY_PROG:
+            if map.flags & RDONLY_PROG or name in self._open:
                 continue
             fd = self.fds[name]
             if name in self._memory:

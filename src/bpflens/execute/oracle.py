@@ -33,8 +33,8 @@ _MAX_RETVALS = 16
 class Runs(Protocol):
     """A program that can be run, whatever runs it."""
 
-    def set(self, contents: Contents) -> None:
-        """Give all maps these contents."""
+    def set(self, contents: Contents, memory: bytes = b"") -> None:
+        """Give all maps these contents, and the objects that contexts point to this memory."""
 
     def run(self, input: Input) -> Outcome:
         """One run."""
@@ -165,10 +165,10 @@ class _State:
         return self._maps(scene)
 
     def _set(self, scene: Scene) -> None:
-        self.a.set(scene.maps)
-        self.b.set(scene.maps)
+        self.a.set(scene.maps, scene.memory)
+        self.b.set(scene.maps, scene.memory)
         if self.again is not None:
-            self.again.set(scene.maps)
+            self.again.set(scene.maps, scene.memory)
 
     def _run(self, input: Input) -> tuple[Outcome, Outcome, Outcome]:
         """Outcomes of the first program, the second, and the copy of the first."""
@@ -205,7 +205,7 @@ class _State:
     def _shown(self, scene: Scene, number: int, what: str) -> Difference | None:
         """The shortest of the obvious scenes that shows a difference of this kind every time: the input alone, or all up to it."""
         for inputs in ((scene.inputs[number],), scene.inputs[: number + 1]):
-            shorter = Scene(inputs, scene.maps)
+            shorter = replace(scene, inputs=inputs)
             found = [self._last(shorter, what) for _ in range(_REPEATS)]
             if all(found) and found[0] is not None:
                 return Difference(what, *found[0], shorter)
@@ -225,20 +225,20 @@ class _State:
     def _shown_by_maps(self, scene: Scene, name: str) -> Difference | None:
         """One input after which the maps differ, or the shortest run of inputs that does it."""
         for input in scene.inputs:
-            found = self._after(Scene((input,), scene.maps), name)
-            if found is not None and self._after(Scene((input,), scene.maps), name) is not None:
-                return replace(found, scene=Scene((input,), scene.maps))
+            found = self._after(replace(scene, inputs=(input,)), name)
+            if found is not None and self._after(replace(scene, inputs=(input,)), name) is not None:
+                return replace(found, scene=replace(scene, inputs=(input,)))
         low, high = 1, len(scene.inputs)
         whole = self._after(scene, name)
         if whole is None:
             return None
         while low < high:
             middle = (low + high) // 2
-            if self._after(Scene(scene.inputs[:middle], scene.maps), name) is not None:
+            if self._after(replace(scene, inputs=scene.inputs[:middle]), name) is not None:
                 high = middle
             else:
                 low = middle + 1
-        shorter = Scene(scene.inputs[:high], scene.maps)
+        shorter = replace(scene, inputs=scene.inputs[:high])
         found = self._after(shorter, name)
         return replace(found, scene=shorter) if found is not None else replace(whole, scene=scene)
 

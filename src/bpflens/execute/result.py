@@ -33,10 +33,14 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Contents of the maps (by name and key; per-cpu values are one CPU's), and the inputs that are run one after the other from there."""
+    """Contents of the maps (by name and key; per-cpu values are one CPU's), and the inputs that are run one after the other from there.
+
+    `memory`: what pointers of contexts point to, where they lie in the windows of objects.py.
+    """
 
     inputs: tuple[Input, ...]
     maps: Mapping[str, Mapping[bytes, bytes]] = field(default_factory=dict)
+    memory: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

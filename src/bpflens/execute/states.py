@@ -12,7 +12,7 @@ from bpflens.isa.extended.helpers import helper_name
 from bpflens.kernel.map_data import value_stride
 from bpflens.program import Map
 
-__all__ = ("MapPlan", "declared_differently", "first_difference", "plan")
+__all__ = ("MapPlan", "declared_differently", "first_difference", "plan", "settable")
 
 
 class MapPlan(NamedTuple):
@@ -65,6 +65,20 @@ def plan(a: Subject, b: Subject) -> MapPlan:
         if not any(a.maps[name].datasec for name in loose_a):
             left_out += [f"section {name}, which is laid out differently" for name in loose_a]
     return MapPlan(tuple(whole), variables, tuple(left_out))
+
+
+def settable(a: Subject, b: Subject) -> dict[str, tuple[tuple[int, int], ...]]:
+    """Sections of read-only data that tests may vary: (offset, size) of their `const volatile` variables, which a loader may set before it
+    loads the program. Only where both programs have the same.
+    """
+    found = {}
+    for name, map in a.maps.items():
+        other = b.maps.get(name)
+        if map.flags & RDONLY_PROG and is_global_data(name) and name != ".kconfig" and other is not None and _layout(map) == _layout(other):
+            places = tuple((off, size) for off, (_, size, type) in map.datasec.items() if "volatile" in type and 0 < size <= 8)
+            if places:
+                found[name] = places
+    return found
 
 
 def _layout(map: Map) -> object:

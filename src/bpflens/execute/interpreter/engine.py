@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from bpflens.execute.effects import CALLS, OUTSIDE
 from bpflens.execute.interpreter.machine import STEPS, Budget, Machine
 from bpflens.execute.interpreter.maps import OuterModel
-from bpflens.execute.interpreter.memory import Fault
+from bpflens.execute.interpreter.memory import SHIFT, Fault
 from bpflens.execute.interpreter.packet import context_after, packet_after, prepare
 from bpflens.execute.kernel_maps import Contents, MapState
+from bpflens.execute.objects import KERNEL, USER
 from bpflens.execute.result import Input, Outcome
 from bpflens.execute.subject import Subject
 
@@ -26,8 +27,8 @@ class InterpretedProgram:
         self._fresh = self.machine.memory.mark
         self.set({})
 
-    def set(self, contents: Contents) -> None:
-        """Give all maps these contents; what was recorded is forgotten."""
+    def set(self, contents: Contents, memory: bytes = b"") -> None:
+        """Give all maps these contents, and the objects that contexts point to this memory; what was recorded is forgotten."""
         m = self.machine
         m.memory.drop_after(self._fresh)
         for name, model in m.maps.items():
@@ -35,6 +36,9 @@ class InterpretedProgram:
                 model.set_inner(contents.get(name, {}), contents)
             else:
                 model.set(contents.get(name, {}))
+        for base in (KERNEL, USER):
+            if memory:
+                m.memory.add(memory, base >> SHIFT)
         m.calls.clear()
         m.memory.written.clear()
         self._kept = m.memory.mark

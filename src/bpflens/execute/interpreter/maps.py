@@ -94,6 +94,7 @@ class ArrayModel(MapModel):
 
     def set(self, contents: Mapping[bytes, bytes]) -> None:
         if self.read_only:
+            self.memory.regions[self.base >> SHIFT] = contents.get(bytes(4), self.initial).ljust(len(self.initial), b"\0")
             return
         region = self.memory.regions[self.base >> SHIFT]
         assert isinstance(region, bytearray)
