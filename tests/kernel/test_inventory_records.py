@@ -11,12 +11,13 @@ from bpflens.classic.summary import Summary
 from bpflens.errors import InputError, UsageError
 from bpflens.inventory.audit import Verdict
 from bpflens.inventory.facts.processes import Process
-from bpflens.inventory.facts.records import Inventory, InventoryRow, NetNamespace
+from bpflens.inventory.facts.records import Inventory, InventoryRow, MapUse, NetNamespace
 from bpflens.inventory.families import DEEP_FAMILIES, FAMILIES
 from bpflens.inventory.memory.builtin import converted
 from bpflens.inventory.memory.judge import Judged, finds_of
 from bpflens.inventory.memory.merge import merge
 from bpflens.inventory.select import KINDS, Selection
+from bpflens.kernel.loaded import MapHead
 from bpflens.records.audit import audit_record
 from bpflens.records.ls import json_rows
 from bpflens.view.text.audit import audit_lines
@@ -34,12 +35,13 @@ ROWS = [
     ),
     InventoryRow("seccomp", "pid:9", None, classic=CODE, holders=(Holder(9, "sshd", None, 9), Holder(9, "sshd", None, 10))),
     InventoryRow("socket/udp", "sock:100", 2, details={"unknown": "an extended program"}),
-    InventoryRow("cgroup/device", "cgroup:/a", None, prog_id=13),
+    InventoryRow("cgroup/device", "cgroup:/a", None, prog_id=13, details={"pins": ["/sys/fs/bpf/d/x"]}),
     InventoryRow("fanout", "fanout:7", 2, image=bytes(16)),
 ]
 INVENTORY = Inventory(
     ROWS, [], {12: HEAD}, {1: NetNamespace(1, (), None, True), 2: NetNamespace(2, (), "blue", False)}, [],
     processes={7: Process("/tmp/x", deleted=True, container="docker:0123")},
+    maps=MapUse({3: MapHead(3, 3, 4, 4, 1, 0, "jumps", 0)}, {3: [Holder(5, "loader", 4)]}, {3: [12]}),
 )  # fmt: skip
 
 
@@ -58,7 +60,18 @@ def chosen(*words: str) -> list[str]:
     (("pid:7", "xdp"), ["dev:eth0"]),
     (("netns:2",), ["sock:100", "fanout:7"]),
     (("type=xdp",), ["dev:eth0"]),
-    (("name:xdp",), ["dev:eth0"]),
+    (("name:xdp",), []),
+    (("name:xdp*",), ["dev:eth0"]),
+    (("comm:sshd",), ["pid:9"]),
+    (("comm:l?",), ["dev:eth0"]),
+    (("exe:/tmp/x",), ["dev:eth0"]),
+    (("exe:x",), ["dev:eth0"]),
+    (("unit:0123",), ["dev:eth0"]),
+    (("dev:e*",), ["dev:eth0", "sock:99"]),
+    (("map:3",), ["dev:eth0"]),
+    (("map:jumps",), ["dev:eth0"]),
+    (("pid:5",), ["dev:eth0"]),
+    (("pin:/sys/fs/bpf/d",), ["cgroup:/a"]),
     (("tag:0123",), ["dev:eth0"]),
     (("id:13",), ["cgroup:/a"]),
     (("link:5",), ["dev:eth0"]),

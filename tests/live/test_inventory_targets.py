@@ -67,7 +67,7 @@ def test_dev(lab: Lab) -> None:
     codes = [program.code for program in open_object("dev", "v0")]
     assert {one.classic for one in of(lab, "tc_classic") if one.object == "dev:v0"} <= set(codes)
     shared = [one.classic for one in of(lab, "tc_classic") if one.object == "block:33"]
-    assert [program.code for program in open_object("dev", "v4")] == shared
+    assert [program.code for program in open_object("dev", f"v4@{lab.name}a")] == shared
     ids = {program.id for program in open_object("dev", f"v2@{lab.name}a")}
     assert ids == {one.prog_id for one in of(lab, "tc_extended")}
     with pytest.raises(NotFound):
@@ -166,6 +166,16 @@ def test_tree(lab: Lab) -> None:
     assert f"[1] -> {second} bl_tree1" in text
 
 
+@pytest.mark.parametrize("word", (
+    "netns:nope", "pid:4194303", "cgroup:/nope", "map:4294967295", "map:nope", "name:nope", "comm:nope", "exe:/nope", "unit:nope",
+    "link:4294967295", "pin:/nope", "id:4294967295", "tag:ffffffffffffffff",
+))  # fmt: skip
+def test_what_does_not_exist_is_an_error(word: str) -> None:
+    """Not an empty list, and not one of everything."""
+    code, out, err = command("ls", word)
+    assert (code, out) == (3, "") and word in err
+
+
 def test_watch() -> None:
     """Programs that come and go, bounded by --count."""
     import threading
@@ -227,7 +237,7 @@ def test_watch_shows_what_is_attached_later(lab: Lab) -> None:
 
 def test_cgroup_by_its_directory(lab: Lab) -> None:
     """Where the cgroup stands in the file system is a name for it too."""
-    from bpflens.inventory.select import cgroup_path
+    from bpflens.inventory.objects import cgroup_path
 
     path = of(lab, "cgroups")[0].object[7:]
     assert cgroup_path(lab.cgroup_mount + path) == cgroup_path(path) == cgroup_path(path.strip("/")) == path
@@ -242,7 +252,7 @@ def test_table_explains_or_says_why_not(lab: Lab) -> None:
     rows = [line for line in out.splitlines() if " classic " in line]
     assert rows and all(" insns: " in line or " insn: " in line for line in rows), out
     _, out, err = command("ls", "dev:nonesuch")
-    assert not out and "nothing that could be looked at fits dev:nonesuch" in err
+    assert not out and "dev:nonesuch: no such interface in any network namespace that was looked into" in err
     _, out, err = command("ls", "--no-deep", f"sock:{of(lab, 'socket_ebpf')[0].object[5:]}")
     assert "note: kernel memory tells more about 1 row: " in err
 

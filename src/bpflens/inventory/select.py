@@ -1,7 +1,9 @@
 """Which rows are wanted: the words after `bpflens ls`.
 
     ls socket xdp      rows of these kinds (a kind or its first part: "tc" has "tc/ingress")
-    ls dev:eth0        rows on this object; also pid:N (held by), sock:INODE, cgroup:PATH, netns:NAME, map:N, link:N, pin:PATH
+    ls dev:eth0        rows on this object; also pid:N (held by), sock:INODE, cgroup:PATH, netns:NAME, map:N, link:N
+    ls pin:/sys/fs/bpf rows pinned at this path or below it
+    ls comm:python*    rows that processes of this name hold; also exe:PATH, unit:NAME (a systemd unit or a container)
     ls id:12 name:x tag:6d type=xdp    rows of these programs
 
 Kinds are alternatives; everything else must hold. The words also decide which families need to be asked at all.
@@ -9,22 +11,19 @@ Kinds are alternatives; everything else must hold. The words also decide which f
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from bpflens.errors import InputError, UsageError
+from bpflens.errors import UsageError
 from bpflens.inventory.facts.records import Denial, Inventory, InventoryRow
 from bpflens.inventory.families import DEEP_FAMILIES, FAMILIES, Family
+from bpflens.inventory.objects import TESTS, Test, cgroup_path, require
 from bpflens.isa.extended.names import PROG_TYPES
-from bpflens.kernel.sys import procfs
 
-__all__ = ("KINDS", "Selection", "cgroup_path", "netns_inode")
+__all__ = ("KINDS", "SORT_KEYS", "Selection", "sorted_rows")
 
 HELD_KINDS = ("pin", "fd", "held", "image")  # not attached: known only when everything has been looked at
 KINDS = tuple(dict.fromkeys([kind for family in FAMILIES + DEEP_FAMILIES for kind in family.kinds] + list(HELD_KINDS)))
 _DEVICE_KINDS = ("xdp", "tcx", "netkit", "tc", "tap", "tun", "team", "lwt", "seg6local", "socket/packet")
-_OBJECTS = ("dev", "pid", "sock", "cgroup", "netns", "map", "link", "pin", "id", "name", "tag")
-_Test = Callable[[InventoryRow, Inventory], bool]
 
 
 class Selection:
@@ -32,7 +31,8 @@ class Selection:
 
     def __init__(self, words: Sequence[str] = ()) -> None:
         self.kinds: list[str] = []
-        self._tests: list[_Test] = []
+        self._tests: list[Test] = []
+        self.objects: list[tuple[str, str]] = []
         self._device = False
         self.cgroup: str | None = None
         self.words = tuple(words)
@@ -48,8 +48,9 @@ class Selection:
             self._tests.append(lambda row, all: _type(row, all) == value)
         elif equals and key == "kind":
             self._kind(value)
-        elif colon and prefix in _OBJECTS:
-            self._tests.append(_object_test(prefix, rest))
+        elif colon and prefix in TESTS:
+            self._tests.append(TESTS[prefix](rest))
+            self.objects.append((prefix, rest))
             self._device = self._device or prefix == "dev"
             if prefix == "cgroup":
                 self.cgroup = cgroup_path(rest)
@@ -58,8 +59,20 @@ class Selection:
 
     def _kind(self, word: str) -> None:
         if not any(kind == word or kind.startswith(word + "/") or word.startswith(kind + "/") for kind in KINDS):
-            raise UsageError("", f'no kind or object "{word}"', _close(word, [*KINDS, *(f"{prefix}:..." for prefix in _OBJECTS)]))
+            raise UsageError("", f'no kind or object "{word}"', _close(word, [*KINDS, *(f"{prefix}:..." for prefix in TESTS)]))
         self.kinds.append(word)
+
+    @property
+    def maps(self) -> bool:
+        """Whether it has to be known who holds maps and which programs use them."""
+        return any(prefix in ("map", "pid") for prefix, _ in self.objects)
+
+    def rows(self, inventory: Inventory) -> list[InventoryRow]:
+        """The rows that are wanted; NotFound where there are none because what a word names does not exist."""
+        found = [row for row in inventory.rows if self.matches(row, inventory)]
+        if not found:
+            require(self.objects, inventory)
+        return found
 
     @property
     def families(self) -> Callable[[Family], bool] | None:
@@ -97,67 +110,28 @@ def _type(row: InventoryRow, inventory: Inventory) -> str | None:
     return PROG_TYPES.get(head.type) if head else None
 
 
-def _number(prefix: str, text: str) -> int:
-    if not text.isdecimal():
-        raise InputError(f"{prefix}:{text}", "is not a number")
-    return int(text)
+def _of_program(row: InventoryRow, inventory: Inventory, field: str) -> int | str:
+    info = (inventory.programs or {}).get(row.prog_id or 0)
+    value: int | str = getattr(info, field) if info is not None else ""
+    return value
 
 
-def _object_test(prefix: str, rest: str) -> _Test:
-    if prefix == "pid":
-        pid = os.getpid() if rest == "self" else _number(prefix, rest)
-        return lambda row, all: row.object == f"pid:{pid}" or any(holder.pid == pid for holder in row.holders)
-    if prefix == "netns":
-        inode = netns_inode(rest)
-        return lambda row, all: row.netns == (inode or _named(all, rest))
-    if prefix == "dev":
-        name, _, place = rest.partition("@")
-
-        def on_device(row: InventoryRow, all: Inventory) -> bool:
-            on = row.object == f"dev:{name}" or row.details.get("dev") == name or name in row.details.get("devices", ())
-            return on and (not place or row.netns == (netns_inode(place) or _named(all, place)))
-
-        return on_device
-    if prefix == "cgroup":
-        path = cgroup_path(rest)
-        return lambda row, all: row.object == f"cgroup:{path}"
-    if prefix == "map":
-        return lambda row, all: row.object == f"map:{rest}" or row.object.startswith((f"map:{rest}[", f"map:{rest} "))
-    if prefix == "link":
-        number = _number(prefix, rest)
-        return lambda row, all: row.details.get("link") == number or number in row.details.get("links", ())
-    if prefix == "pin":
-        return lambda row, all: rest in row.details.get("pins", ())
-    if prefix == "id":
-        number = _number(prefix, rest)
-        return lambda row, all: row.prog_id == number
-    if prefix == "sock":
-        number = _number(prefix, rest)
-        return lambda row, all: row.object == f"sock:{number}" or row.details.get("sock") == number
-    field = {"name": "name", "tag": "tag"}[prefix]
-    return lambda row, all: row.prog_id is not None and str(getattr((all.programs or {}).get(row.prog_id), field, "")).startswith(rest[:15])
+_Key = Callable[[InventoryRow, Inventory], object]
+SORT_KEYS: dict[str, _Key] = {
+    "kind": lambda row, all: row.kind,
+    "object": lambda row, all: row.object,
+    "netns": lambda row, all: row.netns or 0,
+    "id": lambda row, all: row.prog_id or 0,
+    "name": lambda row, all: _of_program(row, all, "name"),
+    "type": lambda row, all: _type(row, all) or "",
+    "age": lambda row, all: -int(_of_program(row, all, "load_time") or 0),
+    "runs": lambda row, all: -int(_of_program(row, all, "run_cnt") or 0),
+    "time": lambda row, all: -int(_of_program(row, all, "run_time_ns") or 0),
+    "holder": lambda row, all: row.holders[0].comm if row.holders else "",
+}
 
 
-def cgroup_path(name: str) -> str:
-    """The path in the cgroup hierarchy; `name` is that already, or where the cgroup's directory is in the file system."""
-    path = "/" + name.strip("/")
-    for mount in procfs.mounts("self"):
-        if mount.type == "cgroup2" and (path + "/").startswith(mount.point.rstrip("/") + "/") and os.path.isdir(path):
-            return (mount.root.rstrip("/") + path[len(mount.point.rstrip("/")) :]) or "/"
-    return path
-
-
-def netns_inode(name: str) -> int | None:
-    """The inode of a network namespace named by its inode, a path, or a name of "ip netns"; None where it is none of these."""
-    if name.isdecimal():
-        return int(name)
-    for path in (name, f"/run/netns/{name}", f"/var/run/netns/{name}"):
-        try:
-            return os.stat(path).st_ino
-        except OSError:
-            continue
-    return None
-
-
-def _named(inventory: Inventory, name: str) -> int | None:
-    return next((space.inode for space in inventory.namespaces.values() if space.name == name), None)
+def sorted_rows(rows: Iterable[InventoryRow], inventory: Inventory, key: str) -> list[InventoryRow]:
+    """The rows by one of SORT_KEYS: the newest program first for "age", the busiest for "runs" and "time"; equal ones as they were."""
+    value = SORT_KEYS[key]
+    return sorted(rows, key=lambda row: value(row, inventory))  # type: ignore[arg-type, return-value]

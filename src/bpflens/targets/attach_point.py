@@ -20,7 +20,8 @@ def open_object(kind: str, name: str) -> list[Program]:
     """
     from bpflens.inventory.facts.context import UNSEEN_PROCESSES
     from bpflens.inventory.facts.namespaces import has_device
-    from bpflens.inventory.select import Selection, netns_inode
+    from bpflens.inventory.objects import netns_inode
+    from bpflens.inventory.select import Selection
     from bpflens.inventory.walk import HIDDEN, collect
     from bpflens.kernel.sys.procfs import open_files, shows_all
 

@@ -62,12 +62,15 @@ def _id(name: str, jited: bool) -> list[Program]:
 
 
 def _name(name: str, jited: bool) -> list[Program]:
+    """Programs of this name, with the wildcards * ? [...]; the whole name is that of the program's function, from its BTF."""
+    from bpflens.inventory.objects import name_fits
+    from bpflens.kernel.full_name import full_name
+
     found = []
     for info in _infos():
-        # A longer name than the kernel keeps is compared with the name of the program's function, from its BTF.
-        if info.name == name[:_NAME_CHARS]:
+        if name_fits(name, info.name, full_name(info)):
             program = _present(info.id, jited)
-            if program is not None and (program.name == name or info.name == name or len(program.name) <= _NAME_CHARS):
+            if program is not None:
                 found.append(program)
     if found:
         return found

@@ -1,7 +1,8 @@
 """Every BPF program of this machine, classic and extended, with what it is attached to and who holds it.
 
-WHAT picks rows: kinds (socket, xdp, tc, tcx, cgroup, seccomp, ...; several are alternatives), objects (dev:eth0, pid:N, sock:INODE,
-cgroup:PATH, netns:NAME, map:N, link:N, pin:PATH) and programs (id:N, name:S, tag:HEX, type=xdp), which must all hold.
+WHAT picks rows: kinds (socket, xdp, tc, tcx, cgroup, seccomp, ...; several are alternatives), objects (dev:eth0, sock:INODE, cgroup:PATH,
+netns:NAME, map:N, link:N, pin:PATH or a directory of pins), holders (pid:N, comm:NAME, exe:PATH, unit:NAME) and programs (id:N, name:S,
+tag:HEX, type=xdp), which must all hold. Names may have wildcards (name:xdp_*). A name of which there is none is an error.
 
 What could not be looked at is listed at the end, on stderr, with the capability that would show it; the exit code is then 5.
 """
@@ -22,12 +23,14 @@ if TYPE_CHECKING:
     from bpflens.inventory.baseline import Comparison
     from bpflens.inventory.facts.records import Inventory, InventoryRow
 
+SORT_KEYS = ("kind", "object", "netns", "id", "name", "type", "age", "runs", "time", "holder")  # inventory/select.py has what they mean
 EXAMPLES = (
     "bpflens ls",
     "bpflens ls socket",
     "bpflens ls dev:lo",
     "bpflens ls pid:self",
     "bpflens ls type=xdp",
+    "bpflens ls comm:systemd* --sort age --limit 5",
     "bpflens --json ls",
 )
 
@@ -46,15 +49,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--all", action="store_true", dest="every", help="a line for each row; else many equal ones become one line")
     parser.add_argument("--wide", action="store_true", help="whole cells and expressions, whatever the width of the terminal")
+    keys = f"order of the rows: {', '.join(SORT_KEYS)} (the newest or busiest first)"
+    parser.add_argument("--sort", choices=SORT_KEYS, metavar="KEY", help=keys)
+    parser.add_argument("--limit", type=int, metavar="N", help="the first N rows only")
     parser.add_argument("--watch", nargs="?", type=float, const=1.0, metavar="SECONDS", help="print programs as they come and go")
     parser.add_argument("--count", type=int, metavar="N", help="with --watch: stop after N polls")
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """List, or watch."""
-    from bpflens.inventory.select import Selection
+    from bpflens.inventory.select import Selection, sorted_rows
 
     selection = Selection(args.what)
+    if args.limit is not None and args.limit < 0:
+        raise UsageError("--limit", "is a number from 0")
     if args.baseline is not None and not args.audit:
         raise UsageError("--baseline", "goes with --audit")
     if args.watch is not None:
@@ -68,17 +76,22 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
         inventory, verdict = audit()
     else:
-        inventory, verdict = collect(selection.families, deep=args.deep), None
-    rows = [row for row in inventory.rows if selection.matches(row, inventory)]
+        inventory, verdict = collect(selection.families, deep=args.deep, maps=selection.maps), None
+    rows = selection.rows(inventory)
     if args.effective:
         from bpflens.inventory.finders.cgroups import inherited
 
         if selection.cgroup is None:
             raise UsageError("--effective", "goes with cgroup:PATH")
         rows += inherited(inventory, selection.cgroup)
-    show(inventory, rows, settings, args)
+    if args.sort:
+        rows = sorted_rows(rows, inventory, args.sort)
+    left = 0 if args.limit is None else max(len(rows) - args.limit, 0)
+    show(inventory, rows[: len(rows) - left], settings, args)
     compared = _print_audit(verdict, args.baseline, settings) if verdict is not None else None
     code = report(inventory, rows, selection)
+    if left:
+        print(f"bpflens: note: {left} more row{'s' * (left > 1)} (--limit)", file=sys.stderr)
     if verdict is not None and not verdict.complete and not (compared is not None and compared.unchanged and not compared.written):
         return 1 if verdict.established else 5
     return code

@@ -29,7 +29,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
     selection = Selection(args.what)
     inventory = collect(selection.families, deep=args.deep, maps=True)
-    rows = [row for row in inventory.rows if selection.matches(row, inventory)]
+    rows = selection.rows(inventory)
     below = program_tree(inventory.maps.heads).below
     holders = inventory.maps.holders
     summarise = Summariser(settings.json)
