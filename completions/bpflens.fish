@@ -7,7 +7,9 @@ complete -c bpflens -n '__fish_seen_subcommand_from ls' -l deep
 complete -c bpflens -n '__fish_seen_subcommand_from ls' -l effective
 complete -c bpflens -n '__fish_seen_subcommand_from ls' -l explain
 complete -c bpflens -n '__fish_seen_subcommand_from ls' -l help
+complete -c bpflens -n '__fish_seen_subcommand_from ls' -l limit
 complete -c bpflens -n '__fish_seen_subcommand_from ls' -l no-deep
+complete -c bpflens -n '__fish_seen_subcommand_from ls' -l sort
 complete -c bpflens -n '__fish_seen_subcommand_from ls' -l watch
 complete -c bpflens -n '__fish_seen_subcommand_from ls' -l wide
 complete -c bpflens -n __fish_use_subcommand -a tree -d 'objects, their programs, maps and tail calls'
