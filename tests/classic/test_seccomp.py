@@ -74,7 +74,7 @@ def holds(rule: Rule, args: list[int], pointer: int) -> int:
 def test_conditions_by_name():
     own = policy([ALLOWLIST]).of(X86_64)
 
-    assert explain_rule(own.rule(1), X86_64) == ["ALLOW where fd <= 2", "otherwise ERRNO(ENOSYS)"]
+    assert explain_rule(own.rule(1), X86_64) == ["ALLOW where (u64)fd <= 2", "otherwise ERRNO(ENOSYS)"]
     assert explain_rule(own.rule(56), X86_64) == ["ALLOW where clone_flags & CLONE_NEWUSER == 0", "otherwise ERRNO(ENOSYS)"]
     assert explain_rule(own.rule(60), X86_64) == ["ALLOW"]
     assert action_text(own.default) == "ERRNO(EPERM)"
@@ -90,9 +90,9 @@ def test_dockers_default_filter():
     assert action_text(result.other) == "KILL_THREAD"
     assert own.default == EPERM
     assert sum(not rule.arms and rule.otherwise == ALLOW for rule in own.known) == 297
-    assert explain_rule(own.rule(41), X86_64) == ["ALLOW where family not in {AF_ALG, AF_VSOCK}", "otherwise ERRNO(EPERM)"]
+    assert explain_rule(own.rule(41), X86_64) == ["ALLOW where (u64)family not in {AF_ALG, AF_VSOCK}", "otherwise ERRNO(EPERM)"]
     assert explain_rule(own.rule(135), X86_64)[0] == (
-        "ALLOW where personality in {PER_LINUX, PER_LINUX32, UNAME26, PER_LINUX32|UNAME26, 0xffffffff (only ask)}"
+        "ALLOW where (u64)personality in {PER_LINUX, PER_LINUX32, UNAME26, PER_LINUX32|UNAME26, 0xffffffff (only ask)}"
     )
 
 
@@ -430,7 +430,7 @@ def files(tmp_path):
 def test_the_command_prints_the_policy(files, capsys):
     assert command(["seccomp", str(files / "small")]) == 0
     out = capsys.readouterr().out
-    assert "x86_64\n  ALLOW: 1 syscall always\n      exit\n      write where fd <= 2\n" in out
+    assert "x86_64\n  ALLOW: 1 syscall always\n      exit\n      write where (u64)fd <= 2\n" in out
     assert "clone_flags & CLONE_NEWUSER" in out
     assert "x32 (numbers with bit 30 of x86_64)\n  KILL_PROCESS: everything\n" in out
     assert "every other architecture: KILL_PROCESS" in out
@@ -438,7 +438,8 @@ def test_the_command_prints_the_policy(files, capsys):
     records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [record["arch"] for record in records] == ["x86_64", "x32", None]
     write = next(rule for rule in records[0]["rules"] if rule["syscall"] == "write")
-    assert write["cases"] == [{"where": "fd <= 2", "action": "ALLOW", "value": ALLOW}]
+    looks_at = [{"argument": 0, "name": "fd", "looks_at": "all 64 bits", "mask": (1 << 64) - 1, "kernel_takes_bits": 32}]
+    assert write["cases"] == [{"where": "(u64)fd <= 2", "action": "ALLOW", "value": ALLOW, "looks_at": looks_at}]
 
 
 def test_the_command_answers_for_one_syscall(files, capsys):

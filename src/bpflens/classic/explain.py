@@ -175,11 +175,14 @@ def _may_be_seccomp(insns: tuple[SockFilter, ...]) -> bool:
 
 def _seccomp(program: Program, insns: tuple[SockFilter, ...]) -> Explanation:
     """A seccomp filter has a policy instead of an expression."""
-    from bpflens.classic.seccomp.words import policy_words
+    from bpflens.classic.seccomp.words import policy_of, policy_words
 
-    reason = "a seccomp filter decides on system calls: it has a policy, read exactly from its decision diagram, and no expression"
+    reason = "a seccomp filter decides on system calls: it has a policy and no expression"
     try:
-        words = policy_words(insns)
+        found = policy_of(insns)
+        words = policy_words(found)
+        if found.unconfirmed is not None:
+            reason += f"; the policy is only what its decision diagram says ({found.unconfirmed})"
     except TooComplex as error:
         words, reason = (f"Not explained: too complex: {error}.",), f"too complex: {error}"
     proof = Proof("none", "", "", "SECCOMP", reason=reason)

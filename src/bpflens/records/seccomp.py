@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bpflens.classic.seccomp.actions import action_text
-from bpflens.classic.seccomp.conditions import arm_text
+from bpflens.classic.seccomp.conditions import arm_text, looked_at
 from bpflens.classic.seccomp.findings import explain_rule
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def policy_records(policy: Policy, where: str) -> Iterator[dict[str, Any]]:
             "default_value": own.default,
             "rules": [_rule_record(rule, own.arch) for rule in (*own.known, *own.unknown)],
             "partial": own.partial,
+            "unconfirmed": policy.unconfirmed,
         }
     if policy.checks_arch or not policy.arches:
         yield {
@@ -46,6 +47,8 @@ def policy_records(policy: Policy, where: str) -> Iterator[dict[str, Any]]:
             "arch": None,
             "default": None if policy.other is None else action_text(policy.other),
             "default_value": policy.other,
+            "possible": [{"action": action_text(action), "audit_arch": audit} for action, audit in policy.elsewhere.items()],
+            "unconfirmed": policy.unconfirmed,
             "rules": [],
         }
 
@@ -56,7 +59,13 @@ def _rule_record(rule: Rule, arch: Arch) -> dict[str, Any]:
         line["last"] = rule.last
     if rule.arms:
         line["cases"] = [
-            {"where": arm_text(arm, arch, rule.name), "action": action_text(arm.action), "value": arm.action} for arm in rule.arms
+            {
+                "where": arm_text(arm, arch, rule.name),
+                "action": action_text(arm.action),
+                "value": arm.action,
+                "looks_at": [looked_at(test, arch, rule.name) for test in arm.tests if not test.text],
+            }
+            for arm in rule.arms
         ]
     line["action"] = action_text(rule.otherwise)
     line["value"] = rule.otherwise
@@ -82,6 +91,7 @@ def difference_record(difference: PolicyDiff, before: str, after: str) -> dict[s
         "equal": difference.equal,
         "changes": [change_record(change) for change in difference.changes],
         "unknown_arches_differ": difference.other,
+        "unconfirmed": difference.unconfirmed,
     }
 
 
@@ -111,7 +121,12 @@ def schemas() -> dict[str, Schema]:
     """What stands in the lines."""
     from bpflens.records.schemas import BOOLEAN, INTEGER, TEXT, line, listing, maybe, one_of, record
 
-    case = record({"where": TEXT, "action": TEXT, "value": INTEGER})
+    looked = record({
+        "argument": INTEGER, "name": TEXT, "looks_at": one_of("all 64 bits", "the low half", "the high half", "both halves"),
+        "mask": INTEGER, "kernel_takes_bits": maybe(INTEGER),
+    })  # fmt: skip
+    possible = record({"action": TEXT, "audit_arch": INTEGER})
+    case = record({"where": TEXT, "action": TEXT, "value": INTEGER, "looks_at": listing(looked)})
     rule = ({"syscall": maybe(TEXT), "number": INTEGER, "action": TEXT, "value": INTEGER}, {"last": INTEGER, "cases": listing(case)})
     witness = record({"number": INTEGER, "args": listing(INTEGER), "before": TEXT, "after": TEXT, "confirmed": BOOLEAN})
     change = record({
@@ -121,8 +136,8 @@ def schemas() -> dict[str, Schema]:
     return {
         "seccomp/1": line("seccomp/1", "What a policy does to the syscalls of one architecture; of all others where arch is null.", {
             "program": TEXT, "filters": listing(INTEGER), "checks_arch": BOOLEAN, "arch": maybe(TEXT), "default": maybe(TEXT),
-            "default_value": maybe(INTEGER), "rules": listing(record(*rule)),
-        }, {"audit_arch": INTEGER, "partial": maybe(TEXT)}),
+            "default_value": maybe(INTEGER), "rules": listing(record(*rule)), "unconfirmed": maybe(TEXT),
+        }, {"audit_arch": INTEGER, "partial": maybe(TEXT), "possible": listing(possible)}),
         "seccomp-finding/1": line("seccomp-finding/1", "A weakness of a policy.", {
             "program": TEXT, "severity": one_of("high", "medium", "low"), "id": TEXT, "arch": maybe(TEXT), "text": TEXT,
             "syscalls": listing(TEXT),
@@ -132,5 +147,6 @@ def schemas() -> dict[str, Schema]:
         }, rule[1]),
         "seccomp-diff/1": line("seccomp-diff/1", "The difference of two policies.", {
             "before": TEXT, "after": TEXT, "equal": BOOLEAN, "changes": listing(change), "unknown_arches_differ": BOOLEAN,
+            "unconfirmed": maybe(TEXT),
         }),
     }  # fmt: skip

@@ -10,10 +10,12 @@ everything else, so equality of diagrams proves equality of programs, but a diff
 
 from __future__ import annotations
 
+from typing import Any
+
 from bpflens.classic.diagrams.diagram import FALSE, LENGTH, TRUE, Base, Store
 from bpflens.classic.diagrams.term import MASK, Length, Linear, Load, Op, Term, add, leaves, linear, mask, scale, upper_bound
 
-__all__ = ("Ranges", "compare", "evaluate", "member", "test")
+__all__ = ("Ranges", "compare", "decided", "evaluate", "member", "test")
 
 Ranges = tuple[tuple[int, int], ...]
 """Sorted, disjoint, inclusive intervals of unsigned 32-bit values."""
@@ -131,10 +133,24 @@ def _linear_member(store: Store, term: Linear, ranges: Ranges) -> int | None:
         return member(store, inner, tuple(mirrored))
     if coefficient & (coefficient - 1) == 0:
         inner = mask(inner, MASK >> coefficient.bit_length() - 1)
+    elif all(low == high for low, high in ranges) and len(ranges) <= _MOST_SOLVED:
+        return _solved(store, inner, coefficient, [low for low, _ in ranges])
     elif upper_bound(inner) * coefficient > MASK:
         return None
     divided = ((-(-low // coefficient), high // coefficient) for low, high in ranges)
     return member(store, inner, tuple((low, high) for low, high in divided if low <= high))
+
+
+_MOST_SOLVED = 64
+
+
+def _solved(store: Store, term: Term, coefficient: int, values: list[int]) -> int:
+    """term * coefficient is one of the values, modulo 2^32: an odd factor has an inverse, a power of two leaves high bits free."""
+    shift = (coefficient & -coefficient).bit_length() - 1
+    left = MASK >> shift
+    inverse = pow(coefficient >> shift, -1, left + 1)
+    solutions = {(value >> shift) * inverse & left for value in values if value & ((1 << shift) - 1) == 0}
+    return member(store, mask(term, left), tuple((value, value) for value in sorted(solutions)))
 
 
 def _rotate(ranges: Ranges, by: int) -> Ranges:
@@ -243,6 +259,22 @@ def evaluate(term: Term, values: dict[Load | Length, int]) -> int:
     if b == 0:
         return 0
     return a // b if op == "div" else a % b
+
+
+def decided(condition: Any, word: Load, value: int) -> bool | None:
+    """The outcome of an atom's condition where `word` is its only leaf and has this value; None where others matter."""
+    terms: list[Term]
+    match condition:
+        case ("zero", term):
+            terms = [term]
+        case ("gt", left, right):
+            terms = [left, right]
+        case _:
+            return None
+    if any(leaf != word for term in terms for leaf in leaves(term)):
+        return None
+    first, *second = (evaluate(term, {word: value}) for term in terms)
+    return first > second[0] if second else first == 0
 
 
 def python_source(term: Term, names: dict[Load | Length, str]) -> str:

@@ -25,7 +25,7 @@ from bpflens.classic.proof.witness import Packet, packets_to
 if TYPE_CHECKING:
     from bpflens.classic.proof.z3_check import Question
 
-__all__ = ("Grade", "Verdict", "Witness", "compare", "confirmed", "runner")
+__all__ = ("Grade", "Verdict", "Witness", "compare", "confirmed", "diagram_of", "runner")
 
 _DEVICE = "every packet has a device"
 _LINK = "every packet has a link header"
@@ -68,6 +68,15 @@ def confirmed(insns: Insns, store: Store, node: int, machine: Machine, given: In
     if answer == "unsat":
         return question.equal("untruncated", "diagrams and z3")
     return Verdict("none", "", None, f"by its decision diagram only: {outside}, and no second engine confirmed it: {answer}")
+
+
+def diagram_of(insns: Insns, store: Store, node: int, machine: Machine, timeout: float = 60.0) -> str | None:
+    """Why z3 does not confirm that a diagram has the program's return values; None where it does."""
+    from bpflens.classic.proof import z3_check
+
+    question = z3_check.Question(insns, insns, machine, None, True, True, timeout)
+    answer = z3_check.program_differs(question, store, node).found
+    return None if answer == "unsat" else f"no second engine confirmed it: {answer}"
 
 
 @dataclass

@@ -66,12 +66,13 @@ def diagrams_differ(question: Question, store: Store, one: int, two: int) -> Ans
 
 
 def program_differs(question: Question, store: Store, node: int) -> Answer:
-    """Whether the program `a` does anything but what a TRUE/FALSE diagram says."""
+    """Whether the program `a` does anything but what a diagram says: a TRUE/FALSE one, or with `values` one of return values."""
 
     def build(world: World) -> Any:
         z3 = world.z3
-        told = diagram_formula(store, node, world) != 0
-        differs = formula(question.a, world, bounds=question.bounds) != told
+        told = diagram_formula(store, node, world)
+        told = told if question.values else told != 0
+        differs = formula(question.a, world, bounds=question.bounds, values=question.values) != told
         if question.given is None:
             return differs
         return z3.And(differs, formula(question.given, world, bounds=question.bounds))

@@ -10,17 +10,20 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from bpflens.classic.diagrams.diagram import FALSE, Store, TooComplex
+from bpflens.classic.diagrams.symbolic import SECCOMP
 from bpflens.classic.seccomp.policy import (
     ARGS_OFFSET,
     Insns,
     Rule,
+    cut_out,
     describe_rule,
-    elsewhere,
     for_arch,
     for_number,
+    for_other,
     numbers_of,
     pieces_of,
     run_stack,
+    second_key,
     stack_node,
     without_names,
 )
@@ -57,13 +60,18 @@ class Change(NamedTuple):
 class PolicyDiff(NamedTuple):
     """`equal`: for every system call of every architecture. `other`: architectures that neither names are treated differently too.
 
-    `witness` is one system call on which they differ; None where they are equal.
+    `witness` is one system call on which they differ; None where they are equal. `unconfirmed`: why only the decision diagrams say that
+    they are equal, None where a second engine agrees.
     """
 
     equal: bool
     changes: tuple[Change, ...]
     other: bool
     witness: Witness | None = None
+    unconfirmed: str | None = None
+
+
+_CEILING_S = 60.0  # for one question to z3, which counts steps
 
 
 def diff_policies(before: Insns | Sequence[Insns], after: Insns | Sequence[Insns]) -> PolicyDiff:
@@ -72,17 +80,36 @@ def diff_policies(before: Insns | Sequence[Insns], after: Insns | Sequence[Insns
     store = Store()
     a, b = (stack_node(store, stack) for stack in stacks)
     if a == b:
-        return PolicyDiff(True, (), False)
+        return PolicyDiff(True, (), False, unconfirmed=_unconfirmed(stacks, store))
     pairs = {arch: (for_arch(store, a, arch), for_arch(store, b, arch)) for arch in ARCHES}
-    others = elsewhere(store, a, b)
+    reason = _unconfirmed(stacks, store)
+    if reason is None and _same_by_z3(stacks, store, a, b):
+        return PolicyDiff(True, (), False)
+    others = cut_out(store, a), cut_out(store, b)
+    usual = for_other(store, a), for_other(store, b)
     changes: list[Change] = []
     for arch, (x, y) in pairs.items():
-        if x != y and (x, y) not in others:
+        if x != y and (x, y) != usual:
             changes += _changes(store, arch, x, y, stacks)
     if not changes:  # no architecture is told apart from the others: say it for the first
         arch = ARCHES[0]
         changes += _changes(store, arch, *pairs[arch], stacks)
-    return PolicyDiff(False, tuple(changes), any(x != y for x, y in others), _witness(store, a, b, stacks))
+    return PolicyDiff(False, tuple(changes), others[0] != others[1], _witness(store, a, b, stacks))
+
+
+def _unconfirmed(stacks: Sequence[Sequence[Insns]], store: Store) -> str | None:
+    """Why only the diagrams speak for what is said of the two policies; None where a second engine does too."""
+    return next((reason for stack in stacks if (reason := second_key(stack, store)) is not None), None)
+
+
+def _same_by_z3(stacks: Sequence[Sequence[Insns]], store: Store, a: int, b: int) -> bool:
+    """Whether two diagrams that are not the same node have no system call that tells them apart: conditions may exclude each other."""
+    from bpflens.classic.proof import fragment, z3_check
+
+    if all(fragment.outside(insns, seccomp=True) is None for stack in stacks for insns in stack):
+        return False
+    question = z3_check.Question((), (), SECCOMP, None, True, True, _CEILING_S)
+    return z3_check.diagrams_differ(question, store, a, b).found == "unsat"
 
 
 def _stack(stack: Insns | Sequence[Insns]) -> Sequence[Insns]:

@@ -12,7 +12,9 @@ from typing import NamedTuple
 
 from bpflens.classic.seccomp.actions import ALLOW, KILL_PROCESS, KILL_THREAD, LOG, TRACE, USER_NOTIF, action_text, kind
 from bpflens.classic.seccomp.conditions import arm_text
+from bpflens.classic.seccomp.halves import passed_denials
 from bpflens.classic.seccomp.policy import ArchPolicy, Policy, Rule
+from bpflens.classic.seccomp.terms import other_text
 from bpflens.isa.classic.syscalls import Arch, find_arch
 
 __all__ = ("Finding", "findings")
@@ -85,6 +87,7 @@ def findings(policy: Policy, arch: Arch) -> list[Finding]:
         found += _powers(own)
         found += _namespaces(own)
         found += _same(own)
+        found += _halves(policy, own)
     if kind(policy.other if policy.other is not None else KILL_PROCESS) == KILL_THREAD or any(a.default == KILL_THREAD for a in arches):
         text = "KILL_THREAD ends one thread and leaves the others of the process running in an unplanned state: KILL_PROCESS is safer"
         found.append(Finding("low", "kill-thread", None, text))
@@ -129,8 +132,8 @@ def _architecture(policy: Policy, arch: Arch) -> Iterator[Finding]:
         named = ", ".join(own.arch.name for own in policy.arches) or "those it names"
         text = f"syscalls of every architecture but {named} are allowed"
         yield Finding("high", "other-arch-allowed", None, text)
-    elif policy.other is None:
-        text = "syscalls of other architectures are judged by their numbers, which mean other things there"
+    elif policy.other is None and any(kind(action) in (ALLOW, LOG) for action in policy.elsewhere):
+        text = f"syscalls of other architectures can be allowed: {other_text(policy)}"
         yield Finding("high", "other-arch-by-number", None, text)
     if any(own.arch.name == "x86_64" for own in policy.arches) or (not policy.checks_arch and arch.name == "x86_64"):
         x32 = policy.of(find_arch("x32"))
@@ -212,6 +215,12 @@ def _same(own: ArchPolicy) -> Iterator[Finding]:
         if denied and allowed:
             text = f"{what}: {', '.join(str(rule.name) for rule in denied)} denied, others allowed that do the same"
             yield Finding("high", "same-effect", own.arch.name, text, tuple(str(rule.name) for rule in allowed))
+
+
+def _halves(policy: Policy, own: ArchPolicy) -> Iterator[Finding]:
+    for passed in passed_denials(policy, own):
+        id = "high-half-passes" if passed.narrow else "high-half-ignored"
+        yield Finding("high", id, own.arch.name, passed.text(), (passed.syscall,))
 
 
 def explain_rule(rule: Rule, arch: Arch) -> list[str]:

@@ -12,19 +12,24 @@ holds for every system call, not only for those that a search has tried.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from bpflens.classic.diagrams.diagram import Field, Store, TooComplex, terminal
+from bpflens.classic.diagrams.condition import decided
+from bpflens.classic.diagrams.diagram import FALSE, TRUE, Field, Store, TooComplex, terminal
 from bpflens.classic.diagrams.symbolic import SECCOMP, run_in, value_terms
+from bpflens.classic.diagrams.term import Load
 from bpflens.classic.seccomp.actions import ALLOW, canonical, precedence
 from bpflens.classic.seccomp.values import ALL, DATA, Place, Values, cases, describe
 from bpflens.isa.classic.insn import SockFilter
-from bpflens.isa.classic.syscalls import ARCHES, X32_BIT, Arch, syscall_names
+from bpflens.isa.classic.syscalls import ARCHES, OTHER_ARCHES, X32_BIT, Arch, syscall_names
 
-__all__ = ("ArchPolicy", "Arm", "Policy", "Rule", "Test", "describe_rule", "elsewhere", "for_arch", "for_number", "is_seccomp",
-           "numbers_of", "pieces_of", "policy", "run_stack", "seccomp_data", "stack_node", "without_names")  # fmt: skip
+__all__ = (
+    "ArchPolicy", "Arm", "Elsewhere", "Policy", "Rule", "Test", "cut_out", "describe_rule", "elsewhere", "for_arch", "for_number",
+    "for_other", "is_seccomp", "numbers_of", "pieces_of", "policy", "run_stack", "seccomp_data", "second_key", "stack_node",
+    "without_names",
+)  # fmt: skip
 
 
 NR = Field(DATA, 0, 32)
@@ -95,7 +100,9 @@ class ArchPolicy:
 class Policy:
     """What a stack of filters does. `arches` are those that it treats in their own way; `checks_arch` is false where it never looks.
 
-    `other`: the action for every other architecture, None where it depends on the syscall or on more of the architecture's value.
+    `other`: the action for every other architecture, None where it depends on the syscall or on more of the architecture's value:
+    `elsewhere` has every action that occurs there, with an AUDIT_ARCH_ value for which it does. `unconfirmed`: why this is only what the
+    decision diagrams say, None where a second engine agrees.
     """
 
     arches: tuple[ArchPolicy, ...]
@@ -103,7 +110,14 @@ class Policy:
     checks_arch: bool
     store: Store
     node: int
-    insn_counts: tuple[int, ...]
+    stack: tuple[Insns, ...]
+    elsewhere: Mapping[int, int]
+    unconfirmed: str | None = None
+
+    @property
+    def insn_counts(self) -> tuple[int, ...]:
+        """How many instructions each filter has, oldest first."""
+        return tuple(len(insns) for insns in self.stack)
 
     def of(self, arch: Arch) -> ArchPolicy:
         """The policy for one architecture, whether listed or not."""
@@ -183,8 +197,8 @@ def policy(stack: Sequence[Insns], arches: Sequence[Arch] = (), deadline: float 
     node = stack_node(store, stack)
     checks = any(store.depends(node, variable) for variable in store.variables(ARCH))
     others = elsewhere(store, node)
-    other_node = max(others, key=lambda rest: others[rest])[0]
-    other = ~other_node if other_node < 0 and len(others) == 1 else None
+    other_node = others.node if others.node is not None else for_other(store, node)
+    other = next(iter(others.actions)) if len(others.actions) == 1 else None
     listed = []
     for arch in ARCHES:
         own = for_arch(store, node, arch)
@@ -194,7 +208,21 @@ def policy(stack: Sequence[Insns], arches: Sequence[Arch] = (), deadline: float 
             x32 = _arch_policy(store, arch, own)
             if {action for rule in (*x32.known, *x32.unknown) for action in rule.actions} != {listed[-1].default}:
                 listed.append(x32)
-    return Policy(tuple(listed), other, checks, store, node, tuple(len(insns) for insns in stack))
+    stack = tuple(tuple(insns) for insns in stack)
+    return Policy(tuple(listed), other, checks, store, node, stack, others.actions, second_key(stack, store))
+
+
+def second_key(stack: Sequence[Insns], store: Store) -> str | None:
+    """Why no second engine confirms the diagrams of the filters; None where they are plain (proof/fragment.py) or z3 agrees."""
+    from bpflens.classic.proof import equal, fragment
+
+    for insns in stack:
+        why = fragment.outside(insns, seccomp=True)
+        if why is not None:
+            missing = equal.diagram_of(insns, store, run_in(store, insns, SECCOMP), SECCOMP)
+            if missing is not None:
+                return f"{why}, and {missing}"
+    return None
 
 
 def for_arch(store: Store, node: int, arch: Arch) -> int:
@@ -202,32 +230,71 @@ def for_arch(store: Store, node: int, arch: Arch) -> int:
     return _restrict(store, node, ARCH, arch.audit)
 
 
-# AUDIT_ARCH_ values that no architecture has, tried where a filter takes the value apart bit by bit
-_NO_ARCHES = (0x0BADBEEF, 0xC0003333, 0x40005555, 0x8000AAAA, 0x00006789)
+class Elsewhere(NamedTuple):
+    """What a policy's diagram says for AUDIT_ARCH_ values that no listed architecture has.
+
+    `node`: what remains for them where it is the same for all, `actions`: every action that can occur, with one such value of the
+    architecture for which it does. Exact: the values are not tried, the listed ones are cut out of the diagram.
+    """
+
+    node: int | None
+    actions: dict[int, int]
 
 
-def elsewhere(store: Store, *nodes: int) -> dict[tuple[int, ...], int]:
-    """What remains of each diagram for AUDIT_ARCH_ values that no architecture has -> for how many values it is so."""
-    known = {arch.audit for arch in ARCHES}
-    width: dict[tuple[int, ...], int] = {}
-    try:
-        starts = sorted({first for node in nodes for first, _, _ in store.split(node, ARCH)})
-    except TooComplex:
-        starts = []
-    for first, end in zip(starts, [*starts[1:], _WORD + 1], strict=False):
-        count = end - first - sum(first <= value < end for value in known)
-        if count:
-            rest = tuple(_restrict(store, node, ARCH, first) for node in nodes)
-            width[rest] = width.get(rest, 0) + count
-    for value in () if starts else _NO_ARCHES:
-        rest = tuple(_restrict(store, node, ARCH, value) for node in nodes)
-        width[rest] = width.get(rest, 0) + 1
-    return width
+_LISTED = 1 << 40  # no action: marks the architectures that are cut out
+
+
+def elsewhere(store: Store, node: int) -> Elsewhere:
+    """See `Elsewhere`."""
+    rest = cut_out(store, node)
+    actions = {value: _arch_for(store, rest, value) for value in sorted(store.terminals(rest) - {_LISTED})}
+    sample = for_other(store, node)
+    same = cut_out(store, node) == cut_out(store, sample)
+    return Elsewhere(sample if same else None, actions)
+
+
+_NO_ARCH = 0x0BADBEEF
+
+
+def for_other(store: Store, node: int) -> int:
+    """What remains of a policy's diagram for one architecture that has no name."""
+    return _restrict(store, node, ARCH, _NO_ARCH)
+
+
+def cut_out(store: Store, node: int) -> int:
+    """The diagram with a mark, which is no action, for every listed architecture: two of them are the same where the others agree."""
+    listed = FALSE
+    for audit in sorted({arch.audit for arch in ARCHES}):
+        listed = store.disj(listed, _is_arch(store, audit))
+    return store.ite(listed, terminal(_LISTED), node)
+
+
+def _is_arch(store: Store, audit: int) -> int:
+    node = TRUE
+    for variable, byte in zip(reversed(store.variables(ARCH)), reversed(audit.to_bytes(4, "big")), strict=True):
+        node = store.conj(store.intervals(variable, ((byte, byte),)), node)
+    return node
+
+
+def _arch_for(store: Store, rest: int, action: int) -> int:
+    """An architecture's value, one with a name if there is one, for which the action can occur."""
+    for audit in OTHER_ARCHES:
+        if action in store.terminals(_restrict(store, rest, ARCH, audit)):
+            return audit
+    path = store.path_to(rest, lambda value: value == action) or {}
+    return sum(path.get(v, (0, 0))[0] << shift for v, shift in zip(store.variables(ARCH), (24, 16, 8, 0), strict=True))
 
 
 def _restrict(store: Store, node: int, field: Field, value: int) -> int:
+    """The diagram with a word fixed, and with it the conditions that only this word decides."""
     for variable, byte in zip(store.variables(field), value.to_bytes(4, "big"), strict=True):
         node = store.restrict(node, variable, byte)
+    for variable in sorted(store.support(node)):
+        base = store.field_of(variable).base
+        if base.region == "atom":
+            holds = decided(base.term, Load(DATA, field.offset, 4), value)
+            if holds is not None:
+                node = store.restrict(node, variable, int(holds))
     return node
 
 

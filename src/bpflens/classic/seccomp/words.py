@@ -9,25 +9,28 @@ from collections.abc import Sequence
 
 from bpflens.classic.seccomp.actions import action_text
 from bpflens.classic.seccomp.conditions import arm_text
-from bpflens.classic.seccomp.policy import ArchPolicy, policy
+from bpflens.classic.seccomp.policy import ArchPolicy, Policy, policy
+from bpflens.classic.seccomp.terms import other_text
 from bpflens.isa.classic.insn import SockFilter
 from bpflens.isa.classic.syscalls import host_arch
 
-__all__ = ("policy_words",)
+__all__ = ("policy_of", "policy_words")
 
 _SHOWN = 400
 
 
-def policy_words(insns: Sequence[SockFilter]) -> tuple[str, ...]:
-    """One sentence per architecture that the filter tells apart. TooComplex where its diagram grows too large."""
+def policy_of(insns: Sequence[SockFilter]) -> Policy:
+    """The policy of one filter, for this machine where it does not look at the architecture. TooComplex where its diagram is too large."""
     found = policy([insns])
-    if not found.arches:
-        found = policy([insns], [host_arch()])
+    return found if found.arches else policy([insns], [host_arch()])
+
+
+def policy_words(found: Policy) -> tuple[str, ...]:
+    """One sentence per architecture that a policy tells apart."""
     words = [] if found.checks_arch else ["The architecture is not looked at: numbers mean the same on every one."]
     words += [_sentence(own) for own in found.arches]
     if found.checks_arch:
-        other = "it depends on the number" if found.other is None else action_text(found.other)
-        words.append(f"Every other architecture: {other}.")
+        words.append(f"Every other architecture: {other_text(found)}.")
     return tuple(words)
 
 

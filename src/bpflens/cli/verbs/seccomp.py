@@ -225,6 +225,8 @@ def _diff(args: argparse.Namespace, settings: Settings) -> int:
     else:
         for line in view.diff_text(difference, before, after):
             print(line)
+    if difference.equal and difference.unconfirmed is not None:
+        raise PartialResult(f"{before} and {after}", f"equal by their decision diagrams only: {difference.unconfirmed}")
     return 0 if difference.equal else 1
 
 

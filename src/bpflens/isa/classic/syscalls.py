@@ -12,8 +12,10 @@ from typing import NamedTuple
 
 from bpflens.errors import InputError
 
-__all__ = ("ARCHES", "X32_BIT", "Arch", "Argument", "argument", "arguments", "find_arch", "host_arch", "syscall_name", "syscall_names",
-           "syscall_number")  # fmt: skip
+__all__ = (
+    "ARCHES", "OTHER_ARCHES", "X32_BIT", "Arch", "Argument", "argument", "arguments", "find_arch", "host_arch", "syscall_name",
+    "syscall_names", "syscall_number",
+)  # fmt: skip
 
 X32_BIT = 0x40000000
 
@@ -27,6 +29,11 @@ class Arch(NamedTuple):
     big_endian: bool = False
     scmp: str = ""
     aliases: tuple[str, ...] = ()
+
+    @property
+    def bits(self) -> int:
+        """How wide a register is: what a filter sees of a 32-bit task has nothing in the high halves."""
+        return 64 if self.audit & 0x80000000 else 32
 
 
 # include/uapi/linux/audit.h: machine of the ELF header, with 0x80000000 for 64 bits and 0x40000000 for little-endian.
@@ -60,6 +67,14 @@ ARCHES = (
     Arch("sheb", 0x0000002A, "sh", True, "SCMP_ARCH_SHEB"),
 )
 
+# AUDIT_ARCH_ values of architectures whose syscalls are not listed here (same header)
+OTHER_ARCHES = {
+    0xC0009026: "alpha", 0x4000005D: "arc", 0x400000C3: "arcv2", 0x0000004C: "cris", 0x4000004C: "crisv32", 0x400000FC: "csky",
+    0x00005441: "frv", 0x0000002E: "h8300", 0x000000A4: "hexagon", 0xC0000032: "ia64", 0x00000058: "m32r", 0x000000BD: "microblaze",
+    0x400000A7: "nds32", 0x000000A7: "nds32be", 0x40000071: "nios2", 0x0000005C: "openrisc", 0xC00000BF: "tilegx", 0x400000BF: "tilegx32",
+    0x400000BC: "tilepro", 0x4000006E: "unicore", 0x0000005E: "xtensa",
+}  # fmt: skip
+
 # kernel/fork.c, CLONE_BACKWARDS and CLONE_BACKWARDS2: what differs from x86-64's order of clone's arguments
 _CLONE_TLS_FOURTH = frozenset(("i386", "arm64", "arm", "riscv64", "riscv32", "ppc64le", "ppc64", "ppc", "loongarch64", "mips", "mipsel",
                                "mips64", "mipsel64", "mips64n32", "mipsel64n32"))  # fmt: skip
@@ -73,9 +88,15 @@ class Argument(NamedTuple):
     name: str
 
     @property
+    def bits(self) -> int:
+        """How many low bits of the register the kernel takes: SYSCALL_DEFINE casts each to its C type (include/linux/syscalls.h)."""
+        plain = self.type.removeprefix("const ")
+        return 16 if plain in _TYPES_16 else 32 if plain in _TYPES_32 else 64
+
+    @property
     def is_32_bit(self) -> bool:
-        """The kernel takes only the low 32 bits of the register."""
-        return self.type in _TYPES_32
+        """The kernel takes only the low 32 bits of the register, or fewer."""
+        return self.bits < 64
 
     @property
     def is_pointer(self) -> bool:
@@ -83,8 +104,9 @@ class Argument(NamedTuple):
         return self.type.endswith("*")
 
 
+_TYPES_16 = frozenset(("umode_t", "mode_t"))
 _TYPES_32 = frozenset((
-    "int", "unsigned int", "unsigned", "u32", "__u32", "__s32", "s32", "pid_t", "uid_t", "gid_t", "umode_t", "mode_t", "clockid_t",
+    "int", "unsigned int", "unsigned", "u32", "__u32", "__s32", "s32", "pid_t", "uid_t", "gid_t", "clockid_t",
     "timer_t", "key_t", "mqd_t", "qid_t", "key_serial_t", "rwf_t", "old_uid_t", "old_gid_t", "enum pid_type", "enum landlock_rule_type",
 ))  # fmt: skip
 
@@ -166,10 +188,12 @@ def arguments(arch: str, name: str | None) -> tuple[Argument, ...]:
     found = _arguments(name)
     if name == "clone" and len(found) == 5:
         flags, stack, parent, child, tls = found
+        flags = flags._replace(type="u32")  # kernel/fork.c: an unsigned long of which it takes lower_32_bits()
         if arch in _CLONE_STACK_FIRST:
             return (stack, flags, parent, child, tls)
         if arch in _CLONE_TLS_FOURTH:
             return (flags, stack, parent, tls, child)
+        return (flags, stack, parent, child, tls)
     return found
 
 

@@ -10,6 +10,7 @@ from bpflens.classic.seccomp.conditions import arm_text
 from bpflens.classic.seccomp.difference import Change, PolicyDiff
 from bpflens.classic.seccomp.findings import Finding, explain_rule
 from bpflens.classic.seccomp.policy import ArchPolicy, Policy, Rule
+from bpflens.classic.seccomp.terms import other_text
 from bpflens.isa.classic.syscalls import Arch
 
 __all__ = ("diff_text", "findings_text", "policy_text", "syscall_text")
@@ -29,8 +30,10 @@ def policy_text(policy: Policy, everything: bool = False) -> Iterator[str]:
         yield from _arch_text(own, everything, "" if policy.checks_arch else " (by its numbers)")
     if policy.checks_arch:
         yield ""
-        what = "depends on the number of the syscall or of the architecture" if policy.other is None else action_text(policy.other)
-        yield f"every other architecture: {what}"
+        yield f"every other architecture: {other_text(policy)}"
+    if policy.unconfirmed is not None:
+        yield ""
+        yield f"this is only what the decision diagrams say: {policy.unconfirmed}"
 
 
 def _arch_text(own: ArchPolicy, everything: bool, remark: str) -> Iterator[str]:
@@ -94,6 +97,9 @@ def syscall_text(rule: Rule, arch: Arch, args: Sequence[int | None]) -> Iterator
 def diff_text(difference: PolicyDiff, before: str, after: str) -> Iterator[str]:
     """The changed syscalls; those that change in the same way together."""
     if difference.equal:
+        if difference.unconfirmed is not None:
+            yield f"equal by their decision diagrams only: {difference.unconfirmed}"
+            return
         yield "equal: proved for every system call of every architecture"
         return
     groups: dict[tuple[str, int, int], list[Change]] = {}
