@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import shutil
 import statistics
 import struct
@@ -32,10 +31,27 @@ class Used(NamedTuple):
     peak: int
 
 
-def measure(command: list[str], quiet: bool = True) -> Used:
+# The peak that wait4 reports is at least that of the process which forked; VmHWM begins anew with exec.
+OURS = """
+import sys
+from bpflens.cli.main import run
+code = run(sys.argv[2:])
+with open("/proc/self/status") as status, open(sys.argv[1], "w") as out:
+    out.write(next(line for line in status if line.startswith("VmHWM")).split()[1])
+sys.exit(code)
+"""
+
+
+def ours(where: str, *arguments: str) -> Used:
+    """Our command with its own peak."""
+    used = measure([sys.executable, "-c", OURS, f"{where}/peak", *arguments])
+    with open(f"{where}/peak", encoding="ascii") as stream:
+        return used._replace(peak=int(stream.read()))
+
+
+def measure(command: list[str]) -> Used:
     """Run a command to its end."""
-    output = subprocess.DEVNULL if quiet else None
-    process = subprocess.Popen(command, stdout=output, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode not in (0, 5):
@@ -66,18 +82,17 @@ def remove_pins() -> None:
 def one(entries: int, key_size: int, value_size: int, rounds: int, where: str) -> None:
     """A row of the table."""
     bpftool = shutil.which("bpftool") or "/usr/sbin/bpftool"
-    bpflens = [sys.executable, "-m", "bpflens"]
     fd = create_map(1, key_size, value_size, entries, name="bl_bench")
     try:
         fill(fd, entries, key_size, value_size)
         id = str(map_by_fd(fd).id)
         path = f"{where}/x.bpfsnap"
         dumps, saves, restores = [], [], []
-        base = measure([*bpflens, "--version"])
+        base = ours(where, "--version")
         for _ in range(rounds):
             dumps.append(measure([bpftool, "map", "dump", "id", id]))
-            saves.append(measure([*bpflens, "save", f"map:{id}", "-o", path, "--no-hashes"]))
-            restores.append(measure([*bpflens, "restore", path, "--apply", "--pin-prefix", PREFIX]))
+            saves.append(ours(where, "save", f"map:{id}", "-o", path, "--no-hashes"))
+            restores.append(ours(where, "restore", path, "--apply", "--pin-prefix", PREFIX))
             remove_pins()
     finally:
         os.close(fd)
@@ -101,7 +116,6 @@ def main() -> None:
     parser.add_argument("--entries", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     print("| hash | bpftool map dump | save | ratio | restore | ratio | memory over the start, save / restore |")
     print("|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as where:

@@ -191,8 +191,9 @@ def kernel_identity() -> SavedKernel:
     except OSError:
         btf = ""
     page_size = os.sysconf("SC_PAGESIZE")
+    uptime = 0 if os.environ.get("SOURCE_DATE_EPOCH") else time.clock_gettime_ns(time.CLOCK_BOOTTIME)
     return SavedKernel(
-        uname.release, uname.version, uname.machine, sys.byteorder, possible_cpus(), page_size, boot_id, btf, uname.nodename
+        uname.release, uname.version, uname.machine, sys.byteorder, possible_cpus(), page_size, boot_id, btf, uname.nodename, uptime
     )
 
 

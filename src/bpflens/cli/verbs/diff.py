@@ -1,7 +1,8 @@
 """Are two filters equal? If not, what only one of them accepts, with the packet that tells them apart.
 
 Each side is any target: an expression (pcap:...), a file, a dump, a live object. Exit code 0: equal, 1: different, 5: not decided.
-Two seccomp filters are compared per syscall and action."""
+Two seccomp filters are compared per syscall and action. Two snapshots (x.bpfsnap) are compared object by object: programs, maps with
+their contents, attachments."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from bpflens.targets.open import Options, open_target
 EXAMPLES = (
     "bpflens diff 'pcap:tcp port 80 or tcp port 443' 'pcap:tcp and (port 80 or 443)'",
     "bpflens diff --unoptimized 'pcap:tcp port 80'",
+    "bpflens diff x.bpfsnap x.bpfsnap",
     "echo '0x28 0 0 12, 0x15 0 1 0x800, 0x6 0 0 65535, 0x6 0 0 0' | bpflens diff - pcap:ip",
 )
 
@@ -33,6 +35,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Compare and print; 0 equal, 1 different."""
+    from bpflens.formats.snapshot.magic import is_snapshot
+
+    if args.b is not None and is_snapshot(args.a) and is_snapshot(args.b):
+        return _snapshots(args.a, args.b, settings)
     first = _one(args.a, args, optimize=True)
     if args.b is None:
         if not args.unoptimized:
@@ -67,6 +73,28 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if not result.equal and result.witness is None:
         raise PartialResult(f"{result.names[0]} and {result.names[1]}", f"not decided: {result.reason}")
     return 0 if result.equal else 1
+
+
+def _snapshots(a: str, b: str, settings: Settings) -> int:
+    """What is the same, changed, missing and new in the second."""
+    from bpflens.formats.snapshot.archive import Archive
+    from bpflens.snapshot.compare import compare
+
+    with Archive(a) as then, Archive(b) as now:
+        changes = compare(then, now)
+    if settings.json:
+        import json
+
+        from bpflens.records.snapshot import change_record
+
+        for change in changes:
+            print(json.dumps(change_record(change)))
+    else:
+        from bpflens.view.text.snapshot import changes_lines
+
+        for line in changes_lines(changes, False, settings.color):
+            print(line)
+    return 1 if any(change.status != "same" for change in changes) else 0
 
 
 def _one(target: str, args: argparse.Namespace, optimize: bool) -> Program:

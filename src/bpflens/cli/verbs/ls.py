@@ -4,6 +4,8 @@ WHAT picks rows: kinds (socket, xdp, tc, tcx, cgroup, seccomp, ...; several are 
 netns:NAME, map:N, link:N, pin:PATH or a directory of pins), holders (pid:N, comm:NAME, exe:PATH, unit:NAME) and programs (id:N, name:S,
 tag:HEX, type=xdp), which must all hold. Names may have wildcards (name:xdp_*). A name of which there is none is an error.
 
+WHAT may be a snapshot (x.bpfsnap): then its rows are picked from.
+
 What could not be looked at is listed at the end, on stderr, with the capability that would show it; the exit code is then 5.
 """
 
@@ -58,9 +60,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """List, or watch."""
+    from bpflens.cli.snapshot_words import snapshot_of
     from bpflens.inventory.select import Selection, sorted_rows
 
-    selection = Selection(args.what)
+    file, words = snapshot_of(args.what)
+    selection = Selection(words)
     if args.limit is not None and args.limit < 0:
         raise UsageError("--limit", "is a number from 0")
     if args.baseline is not None and not args.audit:
@@ -71,7 +75,13 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         return watch(selection, args.watch, args.count, settings)
     from bpflens.inventory.walk import collect
 
-    if args.audit:
+    if file is not None:
+        from bpflens.formats.snapshot.archive import Archive
+        from bpflens.snapshot.as_inventory import inventory_of
+
+        with Archive(file) as archive:
+            inventory, verdict = inventory_of(archive), None
+    elif args.audit:
         from bpflens.inventory.audit import audit
 
         inventory, verdict = audit()

@@ -92,7 +92,11 @@ def _originals(target: str, args: argparse.Namespace) -> list[Original]:
     from bpflens.original.invert.tag_search import STEPS
     from bpflens.original.kernels.exported import kernel_of
     from bpflens.original.recover import recover
+    from bpflens.snapshot.originals import saved_originals
 
+    saved = saved_originals(target)
+    if saved is not None:
+        return saved
     steps = STEPS if args.budget is None else args.budget
     originals = []
     for source in _sources(target, args):

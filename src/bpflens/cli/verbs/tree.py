@@ -23,14 +23,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Print the tree."""
+    from bpflens.cli.snapshot_words import snapshot_of
     from bpflens.inventory.graph import program_tree
     from bpflens.inventory.select import Selection
     from bpflens.inventory.walk import collect
 
-    selection = Selection(args.what)
-    inventory = collect(selection.families, deep=args.deep, maps=True)
+    file, words = snapshot_of(args.what)
+    selection = Selection(words)
+    if file is not None:
+        from bpflens.formats.snapshot.archive import Archive
+        from bpflens.snapshot.as_inventory import inventory_of, tree_of
+
+        with Archive(file) as archive:
+            inventory, below = inventory_of(archive), tree_of(archive)
+    else:
+        inventory = collect(selection.families, deep=args.deep, maps=True)
+        below = program_tree(inventory.maps.heads).below
     rows = selection.rows(inventory)
-    below = program_tree(inventory.maps.heads).below
     holders = inventory.maps.holders
     summarise = Summariser(settings.json)
     if settings.json:

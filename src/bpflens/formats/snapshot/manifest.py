@@ -221,7 +221,9 @@ class SavedAttachment:
 
 @dataclass(frozen=True, slots=True)
 class SavedKernel:
-    """The machine: `cpus` are possible CPUs, `btf_sha256` of the kernel's types, `boot_id` tells one boot from another."""
+    """The machine: `cpus` are possible CPUs, `btf_sha256` of the kernel's types, `boot_id` tells one boot from another. `uptime_ns`: of
+    CLOCK_BOOTTIME when the snapshot was taken, by which load times have an age.
+    """
 
     release: str
     version: str
@@ -232,6 +234,7 @@ class SavedKernel:
     boot_id: str = ""
     btf_sha256: str = ""
     hostname: str = ""
+    uptime_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
