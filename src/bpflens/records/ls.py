@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bpflens.attachment import Holder
 from bpflens.classic.summary import Summary
+from bpflens.inventory.detach import how_to_detach
 from bpflens.inventory.facts.records import Inventory, InventoryRow
 from bpflens.isa.extended.names import PROG_TYPES, type_name
 
@@ -71,13 +72,16 @@ def _program(inventory: Inventory, id: int | None) -> dict[str, Any] | None:
     }  # fmt: skip
 
 
-def json_rows(inventory: Inventory, rows: Iterable[InventoryRow], summarise: Summarise) -> Iterator[str]:
-    """Lines of JSON."""
+def json_rows(inventory: Inventory, rows: Iterable[InventoryRow], summarise: Summarise, detach: bool = False) -> Iterator[str]:
+    """Lines of JSON. `detach`: with `how_to_detach`, commands that take the attachment away."""
     import json
 
     encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
     for row in rows:
-        yield encode(record(inventory, row, summarise(row)))
+        one = record(inventory, row, summarise(row))
+        if detach:
+            one["how_to_detach"] = list(how_to_detach(row, inventory))
+        yield encode(one)
 
 
 def holder_schema() -> Schema:

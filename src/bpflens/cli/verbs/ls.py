@@ -49,6 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--explain", type=float, metavar="SECONDS", dest="budget",
         help=f"for the expressions of all classic filters (default {EXPLAIN_SECONDS:g}, with --json {EXPLAIN_SECONDS_JSON:g})",
     )  # fmt: skip
+    parser.add_argument("--how-to-detach", action="store_true", help="the command that takes each one away (nothing is run)")
     parser.add_argument("--all", action="store_true", dest="every", help="a line for each row; else many equal ones become one line")
     parser.add_argument("--wide", action="store_true", help="whole cells and expressions, whatever the width of the terminal")
     keys = f"order of the rows: {', '.join(SORT_KEYS)} (the newest or busiest first)"
@@ -136,14 +137,14 @@ def show(inventory: Inventory, rows: list[InventoryRow], settings: Settings, arg
     if settings.json:
         from bpflens.records.ls import json_rows
 
-        for line in json_rows(inventory, rows, summarise):
+        for line in json_rows(inventory, rows, summarise, detach=args.how_to_detach):
             write(line + "\n")
     else:
         from bpflens.view.style.columns import terminal_width
         from bpflens.view.text.inventory import Layout, table
 
         width = None if args.wide else terminal_width()
-        layout = Layout(width, settings.color, whole=args.wide, every=args.every, mark=cut_mark())
+        layout = Layout(width, settings.color, args.wide, args.every, args.how_to_detach, cut_mark())
         for line in table(inventory, rows, summarise, time.clock_gettime_ns(time.CLOCK_BOOTTIME), layout):
             write(line + "\n")
     summarise.say_what_is_late()

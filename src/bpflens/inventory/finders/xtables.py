@@ -27,6 +27,7 @@ _ENTRY = {_AF_INET: (112, 88), _AF_INET6: (168, 140)}  # size of struct ip6t_ent
 _GETRULE = 10 << 8 | 7
 _RULE_TABLE, _RULE_CHAIN, _RULE_HANDLE, _RULE_EXPRESSIONS = 1, 2, 3, 4
 _NFT_FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
+_HOOKS = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")  # enum nf_inet_hooks
 _MODE_BYTECODE, _MODE_PINNED = 0, 1
 
 
@@ -47,7 +48,7 @@ def find_legacy(ctx: Context) -> Iterable[InventoryRow]:
             try:
                 fd = syscalls.socket(family, _SOCK_RAW, _IPPROTO_RAW)
                 try:
-                    entries = _entries(fd, level, table)
+                    entries, chains = _entries(fd, level, table)
                 finally:
                     os.close(fd)
             except PermissionError:
@@ -55,34 +56,53 @@ def find_legacy(ctx: Context) -> Iterable[InventoryRow]:
                 return
             except OSError:
                 continue
-            for number, revision, info in _matches(entries, *_ENTRY[family]):
-                yield _found(f"{command}:{table}", namespace, revision, info, {"rule": number})
+            for chain, number, revision, info in _matches(entries, chains, *_ENTRY[family]):
+                yield _found(f"{command}:{table}", namespace, revision, info, {"chain": chain, "rule": number})
 
 
-def _entries(fd: int, level: int, table: str) -> bytes:
+def _entries(fd: int, level: int, table: str) -> tuple[bytes, dict[int, str]]:
+    """(the table's entries, offset at which each built-in chain begins -> its name): struct ipt_getinfo and ipt_get_entries."""
     name = table.encode().ljust(32, b"\0")
-    size = struct.unpack_from("<I", syscalls.getsockopt(fd, level, _GET_INFO, _INFO_BYTES, name), 80)[0]
+    info = syscalls.getsockopt(fd, level, _GET_INFO, _INFO_BYTES, name)
+    valid, *starts = struct.unpack_from("<6I", info, 32)
+    chains = {start: hook for number, (hook, start) in enumerate(zip(_HOOKS, starts, strict=True)) if valid >> number & 1}
+    size = struct.unpack_from("<I", info, 80)[0]
     head = name + struct.pack("<II", size, 0)
-    return syscalls.getsockopt(fd, level, _GET_ENTRIES, _ENTRIES_HEAD + size, head)[_ENTRIES_HEAD:]
+    return syscalls.getsockopt(fd, level, _GET_ENTRIES, _ENTRIES_HEAD + size, head)[_ENTRIES_HEAD:], chains
 
 
-def _matches(entries: bytes, head: int, offsets: int) -> Iterator[tuple[int, int, bytes]]:
-    """(number of the rule from 1 over the whole table, revision, data) of each match named "bpf"."""
-    offset, number = 0, 0
+def _matches(entries: bytes, chains: dict[int, str], head: int, offsets: int) -> Iterator[tuple[str, int, int, bytes]]:
+    """(chain, number of the rule in it from 1, revision, data) of each match named "bpf".
+
+    A chain of the user's begins with an entry whose target is ERROR and has the chain's name.
+    """
+    offset, number, chain = 0, 0, ""
     while offset + head <= len(entries):
-        number += 1
         target, following = struct.unpack_from("<HH", entries, offset + offsets)
-        at = offset + head
-        while at + 32 <= offset + target:
-            size = struct.unpack_from("<H", entries, at)[0]
-            if size < 32:
-                break
-            if entries[at + 2 : at + 31].split(b"\0", 1)[0] == b"bpf":
-                yield number, entries[at + 31], entries[at + 32 : at + size]
-            at += size
+        if offset in chains:
+            chain, number = chains[offset], 0
+        name, text = _target(entries[offset + target : offset + following])
+        if name == b"ERROR":
+            chain, number = text, 0
+        else:
+            number += 1
+            at = offset + head
+            while at + 32 <= offset + target:
+                size = struct.unpack_from("<H", entries, at)[0]
+                if size < 32:
+                    break
+                if entries[at + 2 : at + 31].split(b"\0", 1)[0] == b"bpf":
+                    yield chain, number, entries[at + 31], entries[at + 32 : at + size]
+                at += size
         if following < head:
             return
         offset += following
+
+
+def _target(raw: bytes) -> tuple[bytes, str]:
+    """(name of a rule's target, text of an ERROR target: the name of the chain that begins there)."""
+    name = raw[2:31].split(b"\0", 1)[0]
+    return name, raw[32:62].split(b"\0", 1)[0].decode(errors="replace") if name == b"ERROR" else ""
 
 
 def find_nft(ctx: Context) -> Iterable[InventoryRow]:

@@ -48,8 +48,13 @@ def terminal_width(stream_fd: int = 1) -> int | None:
         return None
 
 
-def columns(head: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int | None, color: bool, mark: str = "…") -> Iterator[str]:
-    """The lines of the table, title line first. `width` None: every cell whole. `mark` stands for what was cut."""
+def columns(
+    head: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int | None, color: bool, mark: str = "…",
+    below: Sequence[Sequence[str]] = (),
+) -> Iterator[str]:  # fmt: skip
+    """The lines of the table, title line first. `width` None: every cell whole. `mark` stands for what was cut. `below`: for each row
+    lines that stand under it.
+    """
     order = list(range(len(head)))
     widths = [max([len(column.title), *(len(row[number].text) for row in rows)]) for number, column in enumerate(head)]
     if width is not None:
@@ -61,7 +66,9 @@ def columns(head: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int |
             cell = row[index]
             room = widths[index] if width is not None or index != last else len(cell.text)
             parts.append((_lines(cell, room, head[index].middle, mark), 0 if index == last else room, cell.style))
-        yield from _joined(parts, color, first=number == 0)
+        yield from _joined(parts, color)
+        if below and number:
+            yield from below[number - 1]
 
 
 def _narrow(head: Sequence[Column], widths: list[int], order: list[int], width: int) -> None:
@@ -113,7 +120,7 @@ def _wrapped(text: str, room: int) -> list[str]:
     return lines
 
 
-def _joined(parts: list[tuple[list[str], int, str]], color: bool, first: bool) -> Iterator[str]:
+def _joined(parts: list[tuple[list[str], int, str]], color: bool) -> Iterator[str]:
     for number in range(max(len(lines) for lines, _, _ in parts)):
         text = ""
         for column, (lines, room, style) in enumerate(parts):

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from bpflens.attachment import Holder
+from bpflens.inventory.detach import how_to_detach
 from bpflens.inventory.facts.processes import Process
 from bpflens.inventory.facts.records import Inventory, InventoryRow, NetNamespace
 from bpflens.isa.extended.names import PROG_TYPES, type_name
@@ -33,12 +34,16 @@ _ALARM, _DOUBT = "1;31", "33"
 
 
 class Layout(NamedTuple):
-    """How a table is printed. `width` None: no terminal, or --wide. `whole`: expressions are not shortened. `every`: no row is grouped."""
+    """How a table is printed. `width` None: no terminal, or --wide. `whole`: expressions are not shortened. `every`: no row is grouped.
+
+    `detach`: below each row the command that takes the attachment away. `mark` stands for what was cut.
+    """
 
     width: int | None = None
     color: bool = False
     whole: bool = False
     every: bool = False
+    detach: bool = False
     mark: str = "…"
 
 
@@ -50,7 +55,8 @@ def table(
 ) -> Iterator[str]:
     """Lines of text; none where there are no rows. `now_ns` is CLOCK_BOOTTIME, for ages."""
     lines = []
-    for group in _groups(inventory, rows, layout.every):
+    groups = _groups(inventory, rows, layout.every or layout.detach)
+    for group in groups:
         row, count = group[0], len(group)
         kind = row.kind if count == 1 else f"{count} x {row.kind}"
         object = object_text(row) if count == 1 else f"{object_text(row)} and {count - 1} more"
@@ -59,9 +65,11 @@ def table(
         if count > 1 and row.prog_id is not None and any(other.prog_id != row.prog_id for other in group):
             program = program._replace(text=f"{program.text}  (and {count - 1} equal ones)")
         lines.append((Cell(kind), Cell(object), Cell(place), program, _held_by(row, inventory.processes)))
-    if lines:
-        yield from columns(_HEAD, [[cell._replace(text=printable(cell.text)) for cell in line] for line in lines], layout.width,
-                           layout.color, layout.mark)  # fmt: skip
+    if not lines:
+        return
+    cells = [[cell._replace(text=printable(cell.text)) for cell in line] for line in lines]
+    below = [[f"    {printable(line)}" for line in how_to_detach(group[0], inventory)] for group in groups] if layout.detach else []
+    yield from columns(_HEAD, cells, layout.width, layout.color, layout.mark, below)
 
 
 def _groups(inventory: Inventory, rows: Iterable[InventoryRow], every: bool) -> list[list[InventoryRow]]:
