@@ -7,6 +7,7 @@ complete -c bpflens -n '__fish_seen_subcommand_from ls' -l deep
 complete -c bpflens -n '__fish_seen_subcommand_from ls' -l effective
 complete -c bpflens -n '__fish_seen_subcommand_from ls' -l explain
 complete -c bpflens -n '__fish_seen_subcommand_from ls' -l help
+complete -c bpflens -n '__fish_seen_subcommand_from ls' -l how-to-detach
 complete -c bpflens -n '__fish_seen_subcommand_from ls' -l limit
 complete -c bpflens -n '__fish_seen_subcommand_from ls' -l no-deep
 complete -c bpflens -n '__fish_seen_subcommand_from ls' -l sort
