@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from bpflens.inventory.walk import collect as ls
     from bpflens.original.recover import recover
     from bpflens.program import Program
+    from bpflens.snapshot.restore import restore_file as restore
+    from bpflens.snapshot.save import save
+    from bpflens.snapshot.verify import verify_file as verify
     from bpflens.targets.open import open_target as open_all
 
 __version__ = "0.1.0"
@@ -36,11 +39,17 @@ __all__ = (
     "open_all",
     "packets",
     "recover",
+    "restore",
     "run_capture",
+    "save",
     "seccomp_policy",
+    "verify",
 )
 
 _LAZY = {
+    "save": ("bpflens.snapshot.save", "save"),
+    "restore": ("bpflens.snapshot.restore", "restore_file"),
+    "verify": ("bpflens.snapshot.verify", "verify_file"),
     "Program": ("bpflens.program", "Program"),
     "open_all": ("bpflens.targets.open", "open_target"),
     "explain": ("bpflens.classic.explain", "explain"),

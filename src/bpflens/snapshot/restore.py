@@ -23,7 +23,7 @@ from bpflens.snapshot.restoring.plan import Plan, Step
 from bpflens.snapshot.restoring.proof import Check, check_map, check_program
 from bpflens.snapshot.taking.memory import KernelMemory
 
-__all__ = ("Restored", "restore")
+__all__ = ("Restored", "restore", "restore_file")
 
 _LAST = frozenset({"pin", "attach"})
 
@@ -72,6 +72,16 @@ def restore(archive: Archive, plan: Plan, options: RestoreOptions, progress: Cal
         return result
     finally:
         maker.close()
+
+
+def restore_file(path: str, options: RestoreOptions | None = None, *, apply: bool = False) -> Plan | Restored:
+    """The plan for a snapshot; with `apply` it is done. See `restore`."""
+    from bpflens.snapshot.restoring.plan import make_plan
+
+    options = options or RestoreOptions()
+    with Archive(path) as archive:
+        plan = make_plan(archive, options)
+        return restore(archive, plan, options) if apply else plan
 
 
 def _tell(progress: Callable[[str], None] | None, step: Step) -> None:

@@ -12,7 +12,7 @@ from bpflens.snapshot.compare import Change, compare
 from bpflens.snapshot.save import SaveOptions, fill_archive
 from bpflens.snapshot.taking.scope import Scope, close_over, find_scope
 
-__all__ = ("verify",)
+__all__ = ("verify", "verify_file")
 
 
 def verify(archive: Archive, *, data: bool = True, new: bool = True, progress: Callable[[str], None] | None = None) -> list[Change]:
@@ -29,6 +29,12 @@ def verify(archive: Archive, *, data: bool = True, new: bool = True, progress: C
             writer.abort()
         with Archive(path) as now:
             return compare(archive, now, data=data, new=new)
+
+
+def verify_file(path: str, *, data: bool = True) -> list[Change]:
+    """A snapshot against the running machine. See `verify`."""
+    with Archive(path) as archive:
+        return verify(archive, data=data)
 
 
 def _scope(archive: Archive) -> Scope:

@@ -26,6 +26,7 @@ sock:INODE    the filters of a socket (inode as in ss -e) dev:IF            ever
 cgroup:PATH   programs attached to a cgroup               netns:NAME        programs attached in a network namespace
 FILE          an object file, a dump, raw bytes: the content says what it is; - is standard input
 FILE#NAME     one section or function of an object file
+x.bpfsnap#ID  a program of a snapshot; also #NAME, #map:NAME (programs that use a map), #ID/xlated (its image)
 pcap:EXPR     a tcpdump expression, compiled by the system's libpcap; --linktype names the link type (default EN10MB)
 
 A file whose name contains a colon or looks like one of the prefixes is written ./NAME.""",
@@ -56,7 +57,11 @@ explain/1   program, expression or null, words, proof {grade: "all-packets" | "u
 diff/1      equal, grade, witness
 original/1  id, tag, grade: "exact" | "equivalent" | "recorded" | "unproven", insns (hex of all), reason
 ls/1        kind, object, netns, classic, program {id, type, name, tag}, insns (hex, classic), expression, holders [{pid, comm, fd}]
-show/1      program, maps, attachments""",
+show/1      program, maps, attachments
+save/1      path, digest, size, programs, maps, attachments, incomplete
+restore/1   record: "step", "left_out", "conflict", "check" {object, what, same, detail}, "done" {programs, maps, links: old id -> new id}
+verify/1    status: "same" | "changed" | "missing" | "new", kind, object, differences, unknown (also diff of two snapshots)
+export/1    map, id, key, value, raw_key, raw_value (hex)""",
     ),
 }
 
