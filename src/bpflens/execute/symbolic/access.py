@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bpflens.execute.symbolic.bits import add, cat, ext
+from bpflens.execute.symbolic.bits import add, cat, ext, mask, zext
 from bpflens.execute.symbolic.code import Code
-from bpflens.execute.symbolic.diagrams import constrain, leaves
+from bpflens.execute.symbolic.diagrams import constrain, ite, leaves, variable
 from bpflens.execute.symbolic.memory import Overlay, base, canonical, null_read, select, split
 from bpflens.execute.symbolic.regions import Refused, is_pointer, region_of
 from bpflens.execute.symbolic.state import State, choose, uninitialised
@@ -30,7 +31,8 @@ class Setting:
 
     `one`: all memory is one region. `inlined`: sections of constants that the two programs do not share, read as the file has them.
     `assumed`: conditions that were used on the way. `regions`: those that were touched. `functions`: those that were executed.
-    `given`: per frame of a callback's context the bytes that were read before they were written.
+    `given`: per frame of a callback's context the bytes that were read before they were written. `booleans`: offsets of global variables
+    of the type bool, by section.
     """
 
     code: Code
@@ -43,6 +45,7 @@ class Setting:
     assumed: set[str] = field(default_factory=set)
     functions: dict[str, None] = field(default_factory=dict)
     given: dict[Any, set[int]] = field(default_factory=dict)
+    booleans: Mapping[str, frozenset[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.struct = context_struct(self.code.program.type or 0)
@@ -59,6 +62,9 @@ def addresses(address: Term, guard: Term) -> list[tuple[Term, Term]]:
     """(condition, address that is no diagram) of what an address may be; constants are left out where there is something else."""
     found = leaves(address, guard) if address.op in ("ite", "gite") else [(guard, address)]
     found = _without_constants(found)
+    pinned = _pinned(address, found) if len(found) > 1 else None
+    if pinned is not None:
+        return [(guard, pinned)]
     out: list[tuple[Term, Term]] = []
     for condition, leaf in found:
         out += _spread(condition, leaf)
@@ -84,6 +90,35 @@ def _spread(condition: Term, leaf: Term) -> list[tuple[Term, Term]]:
                 rest = [(x, k) for x, k in items if x is not term]
                 return [(under, add(64, constant, [*rest, (part, 1)])) for under, part in parts]
     return [(condition, leaf)]
+
+
+def _pinned(address: Term, found: list[tuple[Term, Term]]) -> Term | None:
+    """One address for a choice of places behind the same pointer, some of them at variable offsets: the pointer and a choice of offsets.
+
+    How branches split an index does not show in the memory then. None for other choices: constant offsets are better told apart.
+    """
+    base: Term | None = None
+    constant: int | None = None
+    for _, leaf in found:
+        items = leaf.args[1] if leaf.op == "add" else ((leaf, 1),)
+        known = [(term, factor) for term, factor in items if is_pointer(term)]
+        if len(known) != 1 or known[0][1] != 1 or (base is not None and known[0][0] is not base):
+            return None
+        base = known[0][0]
+        if len(items) > 1 and constant is None:
+            constant = leaf.args[0]
+    if base is None or constant is None:
+        return None
+    offset = _without(address, base, constant)
+    return make("add", 64, (constant, tuple(sorted(((base, 1), (offset, 1)), key=lambda item: item[0].id))))
+
+
+def _without(term: Term, base: Term, constant: int) -> Term:
+    """Each leaf without the pointer and the constant; null, where nothing is accessed, as 0."""
+    if term.op in ("ite", "gite"):
+        condition = variable(term.args[0]) if term.op == "ite" else term.args[0]
+        return ite(condition, _without(term.args[1], base, constant), _without(term.args[2], base, constant))
+    return const(64, 0) if term.op == "k" else add(64, -constant, [(term, 1), (base, -1)])
 
 
 def _has_pointer(term: Term) -> bool:
@@ -117,14 +152,25 @@ def load_leaf(setting: Setting, state: State, leaf: Term, size_bytes: int) -> Te
     if region == "null":
         return null_read(offset, size_bytes)
     if region.startswith(("constant:", "kconfig:")):
-        return _load_constant(setting, region, anchor, offset, size_bytes)
+        return _boolean(setting, anchor, offset, _load_constant(setting, region, anchor, offset, size_bytes))
     if region == "ctx":
         part = _context_pointer(setting, anchor, offset, size_bytes)
         if part is not None:
             return state.packet[part]
     setting.regions.add(region)
     memory = state.memory(region)
-    return cat([memory.read(anchor, offset + index) for index in range(size_bytes)])
+    return _boolean(setting, anchor, offset, cat([memory.read(anchor, offset + index) for index in range(size_bytes)]))
+
+
+def _boolean(setting: Setting, anchor: Term | None, offset: int, value: Term) -> Term:
+    """A global variable of the type bool is 0 or 1: compilers test it against either."""
+    if value.width != 8 or anchor is None or anchor.op != "sym" or anchor.args[0] not in ("constant", "data"):
+        return value
+    if offset in setting.booleans.get(anchor.args[1], ()):
+        if mask(value) > 1:
+            setting.assumed.add("booleans")
+        return zext(ext(value, 0, 1), 8)
+    return value
 
 
 def _context_pointer(setting: Setting, anchor: Term | None, offset: int, size_bytes: int) -> int | None:

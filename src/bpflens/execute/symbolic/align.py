@@ -12,13 +12,14 @@ from typing import Any
 
 from bpflens.execute.symbolic.diagrams import cofactors, top
 from bpflens.execute.symbolic.formula import Formulas
-from bpflens.execute.symbolic.terms import BOOL, Term, count
+from bpflens.execute.symbolic.terms import BOOL, WORLD, Term, count
 
-__all__ = ("Alignment",)
+__all__ = ("QUERIES", "Alignment", "effects_of")
 
 QUERIES = 150
 RLIMIT = 400_000
 LARGE = 12  # conditional values of this size are asked as a whole first
+CANDIDATES = 4
 Path = tuple[tuple[Term, bool], ...]
 """Atoms and whether they hold."""
 
@@ -32,6 +33,19 @@ class Alignment:
         self.formulas = Formulas()
         self.queries = 0
         self.known: dict[Any, bool] = {}
+
+    def match_calls(self, a: Term, b: Term) -> None:
+        """Calls of one history that are no calls of the other are compared with each other in order, without conditions: what they give
+        is the same variable in the questions that follow."""
+        mine, theirs = effects_of(a), effects_of(b)
+        left = [x for x in mine if x not in theirs]
+        for y in theirs:
+            if y in mine:
+                continue
+            for x in left[:CANDIDATES]:
+                if x.args[:2] == y.args[:2] and self.equal(x, y):
+                    left.remove(x)
+                    break
 
     def equal(self, a: Any, b: Any, path: Path = ()) -> bool:
         """Are two terms, or tuples of them, proved equal wherever the path's atoms are as it says? False: not proved."""
@@ -51,7 +65,7 @@ class Alignment:
             count("alignment")
             self.known[key] = False  # while it is in work
             known = self.known[key] = self._equal(a, b, path)
-            if known and not path and a.width > BOOL:
+            if known and not path and a.width != BOOL:
                 self.formulas.identify(a, b)
         return known
 
@@ -62,7 +76,7 @@ class Alignment:
         self.queries += 1
         count("questions", 500)
         formulas, z3 = self.formulas, self.formulas.z3
-        solver = z3.SolverFor("QF_BV")
+        solver = z3.SolverFor("QF_UFBV")
         solver.set("rlimit", RLIMIT)
         for atom, holds in path:
             formula = formulas.atom(atom)
@@ -71,6 +85,16 @@ class Alignment:
             solver.add(formulas(different[0]) != formulas(different[1]))
         solver.add(*formulas.facts)
         return bool(solver.check() == z3.unsat)
+
+    def _whole(self, a: Term, b: Term) -> bool:
+        """Are two large values equal for all inputs? Asked once, and not again on every path that leads to them."""
+        known = self.known.get((a, b, "whole"))
+        if known is None:
+            known = self.known[a, b, "whole"] = self._ask((), (a, b))
+            if known:
+                self.known[a, b, frozenset()] = True
+                self.formulas.identify(a, b)
+        return known
 
     def _dead(self, path: Path) -> bool:
         """Is the path impossible?"""
@@ -84,7 +108,7 @@ class Alignment:
 
     def _equal(self, a: Term, b: Term, path: Path) -> bool:
         if "ite" in (a.op, b.op):
-            if a.width > 0 and a.size + b.size > LARGE and self._ask(path, (a, b)):
+            if a.width > 0 and a.size + b.size > LARGE and (self._whole(a, b) or self._ask(path, (a, b))):
                 return True
             return self._decisions(a, b, path)
         if a.width == BOOL:
@@ -120,3 +144,20 @@ class Alignment:
     def _parts(self, a: Term, b: Term, path: Path) -> bool:
         """The same operator on equal parts. A memory that was written is equal where the same offsets were."""
         return a.op == b.op and self.equal(a.args, b.args, path)
+
+
+def effects_of(history: Term) -> dict[Term, None]:
+    """The calls and events of a history, older ones first."""
+    found: dict[Term, None] = {}
+    stack, seen = [history], {history}
+    while stack:
+        term = stack.pop()
+        count("alignment")
+        if term.op in ("call", "effect"):
+            found[term] = None
+        follow = term.args[1:] if term.op in ("ite", "gite") else term.args[-2:] if term.op == "call" else term.args[-1:]
+        for part in follow if isinstance(follow, tuple) else ():
+            if isinstance(part, Term) and part.width == WORLD and part not in seen:
+                seen.add(part)
+                stack.append(part)
+    return dict.fromkeys(sorted(found, key=lambda term: term.id))

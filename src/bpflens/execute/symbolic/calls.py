@@ -173,19 +173,9 @@ def _buffer(setting: Setting, state: State, call: _Call, index: int, kind: str, 
         else:
             call.add("a", value)
         return
-    if not all(stack or leaf.op == "k" for stack, (_, leaf) in zip(on_stack, places, strict=True)):
-        raise Refused("call: a buffer that may be on the stack or elsewhere")
-    length = _length(places, size)
+    length = _length([leaf for (_, leaf), stack in zip(places, on_stack, strict=True) if stack], size)
     if kind in _READ and length:
-        found: Term | None = None
-        for condition, leaf in places:
-            part = load_leaf(setting, state, leaf, length) if leaf.op != "k" else symbol(8 * length, "no buffer", length)
-            found = part if found is None else choose(condition, part, found)
-        assert found is not None
-        contents_ = constrain(found, state.guard)
-        if depends_on(contents_, *_STACK):
-            raise Refused("call: a stack address inside of a buffer")
-        call.add(f"s{length}", contents_)
+        _contents(setting, state, call, places, on_stack, length)
     if kind in _WRITTEN and length:
         if len(places) > 1:
             raise Refused("call: a choice of buffers to write to")
@@ -193,19 +183,37 @@ def _buffer(setting: Setting, state: State, call: _Call, index: int, kind: str, 
         call.add(f"o{length}")
 
 
+def _contents(setting: Setting, state: State, call: _Call, places: list[tuple[Term, Term]], on_stack: list[bool], length: int) -> None:
+    """The bytes where the buffer is on the stack, and the address where it may be elsewhere or nowhere."""
+    contents: Term | None = None
+    address: Term | None = None
+    for (condition, leaf), stack in zip(places, on_stack, strict=True):
+        part = load_leaf(setting, state, leaf, length) if stack else symbol(8 * length, "no buffer", length)
+        contents = part if contents is None else choose(condition, part, contents)
+        where = symbol(64, "on the stack") if stack else leaf
+        address = where if address is None else choose(condition, where, address)
+    assert contents is not None and address is not None
+    contents, address = constrain(contents, state.guard), constrain(address, state.guard)
+    if depends_on(contents, *_STACK) or depends_on(address, *_STACK):
+        raise Refused("call: a stack address inside of a buffer")
+    call.add(f"s{length}", contents)
+    if not all(on_stack):
+        call.add("or a", address)
+
+
 def _on_stack(leaf: Term) -> bool:
     items = leaf.args[1] if leaf.op == "add" else ((leaf, 1),)
     return any(term.op == "sym" and term.args[0] in _STACK and factor == 1 for term, factor in items)
 
 
-def _length(places: list[tuple[Term, Term]], size: tuple[int | None, bool]) -> int:
+def _length(places: list[Term], size: tuple[int | None, bool]) -> int:
     """Bytes of a stack buffer that may be used; a bound is cut at the end of the frame, beyond which the verifier allows nothing."""
     if size[0] is None:
         raise Refused("call: a buffer of unknown size")
     length = size[0]
     if not size[1]:
         room = []
-        for _, leaf in places:
+        for leaf in places:
             anchor, offset = split(leaf)
             if anchor is not None and anchor.op == "sym":
                 room.append((1 << 64) - offset if anchor.args[0] == "fp" else MAX_BUFFER)

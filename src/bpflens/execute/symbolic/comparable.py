@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bpflens.execute.symbolic.code import Code
@@ -10,13 +12,18 @@ from bpflens.program import Map
 
 __all__ = ("Comparable", "comparable")
 
+_BOOL = re.compile(r"\b(bool|_Bool)\b")
+
 
 @dataclass(frozen=True, slots=True)
 class Comparable:
-    """`inlined`: sections of constants that are not the same in both; `assumed`: keys of result.ASSUMPTIONS."""
+    """`inlined`: sections of constants that are not the same in both; `assumed`: keys of result.ASSUMPTIONS; `booleans`: offsets of
+    global variables of the type bool, by section.
+    """
 
     inlined: frozenset[str]
     assumed: frozenset[str]
+    booleans: Mapping[str, frozenset[int]]
 
 
 def comparable(a: Code, b: Code) -> Comparable:
@@ -42,7 +49,13 @@ def comparable(a: Code, b: Code) -> Comparable:
                 assumed.add("data")
     if any(relocation.kind == "core" for code in (a, b) for relocation in code.program.relocations):
         assumed.add("core")
-    return Comparable(frozenset(inlined), frozenset(assumed))
+    booleans = {label: _booleans(a.maps.get(label)) | _booleans(b.maps.get(label)) for label in a.maps.keys() | b.maps.keys()}
+    return Comparable(frozenset(inlined), frozenset(assumed), booleans)
+
+
+def _booleans(map: Map | None) -> frozenset[int]:
+    variables = map.datasec.items() if map is not None else ()
+    return frozenset(offset for offset, (_, size, declaration) in variables if size == 1 and _BOOL.search(declaration))
 
 
 def _check_map(label: str, x: Map, y: Map) -> None:

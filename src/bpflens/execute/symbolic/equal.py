@@ -88,7 +88,10 @@ def _compare(a: Code, b: Code, z3: bool, find_difference: Confirm | None) -> Equ
 
 
 def _settings(a: Code, b: Code, shared: Comparable, one: bool) -> tuple[Setting, Setting]:
-    return Setting(a, "a", one, shared.inlined), Setting(b, "b", one, shared.inlined)
+    def setting(code: Code, side: str) -> Setting:
+        return Setting(code, side, one, shared.inlined, booleans=shared.booleans)
+
+    return setting(a, "a"), setting(b, "b")
 
 
 def _execute(setting: Setting) -> State:
@@ -141,6 +144,9 @@ def _decide(pairs: list[Pair], z3: bool) -> Equality:
         alignment = Alignment()
     except ImportError:
         return Equality("unknown", reason="terms: not the same, and z3 is not installed")
+    histories = next((pair for pair in left if pair[0] == "effects"), None)
+    if histories is not None:
+        alignment.match_calls(histories[1], histories[2])
     for what, one, two in left:
         if not alignment.equal(one, two):
             why = "budget: questions" if alignment.queries >= QUERIES else f"terms: {what} could not be aligned"

@@ -1,7 +1,8 @@
 """Terms as formulas of z3, over bit vectors only.
 
-What is no arithmetic (inputs, bytes of memory, results of calls) is a variable of its own: a formula that has no solution with variables
-that may be anything has none for the values that they stand for. So an "unsat" is a proof; a "sat" says nothing.
+What is no arithmetic (inputs, results of calls) is a variable of its own, and a memory that no one wrote is a function from addresses to
+bytes: a formula that has no solution with variables and functions that may be anything has none for what they stand for. So an "unsat"
+is a proof; a "sat" says nothing. Results of calls that were proved equal are the same variable.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from bpflens.execute.symbolic.terms import BOOL, Term, count
 
 __all__ = ("Formulas",)
 
+READS = 24  # writes that a read looks through before it becomes a variable
 LENGTH_BITS = 31  # a packet's linear part is smaller than 2 GiB (struct sk_buff, xdp_buff)
 
 
@@ -26,6 +28,7 @@ class Formulas:
         self.known: dict[Term, Any] = {}
         self.facts: list[Any] = []
         self.same: dict[Term, Term] = {}
+        self.variables: dict[Any, Any] = {}
 
     def identify(self, a: Term, b: Term) -> None:
         """`b` was proved equal to `a` for all inputs."""
@@ -74,7 +77,35 @@ class Formulas:
             return self._shift(op, self(args[0]), self(zext(args[1], term.width)))
         if op in ("mul", "and", "or", "xor", "udiv", "urem", "sdiv", "srem"):
             return self._binary(op, self(args[0]), self(args[1]), term.width)
+        if op == "sel":
+            address = self(args[1]) + z3.BitVecVal(args[2], 64) if args[1] is not None else z3.BitVecVal(args[2], 64)
+            return self._read(args[0], address, READS)
         return self._variable(term)
+
+    def _read(self, memory: Term, address: Any, left: int) -> Any:
+        """The byte of a memory at an address."""
+        z3 = self.z3
+        memory = self.root(memory)
+        count("formulas")
+        if memory.op == "ite" and left > 0:
+            test, then, other = memory.args
+            return z3.If(self.atom(test), self._read(then, address, left // 2), self._read(other, address, left // 2))
+        if memory.op == "upd" and len(memory.args[2]) <= left:
+            below, anchor, written = memory.args
+            result = self._read(below, address, left - len(written))
+            start = self(anchor) if anchor is not None else z3.BitVecVal(0, 64)
+            for offset, byte in written:
+                result = z3.If(address == start + z3.BitVecVal(offset, 64), self(byte), result)
+            return result
+        return z3.Function(f"m{self._name(memory)}", z3.BitVecSort(64), z3.BitVecSort(8))(address)
+
+    def _name(self, term: Term) -> Any:
+        """A number that terms share which have the same operator on parts that were proved equal."""
+        parts = term.args if isinstance(term.args, tuple) else (term.args,)
+        key = (term.op, *(self.root(part).id if isinstance(part, Term) else repr(part) for part in parts))
+        if term.op not in ("ret", "out", "base", "pktbase", "pktlen", "pktmeta", "tailed"):
+            key = (term.id,)
+        return self.variables.setdefault(key, term.id)
 
     def _shift(self, op: str, a: Any, by: Any) -> Any:
         return a << by if op == "shl" else self.z3.LShR(a, by) if op == "lshr" else a >> by
@@ -91,7 +122,8 @@ class Formulas:
     def _variable(self, term: Term) -> Any:
         """Something that may have any value, but for what is true of the start and the length of a packet."""
         z3 = self.z3
-        variable = z3.Bool(f"t{term.id}") if term.width == BOOL else z3.BitVec(f"t{term.id}", term.width)
+        name = self._name(term)
+        variable = z3.Bool(f"t{name}") if term.width == BOOL else z3.BitVec(f"t{name}", term.width)
         if term.op == "pktlen" or (term.op == "sym" and term.args[0] == "length"):
             self.facts.append(z3.ULT(variable, 1 << LENGTH_BITS))
         elif term.op == "pktbase" or (term.op == "sym" and term.args[0] == "packet"):

@@ -12,7 +12,6 @@ are conditional bytes, in whatever order branches made them.
 from __future__ import annotations
 
 from bpflens.execute.symbolic import terms
-from bpflens.execute.symbolic.bits import add
 from bpflens.execute.symbolic.diagrams import constrain, either, ite, leaves, negate, variable
 from bpflens.execute.symbolic.terms import FALSE, MEM, Term, const, count, make
 
@@ -29,7 +28,9 @@ def split(address: Term) -> tuple[Term | None, int]:
         return None, address.args
     if address.op == "add":
         constant, items = address.args
-        return (add(64, 0, items) if constant else address), constant
+        if not constant:
+            return address, 0
+        return items[0][0] if len(items) == 1 and items[0][1] == 1 else make("add", 64, (0, items)), constant
     return address, 0
 
 

@@ -19,6 +19,7 @@ ASSUMPTIONS = {
     "constants": "read-only data hold what the files have",
     "core": "field offsets are compared as compiled, before CO-RE relocation",
     "data": "global variables start with the same contents",
+    "booleans": "global variables of the type bool hold 0 or 1",
     "kfuncs": "a kfunc uses no memory of the stack but what its table row says",
     "callbacks": "a helper calls a callback as a function of what it was given",
     "little": "the machine is little-endian",
