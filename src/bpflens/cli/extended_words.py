@@ -1,0 +1,69 @@
+"""`explain` of an extended program: its original, what it does, and, where it is loaded, what it hangs on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from bpflens.cli.settings import Settings
+from bpflens.program import Program
+
+if TYPE_CHECKING:
+    import argparse
+
+__all__ = ("explain_extended",)
+
+UNCHECKED = "Not checked by running it: read from the code's structure, with words by fixed rules."
+
+
+def explain_extended(programs: Sequence[Program], args: argparse.Namespace, settings: Settings) -> Iterator[str]:
+    """The lines to print about the extended programs of a target, one answer for each that the kernel would call."""
+    import json
+
+    from bpflens.decompile.summary.summary import entries_of, summarise_function
+    from bpflens.decompile.unit import make_unit
+    from bpflens.records.summary import summary_record
+    from bpflens.view.text.summary import summary_lines
+
+    loaded = [program for program in programs if program.xlated and program.id is not None]
+    groups = [[program] for program in loaded] + [[program for program in programs if program not in loaded]]
+    first = True
+    for group in filter(None, groups):
+        originals = [_original(program) for program in group]
+        unit = make_unit([program for program, _ in originals], group[0].origin.where)
+        around, proof = _surroundings(group[0]), originals[0][1]
+        for name in entries_of(unit):
+            summary = summarise_function(unit, name)
+            if settings.json:
+                yield json.dumps(summary_record(summary, around, proof))
+                continue
+            if not first:
+                yield ""
+            first = False
+            yield from summary_lines(summary, around, proof, all=args.all, why=args.why, color=settings.color)
+
+
+def _original(program: Program) -> tuple[Program, str]:
+    """The program as it was loaded, and what the answer rests on."""
+    if not program.xlated or program.id is None:
+        return program, UNCHECKED
+    from bpflens.original.recover import recover
+    from bpflens.original.to_program import to_program
+
+    original = recover(program.id, reload=False)
+    return to_program(original), f"{UNCHECKED} Instructions: {original.grade}."
+
+
+def _surroundings(program: Program) -> list[str]:
+    """Where a loaded program hangs, and who holds it."""
+    if program.id is None:
+        return []
+    from bpflens.inventory.around import surroundings
+
+    around = surroundings({program.id}, set(), attachments=True, deep=False)
+    places = [f"{each.object} ({each.kind})" for each in around.attachments.get(program.id, ())]
+    holders = [f"{holder.comm} (pid {holder.pid})" for holder in around.prog_holders.get(program.id, ())]
+    lines = [f"Hangs on {', '.join(dict.fromkeys(places))}."] if places else ["Nothing that was found has it attached."]
+    if holders:
+        lines.append(f"Held by {', '.join(dict.fromkeys(holders))}.")
+    return lines

@@ -1,0 +1,252 @@
+"""Conditions of a path: what each says, and which of them an administrator wants to hear.
+
+*(u16 *)(v2 + 12) != 8 is false         ──►  Condition: bits of EtherType are 0x0800
+v2 + 34 > v1 is false                   ──►  a bounds check: kind BOUND
+v3 == 0 is false, v3 = lookup(&h4blk)   ──►  Condition: "h4blk has an entry for the TCP destination port"
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from bpflens.decompile import ir
+from bpflens.decompile.summary.bits import Bit, Source, byte_run, constrained
+from bpflens.decompile.summary.layers import ETHERTYPES, IP_PROTOCOLS, value_text
+from bpflens.decompile.summary.naming import Layers, Namer
+from bpflens.decompile.summary.sources import Scope
+
+__all__ = ("Condition", "Kind", "condition_of", "layers_of", "sentences")
+
+_ARRAYS = frozenset((2, 6))  # BPF_MAP_TYPE_ARRAY, PERCPU_ARRAY: an entry is there for every key below max_entries
+_LOOKUPS = frozenset(("bpf_map_lookup_elem", "bpf_map_lookup_percpu_elem"))
+_POINTERS = (
+    "bpf_ringbuf_reserve", "bpf_sk_storage_get", "bpf_task_storage_get", "bpf_inode_storage_get", "bpf_cgrp_storage_get",
+    "bpf_sk_lookup_tcp", "bpf_sk_lookup_udp", "bpf_skc_lookup_tcp", "bpf_get_listener_sock", "bpf_sk_fullsock", "bpf_tcp_sock",
+)  # fmt: skip
+_RELATIONS = {"<": "below", "<=": "at most", ">": "above", ">=": "at least", "==": "equal to", "!=": "different from"}
+_NEGATED = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "!=", "!=": "=="}
+
+
+class Kind(enum.Enum):
+    """What a condition is for."""
+
+    TELLING = "telling"
+    BOUND = "bound"  # is the packet long enough
+    PRESENT = "present"  # is an entry there that always is, was memory to be had
+    UNKNOWN = "unknown"  # compares what has no name
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A condition that holds on a path. `bits` are what an equality says of single bits, `negated` that it is not so; else `text` says it.
+
+    `alternatives` are conditions of which one holds.
+    """
+
+    kind: Kind
+    text: str = ""
+    bits: tuple[tuple[Bit, int], ...] = ()
+    negated: bool = False
+    alternatives: tuple[tuple[Condition, ...], ...] = ()
+    slots: ir.Slots = field(default=(), compare=False)
+
+    @property
+    def is_equality(self) -> bool:
+        """Says positively what bits are."""
+        return bool(self.bits) and not self.negated
+
+
+def condition_of(expr: ir.Expr, holds: bool, scope: Scope, namer: Namer, slots: ir.Slots) -> tuple[Condition, ...]:
+    """The conditions, all of which hold where `expr` is true (or, not `holds`, false)."""
+    while isinstance(expr, ir.Not):
+        expr, holds = expr.operand, not holds
+    if isinstance(expr, ir.And | ir.Or):
+        both = isinstance(expr, ir.And) == holds
+        left, right = (condition_of(side, holds, scope, namer, slots) for side in (expr.left, expr.right))
+        if both:
+            return left + right
+        kind = Kind.UNKNOWN if Kind.UNKNOWN in (each.kind for each in left + right) else Kind.TELLING
+        if all(each.kind in (Kind.BOUND, Kind.PRESENT) for each in left + right):
+            kind = Kind.BOUND
+        return (Condition(kind, alternatives=(left, right), slots=slots),)
+    if isinstance(expr, ir.Compare):
+        return (replace(_comparison(expr, holds, scope, namer), slots=slots),)
+    compared = ir.Compare("!=", expr, ir.Const(0), False, 64)
+    return (replace(_comparison(compared, holds, scope, namer), slots=slots),)
+
+
+def _comparison(expr: ir.Compare, holds: bool, scope: Scope, namer: Namer) -> Condition:
+    if scope.is_packet_end(expr.left) or scope.is_packet_end(expr.right):
+        return Condition(Kind.BOUND)
+    left, right, op = expr.left, expr.right, expr.op
+    if scope.constant(left) is not None and scope.constant(right) is None:
+        left, right = right, left
+        op = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}.get(op, op)
+    constant = scope.constant(right)
+    call = scope.call_of(left)
+    if call is not None and constant is not None and (said := _of_call(call, op, constant, expr, holds, scope, namer)) is not None:
+        return said
+    bits = scope.bits(left)
+    if bits is None:
+        return Condition(Kind.UNKNOWN, "a computed value compares so")
+    if expr.width == 32:
+        bits = (*bits[:32], *[0] * 32)
+        constant = None if constant is None else constant & 0xFFFFFFFF
+    if constant is None:
+        return _of_two(bits, right, op, holds, scope, namer)
+    if op in ("==", "!="):
+        known = constrained(bits, constant)
+        if known:
+            return Condition(Kind.TELLING, bits=tuple(sorted(known.items())), negated=(op == "!=") == holds)
+        return Condition(Kind.UNKNOWN, "a value compares so")
+    if op == "&":
+        tested = {bit: 1 for n, bit in enumerate(bits) if constant >> n & 1 and isinstance(bit, Bit)}
+        if len(tested) == 1:
+            return Condition(Kind.TELLING, bits=tuple((bit, 1 if holds else 0) for bit in tested))
+        if tested and not holds:
+            return Condition(Kind.TELLING, bits=tuple((bit, 0) for bit in sorted(tested)))
+        if tested:
+            return Condition(Kind.TELLING, bits=tuple((bit, 0) for bit in sorted(tested)), negated=True)
+        return Condition(Kind.UNKNOWN, "bits of a value are tested")
+    return _of_order(bits, op, constant, expr, holds, namer)
+
+
+def _of_order(bits: Sequence[Bit | int], op: str, constant: int, expr: ir.Compare, holds: bool, namer: Namer) -> Condition:
+    run = byte_run(tuple(bits))
+    if run is None:
+        return Condition(Kind.UNKNOWN, "a computed value compares so")
+    source, byte, size, order = run
+    named = namer.name_bytes(source, byte, size, Layers())
+    relation = op if holds else _NEGATED[op]
+    if size > 1 and named.big_endian != (order == "big"):
+        return Condition(Kind.UNKNOWN, f"the {named.text}, with its bytes reversed, is {_RELATIONS[relation]} {constant}")
+    if expr.signed and constant >> (expr.width - 1):
+        constant -= 1 << expr.width
+    shown = value_text(named.format, constant, size) if constant >= 0 else str(constant)
+    return Condition(Kind.TELLING, f"the {named.text} is {_RELATIONS[relation]} {shown}")
+
+
+def _of_two(bits: Sequence[Bit | int], right: ir.Expr, op: str, holds: bool, scope: Scope, namer: Namer) -> Condition:
+    other = scope.bits(right)
+    runs = [byte_run(tuple(each)) if each is not None else None for each in (bits, other)]
+    if None in runs or op not in _RELATIONS:
+        return Condition(Kind.UNKNOWN, "two values compare so")
+    left_name, right_name = (namer.name_bytes(run[0], run[1], run[2], Layers()).text for run in runs if run is not None)
+    return Condition(Kind.TELLING, f"the {left_name} is {_RELATIONS[op if holds else _NEGATED[op]]} the {right_name}")
+
+
+def _of_call(call: ir.Call, op: str, constant: int, expr: ir.Compare, holds: bool, scope: Scope, namer: Namer) -> Condition | None:
+    """A look-up that found, a call that failed."""
+    if op not in ("==", "!=") or constant:
+        if expr.signed and op in ("<", ">=") and not constant and call.kind == "helper":
+            fails = (op == "<") == holds
+            return Condition(Kind.TELLING, f"{call.name} {'fails' if fails else 'succeeds'}")
+        return None
+    there = (op == "!=") == holds
+    if call.name in _LOOKUPS and call.args and isinstance(map_ref := scope.resolved(call.args[0]), ir.MapRef):
+        map = scope.unit.maps.get(map_ref.name)
+        key = key_phrase(call, scope, namer)
+        kind = Kind.PRESENT if map is not None and map.type in _ARRAYS and key.isdigit() and int(key) < map.max_entries else Kind.TELLING
+        return Condition(kind, f"{map_ref.name} has {'an' if there else 'no'} entry for {'the ' * (not key[:1].isdigit())}{key}")
+    if call.name in _POINTERS:
+        return Condition(Kind.PRESENT, f"{call.name} {'gives something' if there else 'gives nothing'}")
+    if call.kind == "helper" and scope.bits(expr.left) is not None and call.name.startswith("bpf_get_"):
+        return None  # a number to compare
+    return Condition(Kind.TELLING, f"{call.name} {'gives another value than' if there else 'gives'} 0")
+
+
+def key_phrase(call: ir.Call, scope: Scope, namer: Namer, argument: int = 1) -> str:
+    """What the key of a map call is: "TCP destination port", "source address and TCP destination port", a number, or "a computed key"."""
+    pointer = scope.resolved(call.args[argument]) if len(call.args) > argument else ir.Const(0)
+    map_ref = scope.resolved(call.args[0]) if call.args else None
+    map = scope.unit.maps.get(map_ref.name) if isinstance(map_ref, ir.MapRef) else None
+    if not isinstance(pointer, ir.StackRef) or map is None:
+        return "key at a computed place"
+    start = pointer.start + pointer.offset
+    parts: list[str] = []
+    for (at, size), content in sorted(scope.frame.cells.items(), key=lambda cell: cell[0]):
+        if start <= at and at + size <= start + map.key_size:
+            parts += _part(content, size, scope, namer)
+    if not parts:
+        return "computed key"
+    return " and ".join(dict.fromkeys(parts))
+
+
+def _part(content: object, size: int, scope: Scope, namer: Namer) -> Iterator[str]:
+    if isinstance(content, Source):
+        yield namer.name_bytes(content, 0, size, Layers()).text
+        return
+    value = scope.constant(content)  # type: ignore[arg-type]
+    if value is not None:
+        if value or size == 4:
+            yield str(value & ((1 << 8 * size) - 1))
+        return
+    bits = scope.bits(content)  # type: ignore[arg-type]
+    run = byte_run((*bits[: 8 * size], *[0] * (64 - 8 * size))) if bits is not None else None
+    yield namer.name_bytes(run[0], run[1], run[2], namer.layers).text if run else "computed value"
+
+
+def layers_of(conditions: Sequence[Condition], namer: Namer) -> Layers:
+    """The layers that equalities on a path establish."""
+    known: dict[Bit, int] = {}
+    for condition in conditions:
+        if condition.is_equality:
+            known.update(condition.bits)
+    network = transport = ""
+    if namer.network == 14:
+        network = {"IPv4": "IPv4", "IPv6": "IPv6", "ARP": "ARP"}.get(ETHERTYPES.get(_number(known, 12, 2) or 0, ""), "")
+    if not network:
+        network = _by_context(known, namer)
+    if namer.network is not None and network in ("IPv4", "IPv6"):
+        protocol = _number(known, namer.network + (9 if network == "IPv4" else 6), 1)
+        transport = IP_PROTOCOLS.get(protocol, "") if protocol else ""
+    return Layers(network, transport if transport in ("TCP", "UDP", "ICMP", "ICMPv6") else "")
+
+
+def _by_context(known: dict[Bit, int], namer: Namer) -> str:
+    """__sk_buff's protocol: the EtherType in network order, at byte 16."""
+    value = 0
+    for at in (16, 17):
+        for bit in range(8):
+            found = known.get(Bit(Source("ctx"), at, bit))
+            if found is None or namer.prog_type not in (1, 3, 4, 8, 10, 11, 12):
+                return ""
+            value |= found << (bit + (8 if at == 16 else 0))
+    return {"IPv4": "IPv4", "IPv6": "IPv6", "ARP": "ARP"}.get(ETHERTYPES.get(value, ""), "")
+
+
+def _number(known: dict[Bit, int], byte: int, size: int) -> int | None:
+    """The number in network order at bytes of the packet, where all its bits are known."""
+    value = 0
+    for at in range(byte, byte + size):
+        for bit in range(7, -1, -1):
+            found = known.get(Bit(Source("packet"), at, bit))
+            if found is None:
+                return None
+            value = value << 1 | found
+    return value
+
+
+def sentences(conditions: Sequence[Condition], namer: Namer) -> list[str]:
+    """What a path's conditions say, each thing once; equalities of bits are put together first. Bounds and the like are left out."""
+    layers = layers_of(conditions, namer)
+    known: dict[Bit, int] = {}
+    for condition in conditions:
+        if condition.is_equality:
+            known.update(condition.bits)
+    out: list[str] = list(namer.phrases(known, layers)) if known else []
+    for condition in conditions:
+        if condition.kind in (Kind.BOUND, Kind.PRESENT) or condition.is_equality:
+            continue
+        if condition.alternatives:
+            sides = [" and ".join(sentences(side, namer)) for side in condition.alternatives]
+            if all(sides):
+                out.append("either " + " or ".join(sides))
+        elif condition.bits:
+            said = list(namer.phrases(dict(condition.bits), layers, negated=True))
+            out.append(said[0] if len(said) == 1 else "not both: " + " and ".join(namer.phrases(dict(condition.bits), layers)))
+        else:
+            out.append(condition.text)
+    return list(dict.fromkeys(out))

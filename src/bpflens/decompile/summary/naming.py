@@ -1,0 +1,216 @@
+"""What bytes of a source are called, and sentences about what they are.
+
+name_bytes(Source("packet"), 26, 4) with an IPv4 packet known  ──►  "source address"
+phrases({bits of "the EtherType is 0x0800, byte 23 is 6"})     ──►  "EtherType is IPv4", "IP protocol is TCP"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from bpflens.btf.fields import member_at
+from bpflens.decompile.summary.bits import Bit, Source
+from bpflens.decompile.summary.layers import PacketField, field_of, fields_of, network_offset, value_text
+from bpflens.decompile.summary.sources import COMM
+from bpflens.decompile.unit import Unit
+from bpflens.isa.extended.contexts import access_name, context_struct
+
+__all__ = ("Layers", "Named", "Namer")
+
+_CALLS = {
+    ("bpf_get_current_pid_tgid", 4, 4): "process id", ("bpf_get_current_pid_tgid", 0, 4): "thread id",
+    ("bpf_get_current_uid_gid", 0, 4): "user id", ("bpf_get_current_uid_gid", 4, 4): "group id",
+    ("bpf_ktime_get_ns", 0, 8): "time since boot", ("bpf_ktime_get_boot_ns", 0, 8): "time since boot",
+    ("bpf_get_prandom_u32", 0, 4): "random number", ("bpf_get_smp_processor_id", 0, 4): "CPU number",
+    ("bpf_get_current_cgroup_id", 0, 8): "cgroup id", ("bpf_get_current_task", 0, 8): "current task",
+    ("bpf_get_current_task_btf", 0, 8): "current task", ("bpf_get_socket_cookie", 0, 8): "socket's cookie",
+    ("bpf_get_attach_cookie", 0, 8): "attach cookie", ("bpf_get_func_ip", 0, 8): "address of the traced function",
+    ("bpf_get_socket_uid", 0, 4): "user id of the socket",
+}  # fmt: skip
+# struct pt_regs of x86-64 (arch/x86/include/uapi/asm/ptrace.h): byte offset -> argument, by the calling convention
+_X86_64_ARGUMENTS = {
+    112: "argument 1",
+    104: "argument 2",
+    96: "argument 3",
+    88: "argument 4",
+    72: "argument 5",
+    64: "argument 6",
+    80: "return value",
+}
+_KPROBE, _TRACEPOINT = 2, 5
+_ARGUMENT_ARRAYS = frozenset((17, 24, 26, 29))  # raw tracepoints, tracing, LSM: the context is an array of u64
+_CONTEXT_WORDS = {
+    "protocol": "packet's protocol", "ifindex": "interface number", "ingress_ifindex": "interface number", "len": "packet length",
+    "mark": "packet mark", "user_port": "port", "user_ip4": "IPv4 address", "remote_port": "remote port", "local_port": "local port",
+    "family": "address family", "user_family": "address family", "rx_queue_index": "receive queue", "access_type": "access type",
+    "major": "device major", "minor": "device minor",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """What is known of a packet's layers on a path: the network layer ("IPv4") and the transport layer ("TCP"), "" where nothing is."""
+
+    network: str = ""
+    transport: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """`text` follows "the"; `format` is how values are written; `big_endian`: a number in it is in network order."""
+
+    text: str
+    format: str = "number"
+    big_endian: bool = False
+
+
+class Namer:
+    """The names of one function's sources."""
+
+    def __init__(self, unit: Unit, prog_type: int, section: str) -> None:
+        self.unit, self.prog_type, self.section = unit, prog_type, section
+        self.network = network_offset(prog_type)
+        self.layers = Layers()  # what is known where the walk is
+
+    def packet_field(self, source: Source, byte: int, size: int, layers: Layers) -> PacketField | None:
+        """The field of a known layer at these bytes."""
+        if source.base == "transport":
+            return field_of(layers.transport or "TCP or UDP", byte, size)
+        if self.network is None or source.base:
+            return None
+        if byte + size <= self.network:
+            return field_of("Ethernet", byte, size)
+        if layers.network and (found := field_of(layers.network, byte - self.network, size)):
+            return found
+        return field_of(layers.transport, byte - self.network - 40, size) if layers.network == "IPv6" and layers.transport else None
+
+    def name_bytes(self, source: Source, byte: int, size: int, layers: Layers) -> Named:
+        """What these bytes are called."""
+        if source.kind == "packet":
+            found = self.packet_field(source, byte, size, layers)
+            if found is not None:
+                return Named(found.name, found.format, True)
+            where = "behind the IPv4 header" if source.base == "transport" else "of the packet"
+            run = f"byte {byte}" if size == 1 else f"bytes {byte} to {byte + size - 1}"
+            return Named(f"{run} {where}", "hex" if size > 1 else "number", True)
+        if source.kind == "ctx":
+            return Named(self._context(byte, size))
+        if source.kind == "call":
+            return Named(COMM_NAME if source.what == COMM else _CALLS.get((source.what, byte, size)) or f"result of {source.what}")
+        if source.kind in ("value", "data"):
+            return Named(self._global(source, byte, size) if source.kind == "data" else self._value(source.what, byte, size))
+        return Named(f"{size} bytes of {source.what or source.kind}")
+
+    def _context(self, byte: int, size: int) -> str:
+        if self.prog_type == _KPROBE and size == 8 and byte in _X86_64_ARGUMENTS:
+            return f"{_X86_64_ARGUMENTS[byte]} of the function"
+        if self.prog_type in _ARGUMENT_ARRAYS and byte % 8 == 0:
+            return f"argument {byte // 8 + 1}"
+        if self.prog_type == _TRACEPOINT:
+            if "/sys_enter_" in self.section and byte >= 16:
+                return f"argument {(byte - 16) // 8 + 1} of the system call"
+            if "/sys_exit_" in self.section and byte == 16:
+                return "result of the system call"
+            return f"bytes {byte} to {byte + size - 1} of the tracepoint's record"
+        struct = context_struct(self.prog_type)
+        name = access_name(struct, byte, size) if struct else ""
+        if not name:
+            return f"bytes {byte} to {byte + size - 1} of the context"
+        return _CONTEXT_WORDS.get(name.rpartition("->")[2].rpartition(".")[2], name)
+
+    def _value(self, map_name: str, byte: int, size: int) -> str:
+        map = self.unit.maps.get(map_name)
+        member = member_at(self.unit.btf, map.value_type_id, byte, size) if map and self.unit.btf and map.value_type_id else None
+        if member:
+            return f"{member} of the entry of {map_name}"
+        whole = map is not None and byte == 0 and size == map.value_size
+        return f"value of the entry of {map_name}" if whole else f"bytes {byte} to {byte + size - 1} of the entry of {map_name}"
+
+    def _global(self, source: Source, byte: int, size: int) -> str:
+        map = self.unit.maps.get(source.what)
+        for offset, (name, length, _) in map.datasec.items() if map else ():
+            if offset <= byte < offset + max(length, 1):
+                return f"setting {name}" if ".rodata" in source.what else f"variable {name}"
+        return f"bytes {byte} to {byte + size - 1} of {source.what}"
+
+    def phrases(self, known: Mapping[Bit, int], layers: Layers, negated: bool = False) -> Iterator[str]:
+        """Sentences that say what bits are, a field each; negated, that they are not."""
+        by_source: dict[Source, dict[int, tuple[int, int]]] = {}
+        for bit, value in known.items():
+            mask, number = by_source.setdefault(bit.source, {}).get(bit.byte, (0, 0))
+            by_source[bit.source][bit.byte] = (mask | 1 << bit.bit, number | value << bit.bit)
+        for source, bytes_ in by_source.items():
+            if source.kind == "call" and source.what == COMM:
+                yield _comm(bytes_, negated)
+            else:
+                yield from self._runs(source, bytes_, layers, negated)
+
+    def _runs(self, source: Source, bytes_: dict[int, tuple[int, int]], layers: Layers, negated: bool) -> Iterator[str]:
+        left = dict(sorted(bytes_.items()))
+        while left:
+            start = next(iter(left))
+            size = self._extent(source, start, left, layers)
+            mask = value = 0
+            for at in range(start, start + size):
+                m, v = left.pop(at, (0, 0))
+                mask, value = mask << 8 | m, value << 8 | v
+            named = self.name_bytes(source, start, size, layers)
+            if not named.big_endian:
+                mask, value = (int.from_bytes(n.to_bytes(size, "big"), "little") for n in (mask, value))
+            yield _equality(named, mask, value, size, negated)
+
+    def _extent(self, source: Source, start: int, left: Mapping[int, object], layers: Layers) -> int:
+        """Bytes from `start` on that are one field, or follow each other."""
+        if source.kind == "packet":
+            base = 0 if source.base else self.network
+            for layer in ("Ethernet", layers.network, layers.transport):
+                shift = 0 if layer == "Ethernet" or source.base else base if base is not None else -1
+                for field in fields_of(layer) if shift >= 0 and bool(source.base) == (layer == layers.transport) else ():
+                    if start == field.offset + shift and any(at in left for at in range(start, start + field.size)):
+                        return field.size
+        end = start + 1
+        while end in left and end - start < 8:
+            end += 1
+        return end - start
+
+
+COMM_NAME = "process name"
+
+
+def _comm(bytes_: Mapping[int, tuple[int, int]], negated: bool) -> str:
+    """A process name of which bytes are known."""
+    text = bytearray()
+    for at in range(16):
+        mask, value = bytes_.get(at, (0, 0))
+        if mask != 0xFF:
+            break
+        text.append(value)
+    if len(text) < len(bytes_):
+        return f"some bytes of the process name are {'not ' * negated}as expected"
+    whole = 0 in text or len(text) == 15
+    shown = bytes(text).split(b"\0")[0].decode("utf-8", "backslashreplace")
+    if whole:
+        return f'the process is {"not " * negated}named "{shown}"'
+    return f'the process name {"does not begin" if negated else "begins"} with "{shown}"'
+
+
+def _equality(named: Named, mask: int, value: int, size: int, negated: bool) -> str:
+    full = (1 << 8 * size) - 1
+    what = f"the {named.text}"
+    if mask == full:
+        return f"{what} is {'not ' * negated}{value_text(named.format, value, size)}"
+    length = _prefix(mask, 8 * size)
+    if length is not None and named.format in ("ipv4", "ipv6"):
+        return f"{what} is {'not ' * negated}in {value_text(named.format, value, size)}/{length}"
+    if named.format == "tcpflags":
+        wanted, without = value, mask & ~value
+        parts = [f"{value_text('tcpflags', wanted)} set"] * bool(wanted) + [f"{value_text('tcpflags', without)} clear"] * bool(without)
+        return f"{what} do {'not ' * negated}have {' and '.join(parts)}" if negated else f"{what} have {' and '.join(parts)}"
+    return f"{what} under the mask {mask:#x} is {'not ' * negated}{value:#x}"
+
+
+def _prefix(mask: int, bits: int) -> int | None:
+    """The length of a prefix that a mask is."""
+    ones = bin(mask).count("1")
+    return ones if ones and mask == ((1 << ones) - 1) << bits - ones else None

@@ -1,0 +1,76 @@
+"""What a return value means, by program type: the verdict's name and what happens, in an administrator's words.
+
+Values: include/uapi/linux/bpf.h (enum xdp_action, TCX_*), include/uapi/linux/pkt_cls.h (TC_ACT_*), include/uapi/linux/netfilter.h.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ("Verdict", "has_verdict", "verdict")
+
+
+class Verdict(NamedTuple):
+    """`name` is the constant's, "" where there is none; `words` go behind a subject ("drops the packet"); `passive`: nothing happens."""
+
+    name: str
+    words: str
+    passive: bool = False
+
+
+_XDP = {
+    0: Verdict("XDP_ABORTED", "drops the packet, with an error trace"),
+    1: Verdict("XDP_DROP", "drops the packet"),
+    2: Verdict("XDP_PASS", "passes the packet on", True),
+    3: Verdict("XDP_TX", "sends the packet back out of the same interface"),
+    4: Verdict("XDP_REDIRECT", "redirects the packet"),
+}
+_TC = {
+    -1: Verdict("TC_ACT_UNSPEC", "leaves the packet to the next filter", True),
+    0: Verdict("TC_ACT_OK", "passes the packet on", True),
+    1: Verdict("TC_ACT_RECLASSIFY", "has the packet classified again"),
+    2: Verdict("TC_ACT_SHOT", "drops the packet"),
+    3: Verdict("TC_ACT_PIPE", "goes on with the next action", True),
+    4: Verdict("TC_ACT_STOLEN", "takes the packet away"),
+    5: Verdict("TC_ACT_QUEUED", "takes the packet away"),
+    7: Verdict("TC_ACT_REDIRECT", "redirects the packet"),
+}
+_ALLOW = {0: Verdict("0", "refuses (EPERM)"), 1: Verdict("1", "allows", True)}
+_CGROUP_SKB = {0: Verdict("0", "drops the packet"), 1: Verdict("1", "lets the packet pass", True)}
+_SK = {0: Verdict("SK_DROP", "drops"), 1: Verdict("SK_PASS", "passes on", True)}
+_FILTER = {0: Verdict("0", "keeps the packet from the socket")}
+_LWT = {
+    0: Verdict("BPF_OK", "lets the packet pass", True),
+    2: Verdict("BPF_DROP", "drops the packet"),
+    7: Verdict("BPF_REDIRECT", "redirects the packet"),
+}
+_NETFILTER = {0: Verdict("NF_DROP", "drops the packet"), 1: Verdict("NF_ACCEPT", "lets the packet pass", True)}
+
+_BY_TYPE: dict[int, dict[int, Verdict]] = {
+    1: _FILTER, 3: _TC, 4: _TC, 6: _XDP, 8: _CGROUP_SKB, 9: _ALLOW, 10: _LWT, 11: _LWT, 12: _LWT, 14: _SK, 15: _ALLOW, 16: _SK, 18: _ALLOW,
+    21: _SK, 23: _ALLOW, 25: _ALLOW, 30: _SK, 32: _NETFILTER,
+}  # fmt: skip
+_LSM = 29
+
+
+def has_verdict(prog_type: int) -> bool:
+    """The kernel acts on what such a program returns."""
+    return prog_type in _BY_TYPE or prog_type == _LSM
+
+
+def verdict(prog_type: int, value: int) -> Verdict:
+    """The meaning of a returned number (32 bits)."""
+    signed = (value & 0xFFFFFFFF ^ 1 << 31) - (1 << 31)
+    found = _BY_TYPE.get(prog_type, {}).get(signed)
+    if found is not None:
+        return found
+    if prog_type == 1:
+        return Verdict(str(value & 0xFFFFFFFF), f"gives the socket the first {value & 0xFFFFFFFF} bytes of the packet" if signed > 0 else
+                       "gives the socket the whole packet", True)  # fmt: skip
+    if prog_type == _LSM:
+        import errno
+
+        return Verdict("0", "allows", True) if not signed else Verdict(f"-{errno.errorcode.get(-signed, str(-signed))}", "refuses")
+    if prog_type in (9, 15, 18, 23, 25) and signed not in (0, 1):
+        return Verdict(str(signed), f"returns {signed}")
+    return Verdict("", f"returns {signed}", not has_verdict(prog_type))

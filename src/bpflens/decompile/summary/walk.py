@@ -1,0 +1,355 @@
+"""A walk over the structured tree that notes, for all that a function does, under which conditions it does it.
+
+    if (a) return 2; x(); return 0;    ──►   Returned(2, [a]), Called(x, [not a]), Returned(0, [not a])
+
+One pass, in the order of the text. What follows an early return has that return's condition negated. Behind a label only what all
+ways to it share still holds; within loops what the loop changes is unknown.
+`complete` is False where the tree is deeper than the walk goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+from bpflens.decompile import ir
+from bpflens.decompile.summary.bits import Source, byte_run
+from bpflens.decompile.summary.conditions import Condition, Kind, condition_of, key_phrase, layers_of
+from bpflens.decompile.summary.naming import Namer
+from bpflens.decompile.summary.sources import COMM, Scope
+
+__all__ = ("Done", "Returned", "Walk", "walk")
+
+_DEEPEST = 120
+_PLACES = frozenset(("ctx", "packet", "data"))
+_READ_ONLY = ("bpf_map_", "bpf_trace_", "bpf_perf_event_output", "bpf_ringbuf_output", "bpf_skb_store", "bpf_skb_output")
+_FILLED = {"bpf_get_current_comm": 0, "bpf_probe_read_user": 0, "bpf_probe_read_kernel": 0, "bpf_probe_read": 0, "bpf_skb_load_bytes": 2}
+
+
+Choice: TypeAlias = tuple[tuple[int | None, tuple[Condition, ...]], ...]
+Choices: TypeAlias = dict[int, Choice]
+"""Variable with several assignments -> the values that it may have here (None: computed), each with the conditions under which."""
+_MOST_CHOICES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """A return: `value` None where it is computed."""
+
+    value: int | None
+    conditions: tuple[Condition, ...]
+    slots: ir.Slots
+    may: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A call, a store or an atomic operation. `texts` are the arguments of a call in words; `key` what a map is asked for."""
+
+    statement: ir.Statement
+    conditions: tuple[Condition, ...]
+    texts: tuple[str, ...] = ()
+    key: str = ""
+    may: bool = False
+
+
+@dataclass(slots=True)
+class Walk:
+    """All that a function does, in order."""
+
+    returns: list[Returned] = field(default_factory=list)
+    done: list[Done] = field(default_factory=list)
+    read: dict[str, ir.Slots] = field(default_factory=dict)
+    complete: bool = True
+
+
+def walk(tree: ir.Tree, scope: Scope, namer: Namer) -> Walk:
+    """Walk over a function's tree."""
+    walker = _Walker(scope, namer)
+    walker.block(tree, (), 0)
+    return walker.out
+
+
+class _Walker:
+    def __init__(self, scope: Scope, namer: Namer) -> None:
+        self.scope, self.namer = scope, namer
+        self.out = Walk()
+        self.to_label: dict[int, tuple[Condition, ...]] = {}
+        self.choices: Choices = {}
+        self.label_choices: dict[int, Choices] = {}
+        self.may = 0  # loops and unknown joins around
+
+    def block(self, tree: ir.Tree, conditions: tuple[Condition, ...], depth: int) -> tuple[Condition, ...] | None:
+        """Walk a sequence; the conditions behind it, None where nothing goes on there."""
+        if depth > _DEEPEST:
+            self.out.complete = False
+            return conditions
+        here: tuple[Condition, ...] | None = conditions
+        for node in tree:
+            if here is None and not isinstance(node, ir.Label):
+                continue
+            here = self.node(node, here, depth)
+            if here is not None and not isinstance(node, ir.Simple):
+                self.settle()
+        return here
+
+    def node(self, node: ir.Node, here: tuple[Condition, ...] | None, depth: int) -> tuple[Condition, ...] | None:
+        if isinstance(node, ir.Label):
+            there = self.to_label.get(node.label)
+            self.scope.frame.forget()
+            self.scope.bindings = {}
+            from_gotos = self.label_choices.get(node.label)
+            if from_gotos is not None:
+                self.choices = from_gotos if here is None else _joined(self.choices, from_gotos)
+            return there if here is None else here if there is None else _shared(here, there)
+        assert here is not None
+        self.namer.layers = layers_of(here, self.namer)
+        match node:
+            case ir.Simple():
+                self.statement(node.statement, here)
+            case ir.Return():
+                self.out.returns += self.returned(node, here)
+                return None
+            case ir.If():
+                return self.branch(node, here, depth)
+            case ir.Switch():
+                return self.switch(node, here, depth)
+            case ir.Goto():
+                known = self.to_label.get(node.label)
+                self.to_label[node.label] = here if known is None else _shared(known, here)
+                chosen = self.label_choices.get(node.label)
+                self.label_choices[node.label] = dict(self.choices) if chosen is None else _joined(chosen, self.choices)
+                return None
+            case ir.Break() | ir.Continue():
+                return None
+            case ir.ForEver() | ir.While() | ir.DoWhile() | ir.For():
+                return self.loop(node, here, depth)
+        return here
+
+    def branch(self, node: ir.If, here: tuple[Condition, ...], depth: int) -> tuple[Condition, ...] | None:
+        condition = self.scope.now(node.condition)
+        yes = condition_of(condition, True, self.scope, self.namer, node.slots)
+        no = condition_of(condition, False, self.scope, self.namer, node.slots)
+        self.note_reads(condition, node.slots)
+        before, choices, bound = self.scope.frame, dict(self.choices), dict(self.scope.bindings)
+        self.scope.frame = before.copy()
+        then = self.block(node.then, here + yes, depth + 1)
+        after_then, chosen_then, bound_then = self.scope.frame, self.choices, self.scope.bindings
+        self.scope.frame, self.choices, self.scope.bindings = before, choices, bound
+        other = self.block(node.other, here + no, depth + 1) if node.other else here + no
+        if then is None:
+            return other
+        if other is None:
+            self.scope.frame, self.choices, self.scope.bindings = after_then, chosen_then, bound_then
+            return then
+        self.scope.frame.join(after_then)
+        self.scope.bindings = _same(self.scope.bindings, bound_then)
+        self.choices = _joined(chosen_then, self.choices, then, other)
+        return _shared(then, other)
+
+    def returned(self, node: ir.Return, here: tuple[Condition, ...]) -> Iterator[Returned]:
+        """A return, once for each value that its variable may have been given, with the conditions of that."""
+        value = self.scope.constant(self.scope.now(node.value))
+        expr = self.scope.stored(self.scope.now(node.value))
+        choices = self.choices.get(expr.id) if value is None and isinstance(expr, ir.Var) else None
+        if choices is None:
+            yield Returned(value, here, node.slots, self.may > 0)
+            return
+        for chosen, conditions in choices:
+            later = here[len(_shared(here, conditions)) :]
+            yield Returned(chosen, conditions + tuple(each for each in later if each not in conditions), node.slots, self.may > 0)
+
+    def switch(self, node: ir.Switch, here: tuple[Condition, ...], depth: int) -> tuple[Condition, ...] | None:
+        value = self.scope.now(node.value)
+        self.note_reads(value, node.slots)
+        ends: list[tuple[Condition, ...]] = []
+        before, choices, bound = self.scope.frame, dict(self.choices), dict(self.scope.bindings)
+        chosen: list[Choices] = []
+        others: tuple[Condition, ...] = ()
+        for case in node.cases:
+            for number in case.values:
+                others += condition_of(ir.Compare("==", value, ir.Const(number), False, 64), False, self.scope, self.namer, node.slots)
+        default = any(not case.values for case in node.cases)
+        for case in node.cases:
+            alternatives = tuple(
+                condition_of(ir.Compare("==", value, ir.Const(number), False, 64), True, self.scope, self.namer, node.slots)
+                for number in case.values
+            )
+            said = others if not alternatives else alternatives[0] if len(alternatives) == 1 else (
+                Condition(Kind.TELLING, alternatives=alternatives, slots=node.slots),)  # fmt: skip
+            self.scope.frame, self.choices, self.scope.bindings = before.copy(), dict(choices), dict(bound)
+            end = self.block(case.body, here + said, depth + 1)
+            if end is not None:
+                ends.append(end)
+                chosen.append(self.choices)
+        self.scope.frame = before
+        self.scope.frame.forget()
+        self.scope.bindings = {}
+        if not default:
+            ends.append(here + others)
+            chosen.append(choices)
+        self.choices = chosen[0] if chosen else choices
+        for each in chosen[1:]:
+            self.choices = _joined(self.choices, each)
+        if not ends:
+            return None
+        joined = ends[0]
+        for end in ends[1:]:
+            joined = _shared(joined, end)
+        return joined
+
+    def loop(self, node: ir.ForEver | ir.While | ir.DoWhile | ir.For, here: tuple[Condition, ...], depth: int) -> tuple[Condition, ...]:
+        self.forget()
+        self.may += 1
+        self.block(node.body, here, depth + 1)
+        self.may -= 1
+        self.forget()
+        return here
+
+    def settle(self) -> None:
+        """A variable that has one of several values where ways have met gets a name for just that."""
+        for var in [var for var in self.choices if var in self.scope.definitions.several and var not in self.scope.bindings]:
+            met = self.scope.bindings[var] = self.scope.fresh()
+            self.choices[met.id] = self.choices[var]
+
+    def forget(self) -> None:
+        """Nothing that may have changed is known any more."""
+        self.scope.frame.forget()
+        self.choices, self.scope.bindings = {}, {}
+
+    def statement(self, written: ir.Statement, here: tuple[Condition, ...]) -> None:
+        statement = self.current(written)
+        for expr in ir.inputs(statement):
+            self.note_reads(expr, statement.slots)
+        if not isinstance(statement, ir.Store) and statement.var is not None:
+            self.choices.pop(statement.var, None)
+            if isinstance(written, ir.Assign) and written.var in self.scope.definitions.several:
+                self.choose(written, here)
+            self.scope.bind(statement.var, statement)
+        if isinstance(statement, ir.Assign):
+            return
+        texts: tuple[str, ...] = ()
+        key = ""
+        if isinstance(statement, ir.Call):
+            texts = tuple(self.argument(arg) for arg in statement.args)
+            first = self.scope.resolved(statement.args[0]) if statement.args else None
+            if isinstance(first, ir.MapRef) and statement.kind == "helper":
+                key = key_phrase(statement, self.scope, self.namer)
+        self.out.done.append(Done(statement, here, texts, key, self.may > 0))
+        self.follow_frame(statement)
+
+    def current(self, statement: ir.Statement) -> ir.Statement:
+        """The statement with its inputs in terms of now."""
+        now = self.scope.now
+        match statement:
+            case ir.Assign():
+                value = now(statement.value)
+                return statement if value is statement.value else replace(statement, value=value)
+            case ir.Store():
+                return replace(statement, address=now(statement.address), value=now(statement.value))
+            case ir.Atomic():
+                expected = None if statement.expected is None else now(statement.expected)
+                return replace(statement, address=now(statement.address), value=now(statement.value), expected=expected)
+        return replace(statement, args=tuple(map(now, statement.args)))
+
+    def choose(self, statement: ir.Assign, here: tuple[Condition, ...]) -> None:
+        """A variable with several assignments gets one of its values."""
+        source = self.scope.resolved(self.scope.now(statement.value))
+        copied = self.choices.get(source.id) if isinstance(source, ir.Var) else None
+        self.choices[statement.var] = copied or ((self.scope.constant(self.scope.now(statement.value)), here),)
+
+    def follow_frame(self, statement: ir.Statement) -> None:
+        """What the stack holds after a statement."""
+        frame = self.scope.frame
+        if isinstance(statement, ir.Store) and statement.place.kind == "frame":
+            if statement.place.offset is None:
+                frame.forget()
+            else:
+                frame.store(statement.place.offset, statement.size, self.scope.resolved(statement.value))
+        elif isinstance(statement, ir.Call):
+            for index, arg in enumerate(statement.args):
+                pointer = self.scope.resolved(arg)
+                if not isinstance(pointer, ir.StackRef) or not _may_write(statement, index):
+                    continue
+                at = pointer.start + pointer.offset
+                size = self.scope.constant(statement.args[index + 1]) if len(statement.args) > index + 1 else None
+                if statement.name in _FILLED and size and size <= 512:
+                    what = statement.name if statement.name == COMM else f"{statement.name}@{statement.slots[:1]}"
+                    frame.store(at, size, Source("call", what))
+                else:
+                    frame.forget()
+
+    def argument(self, expr: ir.Expr) -> str:
+        """An argument in words."""
+        value = self.scope.constant(expr)
+        if value is not None:
+            return str(value if value < 1 << 63 else value - (1 << 64))
+        found = self.scope.resolved(expr)
+        if isinstance(found, ir.MapRef | ir.SymRef | ir.FuncRef):
+            return found.name
+        bits = self.scope.bits(expr)
+        run = byte_run(bits) if bits is not None else None
+        return f"the {self.namer.name_bytes(run[0], run[1], run[2], self.namer.layers).text}" if run else "a computed value"
+
+    def note_reads(self, expr: ir.Expr, slots: ir.Slots) -> None:
+        """The named things that an expression reads: whole fields, however they were put together."""
+        pending = [expr]
+        while pending:
+            node = pending.pop()
+            if not any(load.place.kind in _PLACES for load in _loads(node)):
+                continue
+            bits = self.scope.bits(node)
+            run = byte_run(bits) if bits is not None else None
+            if run is None:
+                pending.extend(ir.children(node))
+            elif run[0].kind in _PLACES and not self.scope.is_packet_start(node) and not self.scope.is_packet_end(node):
+                name = self.namer.name_bytes(run[0], run[1], run[2], self.namer.layers).text
+                self.out.read[name] = ir.join_slots(self.out.read.get(name, ()), slots)
+
+
+def _joined(a: Choices, b: Choices, at_a: tuple[Condition, ...] = (), at_b: tuple[Condition, ...] = ()) -> Choices:
+    """The values that variables may have where two ways meet; one that only one way has assigned is unknown on the other."""
+    out: Choices = {}
+    for var in a.keys() & b.keys():
+        values = tuple(dict.fromkeys((*_under(a[var], at_a), *_under(b[var], at_b)))) if a[var] != b[var] else a[var]
+        if len(values) <= _MOST_CHOICES:
+            out[var] = values
+    return out
+
+
+def _same(a: dict[int, ir.Expr], b: dict[int, ir.Expr]) -> dict[int, ir.Expr]:
+    return {var: value for var, value in a.items() if b.get(var) == value}
+
+
+def _under(values: Choice, conditions: tuple[Condition, ...]) -> Choice:
+    """The same values, under what else holds on this way."""
+    return tuple(
+        (value, (*known, *(each for each in conditions[len(_shared(known, conditions)) :] if each not in known))) for value, known in values
+    )
+
+
+def _may_write(call: ir.Call, index: int) -> bool:
+    """A pointer to the stack that a call may write through: not the keys and values that map calls read."""
+    if call.kind != "helper":
+        return True
+    return not call.name.startswith(_READ_ONLY)
+
+
+def _loads(expr: ir.Expr) -> Iterator[ir.Load]:
+    pending = [expr]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ir.Load):
+            yield node
+        pending.extend(ir.children(node))
+
+
+def _shared(a: Sequence[Condition], b: Sequence[Condition]) -> tuple[Condition, ...]:
+    """The conditions that two ways have in common from the start."""
+    out = []
+    for one, other in zip(a, b, strict=False):
+        if one != other:
+            break
+        out.append(one)
+    return tuple(out)

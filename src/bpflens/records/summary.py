@@ -1,0 +1,26 @@
+"""`explain/1` of an extended program: what it does in sentences, each with its instructions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bpflens.decompile.summary.summary import Summary
+
+__all__ = ("summary_record",)
+
+
+def summary_record(summary: Summary, surroundings: list[str], proof: str) -> dict[str, Any]:
+    """One line of JSON; `expression` is null, as extended programs have none."""
+    return {
+        "schema": "explain/1",
+        "program": summary.where,
+        "expression": None,
+        "words": [summary.head, *(sentence.text for sentence in summary.sentences)],
+        "name": summary.name,
+        "type": summary.type,
+        "sentences": [{"kind": each.kind, "text": each.text, "insns": list(each.slots)} for each in summary.sentences],
+        "surroundings": surroundings,
+        "complete": summary.complete,
+        "gaps": list(summary.gaps),
+        "proof": {"grade": "none", "reason": proof},
+    }
