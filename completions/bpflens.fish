@@ -48,12 +48,14 @@ complete -c bpflens -n '__fish_seen_subcommand_from dis' -l start
 complete -c bpflens -n '__fish_seen_subcommand_from dis' -l stop
 complete -c bpflens -n '__fish_seen_subcommand_from dis' -l unoptimized
 complete -c bpflens -n __fish_use_subcommand -a explain -d 'say in words and as an expression what a classic filter does, with proof'
+complete -c bpflens -n '__fish_seen_subcommand_from explain' -l all
 complete -c bpflens -n '__fish_seen_subcommand_from explain' -l deadline
 complete -c bpflens -n '__fish_seen_subcommand_from explain' -l expression
 complete -c bpflens -n '__fish_seen_subcommand_from explain' -l given
 complete -c bpflens -n '__fish_seen_subcommand_from explain' -l help
 complete -c bpflens -n '__fish_seen_subcommand_from explain' -l linktype
 complete -c bpflens -n '__fish_seen_subcommand_from explain' -l no-optimize
+complete -c bpflens -n '__fish_seen_subcommand_from explain' -l why
 complete -c bpflens -n __fish_use_subcommand -a original -d 'the program as it was loaded, with proof'
 complete -c bpflens -n '__fish_seen_subcommand_from original' -l budget
 complete -c bpflens -n '__fish_seen_subcommand_from original' -l dialect

@@ -74,17 +74,18 @@ def witness_schema() -> Schema:
 
 def schemas() -> dict[str, Schema]:
     """What stands in the lines."""
-    from bpflens.records.schemas import INTEGER, NUMBER, TEXT, line, listing, maybe, one_of, record
+    from bpflens.records.schemas import BOOLEAN, INTEGER, NUMBER, TEXT, line, listing, maybe, one_of, record
 
     outcome = record({"value": INTEGER, "expression": maybe(TEXT), "extended": maybe(TEXT), "words": listing(TEXT)})
+    sentence = record({"kind": TEXT, "text": TEXT, "insns": listing(INTEGER)})
     proof = record({
         "grade": one_of("all-packets", "untruncated", "none"), "method": TEXT, "libpcap": TEXT, "linktype": TEXT, "given": listing(TEXT),
         "assumptions": listing(TEXT), "witness": witness_schema(), "reason": maybe(TEXT),
     })  # fmt: skip
     return {
-        "explain/1": line("explain/1", "What a classic filter accepts, with its proof.", {
+        "explain/1": line("explain/1", "What a filter accepts or a program does, with its proof; sentences are of extended ones.", {
             "program": TEXT, "name": maybe(TEXT), "insns": INTEGER, "expression": maybe(TEXT), "extended": maybe(TEXT),
             "words": listing(TEXT), "known": maybe(TEXT), "accepts": maybe(TEXT), "outcomes": listing(outcome), "notes": listing(TEXT),
             "proof": proof, "seconds": NUMBER,
-        }),
+        }, {"type": TEXT, "sentences": listing(sentence), "surroundings": listing(TEXT), "complete": BOOLEAN, "gaps": listing(TEXT)}),
     }  # fmt: skip

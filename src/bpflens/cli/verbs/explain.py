@@ -1,9 +1,12 @@
-"""Say in words and as a tcpdump expression what a classic filter does, with proof.
+"""Say what a filter or program does: a classic one in words and as a tcpdump expression with proof, an extended one in sentences.
 
-The expression is compiled again by libpcap and proved equal to the filter: for all packets, or for all packets that are not cut short
-(libpcap's own optimizer is only equal at that level for some expressions). What the language cannot say (ancillary data, offsets from the
-network header) is said in words and with terms that begin with @. Lines of a dump (ss, tc, iptables-save ...) are kept and explained one
-by one."""
+Of an extended program at most ten lines say when it runs, what it decides and under which conditions, what it changes, its maps and what it
+reads. "may" stands where a condition was left out. --why names the instructions behind each sentence.
+
+Of a classic filter the expression is compiled again by libpcap and proved equal to the filter: for all packets, or for all packets that are
+not cut short (libpcap's own optimizer is only equal at that level for some expressions). What the language cannot say (ancillary data,
+offsets from the network header) is said in words and with terms that begin with @. Lines of a dump (ss, tc, iptables-save ...) are kept
+and explained one by one."""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from collections.abc import Iterator
 
 from bpflens.cli.settings import Settings
 from bpflens.errors import BpflensError, InputError, NothingThere, PartialResult, UsageError
-from bpflens.program import Program
+from bpflens.program import Isa, Program
 from bpflens.targets.open import PREFIXES, Options, open_target, read_input
 
 EXAMPLES = (
@@ -23,6 +26,8 @@ EXAMPLES = (
     "tcpdump -ddd 'tcp port 80 or tcp port 443' | bpflens explain --expression -",
     "echo '4,48 0 0 9,21 0 1 6,6 0 0 1,6 0 0 0' | bpflens explain --linktype RAW --given ip -",
     "ss -0 -b | bpflens explain -",
+    "bpflens explain x.o",
+    "bpflens explain id:12 --why",
 )
 
 _LINE_SOURCES = ("ss", "tc", "iptables", "iptables-save", "nft")
@@ -45,6 +50,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--deadline", metavar="SECONDS", type=_seconds, default=10.0, help="give the best answer found after this time (default 10)"
     )
+    extended = parser.add_argument_group("extended programs")
+    extended.add_argument("--all", action="store_true", help="every sentence, not only as many as fit in ten lines")
+    extended.add_argument("--why", action="store_true", help="the instructions that each sentence rests on")
     parser.add_argument("-O", "--no-optimize", action="store_true", help="compile pcap: expressions without libpcap's optimizer")
 
 
@@ -106,6 +114,12 @@ def _read(target: str, args: argparse.Namespace) -> tuple[str | None, list[Progr
 def _explained(
     text: str | None, programs: list[Program], args: argparse.Namespace, settings: Settings, several: bool, failures: list[BpflensError]
 ) -> Iterator[str]:
+    extended = [program for program in programs if program.isa is Isa.EXTENDED]
+    if extended:
+        from bpflens.cli.extended_words import explain_extended
+
+        yield from explain_extended(extended, args, settings)
+        programs = [program for program in programs if program.isa is not Isa.EXTENDED]
     lines = text.splitlines() if text is not None and not settings.json and not args.expression else []
     done = 0
     for program in programs:

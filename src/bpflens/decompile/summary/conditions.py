@@ -241,9 +241,9 @@ def sentences(conditions: Sequence[Condition], namer: Namer) -> list[str]:
         if condition.kind in (Kind.BOUND, Kind.PRESENT) or condition.is_equality:
             continue
         if condition.alternatives:
-            sides = [" and ".join(sentences(side, namer)) for side in condition.alternatives]
+            sides = [sentences(side, namer) for side in condition.alternatives]
             if all(sides):
-                out.append("either " + " or ".join(sides))
+                out.append("(" + " or ".join(f"({' and '.join(side)})" if len(side) > 1 else side[0] for side in sides) + ")")
         elif condition.bits:
             said = list(namer.phrases(dict(condition.bits), layers, negated=True))
             out.append(said[0] if len(said) == 1 else "not both: " + " and ".join(namer.phrases(dict(condition.bits), layers)))

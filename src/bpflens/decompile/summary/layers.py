@@ -125,4 +125,8 @@ def value_text(format: str, value: int, size: int = 0) -> str:
             return "+".join(name for bit, name in _TCP_FLAGS if value & bit) or "none"
         case "hex":
             return f"{value:#x}"
+        case "devtype":
+            return {1: "block", 2: "character"}.get(value, str(value))
+        case "devaccess":
+            return "+".join(name for bit, name in ((1, "mknod"), (2, "read"), (4, "write")) if value & bit) or "none"
     return str(value) if value < 1 << 16 else f"{value} ({value:#x})"

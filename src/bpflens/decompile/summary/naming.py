@@ -14,7 +14,7 @@ from bpflens.decompile.summary.bits import Bit, Source
 from bpflens.decompile.summary.layers import PacketField, field_of, fields_of, network_offset, value_text
 from bpflens.decompile.summary.sources import COMM
 from bpflens.decompile.unit import Unit
-from bpflens.isa.extended.contexts import access_name, context_struct
+from bpflens.isa.extended.contexts import access_name, context_struct, field_at
 
 __all__ = ("Layers", "Named", "Namer")
 
@@ -46,6 +46,15 @@ _CONTEXT_WORDS = {
     "family": "address family", "user_family": "address family", "rx_queue_index": "receive queue", "access_type": "access type",
     "major": "device major", "minor": "device minor",
 }  # fmt: skip
+
+
+# Fields in network order (include/uapi/linux/bpf.h): addresses, and 16-bit numbers in the first half of their field.
+_ADDRESSES = {
+    "user_ip4": "IPv4 address", "msg_src_ip4": "source address", "remote_ip4": "remote address", "local_ip4": "local address",
+    "src_ip4": "source address", "dst_ip4": "destination address",
+}  # fmt: skip
+_BE16 = {"user_port": ("port", "port"), "protocol": ("EtherType", "ethertype"), "vlan_proto": ("VLAN's EtherType", "ethertype"),
+         "eth_protocol": ("EtherType", "ethertype"), "dst_port": ("destination port", "port")}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +92,13 @@ class Namer:
             return field_of("Ethernet", byte, size)
         if layers.network and (found := field_of(layers.network, byte - self.network, size)):
             return found
-        return field_of(layers.transport, byte - self.network - 40, size) if layers.network == "IPv6" and layers.transport else None
+        if not layers.transport or layers.network not in ("IPv4", "IPv6"):
+            return None
+        without = 20 if layers.network == "IPv4" else 40
+        found = field_of(layers.transport, byte - self.network - without, size)
+        if found is None or layers.network == "IPv6":
+            return found
+        return found._replace(name=f"{found.name} (if the IPv4 header has no options)")
 
     def name_bytes(self, source: Source, byte: int, size: int, layers: Layers) -> Named:
         """What these bytes are called."""
@@ -92,15 +107,39 @@ class Namer:
             if found is not None:
                 return Named(found.name, found.format, True)
             where = "behind the IPv4 header" if source.base == "transport" else "of the packet"
-            run = f"byte {byte}" if size == 1 else f"bytes {byte} to {byte + size - 1}"
-            return Named(f"{run} {where}", "hex" if size > 1 else "number", True)
+            return Named(f"{_run(byte, size)} {where}", "hex" if size > 1 else "number", True)
         if source.kind == "ctx":
-            return Named(self._context(byte, size))
+            return self._ordered(byte, size) or Named(self._context(byte, size))
         if source.kind == "call":
             return Named(COMM_NAME if source.what == COMM else _CALLS.get((source.what, byte, size)) or f"result of {source.what}")
         if source.kind in ("value", "data"):
             return Named(self._global(source, byte, size) if source.kind == "data" else self._value(source.what, byte, size))
         return Named(f"{size} bytes of {source.what or source.kind}")
+
+    def _ordered(self, byte: int, size: int) -> Named | None:
+        """A field of the context that holds a number in network order, or several things in one."""
+        struct = context_struct(self.prog_type)
+        found = field_at(struct, byte, size) if struct else None
+        name = found.name.partition("[")[0] if found else ""
+        if struct == "bpf_cgroup_dev_ctx" and byte < 4 and size == 2:
+            return Named("device type" if byte == 0 else "access", "devtype" if byte == 0 else "devaccess")
+        if found is None or byte != found.offset:
+            return None
+        if name in _ADDRESSES and size == 4:
+            return Named(_ADDRESSES[name], "ipv4", True)
+        if name in _BE16 and size in (2, 4):
+            return Named(_BE16[name][0], _BE16[name][1], True)
+        return None
+
+    def field_extent(self, byte: int) -> tuple[int, int] | None:
+        """(first byte, size) of the context's field at a byte, of the part that holds a number."""
+        struct = context_struct(self.prog_type)
+        found = field_at(struct, byte, 1) if struct else None
+        if found is None:
+            return None
+        if struct == "bpf_cgroup_dev_ctx" and byte < 4:
+            return byte & ~1, 2
+        return found.offset, 2 if found.name in _BE16 and byte < found.offset + 2 else found.size
 
     def _context(self, byte: int, size: int) -> str:
         if self.prog_type == _KPROBE and size == 8 and byte in _X86_64_ARGUMENTS:
@@ -112,11 +151,11 @@ class Namer:
                 return f"argument {(byte - 16) // 8 + 1} of the system call"
             if "/sys_exit_" in self.section and byte == 16:
                 return "result of the system call"
-            return f"bytes {byte} to {byte + size - 1} of the tracepoint's record"
+            return f"{_run(byte, size)} of the tracepoint's record"
         struct = context_struct(self.prog_type)
         name = access_name(struct, byte, size) if struct else ""
         if not name:
-            return f"bytes {byte} to {byte + size - 1} of the context"
+            return f"{_run(byte, size)} of the context"
         return _CONTEXT_WORDS.get(name.rpartition("->")[2].rpartition(".")[2], name)
 
     def _value(self, map_name: str, byte: int, size: int) -> str:
@@ -125,14 +164,14 @@ class Namer:
         if member:
             return f"{member} of the entry of {map_name}"
         whole = map is not None and byte == 0 and size == map.value_size
-        return f"value of the entry of {map_name}" if whole else f"bytes {byte} to {byte + size - 1} of the entry of {map_name}"
+        return f"value of the entry of {map_name}" if whole else f"{_run(byte, size)} of the entry of {map_name}"
 
     def _global(self, source: Source, byte: int, size: int) -> str:
         map = self.unit.maps.get(source.what)
         for offset, (name, length, _) in map.datasec.items() if map else ():
             if offset <= byte < offset + max(length, 1):
                 return f"setting {name}" if ".rodata" in source.what else f"variable {name}"
-        return f"bytes {byte} to {byte + size - 1} of {source.what}"
+        return f"{_run(byte, size)} of {source.what}"
 
     def phrases(self, known: Mapping[Bit, int], layers: Layers, negated: bool = False) -> Iterator[str]:
         """Sentences that say what bits are, a field each; negated, that they are not."""
@@ -151,10 +190,14 @@ class Namer:
         while left:
             start = next(iter(left))
             size = self._extent(source, start, left, layers)
+            if source.kind == "ctx" and (extent := self.field_extent(start)) is not None:
+                start, size = extent
             mask = value = 0
             for at in range(start, start + size):
                 m, v = left.pop(at, (0, 0))
                 mask, value = mask << 8 | m, value << 8 | v
+            if source.kind == "ctx" and size == 2:  # what fills the rest of a field that is wider than its number
+                left.pop(start + 2, None), left.pop(start + 3, None)
             named = self.name_bytes(source, start, size, layers)
             if not named.big_endian:
                 mask, value = (int.from_bytes(n.to_bytes(size, "big"), "little") for n in (mask, value))
@@ -178,6 +221,10 @@ class Namer:
 COMM_NAME = "process name"
 
 
+def _run(byte: int, size: int) -> str:
+    return f"byte {byte}" if size == 1 else f"bytes {byte} to {byte + size - 1}"
+
+
 def _comm(bytes_: Mapping[int, tuple[int, int]], negated: bool) -> str:
     """A process name of which bytes are known."""
     text = bytearray()
@@ -199,7 +246,8 @@ def _equality(named: Named, mask: int, value: int, size: int, negated: bool) -> 
     full = (1 << 8 * size) - 1
     what = f"the {named.text}"
     if mask == full:
-        return f"{what} is {'not ' * negated}{value_text(named.format, value, size)}"
+        verb = "are" if named.text.startswith("bytes") else "is"
+        return f"{what} {verb} {'not ' * negated}{value_text(named.format, value, size)}"
     length = _prefix(mask, 8 * size)
     if length is not None and named.format in ("ipv4", "ipv6"):
         return f"{what} is {'not ' * negated}in {value_text(named.format, value, size)}/{length}"
@@ -207,7 +255,8 @@ def _equality(named: Named, mask: int, value: int, size: int, negated: bool) -> 
         wanted, without = value, mask & ~value
         parts = [f"{value_text('tcpflags', wanted)} set"] * bool(wanted) + [f"{value_text('tcpflags', without)} clear"] * bool(without)
         return f"{what} do {'not ' * negated}have {' and '.join(parts)}" if negated else f"{what} have {' and '.join(parts)}"
-    return f"{what} under the mask {mask:#x} is {'not ' * negated}{value:#x}"
+    verb = "are" if named.text.startswith("bytes") else "is"
+    return f"{what} under the mask {mask:#x} {verb} {'not ' * negated}{value:#x}"
 
 
 def _prefix(mask: int, bits: int) -> int | None:

@@ -152,13 +152,34 @@ class _Walker:
         """A return, once for each value that its variable may have been given, with the conditions of that."""
         value = self.scope.constant(self.scope.now(node.value))
         expr = self.scope.stored(self.scope.now(node.value))
-        choices = self.choices.get(expr.id) if value is None and isinstance(expr, ir.Var) else None
+        while isinstance(expr, ir.Zext):
+            expr = self.scope.stored(expr.operand)
+        if isinstance(expr, ir.Compare | ir.Not | ir.And | ir.Or):
+            for result, holds in ((1, True), (0, False)):
+                said = condition_of(expr, holds, self.scope, self.namer, node.slots)
+                yield Returned(result, here + said, node.slots, self.may > 0)
+            return
+        choices = self.given(expr) if value is None else None
         if choices is None:
             yield Returned(value, here, node.slots, self.may > 0)
             return
         for chosen, conditions in choices:
             later = here[len(_shared(here, conditions)) :]
             yield Returned(chosen, conditions + tuple(each for each in later if each not in conditions), node.slots, self.may > 0)
+
+    def given(self, expr: ir.Expr) -> Choice | None:
+        """The values of an expression over a variable that has one of several."""
+        several = {var for var in ir.variables_of(expr) if var in self.choices}
+        if len(several) != 1:
+            return None
+        var = several.pop()
+        if isinstance(expr, ir.Var):
+            return self.choices[var]
+        if ir.size_of(expr) > _MOST_CHOICES:
+            return None
+        return tuple(
+            (None if number is None else self.scope.constant(_put(expr, var, number)), known) for number, known in self.choices[var]
+        )
 
     def switch(self, node: ir.Switch, here: tuple[Condition, ...], depth: int) -> tuple[Condition, ...] | None:
         value = self.scope.now(node.value)
@@ -316,6 +337,13 @@ def _joined(a: Choices, b: Choices, at_a: tuple[Condition, ...] = (), at_b: tupl
         if len(values) <= _MOST_CHOICES:
             out[var] = values
     return out
+
+
+def _put(expr: ir.Expr, var: int, number: int) -> ir.Expr:
+    """The expression with a number for a variable."""
+    if isinstance(expr, ir.Var):
+        return ir.Const(number) if expr.id == var else expr
+    return ir.rebuild(expr, tuple(_put(part, var, number) for part in ir.children(expr)))
 
 
 def _same(a: dict[int, ir.Expr], b: dict[int, ir.Expr]) -> dict[int, ir.Expr]:

@@ -1,0 +1,166 @@
+"""What is said of an extended program: five unlike programs word for word, and nothing that falls over."""
+
+# ruff: noqa: E501
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import needs
+import objects
+from bpflens.cli.main import run
+from bpflens.decompile import ir
+from bpflens.decompile.summary.bits import Bit, Source, bits_of, byte_run, constrained, read_bits
+from bpflens.decompile.summary.summary import Summary, entries_of, summarise, summarise_function
+from bpflens.decompile.summary.verdicts import verdict
+from bpflens.decompile.unit import make_unit
+from bpflens.formats.elf.programs import read_object
+from bpflens.targets.open import open_target
+
+PROGRAMS = Path(__file__).parent / "programs"
+UNCHECKED = "Not checked by running it: read from the code's structure, with words by fixed rules."
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The programs, compiled."""
+    clang = needs.tool("clang")
+    out = tmp_path_factory.mktemp("built")
+    for source in PROGRAMS.glob("*.c"):
+        command = [
+            clang,
+            "-O2",
+            "-g",
+            "-target",
+            "bpf",
+            "-I/usr/include/x86_64-linux-gnu",
+            "-c",
+            str(source),
+            "-o",
+            str(out / f"{source.stem}.o"),
+        ]
+        subprocess.run(command, check=True)
+    return out
+
+
+def summary_of(path: Path) -> Summary:
+    [program] = open_target(str(path))
+    return summarise(program)
+
+
+def said(path: Path) -> list[str]:
+    return [sentence.text for sentence in summary_of(path).sentences]
+
+
+WORDS = {
+    "firewall": [
+        "Drops IPv4 TCP packets, with an error trace (XDP_ABORTED) when the source address is in 127.0.0.0/8 and h4blk has no entry for the TCP "
+        "destination port.",
+        "Drops IPv4 TCP packets (XDP_DROP) when h4blk has an entry for the TCP destination port.",
+        "Else passes the packet on (XDP_PASS).",
+        "Map h4blk (hash): looks up and adds 1 to the value, by the TCP destination port.",
+        "Map stats (array): looks up and adds 1 to the value.",
+    ],
+    "watcher": [
+        'If the process name begins with "sshd", it reads 32 bytes of user memory, emits an event through its ring buffer and sends signal 9 '
+        "(SIGKILL) to the current process.",
+        "Reads: argument 2 of the system call, process name, process and thread id, user memory.",
+    ],
+    "denier": [
+        "Refuses (EPERM) (0) when the port is 25 (smtp); or when the IPv4 address is in 10.0.0.0/8, the port is not 25 (smtp) and the user id "
+        "is not 0.",
+        "Else allows (1).",
+        "Reads: port, IPv4 address, user id.",
+    ],
+    "marker": [
+        "If the packet is one of IPv4 UDP packets, it sets the packet mark and redirects the packet to interface 3.",
+        "Otherwise, or in part of the cases, returns what bpf_redirect gives.",
+        "Else passes the packet on (TC_ACT_OK).",
+        "Map seen (lru_hash): writes entries, by the source address and UDP destination port (if the IPv4 header has no options).",
+    ],
+    "device": [
+        "Refuses (EPERM) (0) when (the device type is not character or the device major is not 1) and the device major is not 5; or when the "
+        "device major is 5, (the device type is not character or the device major is not 1) and the device minor is at least 3; or when the "
+        "device type is character, the device major is 1, the device minor is not 5 and the device minor is not 3.",
+        "Else allows (1).",
+        "Reads: device major, device type, device minor.",
+    ],
+}
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_words(built: Path, name: str) -> None:
+    """Word for word, the most telling first."""
+    assert said(built / f"{name}.o")[: len(WORDS[name])] == WORDS[name]
+
+
+def test_sentences_know_their_instructions(built: Path) -> None:
+    """Each sentence names instructions of the program, and the call that it speaks of is among them."""
+    path = built / "watcher.o"
+    summary = summary_of(path)
+    [program] = open_target(str(path))
+    alarm = summary.sentences[0]
+    assert alarm.kind == "alarm" and all(0 <= slot < program.insn_count for slot in alarm.slots)
+    calls = {int.from_bytes(program.code[8 * slot + 4 : 8 * slot + 8], "little") for slot in alarm.slots if program.code[8 * slot] == 0x85}
+    assert 109 in calls  # bpf_send_signal
+
+
+def test_the_command(built: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """At most ten lines; --why adds instructions; JSON has the sentences; the proof says that there is none."""
+    assert run(["explain", str(built / "firewall.o")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 10 and lines[0].startswith("xdp fw: runs for every packet") and lines[-1].strip() == UNCHECKED
+    assert run(["explain", "--why", str(built / "firewall.o")]) == 0
+    assert "[insns " in capsys.readouterr().out
+    assert run(["--json", "explain", str(built / "firewall.o")]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["proof"]["grade"] == "none" and record["complete"] and record["sentences"][0]["insns"]
+
+
+def test_all_functions_of_an_object_are_said() -> None:
+    """Maps, callbacks, subprograms and global data: an answer for each function that the kernel calls."""
+    unit = make_unit(read_object(objects.compiled(objects.MAPS_AND_CALLS), "x.o"), "x.o")
+    names = entries_of(unit)
+    assert names == ["entry", "second"]
+    assert all(summarise_function(unit, name).complete for name in names)
+
+
+# --- bits ---
+
+PACKET = Source("packet")
+
+
+def _reader(expr: ir.Expr):
+    return read_bits(PACKET, expr.place.offset or 0, expr.size, expr.signed) if isinstance(expr, ir.Load) else None
+
+
+def _load(offset: int, size: int) -> ir.Load:
+    return ir.Load(size, False, ir.Var(1), ir.Place("packet", "", offset))
+
+
+def test_bits_are_followed_through_shifts_masks_and_swaps() -> None:
+    """However a number is put together from bytes, it is the bytes."""
+    together = ir.Binary("|", ir.Binary("<<", _load(13, 1), ir.Const(8), 64), _load(12, 1), 64)
+    assert byte_run(bits_of(together, _reader)) == (PACKET, 12, 2, "little")
+    assert byte_run(bits_of(ir.Swap(16, _load(12, 2)), _reader)) == (PACKET, 12, 2, "big")
+    assert byte_run(bits_of(ir.Zext(8, ir.Binary(">>", _load(26, 4), ir.Const(8), 64)), _reader)) == (PACKET, 27, 1, "little")
+    assert bits_of(ir.Binary("*", _load(0, 1), ir.Const(3), 64), _reader) is None
+
+
+def test_equalities_are_about_bits() -> None:
+    """A number that bits cannot make is no equality."""
+    bits = bits_of(ir.Binary("&", _load(0, 1), ir.Const(0xF0), 64), _reader)
+    assert constrained(bits, 0x40) == {Bit(PACKET, 0, bit): int(bit == 6) for bit in range(4, 8)}
+    assert constrained(bits, 0x41) is None
+
+
+@pytest.mark.parametrize(
+    ("type", "value", "name"), [(6, 1, "XDP_DROP"), (3, 0xFFFFFFFF, "TC_ACT_UNSPEC"), (29, 0xFFFFFFFF, "-EPERM"), (6, 77, "")]
+)
+def test_verdicts(type: int, value: int, name: str) -> None:
+    """By program type, as the kernel's headers name them."""
+    assert verdict(type, value).name == name
