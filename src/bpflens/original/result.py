@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from bpflens.isa.extended.insn import Insn, decode
 from bpflens.kernel.load_attributes import Attributes
 from bpflens.original.image.image import Image
+from bpflens.original.image_check import ImageCheck
 from bpflens.original.invert.reconstruction import Layout
 from bpflens.original.invert.traces import Removed
 from bpflens.original.reload import Reloaded
@@ -48,8 +49,8 @@ class Original:
     them). `reason` says what proves the grade, or what is missing. `algorithm`: hash that made the tag ("" unless exact).
     `func_info` and `line_info` are in instructions of the reconstruction. `layout` relates it to the image, None where it comes from an
     object file: `source` then says from where, and `program` has its names. `tags_tried` counts hashes. `unknown`: calls without a name.
-    `unsure`: instructions of an unproven reconstruction that have other readings. `notes` are said beside
-    instructions of the object's program ("removed when loaded").
+    `unsure`: instructions of an unproven reconstruction that have other readings. `check`: of an exact one, what the tag does not cover.
+    `notes` are said beside instructions of the object's program ("removed when loaded").
     """
 
     image: Image
@@ -68,6 +69,7 @@ class Original:
     tags_tried: int = 0
     unknown: Mapping[int, str] | None = None
     unsure: tuple[int, ...] = ()
+    check: ImageCheck | None = None
     notes: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
     @property

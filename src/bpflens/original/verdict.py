@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from bpflens.errors import BpflensError
 from bpflens.isa.extended.opcodes import CALL_CODE
 from bpflens.original.attempts import Case, Claim
 from bpflens.original.image.image import Image
+from bpflens.original.image_check import check_image
 from bpflens.original.invert.opcode_readings import BLINDED_ZERO
 from bpflens.original.invert.reconstruction import Layout, code_of
 from bpflens.original.invert.traces import removed
@@ -41,17 +43,31 @@ def verdict(case: Case) -> Original:
 
 def _exact(case: Case, claim: Claim) -> Original:
     image, found = case.image, claim.found
+    check = check_image(image, found.layout, case.kernel, None if image.live else case.kernel.types())
+    reason = f"its tag ({HASH_NAMES[found.algorithm]}) is {image.tag}, the program's"
+    if check.altered:
+        reason += f"; the original is exact, the image was altered at {_slots(check.altered)}: the kernel does not make this of it"
+    if check.maps and not image.live:
+        reason += f"; the tag does not cover which maps, and which offsets, stand at {_slots(check.maps)} of the image"
     return Original(
         image,
         Grade.EXACT,
-        f"its tag ({HASH_NAMES[found.algorithm]}) is {image.tag}, the program's",
+        reason,
         code_of(found.words),
         found.layout,
         original_funcs(image, found.layout),
         original_lines(image, found.layout),
         found.algorithm,
         tags_tried=case.tags,
+        check=check,
     )
+
+
+def _slots(slots: Sequence[int]) -> str:
+    """ "slot 3", "slots 3, 7 and 9 others"."""
+    shown = ", ".join(map(str, slots[:_SHOWN]))
+    more = f" and {len(slots) - _SHOWN} others" if len(slots) > _SHOWN else ""
+    return f"slot{'s' if len(slots) > 1 else ''} {shown}{more}"
 
 
 def _equivalent(case: Case, claim: Claim) -> Original:

@@ -36,6 +36,9 @@ def record(original: Original) -> dict[str, Any]:
         "source": original.source or None,
         "tags_tried": original.tags_tried,
     }
+    if original.check is not None:
+        check = original.check
+        out["image"] = {"altered": list(check.altered), "not_covered": {"maps": list(check.maps), "numbers": list(check.unchecked)}}
     if original.unsure:
         out["unsure"] = list(original.unsure)
     if original.attributes is not None:

@@ -12,7 +12,7 @@ from bpflens.analysis.pointer_types import State
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn
 from bpflens.original.invert.question import Question
-from bpflens.original.rewrites.calls import MAX_LOOPS
+from bpflens.original.rewrites.calls import HIDDEN_ARGUMENTS, MAX_LOOPS
 from bpflens.original.rewrites.helper_symbols import helper_ids, likely_helpers
 from bpflens.original.rewrites.template import Group, Item
 
@@ -147,14 +147,14 @@ def _hidden_argument(ask: Question, slot: int, value: int) -> Group | None:
     name = PROGRAM_ARGUMENT
     if value < _KERNEL or call >= len(insns):
         return None
-    if insns[call].code == op.ALU64 | op.MOV | op.K and insns[call].dst <= 5:
+    if insns[call].word & 0xFFFFF0FF == op.ALU64 | op.MOV | op.K and insns[call].dst <= 5:
         call, name = call + 1, "type and offset of the node"
     if call >= len(insns) or insns[call].code != op.CALL_CODE or insns[call].src != op.PSEUDO_KFUNC_CALL or ask.kernel.ksyms(value):
         return None
     if any(inner in ask.image.lines or inner in ask.image.incoming.lowest for inner in range(slot + 1, call + 1)):
         return None
     type_id = ask.kernel.kfunc(insns[call].imm)
-    if type_id is None:
+    if type_id is None or type_id in [ask.kernel.kfunc_id(known) for known in HIDDEN_ARGUMENTS]:
         return None
     word = Insn.make(op.CALL_CODE, 0, op.PSEUDO_KFUNC_CALL, insns[call].off, type_id).word
     return Group(call + 1 - slot, ((word, -1),), name)

@@ -21,6 +21,7 @@ from bpflens.isa.extended.insn import Insn
 from bpflens.original.image.hidden_register import hidden_register
 from bpflens.original.invert.opcode_readings import SPECIAL
 from bpflens.original.invert.question import PLAIN, Options, Question
+from bpflens.original.rewrites.calls import MAX_LOOPS
 from bpflens.original.rewrites.kernel import Kernel
 from bpflens.original.rewrites.pattern import build, parse, unify, zeros_by_xor
 from bpflens.original.rewrites.template import Group, Template, distinct
@@ -28,7 +29,7 @@ from bpflens.original.rewrites.template import Group, Template, distinct
 if TYPE_CHECKING:
     from bpflens.original.image.image import Image
 
-__all__ = ("Options", "Segmentation", "segment")
+__all__ = ("PROLOGUE", "Options", "Segmentation", "segment")
 
 _PLAIN_COST = 20  # an untouched instruction where a template fits too
 _IMPOSSIBLE = 1000
@@ -39,7 +40,9 @@ _PROLOGUE = (
     "if r0 == 0 goto +2; w0 = {drop}; exit; r1 = r6"
 )
 _KEPT = {name: f"{{{name}}}" for name in ("cloned", "mask", "pull")}
-_MAY_GOTO_BUDGET = (65535, 8388608)  # BPF_MAX_TIMED_LOOPS, BPF_MAX_LOOPS
+PROLOGUE = "prologue for packet writes"
+# BPF_MAX_TIMED_LOOPS and the time of the start; BPF_MAX_LOOPS
+_COUNTERS = ("*(u64*)(r10+{slot}) = 65535; *(u64*)(r10+{start}) = 0", f"*(u64*)(r10+{{slot}}) = {MAX_LOOPS}")
 _MOV_R0_R1 = Insn.make(op.ALU64 | op.MOV | op.X, 0, 1).word
 _EXIT = Insn.make(op.EXIT_CODE).word
 
@@ -88,7 +91,7 @@ class Walk:
         self.starts = image.lines | frozenset(image.functions)
         self.result = Segmentation([None] * len(image), self._end(), self.question.unknown)
         self.counters = {
-            (self._function(slot), insn.off)
+            (self._function(slot), insn.off & 0xFFFF)
             for slot, insn in enumerate(image.insns)
             if insn.code == op.LDX | op.MEM | op.DW and insn.dst == self.ax and insn.src == op.FP
         }
@@ -191,15 +194,18 @@ class Walk:
         """What the kernel put before a function's first instruction: initialisation of may_goto counters, the packet prologue."""
         image = self.image
         length = 0
-        insn = image.insns[slot]
-        if insn.code == op.ST | op.MEM | op.DW and insn.dst == op.FP and insn.imm in _MAY_GOTO_BUDGET and (slot, insn.off) in self.counters:
-            length = 2 if insn.imm == 65535 else 1
+        for counter in (parse(text) for text in _COUNTERS):
+            bound = unify(counter, image.words, slot, {})
+            if bound is not None and (slot, bound["slot"]) in self.counters and bound.get("start", bound["slot"] + 8) == bound["slot"] + 8:
+                length = len(counter)
+                break
         if slot == 0 and image.prog_type in _PROLOGUE_TYPES:
             prologue = parse(_PROLOGUE)
             forms = (prologue, zeros_by_xor(parse(_PROLOGUE.format_map(_KEPT | {"drop": 0})))) if image.blinded else (prologue,)
-            if any(unify(form, image.words, length, {}) is not None for form in forms):
-                length += len(prologue)
-                return Group(length, (), "prologue for packet writes")
+            for form in forms:
+                bound = unify(form, image.words, length, {})
+                if bound is not None:
+                    return Group(length + len(form), (), PROLOGUE, 0, tuple(bound.items()))
         return Group(length, (), "counter of may_goto") if length else None
 
     def _readings(self, slot: int, insn: Insn, candidates: tuple[Template, ...], state: State) -> tuple[Group, ...] | None:
@@ -247,9 +253,10 @@ class Walk:
                 return []
         if template.build is not None:
             items = template.build(image, slot, bound)
-            return [] if items is None else [Group(length, items, template.name, template.cost)]
+            return [] if items is None else [Group(length, items, template.name, template.cost, template.loose(bound))]
         if not template.base:
-            return [Group(length, tuple((word, -1) for word in build(template.original, bound)), template.name, template.cost)]
+            items = tuple((word, -1) for word in build(template.original, bound))
+            return [Group(length, items, template.name, template.cost, template.loose(bound))]
         bases = [bound["S"]] if "S" in bound else [r for r in range(10) if r != bound.get("D")]
         groups = []
         for base in bases:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bpflens.errors import InputError
 from bpflens.formats.whole_file import write_whole
@@ -24,6 +24,9 @@ from bpflens.original.rewrites.ctx_access import Row
 from bpflens.original.rewrites.helper_symbols import helper_ids, may_be_helper
 from bpflens.original.rewrites.kernel import Kernel
 from bpflens.original.rewrites.template import TemplateSet
+
+if TYPE_CHECKING:
+    from bpflens.btf.btf import Btf
 
 __all__ = ("Exported", "export_templates", "kernel_of")
 
@@ -143,6 +146,10 @@ class Exported:
     def imm_of(self, name: str) -> int | None:
         """See rewrites/kernel.py."""
         return self._imms.get(name)
+
+    def types(self) -> Btf | None:
+        """The file does not have them."""
+        return None
 
     def algorithm(self) -> str:
         """See rewrites/kernel.py."""

@@ -245,6 +245,10 @@ class DescribedKernel:
         """See rewrites/kernel.py: known of what the dump itself calls."""
         return self._imms.get(name)
 
+    def types(self) -> Btf | None:
+        """All that is known of it."""
+        return self.btf
+
     def algorithm(self) -> str:
         """Not known."""
         return ""

@@ -55,6 +55,15 @@ class LiveKernel:
             fact_cache.store("symbols", {"imms": self._imms, "names": self._names, "ids": self._ids})
             self._changed = False
 
+    def types(self) -> Btf | None:
+        """Those of vmlinux."""
+        from bpflens.errors import BpflensError
+
+        try:
+            return self._vmlinux()
+        except BpflensError:
+            return None
+
     def algorithm(self) -> str:
         """The hash that this kernel makes tags with: SHA-1 up to v6.17, SHA-256 from v6.18; "" where no program can be loaded."""
         if "algorithm" not in self._names:

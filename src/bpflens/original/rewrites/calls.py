@@ -11,7 +11,7 @@ from bpflens.original.rewrites.template import Item, Template, rewrite
 if TYPE_CHECKING:
     from bpflens.original.image.image import Image
 
-__all__ = ("MAX_LOOPS", "TEMPLATES")
+__all__ = ("HIDDEN_ARGUMENTS", "MAX_LOOPS", "TEMPLATES")
 
 MAX_LOOPS = 8388608  # BPF_MAX_LOOPS
 
@@ -97,6 +97,16 @@ _AUX_KFUNCS = (
     "bpf_task_work_schedule_resume",
 )  # fmt: skip
 
+_NEW = ("bpf_obj_new_impl", "bpf_percpu_obj_new_impl", "bpf_obj_new", "bpf_percpu_obj_new")
+_OBJECT = (
+    "bpf_obj_drop_impl", "bpf_percpu_obj_drop_impl", "bpf_refcount_acquire_impl", "bpf_obj_drop", "bpf_percpu_obj_drop",
+    "bpf_refcount_acquire",
+)  # fmt: skip
+_PUSH = ("bpf_list_push_front_impl", "bpf_list_push_back_impl", "bpf_list_push_front", "bpf_list_push_back")
+_TREE = ("bpf_rbtree_add_impl", "bpf_rbtree_add")
+HIDDEN_ARGUMENTS = (*_AUX_KFUNCS, *_NEW, *_OBJECT, *_PUSH, *_TREE)
+"""Kfuncs that are known to get an argument from the kernel, with its registers."""
+
 # Number iterators, inlined in v7.3: observed, not read in a source. `destroy` becomes a jump over nothing (opcode_readings.py).
 _NUMBERS = (
     rewrite(
@@ -176,23 +186,20 @@ TEMPLATES = (
     ),
     *(
         rewrite("type of the allocation", f"r1 = {{size}}; r2 = {{meta}} ll; kcall {name}", f"kcall {name}")
-        for name in ("bpf_obj_new_impl", "bpf_percpu_obj_new_impl", "bpf_obj_new", "bpf_percpu_obj_new")
+        for name in _NEW
     ),
     *(
         rewrite("type of the object", f"r2 = {{meta}} ll; kcall {name}", f"kcall {name}")
-        for name in (
-            "bpf_obj_drop_impl", "bpf_percpu_obj_drop_impl", "bpf_refcount_acquire_impl", "bpf_obj_drop", "bpf_percpu_obj_drop",
-            "bpf_refcount_acquire",
-        )
+        for name in _OBJECT
     ),
     *(
         rewrite("type and offset of the node", f"r3 = {{meta}} ll; r4 = {node}; kcall {name}", f"kcall {name}")
-        for name in ("bpf_list_push_front_impl", "bpf_list_push_back_impl", "bpf_list_push_front", "bpf_list_push_back")
+        for name in _PUSH
         for node in ("{node}", "0")  # 0 on its own, for it is written otherwise where constants are blinded
     ),
     *(
         rewrite("type and offset of the node", f"r4 = {{meta}} ll; r5 = {node}; kcall {name}", f"kcall {name}")
-        for name in ("bpf_rbtree_add_impl", "bpf_rbtree_add")
+        for name in _TREE
         for node in ("{node}", "0")
     ),
     *(rewrite("program as hidden argument", f"rA = {{aux}} ll; kcall {name}", f"kcall {name}") for name in _AUX_KFUNCS),

@@ -92,6 +92,8 @@ def may_be_helper(symbol: str) -> bool:
 @cache
 def _ids(symbol: str) -> tuple[int, ...]:
     by_name = _by_name()
+    if symbol.startswith(("__pfx_", "__cfi_")):  # the padding before a function
+        return ()
     if symbol in _ALIASES:
         return (_ALIASES[symbol],)
     if symbol in by_name:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from bpflens.original.rewrites.template import TemplateSet
+
+if TYPE_CHECKING:
+    from bpflens.btf.btf import Btf
 
 __all__ = ("Kernel",)
 
@@ -34,6 +37,10 @@ class Kernel(Protocol):
 
     def templates(self, prog_type: int, attach_type: int | None) -> TemplateSet:
         """The templates for images of a program type."""
+        ...
+
+    def types(self) -> Btf | None:
+        """The types of the kernel, None where they are not known."""
         ...
 
     def algorithm(self) -> str:

@@ -18,7 +18,7 @@ def _array(name: str, tail: str, tail_slots: int) -> list[Template]:
     """array_map_gen_lookup and those alike: bounds check, scaling by shift or multiplication, with or without the index mask
     of maps created without CAP_PERFMON."""
     rows = []
-    for scale in ("r0 <<= {scale}", "r0 *= {scale}"):
+    for scale in ("r0 <<= {shift}", "r0 *= {factor}"):
         for mask, extra in (("", 0), ("w0 &= {mask}; ", 1)):
             skip = 2 + extra + tail_slots
             text = f"r1 += {{value}}; r0 = *(u32*)(r2+0); if r0 >= {{max}} goto +{skip}; {mask}{scale}; r0 += r1; {tail}r0 = 0"

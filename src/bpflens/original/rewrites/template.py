@@ -30,12 +30,15 @@ Item = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One reading of a run of image slots: `length` slots were made of `items`; `rewrite` names how, `cost` ranks readings."""
+    """One reading of a run of image slots: `length` slots were made of `items`; `rewrite` names how, `cost` ranks readings. `loose`:
+    numbers of the kernel's own code in them that the original does not have, by placeholder (image_check.py).
+    """
 
     length: int
     items: tuple[Item, ...]
     rewrite: str = ""
     cost: int = 0
+    loose: tuple[tuple[str, int], ...] = ()
 
 
 Builder = Callable[["Image", int, dict[str, int]], "tuple[Item, ...] | None"]
@@ -57,6 +60,11 @@ class Template:
     types: frozenset[int] | None = None
     cost: int = 0
     build: Builder | None = None
+
+    def loose(self, bound: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+        """The numbers among the placeholders that the original does not have."""
+        kept = {bind.name for slot in self.original for bind in slot.binds}
+        return tuple((name, value) for name, value in bound.items() if name not in kept and len(name) > 1)
 
 
 class Symbols(Protocol):
