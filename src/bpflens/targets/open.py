@@ -12,11 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from bpflens.errors import InputError
+from bpflens.errors import InputError, NothingThere
 from bpflens.program import Map, Program
 
-__all__ = ("PREFIXES", "Options", "open_maps", "open_target", "read_input")
+__all__ = ("PREFIXES", "Opened", "Options", "open_maps", "open_target", "read_input", "read_target")
 
+_TABLES = ("ss", "tc", "iptables", "iptables-save", "nft")  # sources whose programs are rows of something larger
 _HEAD_BYTES = 1 << 16
 """Bytes that tell what an input is: its kind has a limit, because /dev/zero never ends and a sparse file is as long as one likes."""
 
@@ -33,13 +34,32 @@ class Options:
     isa: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What a target names. `text`: the whole input, where it is a table of which each program is a row, so that rows may be printed again.
+    `nothing`: why there is no program in a table that may have some.
+    """
+
+    programs: list[Program]
+    text: str | None = None
+    nothing: NothingThere | None = None
+
+
 def open_target(target: str, options: Options | None = None) -> list[Program]:
     """Every program that `target` names, at least one; InputError or KernelError where there is none."""
+    opened = read_target(target, options)
+    if opened.nothing is not None:
+        raise opened.nothing
+    return opened.programs
+
+
+def read_target(target: str, options: Options | None = None) -> Opened:
+    """The programs that `target` names, with the text they came in; InputError or KernelError where it cannot be read."""
     options = options or Options()
     prefix, colon, rest = target.partition(":")
     reader = PREFIXES.get(prefix) if colon else None
     if reader is not None:
-        return reader(rest, options)
+        return Opened(reader(rest, options))
     return _file(target, options)
 
 
@@ -85,7 +105,7 @@ def _bounded(stream: BinaryIO, path: str) -> bytes:
     return b"".join(pieces)
 
 
-def _file(target: str, options: Options) -> list[Program]:
+def _file(target: str, options: Options) -> Opened:
     import os
 
     from bpflens.formats.dumps.detect import read_programs
@@ -97,8 +117,14 @@ def _file(target: str, options: Options) -> list[Program]:
     if is_snapshot(path):
         from bpflens.formats.snapshot.programs import read_snapshot
 
-        return read_snapshot(path, part)
-    return read_programs(read_input(path), path, part=part, linktype=options.linktype, isa=options.isa)
+        return Opened(read_snapshot(path, part))
+    data = read_input(path)
+    try:
+        programs = read_programs(data, path, part=part, linktype=options.linktype, isa=options.isa)
+    except NothingThere as nothing:
+        return Opened([], data.decode("utf-8", "replace"), nothing)
+    is_table = bool(programs) and all(p.origin.source in _TABLES and p.origin.lineno and p.origin.line is not None for p in programs)
+    return Opened(programs, data.decode("utf-8", "replace") if is_table else None)
 
 
 def _pcap(expression: str, options: Options) -> list[Program]:

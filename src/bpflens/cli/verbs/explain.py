@@ -11,14 +11,13 @@ and explained one by one."""
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Iterator
 
 from bpflens.cli.settings import Settings
-from bpflens.errors import BpflensError, InputError, NothingThere, PartialResult, UsageError
-from bpflens.program import Isa, Program
-from bpflens.targets.open import PREFIXES, Options, open_target, read_input
+from bpflens.errors import BpflensError, InputError, PartialResult, UsageError
+from bpflens.program import Isa
+from bpflens.targets.open import Opened, Options, read_target
 
 EXAMPLES = (
     "bpflens explain 'pcap:udp dst port 68 and ip'",
@@ -29,8 +28,6 @@ EXAMPLES = (
     "bpflens explain x.o",
     "bpflens explain id:12 --why",
 )
-
-_LINE_SOURCES = ("ss", "tc", "iptables", "iptables-save", "nft")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -68,17 +65,21 @@ def _seconds(text: str) -> float:
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Explain every filter of every target."""
+    options = Options(linktype=args.linktype, optimize=not args.no_optimize)
     failures: list[BpflensError] = []
     printed = False
     for target in args.targets:
         try:
-            text, programs = _read(target, args)
+            opened = read_target(target, options)
         except UsageError:
             raise
         except BpflensError as error:
             failures.append(error)
             continue
-        for line in _explained(text, programs, args, settings, len(args.targets) > 1 or len(programs) > 1, failures):
+        if opened.nothing is not None:
+            print(f"bpflens: note: {opened.nothing}", file=sys.stderr)
+        several = len(args.targets) > 1 or len(opened.programs) > 1
+        for line in _explained(opened, args, settings, several, failures):
             print(line, flush=True)
             printed = True
     if failures:
@@ -89,38 +90,17 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def _read(target: str, args: argparse.Namespace) -> tuple[str | None, list[Program]]:
-    """The programs of a target, and its text where that is a dump whose lines are kept."""
-    options = Options(linktype=args.linktype, optimize=not args.no_optimize)
-    prefix, colon, _ = target.partition(":")
-    if colon and prefix in PREFIXES:
-        return None, open_target(target, options)
-    from bpflens.formats.dumps.detect import read_programs
-
-    path, part = target, ""
-    if not os.path.exists(target) and "#" in target:
-        path, _, part = target.rpartition("#")
-    data = read_input(path)
-    try:
-        programs = read_programs(data, path, part=part, linktype=args.linktype)
-    except NothingThere as nothing:
-        print(f"bpflens: note: {nothing}", file=sys.stderr)
-        return data.decode("utf-8", "replace"), []
-    if programs and all(p.origin.source in _LINE_SOURCES and p.origin.lineno and p.origin.line is not None for p in programs):
-        return data.decode("utf-8", "replace"), programs
-    return None, programs
-
-
 def _explained(
-    text: str | None, programs: list[Program], args: argparse.Namespace, settings: Settings, several: bool, failures: list[BpflensError]
+    opened: Opened, args: argparse.Namespace, settings: Settings, several: bool, failures: list[BpflensError]
 ) -> Iterator[str]:
+    programs = opened.programs
     extended = [program for program in programs if program.isa is Isa.EXTENDED]
     if extended:
         from bpflens.cli.extended_words import explain_extended
 
         yield from explain_extended(extended, args, settings)
         programs = [program for program in programs if program.isa is not Isa.EXTENDED]
-    lines = text.splitlines() if text is not None and not settings.json and not args.expression else []
+    lines = opened.text.splitlines() if opened.text is not None and not settings.json and not args.expression else []
     done = 0
     for program in programs:
         if lines:
