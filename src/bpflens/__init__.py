@@ -1,97 +1,74 @@
 """bpflens: objdump for BPF, and further.
 
-The library has the nouns and verbs of the command; each is imported when it is first used.
+The library has the verbs of the command under the same names; each is imported when it is first used.
 
     >>> import bpflens
     >>> program = bpflens.open("pcap:ip and udp dst port 68")
     >>> program.insn_count
     11
+    >>> bpflens.explain(program).expression
+    'ip and udp dst port 68'
 """
 
 from __future__ import annotations
 
-import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bpflens.classic.diff import diff
-    from bpflens.classic.explain import explain
-    from bpflens.classic.machine.captures import run_capture
-    from bpflens.classic.samples.generate import generate as packets
-    from bpflens.classic.seccomp.policy import policy as seccomp_policy
-    from bpflens.inventory.walk import collect as ls
-    from bpflens.original.recover import recover
+    from bpflens.library import (
+        asm,
+        debug,
+        decompile,
+        diff,
+        dis,
+        doctor,
+        explain,
+        export,
+        ls,
+        open,
+        open_all,
+        original,
+        packets,
+        restore,
+        run,
+        save,
+        seccomp,
+        show,
+        tree,
+        verify,
+    )  # fmt: skip
     from bpflens.program import Program
-    from bpflens.snapshot.restore import restore_file as restore
-    from bpflens.snapshot.save import save
-    from bpflens.snapshot.verify import verify_file as verify
-    from bpflens.targets.open import open_target as open_all
 
 __version__ = "0.1.0"
 __all__ = (
-    "Program",
-    "__version__",
-    "diff",
-    "dis",
-    "explain",
-    "ls",
-    "open",
-    "open_all",
-    "packets",
-    "recover",
-    "restore",
-    "run_capture",
-    "save",
-    "seccomp_policy",
-    "verify",
-)
-
-_LAZY = {
-    "save": ("bpflens.snapshot.save", "save"),
-    "restore": ("bpflens.snapshot.restore", "restore_file"),
-    "verify": ("bpflens.snapshot.verify", "verify_file"),
-    "Program": ("bpflens.program", "Program"),
-    "open_all": ("bpflens.targets.open", "open_target"),
-    "explain": ("bpflens.classic.explain", "explain"),
-    "diff": ("bpflens.classic.diff", "diff"),
-    "packets": ("bpflens.classic.samples.generate", "generate"),
-    "run_capture": ("bpflens.classic.machine.captures", "run_capture"),
-    "seccomp_policy": ("bpflens.classic.seccomp.policy", "policy"),
-    "ls": ("bpflens.inventory.walk", "collect"),
-    "recover": ("bpflens.original.recover", "recover"),
-}
+    "Program", "__version__", "asm", "debug", "decompile", "diff", "dis", "doctor", "explain", "export", "ls", "open", "open_all",
+    "original", "packets", "restore", "run", "save", "seccomp", "show", "tree", "verify",
+)  # fmt: skip
 
 
-def open(target: str) -> Program:
-    """The one program that `target` names ("id:12", "x.o#xdp", "pcap:tcp port 80"); InputError where it names several.
+class _Library(ModuleType):
+    """This module. Some verbs are called like a package of ours (original, decompile): importing that does not take the name away."""
 
-    `open_all` gives all of them, and takes `bpflens.targets.Options`.
-    """
-    from bpflens.errors import InputError
-
-    programs: list[Program] = importlib.import_module("bpflens.targets.open").open_target(target)
-    if len(programs) != 1:
-        names = ", ".join(program.name or program.origin.where for program in programs[:6])
-        raise InputError(target, f"names {len(programs)} programs ({names}); open_all() gives all")
-    return programs[0]
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (isinstance(value, ModuleType) and name in __all__):
+            super().__setattr__(name, value)
 
 
-def dis(program: Program) -> str:
-    """The listing of a program, classic or extended, as `bpflens dis` prints it."""
-    from bpflens.program import Isa
-
-    if program.isa is Isa.CLASSIC:
-        from bpflens.view.listing.classic import classic_listing
-
-        return "".join(classic_listing(program, "tcpdump"))
-    from bpflens.view.listing.extended import ListingOptions, listing
-
-    return "".join(listing(program, ListingOptions()))
+sys.modules[__name__].__class__ = _Library
 
 
 def __getattr__(name: str) -> Any:
     """Import a verb or noun at first use, so that `import bpflens` costs nothing."""
-    if name in _LAZY:
-        module, attribute = _LAZY[name]
-        return getattr(importlib.import_module(module), attribute)
-    raise AttributeError(f"module 'bpflens' has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module 'bpflens' has no attribute {name!r}")
+    import importlib
+
+    module = importlib.import_module("bpflens.program" if name == "Program" else "bpflens.library")
+    value = globals()[name] = getattr(module, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -29,7 +29,7 @@ class ProgramFacts:
     pins: tuple[str, ...] = ()
     holders: tuple[Holder, ...] = ()
     stats_enabled: bool | None = None
-    deep: bool = False
+    deep: bool | None = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +62,9 @@ class Overview:
 
 
 def overview(
-    programs: Iterable[Program], maps: Iterable[Map] = (), *, attachments: bool = True, deep: bool = False, elements: int | None = None
-) -> Overview:
+    programs: Iterable[Program], maps: Iterable[Map] = (), *, attachments: bool = True, deep: bool | None = None,
+    elements: int | None = None,
+) -> Overview:  # fmt: skip
     """One walk of the machine answers for all of them. Without `attachments` it is not searched for what they hang on.
 
     `elements`: so many of each map's contents. KernelError where the machine cannot be walked.
@@ -82,7 +83,7 @@ def overview(
     )
 
 
-def _around(programs: list[Program], maps: list[Map], attachments: bool, deep: bool) -> Surroundings | None:
+def _around(programs: list[Program], maps: list[Map], attachments: bool, deep: bool | None) -> Surroundings | None:
     """What hangs around all of them; None where nothing of them is loaded."""
     prog_ids = {program.id for program in programs if program.id is not None}
     map_ids = {map.id for map in (*maps, *(map for program in programs for map in program.maps)) if map.id is not None}
@@ -93,7 +94,7 @@ def _around(programs: list[Program], maps: list[Map], attachments: bool, deep: b
     return surroundings(prog_ids, map_ids, attachments=attachments, deep=deep)
 
 
-def _of_program(program: Program, around: Surroundings | None, deep: bool) -> ProgramFacts:
+def _of_program(program: Program, around: Surroundings | None, deep: bool | None) -> ProgramFacts:
     if around is None or program.id is None:
         return ProgramFacts(holders=program.holders)
     from bpflens.inventory.around import attach_target, stats_enabled

@@ -2,64 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from bpflens.isa.extended.names import ATTACH_TYPES, MAP_TYPES, PROG_TYPES, flag_names, type_name
-from bpflens.maps.contents import Contents
+from bpflens.overview import MapFacts, Overview, ProgramFacts
 from bpflens.program import Attachment, Declared, Holder, Loaded, Map, Program
 
 if TYPE_CHECKING:
     from bpflens.records.schemas import Schema
 
-__all__ = (
-    "MapFacts", "ProgramFacts", "StructOpsFacts", "attachment_record", "holder_record", "map_record", "plain", "program_record",
-    "schemas", "show_record",
-)  # fmt: skip
+__all__ = ("attachment_record", "holder_record", "map_record", "plain", "program_record", "schemas", "show_records")
 
 
-@dataclass(frozen=True, slots=True)
-class ProgramFacts:
-    """What was found around a program. `attach_target`: the function that it was verified against; `stats_enabled`: whether runs are
-    counted, None where that cannot be read; `deep`: kernel memory was searched for attachments too.
-    """
-
-    attach_target: str | None = None
-    pins: tuple[str, ...] = ()
-    holders: tuple[Holder, ...] = ()
-    stats_enabled: bool | None = None
-    deep: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class StructOpsFacts:
-    """A struct_ops map: the kernel's struct, the state of its registration, member -> program id."""
-
-    struct: str
-    state: str
-    programs: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class MapFacts:
-    """What was found around a map. `users`: ids of programs; `contents` where they were asked for."""
-
-    pins: tuple[str, ...] = ()
-    holders: tuple[Holder, ...] = ()
-    users: tuple[int, ...] = ()
-    struct_ops: StructOpsFacts | None = None
-    contents: Contents | None = None
-
-
-def show_record(program: Program | None, facts: ProgramFacts, maps: list[tuple[Map, MapFacts]]) -> dict[str, Any]:
-    """One line of the verb: a program with its maps, or maps alone."""
-    return {
-        "schema": "show/1",
-        "program": program_record(program, facts) if program else None,
-        "maps": [map_record(map, of_map) for map, of_map in maps],
-        "attachments": [attachment_record(item) for item in program.attachments] if program else [],
-    }
+def show_records(found: Overview) -> Iterator[dict[str, Any]]:
+    """The lines of the verb: the maps that were asked for, then each program with its maps."""
+    if found.maps:
+        maps = [map_record(map, facts) for map, facts in found.maps]
+        yield {"schema": "show/1", "program": None, "maps": maps, "attachments": []}
+    for program, facts, of_program in found.programs:
+        yield {
+            "schema": "show/1",
+            "program": program_record(program, facts),
+            "maps": [map_record(map, of_map) for map, of_map in of_program],
+            "attachments": [attachment_record(item) for item in program.attachments],
+        }
 
 
 def program_record(program: Program, facts: ProgramFacts) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from bpflens.errors import InputError, NothingThere
+from bpflens.errors import InputError, NoCode, NotFound, NothingThere
 from bpflens.program import Map, Program
 
-__all__ = ("PREFIXES", "Opened", "Options", "open_maps", "open_target", "read_input", "read_target")
+__all__ = ("PREFIXES", "Opened", "Options", "open_maps", "open_target", "open_with_maps", "read_input", "read_target")
 
 _TABLES = ("ss", "tc", "iptables", "iptables-save", "nft")  # sources whose programs are rows of something larger
 _HEAD_BYTES = 1 << 16
@@ -70,6 +70,28 @@ def open_maps(target: str) -> list[Map]:
     from bpflens.formats.elf.programs import read_maps_of
 
     return list(read_maps_of(read_input(target), target)[0])
+
+
+def open_with_maps(target: str, options: Options | None = None) -> tuple[list[Map], list[Program]]:
+    """The maps that a target names itself (map:N, an object file without code), and its programs, of an object file by function.
+
+    InputError or KernelError where there is neither.
+    """
+    from bpflens.formats.elf.programs import by_function
+
+    kind, colon, name = target.partition(":")
+    maps: list[Map] = []
+    if kind == "map" and colon:
+        from bpflens.targets.kernel_object import maps_named
+
+        maps = maps_named(name)
+    try:
+        return maps, [part for program in open_target(target, options) for part in by_function(program)]
+    except (NotFound, NoCode):
+        maps = maps or open_maps(target)
+        if not maps:
+            raise
+        return maps, []  # maps that no program uses
 
 
 def read_input(path: str) -> bytes:

@@ -7,6 +7,8 @@ Shown before each instruction: A, X, M[] and the packet bytes that the last one 
 
 Commands:
 %(commands)s
+
+In Python: bpflens.debug("pcap:tcp port 80", "x.pcap") gives a session; session.execute("step 3") its lines.
 """
 
 from __future__ import annotations

@@ -2,7 +2,10 @@
 
 Each side is any target: an expression (pcap:...), a file, a dump, a live object. Exit code 0: equal, 1: different, 5: not decided.
 Two seccomp filters are compared per syscall and action. Two snapshots (x.bpfsnap) are compared object by object: programs, maps with
-their contents, attachments."""
+their contents, attachments.
+
+In Python: bpflens.diff("pcap:tcp", "pcap:ip proto 6").equal
+"""
 
 from __future__ import annotations
 

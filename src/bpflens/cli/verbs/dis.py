@@ -2,7 +2,10 @@
 
 Extended code prints as the verifier and bpftool print it (--dialect kernel), or as llvm-objdump does (--dialect llvm); classic code as
 `tcpdump -d` does, or in the syntax of bpf_asm (--dialect kernel). What a slot refers to (map, variable, string, function, relocation,
-source line) stands beside or above it as a comment, so that "bpflens asm" reads every listing back to the same bytes."""
+source line) stands beside or above it as a comment, so that "bpflens asm" reads every listing back to the same bytes.
+
+In Python: bpflens.dis("x.o#xdp"), or of a Program.
+"""
 
 from __future__ import annotations
 

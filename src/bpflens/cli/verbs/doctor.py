@@ -1,6 +1,8 @@
 """What this user and this kernel allow, and what is lost without the rest.
 
 Everything is probed, nothing is changed and nothing stays loaded. "?" means that this process may not even ask.
+
+In Python: bpflens.doctor() gives the findings.
 """
 
 from __future__ import annotations

@@ -6,7 +6,10 @@ reads. "may" stands where a condition was left out. --why names the instructions
 Of a classic filter the expression is compiled again by libpcap and proved equal to the filter: for all packets, or for all packets that are
 not cut short (libpcap's own optimizer is only equal at that level for some expressions). What the language cannot say (ancillary data,
 offsets from the network header) is said in words and with terms that begin with @. Lines of a dump (ss, tc, iptables-save ...) are kept
-and explained one by one."""
+and explained one by one.
+
+In Python: bpflens.explain("pcap:tcp port 80") gives expression, words and proof.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from collections.abc import Iterator
 
 from bpflens.cli.settings import Settings
 from bpflens.errors import BpflensError, InputError, PartialResult, UsageError
-from bpflens.program import Isa
+from bpflens.program import Isa, Program
 from bpflens.targets.open import Opened, Options, read_target
 
 EXAMPLES = (

@@ -7,6 +7,8 @@ tag:HEX, type=xdp), which must all hold. Names may have wildcards (name:xdp_*). 
 WHAT may be a snapshot (x.bpfsnap): then its rows are picked from.
 
 What could not be looked at is listed at the end, on stderr, with the capability that would show it; the exit code is then 5.
+
+In Python: bpflens.ls("xdp", "dev:eth0") gives rows, and what was not shown.
 """
 
 from __future__ import annotations

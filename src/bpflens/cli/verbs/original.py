@@ -6,7 +6,10 @@ The kernel shows only what its verifier made of a program. Each reconstruction c
   unproven    none of these; what is known is said
 Proving by reload loads the reconstruction for a moment; nothing is attached and nothing stays.
 
-The exit code is 1 if a program is unproven."""
+The exit code is 1 if a program is unproven.
+
+In Python: bpflens.original("id:12") gives grade, reason and code.
+"""
 
 from __future__ import annotations
 

@@ -5,6 +5,8 @@ rejected. Lengths and checksums are right (IPv4, TCP, UDP, ICMP, ICMPv6, SCTP) w
 what the interpreter returned for that packet.
 
 They are printed in hex, or written to a capture with -w: pcapng by the name ".pcapng", in which each packet has its note as a comment.
+
+In Python: bpflens.packets("pcap:tcp port 80").packets
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@ libpcap for pcap: expressions, the kernel for everything else. What the kernel k
 The number of packets that do not match costs a second look at the file: in captures above 64 MiB it is counted with --total only.
 
 Exit codes: 0 done, 5 the capture is damaged or cut short (what was there is counted).
+
+In Python: bpflens.run("pcap:tcp port 80", "x.pcap").matches
 """
 
 from __future__ import annotations

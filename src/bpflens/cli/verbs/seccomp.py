@@ -10,6 +10,8 @@ names, flags and constants.
   --syscall    what happens to one syscall: --syscall openat --args -100,?,O_RDONLY
   --oci        the policy as an OCI (Docker) seccomp profile; what a profile cannot say is named on stderr, and the exit code is 5
   --diff A B   the syscalls that two policies treat differently; exit code 0 where there is none, which is a proof, else 1
+
+In Python: bpflens.seccomp("pid:812") gives the policy.
 """
 
 from __future__ import annotations

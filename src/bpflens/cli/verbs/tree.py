@@ -1,6 +1,8 @@
 """Objects with the programs that hang on them, the maps of these, and the programs that their tail calls lead to.
 
 WHAT picks rows as in "bpflens ls". What could not be looked at is listed on stderr; the exit code is then 5.
+
+In Python: bpflens.tree("dev:eth0") gives the text.
 """
 
 from __future__ import annotations

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from bpflens.btf.values import to_text
 from bpflens.isa.extended.names import ATTACH_TYPES, MAP_TYPES, PROG_TYPES, flag_names, type_name
 from bpflens.maps.contents import Contents, Entry
+from bpflens.overview import MapFacts, Overview, ProgramFacts
 from bpflens.program import Attachment, Holder, Isa, Loaded, Map, Program
-from bpflens.records.show import MapFacts, ProgramFacts
 from bpflens.view.style.printable import printable
 
-__all__ = ("map_lines", "program_lines")
+__all__ = ("map_lines", "overview_lines", "program_lines")
 
 _LABEL = 13  # width of the column of labels
 _MAPS_OF_PROGRAMS = frozenset({3})  # PROG_ARRAY
@@ -22,6 +22,22 @@ _DETAILS_HIDDEN = frozenset({
     "link", "links", "pins", "netns_ino", "ifindex", "map_id", "cgroup_id", "tp_name", "target_name", "perf_type", "path", "count", "pf",
     "hooknum", "func_name", "file_name", "offset", "addr", "member", "index", "key", "parent",
 })  # fmt: skip
+
+
+def overview_lines(found: Overview, color: bool = False) -> Iterator[str]:
+    """The maps that were asked for, the programs, then the maps of those: each map once, whoever shares it."""
+    shown = [map for map, _ in found.maps]
+    blocks = [map_lines(map, facts, color) for map, facts in found.maps]
+    blocks += [program_lines(program, facts, color) for program, facts, _ in found.programs]
+    for _, _, maps in found.programs:
+        for map, facts in maps:
+            if not any(map is other or (map.id is not None and map.id == other.id) for other in shown):
+                shown.append(map)
+                blocks.append(map_lines(map, facts, color))
+    for number, block in enumerate(blocks):
+        if number:
+            yield ""
+        yield from block
 
 
 def program_lines(program: Program, facts: ProgramFacts, color: bool = False) -> Iterator[str]:

@@ -1,0 +1,5 @@
+"""Objects, the programs on them, their maps and tail calls."""
+
+import bpflens
+
+print(bpflens.tree())
