@@ -78,6 +78,7 @@ def schemas() -> dict[str, Schema]:
 
     outcome = record({"value": INTEGER, "expression": maybe(TEXT), "extended": maybe(TEXT), "words": listing(TEXT)})
     sentence = record({"kind": TEXT, "text": TEXT, "insns": listing(INTEGER)})
+    sentence = record({"kind": TEXT, "text": TEXT, "insns": listing(INTEGER)})  # of an extended program: summary.py
     proof = record({
         "grade": one_of("all-packets", "untruncated", "none"), "method": TEXT, "libpcap": TEXT, "linktype": TEXT, "given": listing(TEXT),
         "assumptions": listing(TEXT), "witness": witness_schema(), "reason": maybe(TEXT),
