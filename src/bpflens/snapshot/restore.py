@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from bpflens.errors import InputError, KernelError
 from bpflens.formats.snapshot.archive import Archive
+from bpflens.formats.snapshot.manifest import SavedMap
 from bpflens.kernel.load import load_btf
 from bpflens.kernel.maps import map_by_fd
 from bpflens.kernel.prog_info import prog_info_by_fd
@@ -141,16 +142,23 @@ def _prove(maker: Maker, archive: Archive) -> list[Check]:
             saved = maker.saved_maps[id]
             written = data_is_written(saved) and id not in maker.reused
             found = check_map(archive, saved, fd, memory, back, data=written)
-            checks += [_lru(check) if saved.type in (9, 10) else check for check in found] if id not in maker.reused else []
+            if id not in maker.reused:
+                checks += [_expected(check, saved, id in maker.partial) for check in found]
     finally:
         memory.close()
     return checks
 
 
-def _lru(check: Check) -> Check:
-    """A small LRU map forgets some of what is put into it, as it did before: that is its nature and no fault of the restore."""
-    if check.what == "contents" and check.same is False:
+def _expected(check: Check, saved: SavedMap, partial: bool) -> Check:
+    """Differences that are no fault of the restore: a small LRU map forgets some of what is put into it, as it did before; elements that
+    are objects which were left out are left out.
+    """
+    if check.what != "contents" or check.same is not False:
+        return check
+    if saved.type in (9, 10):
         return Check(check.object, check.what, None, f"{check.detail} (an LRU map evicts while it is filled)")
+    if partial:
+        return Check(check.object, check.what, None, f"{check.detail} (elements that could not be restored are left out)")
     return check
 
 

@@ -24,7 +24,7 @@ __all__ = ("Maker",)
 class Maker:
     """`maps`, `programs`, `types`: saved id -> new descriptor; `links`: index of the attachment -> descriptor.
 
-    `new_map_ids`, `new_program_ids`: saved id -> new id, when they are known. `notes`: what the user should know of what was done.
+    `partial`: maps of objects some of whose elements were not restored. `notes`: what the user should know of what was done.
     """
 
     def __init__(self, archive: Archive, options: RestoreOptions) -> None:
@@ -36,6 +36,7 @@ class Maker:
         self.types: dict[int, int] = {}
         self.links: dict[int, int] = {}
         self.reused: dict[int, str] = {}
+        self.partial: set[int] = set()
         self.notes: list[str] = []
         self.journal = Journal()
         self._undone = True

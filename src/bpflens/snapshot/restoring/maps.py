@@ -115,6 +115,7 @@ def fill_elements(maker: Maker, map: SavedMap) -> None:
         for key, id in elements(maker.archive, map):
             if id not in table:
                 maker.notes.append(f"{_where(map)}: its element {key.hex()} ({data.ids_of[:-1]} {id}) was not restored")
+                maker.partial.add(map.id)
                 continue
             update(fd, key, struct.pack("=I", table[id]))
         return
@@ -141,6 +142,9 @@ def _target_value(maker: Maker, map: SavedMap, data: SavedData, value: bytes) ->
         return struct.pack("=I", first) + value[4:]
     program = struct.unpack_from("=I", value, 4)[0]
     fd = maker.programs.get(program, 0) if program else 0
+    if program and not fd:
+        maker.notes.append(f"{_where(map)}: program {program} of one of its elements was not restored")
+        maker.partial.add(map.id)
     return struct.pack("=II", first, fd) + value[8:]
 
 
@@ -265,6 +269,7 @@ def _fill_cgroups(maker: Maker, map: SavedMap, data: SavedData, fd: int) -> None
             directory = cgroup_directory(maker.options.cgroups.get(path, path)) if path else None
             if directory is None or not os.path.isdir(directory):
                 maker.notes.append(f"{_where(map)}: its element {index} (cgroup {path or id}) is not there")
+                maker.partial.add(map.id)
                 continue
             cgroup = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:

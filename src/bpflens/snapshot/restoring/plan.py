@@ -136,10 +136,15 @@ class _Planner:
                     programs[target] = self.all_programs[target]
                     pending.append(programs[target])
             else:
-                for id in item.members.values():
+                inside = self.elements.get(item.id, ())
+                for id in (*item.members.values(), *(() if item.type in _OF_MAPS else inside)):
                     if id in self.all_programs and id not in programs:
                         programs[id] = self.all_programs[id]
                         pending.append(programs[id])
+                for id in inside if item.type in _OF_MAPS else ():
+                    if id in self.all_maps and id not in maps:
+                        maps[id] = self.all_maps[id]
+                        pending.append(maps[id])
         return dict(sorted(programs.items())), dict(sorted(maps.items()))
 
     def _possible_maps(self, wanted: dict[int, SavedMap]) -> dict[int, SavedMap]:
