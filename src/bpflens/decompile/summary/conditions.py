@@ -8,6 +8,7 @@ v3 == 0 is false, v3 = lookup(&h4blk)   ──►  Condition: "h4blk has an entr
 from __future__ import annotations
 
 import enum
+import errno
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -96,6 +97,9 @@ def _comparison(expr: ir.Compare, holds: bool, scope: Scope, namer: Namer) -> Co
         constant = None if constant is None else constant & 0xFFFFFFFF
     if constant is None:
         return _of_two(bits, right, op, holds, scope, namer)
+    if op in ("==", "!=") and call is not None and call.kind == "helper" and constant >> 31 in (1, (1 << 33) - 1):
+        there = (op == "==") == holds
+        return Condition(Kind.TELLING, f"{call.name} {'gives' if there else 'does not give'} {_error((constant & 0xFFFFFFFF) - (1 << 32))}")
     if op in ("==", "!="):
         known = constrained(bits, constant)
         if known:
@@ -111,6 +115,11 @@ def _comparison(expr: ir.Compare, holds: bool, scope: Scope, namer: Namer) -> Co
             return Condition(Kind.TELLING, bits=tuple((bit, 0) for bit in sorted(tested)), negated=True)
         return Condition(Kind.UNKNOWN, "bits of a value are tested")
     return _of_order(bits, op, constant, expr, holds, namer)
+
+
+def _error(value: int) -> str:
+    """A negative number that a helper gives is an error's."""
+    return f"the error {errno.errorcode[-value]}" if -value in errno.errorcode else str(value)
 
 
 def _of_order(bits: Sequence[Bit | int], op: str, constant: int, expr: ir.Compare, holds: bool, namer: Namer) -> Condition:

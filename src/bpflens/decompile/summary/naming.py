@@ -48,6 +48,11 @@ _CONTEXT_WORDS = {
 }  # fmt: skip
 
 
+READERS = {
+    "bpf_probe_read_user": "user memory that was read", "bpf_probe_read_kernel": "kernel memory that was read",
+    "bpf_probe_read": "memory that was read", "bpf_skb_load_bytes": "packet data that was read",
+}  # fmt: skip
+"""Helpers that fill a buffer: what is in it then."""
 # Fields in network order (include/uapi/linux/bpf.h): addresses, and 16-bit numbers in the first half of their field.
 _ADDRESSES = {
     "user_ip4": "IPv4 address", "msg_src_ip4": "source address", "remote_ip4": "remote address", "local_ip4": "local address",
@@ -111,10 +116,18 @@ class Namer:
         if source.kind == "ctx":
             return self._ordered(byte, size) or Named(self._context(byte, size))
         if source.kind == "call":
-            return Named(COMM_NAME if source.what == COMM else _CALLS.get((source.what, byte, size)) or f"result of {source.what}")
+            return Named(self._of_call(source.what, byte, size))
         if source.kind in ("value", "data"):
             return Named(self._global(source, byte, size) if source.kind == "data" else self._value(source.what, byte, size))
         return Named(f"{size} bytes of {source.what or source.kind}")
+
+    def _of_call(self, what: str, byte: int, size: int) -> str:
+        """A number that a helper gave, or that it put into a buffer."""
+        if what == COMM:
+            return COMM_NAME
+        if what in READERS:
+            return f"{READERS[what]} ({_run(byte, size)})"
+        return _CALLS.get((what, byte, size)) or f"result of {what}"
 
     def _ordered(self, byte: int, size: int) -> Named | None:
         """A field of the context that holds a number in network order, or several things in one."""

@@ -225,6 +225,8 @@ class _Writer:
     def effect(self, done: Done) -> tuple[str, bool] | None:
         """(what it does, deserves attention)."""
         statement = done.statement
+        if isinstance(statement, ir.Store | ir.Atomic) and statement.place.kind == "data":
+            return f"changes {self.place(statement) or f'bytes of {statement.place.what}'}", False
         if isinstance(statement, ir.Store) and statement.place.kind in ("packet", "ctx"):
             if statement.place.kind == "packet":
                 return f"rewrites {self.place(statement) or 'bytes of the packet'}", True
@@ -240,7 +242,17 @@ class _Writer:
                 texts[0] += f" ({signal.Signals(int(texts[0])).name})"
             except ValueError:
                 pass
+        if statement.name == "bpf_trace_printk" and statement.args and (shown := self.string(statement.args[0])):
+            return f"prints {shown} to the kernel's trace_pipe", False
         return effect.text.format(*texts, "?", "?", "?", "?", "?"), effect.alarm
+
+    def string(self, expr: ir.Expr) -> str:
+        """The constant string at an address, quoted; "" where there is none."""
+        from bpflens.analysis.data_places import quoted
+
+        map = self.unit.maps.get(expr.section) if isinstance(expr, ir.DataRef) else None
+        data = map.data if map is not None else None
+        return (quoted(data[expr.offset :]) or "") if data and isinstance(expr, ir.DataRef) and 0 <= expr.offset < len(data) else ""
 
     def place(self, statement: ir.Store | ir.Atomic) -> str:
         """ "the source address"; "" where the bytes vary."""

@@ -296,8 +296,8 @@ class _Walker:
                 at = pointer.start + pointer.offset
                 size = self.scope.constant(statement.args[index + 1]) if len(statement.args) > index + 1 else None
                 if statement.name in _FILLED and size and size <= 512:
-                    what = statement.name if statement.name == COMM else f"{statement.name}@{statement.slots[:1]}"
-                    frame.store(at, size, Source("call", what))
+                    base = "" if statement.name == COMM else str(statement.slots[:1])
+                    frame.store(at, size, Source("call", statement.name, base))
                 else:
                     frame.forget()
 
