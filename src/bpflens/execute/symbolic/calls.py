@@ -66,7 +66,8 @@ def handle_call(machine: Machine, state: State, function: FunctionCode, slot: in
 
 def _subprogram(machine: Machine, state: State, place: Place, depth: int) -> None:
     saved = state.registers[6:11]
-    state.registers[6:11] = [None, None, None, None, symbol(64, "fp", depth + 1)]
+    frame = machine.new_frame()
+    state.registers[6:11] = [None, None, None, None, symbol(64, "fp", frame)]
     state.registers[0] = None
     after = machine.run(place, state, depth + 1)
     if after is None:
@@ -74,7 +75,7 @@ def _subprogram(machine: Machine, state: State, place: Place, depth: int) -> Non
         return
     for name in State.__slots__:
         setattr(state, name, getattr(after, name))
-    state.frames = {at: cell for at, cell in state.frames.items() if not (isinstance(at[0], int) and at[0] > depth)}
+    state.frames = {at: cell for at, cell in state.frames.items() if at[0] != frame}
     state.registers[1:11] = [None] * 5 + saved
 
 
@@ -337,7 +338,7 @@ def _run_callback(machine: Machine, place: Place, depth: int, given: list[Term])
     packet = (start, plus(start, zext(symbol(32, "length", depth), 64)), symbol(64, "meta", depth))
     state = State(symbol(WORLD, "callback", depth), packet)
     state.registers[1 : 1 + len(given)] = given
-    state.registers[10] = symbol(64, "fp", depth + 1)
+    state.registers[10] = symbol(64, "fp", machine.new_frame())
     after = machine.run(place, state, depth + 1)
     if after is None or after.registers[0] is None:
         raise Refused("callback: it does not return a value")

@@ -21,6 +21,7 @@ from bpflens.program import Map, Program, Relocation
 
 __all__ = ("Code", "FunctionCode", "Meaning", "Place", "label_of")
 
+RDONLY_PROG = 1 << 7  # BPF_F_RDONLY_PROG
 Place = tuple[str, int]
 """(section, slot) of a function's first instruction."""
 
@@ -181,8 +182,7 @@ class Code:
         if kind == "map":
             return Meaning("map", relocation.symbol)
         if kind == "data":
-            constant = relocation.section.startswith(".rodata")
-            return Meaning("constant" if constant else "data", relocation.section, relocation.value)
+            return Meaning("constant" if self._is_constant(relocation.section) else "data", relocation.section, relocation.value)
         if kind == "extern" and relocation.section == ".kconfig":
             return Meaning("kconfig", relocation.symbol, insn.imm)
         if kind == "kfunc":
@@ -201,8 +201,13 @@ class Code:
             return None
         if insn.src == op.PSEUDO_MAP_FD:
             return Meaning("map", label_of(map))
-        constant = label_of(map).startswith((".rodata", ".kconfig"))
-        return Meaning("constant" if constant else "data", label_of(map), second.imm & 0xFFFFFFFF)
+        kind = "constant" if self._is_constant(label_of(map)) else "data"
+        return Meaning(kind, label_of(map), second.imm & 0xFFFFFFFF)
+
+    def _is_constant(self, label: str) -> bool:
+        """Data that the program cannot change: libbpf makes the map of .rodata read-only for programs, and freezes it."""
+        map = self.maps.get(label)
+        return label.startswith((".rodata", ".kconfig")) and (map is None or bool(map.flags & RDONLY_PROG))
 
 
 def _parameters(text: str) -> int:

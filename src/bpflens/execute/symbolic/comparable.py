@@ -32,6 +32,8 @@ def comparable(a: Code, b: Code) -> Comparable:
         raise Refused("input: an image of the running kernel; its original is needed")
     if a.program.type != b.program.type:
         raise Refused("input: the programs have different types")
+    if ".text" in (a.program.section, b.program.section):
+        raise Refused("input: a subprogram; the programs that call it are compared")
     assumed: set[str] = set()
     inlined: set[str] = set()
     if a.maps or b.maps:
@@ -61,5 +63,8 @@ def _booleans(map: Map | None) -> frozenset[int]:
 def _check_map(label: str, x: Map, y: Map) -> None:
     if (x.type, x.key_size, x.value_size, x.max_entries, x.flags) != (y.type, y.key_size, y.value_size, y.max_entries, y.flags):
         raise Refused(f"maps: {label} is defined in two ways")
+    one, two = x.fields.get("inner"), y.fields.get("inner")
+    if isinstance(one, Map) and isinstance(two, Map):
+        _check_map(f"{label}.inner", one, two)
     if label.startswith((".data", ".bss")) and x.data is not None and y.data is not None and x.data != y.data:
         raise Refused(f"maps: {label} starts with other contents")

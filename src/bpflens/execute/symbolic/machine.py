@@ -71,6 +71,12 @@ class Machine:
     def __init__(self, setting: Setting, call: CallHandler) -> None:
         self.setting = setting
         self.call = call
+        self._frames = 0
+
+    def new_frame(self) -> int:
+        """The number of a frame; each call has its own, so that what an earlier one left on the stack is nobody's value."""
+        self._frames += 1
+        return self._frames
 
     def run(self, place: Place, state: State, depth: int) -> State | None:
         """The merged state at the ends of a function; None where none is reached. `state` is used up."""

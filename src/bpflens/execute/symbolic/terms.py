@@ -93,7 +93,7 @@ class _Table:
 
 
 _now = _Table(0)
-_owner = threading.Lock()
+_owner = threading.RLock()
 
 
 @contextmanager
@@ -101,13 +101,13 @@ def session(limit: int) -> Iterator[None]:
     """An empty table with a budget of `limit` steps, for one caller at a time."""
     global _now
     with _owner:
-        before = sys.getrecursionlimit()
+        before, table = sys.getrecursionlimit(), _now
         sys.setrecursionlimit(max(before, RECURSION))
         _now = _Table(limit)
         try:
             yield
         finally:
-            _now = _Table(0)
+            _now = table
             sys.setrecursionlimit(before)
 
 
