@@ -186,6 +186,33 @@ def test_a_quiesced_map_holds_still(lab: SnapshotLab, tmp_path: Path) -> None:
         assert not [name for name in os.listdir("/sys/fs/bpf") if name.startswith(f"bpflens-quiesce-{os.getpid()}")]
 
 
+def test_a_link_gets_the_restored_program_at_once(lab: SnapshotLab, tmp_path: Path) -> None:
+    """--replace: the link stays, another program is in it; where a later step fails, the former one comes back."""
+    from bpflens.errors import BpflensError
+    from bpflens.kernel.links import link_by_fd
+    from bpflens.kernel.sys import faults
+    from live.attach_lab import Lab
+
+    with Lab() as machine:
+        path = machine.cgroup("r")
+        group = machine.fd(os.open(machine.cgroup_mount + path, os.O_RDONLY))
+        prog, id = machine.load("cgroup_skb", "cgroup_inet_egress", "r0 = 1\nexit", name="bl_replaced")
+        link = machine.link(prog, group, "cgroup_inet_egress")
+        lab.pin(link, "link")
+        saved = lab.save(f"pin:{lab.prefix}/then", hashes=False)
+        link_id = link_by_fd(link).id
+
+        with faults.counting() as names:
+            restored, _ = lab.restore(saved.path, pin_prefix=None, replace=True)
+        assert link_by_fd(link).prog_id == restored.programs[id] != id
+        assert restored.links == {link_id: link_id}
+        now = link_by_fd(link).prog_id
+        with faults.failing(len(names) - 1), pytest.raises((BpflensError, OSError)):
+            lab.restore(saved.path, pin_prefix=None, replace=True)
+        assert link_by_fd(link).prog_id == now
+        assert not [name for name in os.listdir("/sys/fs/bpf") if name.startswith("bpflens-old-")]
+
+
 def test_signatures(lab: SnapshotLab, tmp_path: Path) -> None:
     keygen = needs.tool("ssh-keygen")
     counter(lab)

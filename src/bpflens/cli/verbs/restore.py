@@ -73,8 +73,10 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
                 _print(view.plan_lines(plan, settings.color))
                 print(f"bpflens: nothing was changed; --apply does it ({len(plan.steps)} steps)", file=sys.stderr)
             return 0
-        restored = restore(archive, plan, options, progress(settings))
-        clear_progress()
+        try:
+            restored = restore(archive, plan, options, progress(settings))
+        finally:
+            clear_progress()
     if settings.json:
         from bpflens.records.snapshot import plan_records, restored_records
 

@@ -60,12 +60,14 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         jited=args.jited, reload=not args.no_reload, deep=args.deep, hashes=not args.no_hashes, templates=args.templates, audit=args.audit,
         tool=f"bpflens {__version__}",
     )  # fmt: skip
-    saved = save(args.targets, args.output, options, progress(settings))
+    try:
+        saved = save(args.targets, args.output, options, progress(settings))
+    finally:
+        clear_progress()
     if args.sign:
         from bpflens.snapshot.signing import sign
 
         sign(args.output, args.sign)
-    clear_progress()
     if settings.json:
         import json
 

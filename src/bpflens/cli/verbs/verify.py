@@ -56,8 +56,10 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             record = {"schema": "verify/1", "status": "same", "kind": "file", "object": args.file, "digest": archive.digest}
             print(json.dumps(record) if settings.json else f"{args.file}: every member is as it was written, digest {archive.digest}")
             return 0
-        changes = verify(archive, data=not args.no_data, progress=progress(settings))
-        clear_progress()
+        try:
+            changes = verify(archive, data=not args.no_data, progress=progress(settings))
+        finally:
+            clear_progress()
         if args.openmetrics:
             try:
                 taken = float(calendar.timegm(time.strptime(archive.manifest.taken, "%Y-%m-%dT%H:%M:%SZ")))

@@ -14,12 +14,13 @@ from bpflens.errors import InputError, KernelError
 from bpflens.formats.snapshot.manifest import SavedAttachment
 from bpflens.kernel import attach as kernel
 from bpflens.kernel.attach_netlink import PARENTS, TcFilter, add_clsact, add_filter, has_clsact, has_filter, set_xdp
-from bpflens.kernel.descriptors import close, device_index, program_fd
+from bpflens.kernel.descriptors import close, device_index, link_fd, program_fd
 from bpflens.kernel.links import LINK
 from bpflens.kernel.maps import map_by_fd
 from bpflens.kernel.prog_info import prog_info_by_fd
 from bpflens.snapshot.restoring.maker import Maker
 from bpflens.snapshot.restoring.namespaces import in_namespace, namespace_path
+from bpflens.snapshot.restoring.replacing import link_there, replace_program
 
 __all__ = ("attach", "place")
 
@@ -44,6 +45,11 @@ def attach(maker: Maker, index: int) -> None:
 
     def make() -> None:
         if attachment.link is not None:
+            there = link_there(maker, attachment) if maker.options.replace else None
+            if there is not None:
+                maker.links[index] = maker.own(link_fd(there))
+                replace_program(maker, attachment, there, where)
+                return
             fd = _LINKS[attachment.link_type or 0](maker, attachment, where)
             maker.links[index] = maker.own(fd)
         else:

@@ -19,7 +19,7 @@ from bpflens.errors import KernelError
 from bpflens.kernel import attach as kernel
 from bpflens.kernel import pins
 from bpflens.kernel.attach_netlink import TcFilter, delete_clsact, delete_filter, set_xdp
-from bpflens.kernel.descriptors import close, enter_namespace, map_fd, program_fd
+from bpflens.kernel.descriptors import close, enter_namespace, link_fd, map_fd, program_fd
 from bpflens.kernel.sys import faults
 
 __all__ = ("Journal", "Record", "undo_journal", "undo_record", "unfinished")
@@ -146,6 +146,20 @@ def _pin(record: Record) -> str:
     return f"pin {path} is the former object again"
 
 
+def _link(record: Record) -> str:
+    """A link that had its program replaced gets the former one back, which is pinned in `aside`."""
+    aside = str(record["aside"])
+    if not os.path.lexists(aside):
+        return ""
+    fds = [pins.get(aside), link_fd(int(record["link"]))]
+    try:
+        kernel.link_update(fds[1], fds[0], f"link:{record['link']}")
+    finally:
+        close(*fds)
+    os.unlink(aside)
+    return f"link:{record['link']} has its former program again"
+
+
 def _directory(record: Record) -> str:
     try:
         os.rmdir(str(record["path"]))
@@ -214,5 +228,6 @@ def _struct_ops(record: Record) -> str:
 
 
 _UNDO: dict[str, Callable[[Record], str]] = {
-    "pin": _pin, "directory": _directory, "xdp": _xdp, "clsact": _clsact, "filter": _filter, "attach": _attached, "struct_ops": _struct_ops,
+    "pin": _pin, "link": _link, "directory": _directory, "xdp": _xdp, "clsact": _clsact, "filter": _filter, "attach": _attached,
+    "struct_ops": _struct_ops,
 }  # fmt: skip

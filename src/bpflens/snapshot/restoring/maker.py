@@ -15,6 +15,7 @@ from bpflens.formats.snapshot.archive import Archive
 from bpflens.formats.snapshot.manifest import SavedMap, SavedProgram
 from bpflens.kernel import pins
 from bpflens.kernel.descriptors import close
+from bpflens.kernel.links import link_by_fd
 from bpflens.snapshot.restoring.journal import Journal, Record, undo_record
 from bpflens.snapshot.restoring.options import RestoreOptions
 
@@ -88,12 +89,21 @@ class Maker:
             return
         if not self.options.replace:
             raise KernelError(f"pin:{path}", "exists already", "--replace puts the restored object in its place")
+        if self._is_pinned(fd, path):
+            return
         aside = f"{path}_bpflens_old"
         self.about_to({"do": "pin", "path": path, "aside": aside})
         with pins.opened_pin(path) as before:
             pins.pin(before, aside)
         os.unlink(path)
         pins.pin(fd, path)
+
+    @staticmethod
+    def _is_pinned(fd: int, path: str) -> bool:
+        """Whether the object is what is pinned there: a link whose program was replaced stays where it is."""
+        with pins.opened_pin(path) as there:
+            kinds = pins.fd_kind(fd), pins.fd_kind(there)
+            return kinds == ("link", "link") and link_by_fd(fd).id == link_by_fd(there).id
 
     def _directories(self, path: str) -> None:
         missing = []

@@ -268,6 +268,9 @@ def _program_is_lost(program: SavedProgram, maps: dict[int, SavedMap]) -> str:
         return f"its original is not known: {program.reason}"
     if program.ifindex:
         return "it is bound to a network device"
+    for id in program.maps:
+        if id in maps and maps[id].frozen and maps[id].data is None:
+            return f"the contents of its read-only map {_name(maps[id])} were not saved, and it depends on them"
     missing = [id for _, id in program.references if id not in maps]
     if missing:
         return f"it uses map {missing[0]}, which is not restored"
