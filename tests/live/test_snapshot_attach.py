@@ -18,12 +18,11 @@ from live.snapshot_lab import SnapshotLab, failures, snapshot_lab
 
 pytestmark = pytest.mark.live
 
-# Kinds whose attachments come back; "deep": their place is found in kernel memory only
-RESTORED = {
-    "tcx": False, "netkit": False, "xdp": False, "tc_extended": False, "cgroups": False, "lsm_cgroup": False, "namespace_programs": False,
-    "netfilter": True, "sockmap": False, "sockmap_link": False, "struct_ops": False, "tracing": False, "lsm": False,
-    "raw_tracepoint": False, "tp_btf": False, "perf_link": False, "uprobe_multi": False, "kprobe_multi": False, "iterator": False,
-}  # fmt: skip
+# Kinds whose attachments come back
+RESTORED = (
+    "tcx", "netkit", "xdp", "tc_extended", "cgroups", "lsm_cgroup", "namespace_programs", "netfilter", "sockmap", "sockmap_link",
+    "struct_ops", "tracing", "lsm", "raw_tracepoint", "tp_btf", "perf_link", "uprobe_multi", "kprobe_multi", "iterator",
+)  # fmt: skip
 # Kinds that belong to sockets and processes, or to tools with files of their own: the plan says why they stay away
 REASONS = {"packet": "socket", "seccomp": "process", "tap_filter": "tap device", "lwt": "routes"}
 WITHOUT_LINKS = {
@@ -73,11 +72,10 @@ def places(rows: list[InventoryRow], programs: set[int]) -> list[tuple[object, .
 
 @pytest.mark.parametrize("kind", RESTORED)
 def test_attachments_come_back(kind: str, machine: Lab, lab: SnapshotLab) -> None:
-    deep = RESTORED[kind]
     kept: list[str] = []
     with attached(machine, kind) as ids:
-        saved = lab.save(*(f"id:{id}" for id in ids), deep=deep)
-        before = places(collect(deep=deep).rows, set(ids))
+        saved = lab.save(*(f"id:{id}" for id in ids))
+        before = places(collect().rows, set(ids))
         kept = [item.cgroup for item in saved.manifest.attachments if item.cgroup]
         assert before
     with contextlib.ExitStack() as again:
@@ -94,7 +92,7 @@ def test_attachments_come_back(kind: str, machine: Lab, lab: SnapshotLab) -> Non
 
         assert failures(restored) == []
         assert [item for item in plan.left_out if not item.object.startswith("contents")] == []
-        after = places(collect(deep=deep).rows, set(restored.programs.values()))
+        after = places(collect().rows, set(restored.programs.values()))
         assert after == before
         _detach(machine, lab, saved.path, restored)
 

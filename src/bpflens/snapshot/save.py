@@ -31,6 +31,7 @@ __all__ = ("SaveOptions", "Saved", "fill_archive", "kernel_identity", "save")
 class SaveOptions:
     """`data`: contents of maps too; `redact`: ids or names of maps without them. `stable`: read each map until two passes are equal.
 
+    `deep`: attachments that only kernel memory tells: None where no interface tells them, True all, False none.
     `quiesce`: stop the programs while maps are read. `jited`: machine code too. `reload`: a reconstruction may be loaded for its proof.
     `hashes`: SHA-256 of the holders' executables. `templates`: rules for reading the images on another kernel. `audit`: count the images.
     """
@@ -42,7 +43,7 @@ class SaveOptions:
     quiesce: bool = False
     jited: bool = False
     reload: bool = True
-    deep: bool = False
+    deep: bool | None = None
     hashes: bool = True
     templates: bool = False
     audit: bool = False

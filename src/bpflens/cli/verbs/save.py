@@ -13,6 +13,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from bpflens.cli.listing import add_deep
 from bpflens.cli.settings import Settings
 from bpflens.errors import UsageError
 
@@ -36,10 +37,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--no-data", action="store_true", help="no contents of maps")
     what.add_argument("--redact", action="append", default=[], metavar="MAP", help="no contents of this map (id or name); repeatable")
     what.add_argument("--jited", action="store_true", help="machine code too")
-    what.add_argument("--deep", action="store_true", help="look for attachments in kernel memory too")
     what.add_argument("--templates", action="store_true", help="what this kernel's verifier does to instructions, to read images elsewhere")
     what.add_argument("--audit", action="store_true", help="the verdict of ls --audit")
     what.add_argument("--no-hashes", action="store_true", help="no SHA-256 of the executables that hold the objects")
+    add_deep(parser)
     how = parser.add_argument_group("how")
     how.add_argument("--stable", action="store_true", help="read each map until two passes are equal (three passes at most)")
     how.add_argument("--quiesce", action="store_true", help="put stubs in the place of linked programs while maps are read; always undone")

@@ -40,8 +40,8 @@ class Scope:
     gone: list[str] = field(default_factory=list)
 
 
-def find_scope(targets: Sequence[str], *, everything: bool = False, deep: bool = False) -> Scope:
-    """The closure of the targets. `everything`: all that is loaded; `deep`: attachments from kernel memory too.
+def find_scope(targets: Sequence[str], *, everything: bool = False, deep: bool | None = None) -> Scope:
+    """The closure of the targets. `everything`: all that is loaded; `deep`: see `collect`: attachments from kernel memory too.
 
     NotFound (3) where a target names nothing, NotPermitted (4) where it may not be looked at.
     """
