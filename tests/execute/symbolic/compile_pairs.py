@@ -28,15 +28,20 @@ struct { __uint(type, BPF_MAP_TYPE_PROG_ARRAY); __uint(key_size, 4); __uint(valu
 
 
 @functools.cache
-def compiled(source: str, *flags: str) -> tuple[Program, ...]:
-    """The programs of the C text, compiled with clang."""
+def object_of(source: str, *flags: str) -> bytes:
+    """The object of the C text, compiled with clang."""
     clang = needs.tool("clang")
     with tempfile.TemporaryDirectory() as directory:
         path, out = Path(directory, "x.c"), Path(directory, "x.o")
         path.write_text(source)
         command = [clang, "-target", "bpf", "-g", f"-I{objects.INCLUDE}", *(flags or ("-O2",)), "-c", str(path), "-o", str(out)]
         subprocess.run(command, check=True, capture_output=True)
-        return tuple(read_object(out.read_bytes(), "x.o"))
+        return out.read_bytes()
+
+
+def compiled(source: str, *flags: str) -> tuple[Program, ...]:
+    """The programs of the C text."""
+    return tuple(read_object(object_of(source, *flags), "x.o"))
 
 
 def entry_of(programs: tuple[Program, ...]) -> Program:
@@ -51,9 +56,10 @@ def check(a: tuple[Program, ...], b: tuple[Program, ...], **options: object) -> 
 
 def compare(body_a: str, body_b: str, section: str = "xdp", context: str = "xdp_md", **options: object) -> Equality:
     """Two bodies of `int f(struct CONTEXT *ctx)`; what stands before "@@" is declarations."""
-    return check(compiled(_function(body_a, section, context)), compiled(_function(body_b, section, context)), **options)
+    return check(compiled(function_of(body_a, section, context)), compiled(function_of(body_b, section, context)), **options)
 
 
-def _function(body: str, section: str, context: str) -> str:
+def function_of(body: str, section: str, context: str) -> str:
+    """The C text of one program with this body."""
     before, _, rest = body.rpartition("@@")
     return f'{HEAD}{before}\nSEC("{section}") int f(struct {context} *ctx) {{ {rest} }}\n'

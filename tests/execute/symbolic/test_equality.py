@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from execute.symbolic.compile_pairs import HEAD, check, compare, compiled
+import needs
+from execute.symbolic.compile_pairs import HEAD, check, compare, compiled, function_of, object_of
 
 PACKET = """
   void *d = (void *)(long)ctx->data, *e = (void *)(long)ctx->data_end;
@@ -133,3 +134,60 @@ def test_a_loop_without_a_bound_ends() -> None:
     result = compare(body, body, steps=20_000)
 
     assert result.reason.startswith("budget")
+
+
+LOAD = 'unsigned long long byte_at(void *skb, unsigned long long at) asm("llvm.bpf.load.byte");'
+SHORT = f"{LOAD} static __attribute__((noinline)) int sub(void *skb) {{ return byte_at(skb, 0x7fffff) + 1; }}@@ sub(ctx); return 7;"
+
+
+def test_a_packet_load_that_fails_leaves_only_its_function() -> None:
+    """bpf_gen_ld_abs: the subprogram returns 0 to its caller, which goes on. The kernel does what the proof says."""
+    a, b = (compiled(function_of(body, "socket", "__sk_buff")) for body in (SHORT, "return 7;"))
+
+    assert check(a, b).grade == "proved"
+
+
+@pytest.mark.live
+def test_the_kernel_agrees_on_packet_loads_that_fail() -> None:
+    needs.root()
+    from bpflens.execute.oracle import compare as run_both
+    from bpflens.execute.result import Verdict
+    from bpflens.execute.subject import subject_of
+
+    a, b = (subject_of(object_of(function_of(body, "socket", "__sk_buff")), "x.o", "f") for body in (SHORT, "return 7;"))
+
+    assert run_both(a, b, inputs=20).verdict is Verdict.EQUAL
+
+
+CALLBACKS = {
+    "equal": (
+        "struct s { int sum; int n; }; static long add(__u32 i, struct s *s) { s->sum += i; s->n++; return 0; }@@"
+        "struct s s = { 1, 2 }; bpf_loop(ctx->ingress_ifindex, add, &s, 0); return s.sum + s.n;",
+        "struct s { int sum; int n; }; static long add(__u32 i, struct s *s) { s->n = s->n + 1; s->sum = i + s->sum; return 0; }@@"
+        "struct s s = { 1, 2 }; bpf_loop(ctx->ingress_ifindex, add, &s, 0); return s.n + s.sum;",
+        True,
+    ),
+    "another step": (
+        "struct s { int sum; int n; }; static long add(__u32 i, struct s *s) { s->sum += i; s->n++; return 0; }@@"
+        "struct s s = { 1, 2 }; bpf_loop(ctx->ingress_ifindex, add, &s, 0); return s.sum + s.n;",
+        "struct s { int sum; int n; }; static long add(__u32 i, struct s *s) { s->sum += i; s->n += 2; return 0; }@@"
+        "struct s s = { 1, 2 }; bpf_loop(ctx->ingress_ifindex, add, &s, 0); return s.sum + s.n;",
+        False,
+    ),
+    "another start": (
+        "struct s { int sum; int n; }; static long add(__u32 i, struct s *s) { s->sum += i; s->n++; return 0; }@@"
+        "struct s s = { 1, 2 }; bpf_loop(ctx->ingress_ifindex, add, &s, 0); return s.sum + s.n;",
+        "struct s { int sum; int n; }; static long add(__u32 i, struct s *s) { s->sum += i; s->n++; return 0; }@@"
+        "struct s s = { 2, 1 }; bpf_loop(ctx->ingress_ifindex, add, &s, 0); return s.sum + s.n;",
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CALLBACKS)
+def test_callbacks_are_functions_of_what_they_get(name: str) -> None:
+    a, b, equal = CALLBACKS[name]
+
+    result = compare(a, b)
+
+    assert result.proved is equal, result
