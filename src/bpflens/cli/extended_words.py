@@ -11,6 +11,8 @@ from bpflens.program import Program
 if TYPE_CHECKING:
     import argparse
 
+    from bpflens.analysis.refused_load import RefusedLoad
+
 __all__ = ("explain_extended",)
 
 UNCHECKED = "Not checked by running it: read from the code's structure, with words by fixed rules."
@@ -25,6 +27,10 @@ def explain_extended(programs: Sequence[Program], args: argparse.Namespace, sett
     from bpflens.records.summary import summary_record
     from bpflens.view.text.summary import summary_lines
 
+    for program in programs:
+        if program.origin.source == "verifier-log":
+            yield from _refusal(program, settings)
+    programs = [program for program in programs if program.origin.source != "verifier-log" or not _refused(program)]
     loaded = [program for program in programs if program.xlated and program.id is not None]
     groups = [[program] for program in loaded] + [[program for program in programs if program not in loaded]]
     first = True
@@ -41,6 +47,30 @@ def explain_extended(programs: Sequence[Program], args: argparse.Namespace, sett
                 yield ""
             first = False
             yield from summary_lines(summary, around, proof, all=args.all, why=args.why, color=settings.color)
+
+
+def _refused(program: Program) -> RefusedLoad | None:
+    from bpflens.analysis.refused_load import explain_refusal
+    from bpflens.formats.dumps.verifier_log import parse_log
+
+    return explain_refusal(parse_log(program.origin.line or ""))
+
+
+def _refusal(program: Program, settings: Settings) -> Iterator[str]:
+    """Why the verifier refused the program of a log; nothing where it did not."""
+    refused = _refused(program)
+    if refused is None:
+        return
+    if settings.json:
+        import json
+
+        from bpflens.records.refusal import refusal_record
+
+        yield json.dumps(refusal_record(refused, program.origin.where))
+        return
+    from bpflens.view.text.refusal import refusal_lines
+
+    yield from refusal_lines(refused, program.name, settings.color)
 
 
 def _original(program: Program) -> tuple[Program, str]:

@@ -81,11 +81,12 @@ def read_bpftool(text: SourceText) -> list[Program]:
     listings: list[_Listing] = []
     pending: list[re.Match[str]] = []
     taken = []
+    is_log = _LOG.search(text.body) is not None
     slot = -1  # of the line above, -1 where that was no instruction
     for match in _KERNEL_LINE.finditer(text.body):
         if match["slot"] is not None:
             slot = int(match["slot"])
-            if slot == 0:
+            if not (is_log and listings and _same_load(text.body, listings[-1], match)) and (slot == 0 or (is_log and not listings)):
                 listings.append(_Listing((pending[0] if pending else match).start()))
             if not listings:
                 text.fail(match.start(), f"the listing begins at slot {slot}; slot 0 is missing")
@@ -108,10 +109,28 @@ def read_bpftool(text: SourceText) -> list[Program]:
             continue
         listings[-1].end = match.end()
         taken.append(match.span())
-    is_log = bool(listings and _LOG.search(text.body))
     text.take(taken)
+    if is_log:
+        for listing, after in zip(listings, [*listings[1:], None], strict=True):
+            listing.end = _end_of_log(text.body, listing.end, after.start if after else len(text.body))
     known: dict[str, bytes] = {}
     return [_kernel_program(text, listing, is_log, known) for listing in listings]
+
+
+def _same_load(body: str, listing: _Listing, match: re.Match[str]) -> bool:
+    """Is this line of the load whose log began above? Newer kernels list all instructions before they walk, so that slot 0 comes twice."""
+    first = listing.entries.get(0)
+    between = body[max((line.end() for line, _ in listing.entries.values()), default=match.start()) : match.start()]
+    return first is not None and _bare(first[0]["text"]) == _bare(match["text"]) and not _ANOTHER_LOAD.search(between)
+
+
+_ANOTHER_LOAD = re.compile(r"^processed \d+ insn|BEGIN PROG LOAD LOG|^func#0 @0", re.MULTILINE)
+
+
+def _end_of_log(body: str, at: int, limit: int) -> int:
+    """Where the log of a load ends: behind its statistics, or before the next one."""
+    found = re.compile(r"^processed \d+ insns?[^\n]*", re.MULTILINE).search(body, at, limit)
+    return found.end() if found else len(body[:limit].rstrip())
 
 
 def _bare(line: str) -> str:
@@ -175,10 +194,15 @@ def _kernel_program(text: SourceText, listing: _Listing, is_log: bool, known: di
     pieces = []
     expected = 0
     from_text = False
+    missing: list[str] = []
     calls = jited_calls({slot: match["text"] for slot, (match, _) in listing.entries.items()}, listing.functions)
     for slot, (match, code) in sorted(listing.entries.items()):
-        if slot != expected:
+        if slot != expected and not (is_log and slot > expected):
             text.fail(match.start(), f"slot {slot} where slot {expected} is expected")
+        if slot > expected:  # a log tells of what was walked; nobody prints the rest
+            missing.append(str(expected) if slot == expected + 1 else f"{expected} to {slot - 1}")
+            pieces.append(bytes(8 * (slot - expected)))
+            expected = slot
         if code is None:
             from_text = True
             code = known.get(match["text"])
@@ -192,18 +216,33 @@ def _kernel_program(text: SourceText, listing: _Listing, is_log: bool, known: di
         pieces.append(code)
         expected += len(code) // 8
     note = _TEXT_NOTE if from_text else None
+    warnings: tuple[str, ...] = ()
     if is_log:
         note = "assembled from a verifier log; maps are addresses there"
+        if missing:
+            warnings = (f"slots {', '.join(missing)} are not in the log: they are shown as unknown",)
+    origin = text.origin("verifier-log" if is_log else "bpftool", listing.start, listing.end, note=note, warnings=warnings)
     return Program(
         Isa.EXTENDED,
         b"".join(pieces),
-        text.origin("verifier-log" if is_log else "bpftool", listing.start, listing.end, note=note),
+        origin,
+        relocations=_refused(origin.line or "") if is_log else (),
         name=listing.functions[0].name if listing.functions else "",
         xlated=not is_log,
         functions=tuple(listing.functions),
         lines=tuple(listing.lines),
         symbols=_names(listing),
     )
+
+
+def _refused(log: str) -> tuple[Relocation, ...]:
+    """The verifier's refusal beside the instruction that it refused."""
+    from bpflens.formats.dumps.verifier_log import parse_log
+
+    parsed = parse_log(log)
+    if parsed.at is None:
+        return ()
+    return (Relocation(parsed.at, "refusal", "", text=f"refused: {parsed.refusal[0]}"),)
 
 
 def _names(listing: _Listing) -> dict[int, str]:
