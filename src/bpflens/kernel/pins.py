@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from bpflens.errors import InputError, KernelError, NotFound
 from bpflens.kernel.sys.bpf import Buffer, bpf, bpf_errno, cmd
 
-__all__ = ("fd_facts", "fd_kind", "get", "opened_pin", "pin")
+__all__ = ("fd_facts", "fd_kind", "get", "on_bpffs", "opened_pin", "pin")
 
 _RDONLY = 1 << 3  # BPF_F_RDONLY
 _KINDS = {"bpf-prog": "prog", "bpf-map": "map", "bpf_link": "link", "btf": "btf", "bpf-link": "link"}
@@ -41,7 +41,7 @@ def get(path: str) -> int:
         raise NotFound(where, "no such file", errno=errno)
     if os.path.isdir(path):
         raise InputError(where, "is a directory, not a pinned object")
-    if errno in (13, 22) and os.path.exists(path) and not _on_bpffs(path):
+    if errno in (13, 22) and os.path.exists(path) and not on_bpffs(path):
         raise InputError(where, "is not a pinned BPF object (not on a BPF filesystem)")
     raise KernelError.from_errno(where, "cannot open", errno)
 
@@ -68,9 +68,11 @@ def fd_facts(text: bytes) -> dict[str, str]:
     return {key: value.strip() for key, colon, value in pairs if colon}
 
 
-def _on_bpffs(path: str) -> bool:
+def on_bpffs(path: str) -> bool:
+    """Whether a path that exists is on a BPF filesystem."""
     from bpflens.kernel.sys.procfs import mounts
 
     real = os.path.realpath(path)
-    points = [mount for mount in mounts("self") if real == mount.point or real.startswith(mount.point.rstrip("/") + "/")]
-    return bool(points) and max(points, key=lambda mount: len(mount.point)).type == "bpf"
+    above = [(len(mount.point), number, mount.type) for number, mount in enumerate(mounts("self"))
+             if real == mount.point or real.startswith(mount.point.rstrip("/") + "/")]  # fmt: skip
+    return bool(above) and max(above)[2] == "bpf"  # of several on one point the last one is seen

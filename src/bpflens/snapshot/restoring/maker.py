@@ -110,6 +110,8 @@ class Maker:
         while path and not os.path.isdir(path):
             missing.append(path)
             path = os.path.dirname(path)
+        if not pins.on_bpffs(path or "/"):
+            raise KernelError(f"pin:{missing[0] if missing else path}", "is not on a BPF filesystem", "--pin-prefix DIR pins elsewhere")
         for directory in reversed(missing):
             self.about_to({"do": "directory", "path": directory})
             try:

@@ -34,7 +34,7 @@ def pin_path(path: str, options: RestoreOptions) -> str:
     parts = path.split("/")
     if len(parts) > 4 and parts[1] == "proc" and parts[3] == "root":
         path = "/" + "/".join(parts[4:])
-    path = os.path.normpath(path)
+    path = os.path.normpath("/" + path.lstrip("/"))  # a snapshot's path leads nowhere above what it is put below
     if options.pin_prefix is None:
         return path
     relative = path.removeprefix(BPFFS).lstrip("/") if path.startswith(BPFFS + "/") else path.lstrip("/")

@@ -94,6 +94,10 @@ def hook_is_lost(attachment: SavedAttachment) -> str | None:
     if attachment.link is not None:
         if attachment.link_type in _IN_NAMESPACE and attachment.netns is None:
             return "the kernel did not say its network namespace (save --deep may find it)"
+        if attachment.link_type == LINK.CGROUP and attachment.cgroup is None:
+            return "its cgroup is gone"
+        if attachment.link_type in (LINK.XDP, LINK.TCX, LINK.NETKIT) and attachment.device is None:
+            return "its device is gone"
         if attachment.link_type == LINK.KPROBE_MULTI and not attachment.details.get("functions"):
             return "the kernel did not show the functions"
         return None if attachment.link_type in LINKS else f"links of type {attachment.link_type} are not known"

@@ -1,0 +1,115 @@
+"""Plans: where pins go, what is left out and why; no kernel object is made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bpflens.errors import InputError
+from bpflens.formats.snapshot.archive import Archive, ArchiveWriter
+from bpflens.formats.snapshot.manifest import (
+    SCHEMA,
+    Manifest,
+    SavedAttachment,
+    SavedData,
+    SavedHolder,
+    SavedInner,
+    SavedKernel,
+    SavedMap,
+    SavedPin,
+    SavedProgram,
+    SavedTarget,
+)  # fmt: skip
+from bpflens.snapshot.restoring.options import RestoreOptions, pin_path
+from bpflens.snapshot.restoring.plan import Plan, make_plan
+
+RETURN_0 = bytes.fromhex("b700000000000000 9500000000000000")
+
+
+def plan_of(path: Path, options: RestoreOptions | None = None, elements: bytes = b"", **parts: object) -> Plan:
+    writer = ArchiveWriter(str(path))
+    writer.add("programs/12/original.bin", RETURN_0)
+    writer.add("maps/3/data.bin", elements)
+    kernel = SavedKernel("6.18.0", "#1", "x86_64", "little", 2)
+    writer.commit(Manifest(SCHEMA, "test", "", kernel, members=writer.members, **parts))  # type: ignore[arg-type]
+    with Archive(str(path)) as archive:
+        return make_plan(archive, options or RestoreOptions())
+
+
+def program(id: int, **more: object) -> SavedProgram:
+    made: dict[str, object] = {"grade": "exact", "original": "programs/12/original.bin", **more}
+    return SavedProgram(id, f"prog{id}", 3, "sched_cls", f"{id:016x}", reason="", insns=2, license="GPL", **made)  # type: ignore[arg-type]
+
+
+def hash_map(id: int, **more: object) -> SavedMap:
+    return SavedMap(id, f"map{id}", 1, "hash", 4, 8, 16, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("path", "prefix", "expected"),
+    [
+        ("/sys/fs/bpf/x/y", None, "/sys/fs/bpf/x/y"),
+        ("/sys/fs/bpf/x/y", "/sys/fs/bpf/copy", "/sys/fs/bpf/copy/x/y"),
+        ("/run/cilium/bpffs/a", "/sys/fs/bpf/copy", "/sys/fs/bpf/copy/run/cilium/bpffs/a"),
+        ("/proc/812/root/sys/fs/bpf/z", None, "/sys/fs/bpf/z"),
+        ("../../etc/cron.d/x", "/sys/fs/bpf/copy", "/sys/fs/bpf/copy/etc/cron.d/x"),
+        ("/sys/fs/bpf/../../../etc/x", "/sys/fs/bpf/copy", "/sys/fs/bpf/copy/etc/x"),
+    ],
+)
+def test_pins_stay_below_the_prefix(path: str, prefix: str | None, expected: str) -> None:
+    assert pin_path(path, RestoreOptions(pin_prefix=prefix)) == expected
+
+
+def test_the_order(tmp_path: Path) -> None:
+    outer = SavedMap(1, "outer", 12, "array_of_maps", 4, 4, 2, inner=SavedInner(1, 4, 8, 16))
+    extension = program(10, target=SavedTarget("f", "", 11))
+    plan = plan_of(tmp_path / "x", programs=(extension, program(11)), maps=(outer, hash_map(2)))
+    assert [(step.action, step.id) for step in plan.steps if step.action in ("map", "program")] == [
+        ("map", 2), ("map", 1), ("program", 11), ("program", 10)
+    ]  # fmt: skip
+
+
+def test_what_only_a_process_held_is_pinned(tmp_path: Path) -> None:
+    held = hash_map(2, holders=(SavedHolder(1, "agent", 3),))
+    pinned = program(11, pins=(SavedPin("/sys/fs/bpf/nosuch/p"),))
+    plan = plan_of(tmp_path / "x", programs=(program(10, maps=(3,)), pinned), maps=(held, hash_map(3)))
+    pins = {(step.kind, step.id): step.path for step in plan.steps if step.action == "pin"}
+    assert pins[("prog", 11)] == "/sys/fs/bpf/nosuch/p"
+    assert pins[("map", 2)].startswith("/sys/fs/bpf/bpflens-")
+    assert pins[("prog", 10)].startswith("/sys/fs/bpf/bpflens-")
+    assert ("map", 3) not in pins  # its program keeps it
+
+
+def test_what_stays_away_and_why(tmp_path: Path) -> None:
+    frozen = SavedMap(4, "x.rodata", 2, "array", 4, 8, 1, frozen=True, why_no_data="left out on request (--no-data)")
+    plan = plan_of(
+        tmp_path / "x",
+        programs=(program(10, grade="unproven"), program(11, references=((0, 99),)), program(12, maps=(4,)), program(13)),
+        maps=(frozen, SavedMap(5, "ring", 27, "ringbuf", 0, 0, 4096), SavedMap(6, "outer", 12, "array_of_maps", 4, 4, 2)),
+        attachments=(
+            SavedAttachment("xdp/native", "dev:eth0", 10, device="eth0"), SavedAttachment("socket/packet", "sock:7", classic="x"),
+            SavedAttachment("lwt", "route:1", 13), SavedAttachment("netfilter", "hook:ip/input", 13, link=3, link_type=10),
+        ),
+    )  # fmt: skip
+    why = {item.object: item.why for item in plan.left_out}
+    assert "its original is not known" in why["program 10 prog10 (sched_cls)"]
+    assert "uses map 99" in why["program 11 prog11 (sched_cls)"]
+    assert "read-only map" in why["program 12 prog12 (sched_cls)"]
+    assert "ring buffer" in why["contents of map 5 ring (ringbuf)"]
+    assert "inner maps" in why["map 6 outer (array_of_maps)"]
+    assert why["xdp/native at dev:eth0"] == "its program is not restored"
+    assert "socket" in why["socket/packet at sock:7"]
+    assert "route" in why["lwt at route:1"]
+    assert "network namespace" in why["netfilter at hook:ip/input"]
+    assert plan.programs == (13,)
+
+
+def test_only_brings_what_is_needed(tmp_path: Path) -> None:
+    data = SavedData("maps/3/data.bin", "records", 1, 4, 4, "single pass", ids_of="programs")
+    jumps = SavedMap(3, "jumps", 3, "prog_array", 4, 4, 2, data=data)
+    everything = {"programs": (program(10, maps=(3,)), program(11), program(12)), "maps": (jumps, hash_map(5))}
+    plan = plan_of(tmp_path / "x", RestoreOptions(only=("prog10",)), bytes(4) + (11).to_bytes(4, "little"), **everything)
+    assert (plan.programs, plan.maps) == ((10, 11), (3,))
+    with pytest.raises(InputError, match="names no program or map"):
+        plan_of(tmp_path / "y", RestoreOptions(only=("nosuch",)), bytes(8), **everything)
