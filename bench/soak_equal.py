@@ -28,14 +28,15 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--packets", type=int, default=30, help="packets for each pair that is called equal")
     parser.add_argument("--outside", type=float, default=1.0, help="share of the pairs for z3 that is looked at (1: all)")
+    parser.add_argument("--seconds", type=float, default=1e9, help="stop after this time")
     args = parser.parse_args()
     judge = Judge(random.Random(args.seed), args.packets, outside=args.outside)
     start = time.monotonic()
     done = 0
-    while done < args.pairs:
+    while done < args.pairs and time.monotonic() - start < args.seconds:
         done += judge.one_pair() is not None
     counts: collections.Counter[str] = judge.counts
-    print(f"{args.pairs} pairs in {time.monotonic() - start:.0f} s")
+    print(f"{done} pairs in {time.monotonic() - start:.0f} s")
     for name, count in sorted(counts.items()):
         print(f"  {name}: {count}")
     for lie in judge.lies:

@@ -18,10 +18,12 @@ from bpflens.classic.diagrams.symbolic import KERNEL, LIBPCAP, Loop, Machine, lo
 from bpflens.classic.expression.at_terms import extended_literals
 from bpflens.classic.expression.candidates import tests_of
 from bpflens.classic.expression.find import Compiler, find
+from bpflens.classic.hooks import LENGTH, Hook, hook_of
 from bpflens.classic.proof import equal as prove
 from bpflens.classic.proof import z3_check
 from bpflens.classic.proof.run_both import runner
 from bpflens.classic.proof.witness import Packet, packets_to
+from bpflens.classic.verdicts import by_outcome
 from bpflens.classic.words.sentences import describe
 from bpflens.errors import InputError
 from bpflens.isa.classic.insn import SockFilter, decode
@@ -45,7 +47,10 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """`equal` with its `grade`, or not equal with `witness` and `sides`; neither where nothing was decided (`reason`)."""
+    """`equal` with its `grade`, or not equal with `witness` and `sides`; neither where nothing was decided (`reason`).
+
+    `assumptions`: what the grade takes for granted. `hook`: what a return value means. `note`: what was not compared.
+    """
 
     equal: bool
     grade: prove.Grade
@@ -58,6 +63,18 @@ class Difference:
     sides: tuple[Side, ...] = ()
     reason: str = ""
     decoded: str = ""
+    assumptions: tuple[str, ...] = ()
+    hook: Hook = LENGTH
+    note: str = ""
+
+
+def _other_values(verdict: prove.Verdict, one: Sequence[SockFilter], two: Sequence[SockFilter], values: bool) -> str:
+    """That filters which accept the same return different lengths, where that is seen at once."""
+    returned = [sorted({insn.k for insn in insns if insn.code == 0x06} - {0}) for insns in (one, two)]
+    if values or verdict.grade == "none" or returned[0] == returned[1]:
+        return ""
+    shown = [", ".join(map(str, found)) or "a computed value" for found in returned]
+    return f"they return different lengths: {shown[0]} and {shown[1]} (--values compares them)"
 
 
 def diff(
@@ -87,11 +104,17 @@ def diff(
     def result(verdict: prove.Verdict, sides: tuple[Side, ...] = ()) -> Difference:
         shown = _decoded(verdict.witness, linktype)
         equal = verdict.grade != "none"
+        version = libpcap.version()
         return Difference(
-            equal, verdict.grade, verdict.method, verdict.witness, names, linktype, assumed, libpcap.version(), sides, verdict.reason, shown
-        )
+            equal, verdict.grade, verdict.method, verdict.witness, names, linktype, assumed, version, sides, verdict.reason, shown,
+            verdict.assumptions, hook, _other_values(verdict, one, two, values),
+        )  # fmt: skip
 
+    hook = hook_of(a) if hook_of(a).kind != "length" else hook_of(b)
     one, two = decode(a.code), decode(b.code)
+    if hook.kind == "verdict":  # values with one meaning are one
+        one, two = by_outcome(one, hook), by_outcome(two, hook)
+    values = values or hook.kind in ("verdict", "number")
     machine = _machine(a, b, one, two)
     compiler.machine = machine
     assumption = compiler.program(" and ".join(f"({text})" for text in assumed)) if assumed else None
@@ -99,7 +122,7 @@ def diff(
         verdict = prove.compare(one, two, machine, given=assumption, values=values)
     except Loop as loop:
         return result(prove.Verdict("none", "", None, f"{loop}: only identical instructions could be called equal"))
-    if verdict.grade != "none" or verdict.witness is None:
+    if verdict.grade != "none" or verdict.witness is None or hook.kind in ("verdict", "number"):
         return result(verdict)
     try:
         sides = _sides(store, compiler, one, two, machine, assumed, names, linktype, time.monotonic() + deadline, verdict)

@@ -6,99 +6,40 @@
 
 The program becomes a decision diagram, the search finds an expression with the same diagram, libpcap compiles that expression again, and
 the two programs are proved equal. What the language cannot say is said in the extension and in words. Nothing found is said as plainly.
+
+What a return value means is the hook's affair (hooks.py): a verdict has an expression for each meaning, a number has none.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-from bpflens.classic.diagrams.diagram import FALSE, TRUE, Store, TooComplex
-from bpflens.classic.diagrams.linktypes import LAYOUTS, PAYLOADS, layout_of, linktype_name
-from bpflens.classic.diagrams.symbolic import KERNEL, LIBPCAP, Loop, Machine, loops, run_in, value_terms
-from bpflens.classic.diagrams.term import Term
-from bpflens.classic.expression import arithmetic
-from bpflens.classic.expression.arithmetic import bases_of
-from bpflens.classic.expression.at_terms import extended_literals, needs_extension, term_text
-from bpflens.classic.expression.candidates import Test, tests_of
+from bpflens.classic.diagrams.diagram import Store, TooComplex
+from bpflens.classic.diagrams.linktypes import PAYLOADS, linktype_name
+from bpflens.classic.diagrams.symbolic import KERNEL, Loop
+from bpflens.classic.explain_filter import REJECT, FilterExplainer
+from bpflens.classic.explanation import Explanation, Outcome, Proof
 from bpflens.classic.expression.cooked import COOKED, as_linux_sll
-from bpflens.classic.expression.find import Compiler, Found, find
-from bpflens.classic.expression.tree import FALSITY, orders, text
-from bpflens.classic.expression.vlan_offload import find_vlan, looks_at_stripped_tags
+from bpflens.classic.expression.find import Compiler
+from bpflens.classic.hooks import Hook, hook_of
 from bpflens.classic.proof import equal as prove
-from bpflens.classic.words.known_filters import name_of, pattern_of
-from bpflens.classic.words.sentences import describe, returned
 from bpflens.errors import InputError
 from bpflens.isa.classic.insn import SockFilter, decode
 from bpflens.program import Isa, Program
 
 __all__ = ("Explanation", "Outcome", "Proof", "explain")
 
-MAX_OUTCOMES = 24
-_REJECT = ((0x06, 0, 0, 0),)
-
-
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """How far the expression is proved to be the program. `grade`: "all-packets", "untruncated" (not cut short), or "none".
-
-    `libpcap` is the version that compiled the expression, `linktype` and `given` what was assumed of the packets, `assumptions`
-    further ones in words. `witness`: a packet on which they differ (for "untruncated": one too short), where one is known.
-    `reason`: why it is not proved.
-    """
-
-    grade: prove.Grade
-    method: str
-    libpcap: str
-    linktype: str
-    given: tuple[str, ...] = ()
-    assumptions: tuple[str, ...] = ()
-    witness: prove.Witness | None = None
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """Packets for which one value is returned: `value` as text, the `expression` (None: none found), whether it has `@` terms, `words`."""
-
-    value: str
-    expression: str | None
-    extended: bool
-    words: tuple[str, ...]
-    proof: Proof | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """The result. `expression` is tcpdump's language and None where that cannot say it; `extended` is our `@` syntax then.
-
-    `outcomes`: one per return value where a program returns several. `known`: the name of a known filter with this meaning.
-    `accepts`: what is delivered of a matching packet. `notes`: further facts (why a kernel would refuse the program ...).
-    """
-
-    where: str
-    name: str
-    insns: int
-    linktype: str
-    given: tuple[str, ...]
-    expression: str | None
-    extended: str | None
-    words: tuple[str, ...]
-    known: str | None
-    accepts: str
-    proof: Proof
-    outcomes: tuple[Outcome, ...] = ()
-    notes: tuple[str, ...] = ()
-    seconds: float = 0.0
-    complete: bool = field(default=True)
+_NOT_TOLD = "every packet is an Ethernet frame"
+_SOCKET_DOES_NOT_SAY = "every packet is an Ethernet frame (the socket does not say)"
 
 
 def explain(program: Program, given: Sequence[str] = (), linktype: str | None = None, deadline: float = 10.0) -> Explanation:
     """Explain a classic program. `given`: expressions that hold for every packet (default: what the program's origin says).
 
-    `linktype`: libpcap's name (default: the origin's, else EN10MB). `deadline`: seconds for the search; the best answer so far is given.
-    Raises InputError for an extended program, an unknown link type or assumption, and code that is not a program.
+    `linktype`: libpcap's name (default: the origin's, else EN10MB, which is an assumption then). `deadline`: seconds for the search; the
+    best answer so far is given. Raises InputError for an extended program, an unknown link type or assumption, and what is no program.
     """
     if program.isa is not Isa.CLASSIC:
         raise InputError(program.origin.where, "is an extended (eBPF) program; explain speaks about classic filters")
@@ -106,47 +47,91 @@ def explain(program: Program, given: Sequence[str] = (), linktype: str | None = 
     if not insns:
         raise InputError(program.origin.where, "has no instructions")
     start = time.monotonic()
-    chosen = linktype_name(linktype or program.origin.linktype or "EN10MB")
-    if program.origin.source == "seccomp" or chosen == "SECCOMP" or (linktype is None and _may_be_seccomp(insns)):
+    told = linktype or program.origin.linktype
+    chosen = linktype_name(told or "EN10MB")
+    if program.origin.source == "seccomp" or chosen == "SECCOMP" or (linktype is None and _may_be_seccomp(program, insns)):
         return replace(_seccomp(program, insns), seconds=time.monotonic() - start)
-    cooked = None
-    if linktype is None and program.origin.linktype is None and program.origin.note == COOKED:
-        cooked = as_linux_sll(insns)
-        if cooked is not None:
-            insns, chosen = cooked, "LINUX_SLL"
+    hook = hook_of(program)
+    cooked = as_linux_sll(insns) if told is None and program.origin.note == COOKED else None
+    if cooked is not None:
+        insns, chosen = cooked, "LINUX_SLL"
+    if hook.kind == "verdict":
+        from bpflens.classic.verdicts import verdicts
+
+        result = verdicts(program, insns, hook, lambda code: _on_packets(program, code, given, chosen, start, deadline))
+    else:
+        result = _on_packets(program, insns, given, chosen, start, deadline)
+    if hook.kind == "number":
+        result = _as_number(result, hook, insns)
+    if cooked is not None:
+        note = "a cooked socket: its packets begin with the network header, as with tcpdump -i any"
+        result = replace(result, notes=(*result.notes, note))
+    if told is None and cooked is None and _reads_packets(insns):
+        # An unbound packet socket gets what each device gives; so it does on a device whose link type has no name.
+        assumption = _SOCKET_DOES_NOT_SAY if program.origin.source == "socket/packet" else _NOT_TOLD
+        result = _assuming(result, assumption)
+    return replace(result, hook=hook.name, seconds=time.monotonic() - start)
+
+
+def _assuming(result: Explanation, assumption: str) -> Explanation:
+    """With an assumption as part of every grade."""
+
+    def noted(proof: Proof) -> Proof:
+        return replace(proof, assumptions=(*proof.assumptions, assumption))
+
+    outcomes = tuple(replace(o, proof=noted(o.proof)) if o.proof is not None else o for o in result.outcomes)
+    return replace(result, proof=noted(result.proof), outcomes=outcomes)
+
+
+def _reads_packets(insns: tuple[SockFilter, ...]) -> bool:
+    """Whether the answer depends on what the packets begin with: on any of their bytes."""
+    return any(insn.code & 7 in (0, 1) and insn.code & 0xE0 in (0x20, 0x40, 0xA0) and insn.k < 0xFFFFF000 for insn in insns)
+
+
+def _on_packets(
+    program: Program, insns: tuple[SockFilter, ...], given: Sequence[str], linktype: str, start: float, deadline: float
+) -> Explanation:
+    """What a filter accepts, where a value that is not 0 accepts."""
     result = None
     if program.origin.given and not given:
         # What the origin says of the packets is only assumed where it makes the answer plainer.
-        result = _Explainer(program, insns, (), chosen, start + deadline / 2).run()
+        result = FilterExplainer(program, insns, (), linktype, start + deadline / 2).run()
         if result.expression is None or "[" in result.expression or result.proof.grade == "none":
             result = None
     if result is None:
-        result = _Explainer(program, insns, tuple(given) or program.origin.given, chosen, start + deadline).run()
-    if program.origin.given and not given and not result.given and _accepts_nothing(insns, program.origin.given, chosen):
+        result = FilterExplainer(program, insns, tuple(given) or program.origin.given, linktype, start + deadline).run()
+    if program.origin.given and not given and not result.given and _accepts_nothing(insns, program.origin.given, linktype):
         shown = " and ".join(program.origin.given)
         but = f"But only packets that satisfy `{shown}` come to it, and it accepts none of them: proved."
         result = replace(result, words=(*result.words, but))
     numbers = result.expression is not None and ("link[" in result.expression or "ether[" in result.expression)
     if numbers and result.expression is not None and not (result.given or result.outcomes):
-        plainer = _if_only_ip(program, insns, chosen, start + deadline)
+        plainer = _if_only_ip(program, insns, linktype, start + deadline)
         if plainer is not None and len(plainer) < len(result.expression):
             note = f"if only IPv4 packets come to it (--given ip), it is the same as: {plainer}"
             result = replace(result, notes=(*result.notes, note))
-    if cooked is not None:
-        note = "a cooked socket: its packets begin with the network header, as with tcpdump -i any"
-        result = replace(result, notes=(*result.notes, note))
-    if linktype is None and program.origin.linktype is None and program.origin.source == "socket/packet" and cooked is None:
-        # An unbound packet socket gets what each device gives; so it does on a device whose link type has no name.
-        assumption = "every packet is an Ethernet frame (the socket does not say)"
-        result = replace(result, proof=replace(result.proof, assumptions=(*result.proof.assumptions, assumption)))
-    return replace(result, seconds=time.monotonic() - start)
+    return result
+
+
+def _as_number(result: Explanation, hook: Hook, insns: tuple[SockFilter, ...]) -> Explanation:
+    """The value is used as it is: there is no expression for the whole, and one for each value at most."""
+    values = {insn.k for insn in insns if insn.code == 0x06}
+    outcomes = result.outcomes
+    if not outcomes and len(values) > 1 and all(insn.code != 0x16 for insn in insns):
+        value = str(next(iter(values - {0})))
+        outcomes = (Outcome(value, result.expression or result.extended, result.expression is None, result.words, result.proof),)
+    words = [f"Its value is no verdict: {hook.what} {'the value' if len(values) != 1 else next(iter(values))}."]
+    if outcomes and 0 in values:
+        words.append("Everything else: 0.")
+    proof = replace(result.proof, grade="none", method="", witness=None, reason="the value is a number, which no expression states")
+    return replace(result, expression=None, extended=None, words=tuple(words), known=None, accepts="", outcomes=outcomes, proof=proof)
 
 
 def _accepts_nothing(insns: tuple[SockFilter, ...], given: tuple[str, ...], linktype: str) -> bool:
     """Whether it is proved that no packet satisfies both the program and what its context says of the packets."""
     try:
         assumed = Compiler(Store(), linktype).program(" and ".join(f"({text})" for text in given))
-        return prove.compare(insns, _REJECT, KERNEL, given=assumed).grade != "none"
+        return prove.compare(insns, REJECT, KERNEL, given=assumed).grade != "none"
     except (InputError, Loop, TooComplex):
         return False
 
@@ -156,7 +141,7 @@ def _if_only_ip(program: Program, insns: tuple[SockFilter, ...], linktype: str, 
     if linktype in PAYLOADS or time.monotonic() > deadline - 0.5:
         return None
     try:
-        result = _Explainer(program, insns, ("ip",), linktype, min(deadline, time.monotonic() + 2)).run()
+        result = FilterExplainer(program, insns, ("ip",), linktype, min(deadline, time.monotonic() + 2)).run()
     except InputError:
         return None
     if result.expression is None or result.expression == "1 = 1" or result.proof.grade == "none":
@@ -164,8 +149,10 @@ def _if_only_ip(program: Program, insns: tuple[SockFilter, ...], linktype: str, 
     return None if "link[" in result.expression or "ether[" in result.expression else result.expression
 
 
-def _may_be_seccomp(insns: tuple[SockFilter, ...]) -> bool:
+def _may_be_seccomp(program: Program, insns: tuple[SockFilter, ...]) -> bool:
     """Whether a program without context is a seccomp filter; the ordinary packet filter is told at a glance."""
+    if hook_of(program).name != "socket":
+        return False
     if any(insn.code & 7 == 0 and insn.code not in (0x00, 0x20, 0x60, 0x80) for insn in insns) or len(insns) == 1:
         return False
     from bpflens.classic.seccomp.policy import is_seccomp
@@ -190,235 +177,3 @@ def _seccomp(program: Program, insns: tuple[SockFilter, ...]) -> Explanation:
     taken = "taken for a seccomp filter by its loads and return values (--linktype: the packets of another one)"
     known = "a seccomp filter" if told else taken
     return Explanation(program.origin.where, program.name, len(insns), "SECCOMP", (), None, None, words, known, "", proof)
-
-
-class _Explainer:
-    def __init__(self, program: Program, insns: tuple[SockFilter, ...], given: tuple[str, ...], linktype: str, deadline: float) -> None:
-        self.program = program
-        self.insns = insns
-        self.given = given
-        self.linktype = linktype
-        self.deadline = deadline
-        self.notes: list[str] = []
-        self.assumptions: list[str] = []
-        self.machine: Machine = KERNEL
-        self.store = Store(deadline=deadline + 1)
-
-    def run(self) -> Explanation:
-        from bpflens.isa.classic.check import check, runs_in_libpcap
-
-        refusals = check(self.insns, "socket")
-        if refusals and not runs_in_libpcap(self.insns) and not loops(self.insns):
-            self.compiler = Compiler(self.store, self.linktype)
-            reason = f"neither the kernel nor libpcap runs this program: {refusals[0]}"
-            return self.result(None, (f"Not explained: {reason}.",), None, "", self.unproved(reason))
-        if refusals:
-            self.machine = LIBPCAP
-            self.notes.append(f"the kernel would refuse this program: {refusals[0]}; this is what it does in libpcap")
-        self.compiler = Compiler(self.store, self.linktype, self.machine)
-        try:
-            return self.explain()
-        except Loop as loop:
-            self.notes.clear()
-            reason = f"{loop}; libpcap makes such code for protochain, and no kernel loads it"
-            return self.result(None, (f"Not explained: {reason}.",), None, "", self.unproved(reason))
-        except TooComplex as error:
-            reason = f"too complex: {error}"
-            return self.result(None, (f"Not explained: {reason}.",), None, "", self.unproved(reason))
-
-    def explain(self) -> Explanation:
-        store = self.store
-        node = run_in(store, self.insns, self.machine, bounds=False, accept=True)
-        tests = tests_of(store)
-        if self.places_header(tests):
-            # The network header's place is known on this link type: with that assumption the language can speak of it.
-            layout = LAYOUTS.get(self.linktype)
-            if layout is not None and layout.network is not None:
-                self.machine = KERNEL.at_network_offset(layout.network)
-                self.assumptions.append(f"the network header is at byte {layout.network}")
-                store = self.store = Store(deadline=self.deadline + 1)
-                self.compiler = Compiler(store, self.linktype, self.machine)
-                node = run_in(store, self.insns, self.machine, bounds=False, accept=True)
-                tests = tests_of(store)
-        universe = self.universe()
-        lower, upper = store.conj(node, universe), store.disj(node, store.negate(universe))
-        literals = extended_literals(store, tests, plain=False) if needs_extension(tests) else []
-        values = self.values()
-        if looks_at_stripped_tags(tests):
-            vlan = find_vlan(self.compiler, node, universe, tests, self.deadline)
-            if vlan is not None:
-                self.assumptions.append("a VLAN tag that the kernel took off counts as if it were in the frame, as in a live capture")
-                words = describe(vlan.expression, self.compiler, universe)
-                return self.result(vlan, words, None, self.accepts(values), self.confirmed(node))
-        found = find(self.compiler, lower, upper, tests, self.deadline, literals)
-        if found is None and time.monotonic() < self.deadline:
-            found = find(self.compiler, lower, upper, tests, self.deadline, extended_literals(store, tests, plain=True))
-        known = name_of(self.compiler, lower, upper, tests)
-        accepts = self.accepts(values)
-        several = len(values) > 1 or any(value >= 1 << 32 for value in values)
-        outcomes = self.outcomes(values, tests, universe) if several else ()
-        if found is not None and found.expression == FALSITY:
-            shown = " and ".join(self.given)
-            none = f"No packet: under the assumption that every packet satisfies `{shown}`, it accepts nothing."
-            words = (none if shown else "No packet.",)
-            verdict = prove.compare(self.insns, _REJECT, self.machine, given=self.assumed())
-            return self.result(None, words, None, "", self.proof(verdict))
-        if found is None:
-            reason = "no expression was found in time" if time.monotonic() >= self.deadline else "no expression was found"
-            return self.result(None, self.tests_in_words(tests), known, accepts, self.unproved(reason), outcomes)
-        found = self.in_best_order(found)
-        known = known or pattern_of(found.text)
-        words = describe(found.expression, self.compiler, universe)
-        return self.result(found, words, known, accepts, self.proved(found), outcomes)
-
-    def places_header(self, tests: list[Test]) -> bool:
-        """Whether the program reads from the network or link header, and from nothing else outside the packet."""
-        regions = {base.region for test in tests for term in (test.a, test.b) for base in bases_of(term)}
-        return bool(regions & {"net", "link"})
-
-    def universe(self) -> int:
-        """The packets that the assumptions leave."""
-        universe = TRUE
-        for assumption in self.given:
-            node = self.compiler.node(assumption)
-            if node is None:
-                try:
-                    self.compiler.program(assumption)
-                except InputError as error:  # libpcap's own message
-                    raise InputError(f"--given {assumption}", error.reason) from None
-                raise InputError(f"--given {assumption}", "loops")
-            universe = self.store.conj(universe, node)
-        if universe == FALSE:
-            raise InputError("--given", "the assumptions contradict each other")
-        return universe
-
-    def values(self) -> dict[int, int]:
-        """Nonzero return values, as terminals of the diagram whose node is under 0."""
-        constants = {insn.k for insn in self.insns if insn.code == 0x06} - {0}
-        if len(constants) < 2 and all(insn.code != 0x16 for insn in self.insns):
-            return dict.fromkeys(constants, FALSE)
-        node = run_in(self.store, self.insns, self.machine, bounds=False, terms=True)
-        terminals = sorted(self.store.terminals(node) - {0})
-        self.valued = node
-        return dict.fromkeys(terminals, node)
-
-    def accepts(self, values: dict[int, int]) -> str:
-        if self.program.origin.source in ("iptables", "xt_bpf", "tc") and all(value < 1 << 32 for value in values):
-            return ""  # the value is a verdict there, not a length
-        constants = [value for value in values if value < 1 << 32]
-        if not values:
-            return ""
-        if len(values) == 1 and constants:
-            return returned(constants[0])
-        return f"{len(values)} different return values" if len(values) > 1 else "as much as the return value says"
-
-    def outcomes(self, values: dict[int, int], tests: list[Test], universe: int) -> tuple[Outcome, ...]:
-        """An expression for each return value; neighbours beyond MAX_OUTCOMES are left to the words of the whole."""
-        store = self.store
-        terms = value_terms(store)
-        found = []
-        for number, value in enumerate(list(values)[:MAX_OUTCOMES]):
-            share = time.monotonic() + max(0.2, (self.deadline - time.monotonic()) / (min(len(values), MAX_OUTCOMES) - number))
-            node = store.map_terminals(self.valued, lambda v, value=value: int(v == value))  # type: ignore[misc]
-            lower, upper = store.conj(node, universe), store.disj(node, store.negate(universe))
-            answer = find(self.compiler, lower, upper, tests, share, extended_literals(store, tests, plain=True))
-            shown = self.value_text(terms[value]) if value in terms else str(value)
-            if answer is None:
-                found.append(Outcome(shown, None, False, ()))
-            else:
-                found.append(Outcome(shown, answer.text, answer.extended, describe(answer.expression, self.compiler, universe)))
-        if len(values) > MAX_OUTCOMES:
-            self.notes.append(f"{len(values) - MAX_OUTCOMES} further return values are not listed")
-        return tuple(found)
-
-    def value_text(self, term: Term) -> str:
-        """A computed return value, with fields named by their header where that is possible."""
-        layout = layout_of(self.linktype)
-        network = layout.network or 0
-        for behind in ("udp", None):
-            try:
-                return arithmetic.text(term, arithmetic.Names(layout.start, 0, behind, network), layout)
-            except arithmetic.Unspeakable:
-                continue
-        return term_text(term)
-
-    def tests_in_words(self, tests: list[Test]) -> tuple[str, ...]:
-        """Every condition that the program tests, where no expression ties them together."""
-        literals = extended_literals(self.store, tests, plain=True)
-        shown = [f"`{candidate.text}`" for candidate, _ in literals[::2]]
-        return (f"It decides on these conditions: {', '.join(shown)}.",) if shown else ("It tests nothing.",)
-
-    def proved(self, found: Found) -> Proof:
-        if found.extended:
-            return self.confirmed(found.node)
-        insns = self.compiler.program(found.text)
-        verdict = prove.compare(self.insns, insns, self.machine, given=self.assumed())
-        return self.proof(replace(verdict, reason="the expression differs from the program") if verdict.different else verdict)
-
-    def confirmed(self, node: int) -> Proof:
-        """The proof of what no program states: terms of the extension, offloaded tags."""
-        return self.proof(prove.confirmed(self.insns, self.store, node, self.machine, self.assumed()))
-
-    def assumed(self) -> tuple[tuple[int, int, int, int], ...] | None:
-        """The program of the assumptions together."""
-        return self.compiler.program(" and ".join(f"({given})" for given in self.given)) if self.given else None
-
-    def in_best_order(self, found: Found) -> Found:
-        """The same terms, in an order for which the compiled code reads the packet as the program does, if there is one.
-
-        Only packets that are cut short can tell the orders apart.
-        """
-        if len(found.text) > 1000 or time.monotonic() > self.deadline:
-            return found
-        store = self.store
-        program = run_in(store, self.insns, self.machine, bounds=True, accept=True)
-
-        def equal(shown: str) -> bool:
-            code = self.compiler.program(shown)
-            return run_in(store, code, self.machine, bounds=True, accept=True) == program
-
-        if found.extended or equal(found.text):
-            return found
-        end = min(self.deadline, time.monotonic() + 0.5)
-        for other in orders(found.expression):
-            shown = text(other)
-            if len(shown) <= len(found.text) and self.compiler.node(shown) == found.node and equal(shown):
-                return found._replace(expression=other, text=shown)
-            if time.monotonic() > end:
-                break
-        return found
-
-    def unproved(self, reason: str) -> Proof:
-        return self.proof(prove.Verdict("none", "", None, reason))
-
-    def proof(self, verdict: prove.Verdict) -> Proof:
-        from bpflens.formats.pcap import libpcap
-
-        assumptions = (*self.assumptions, *verdict.assumptions)
-        grade, method, witness, reason = verdict.grade, verdict.method, verdict.witness, verdict.reason
-        return Proof(grade, method, libpcap.version(), self.linktype, self.given, assumptions, witness, reason)
-
-    def result(
-        self,
-        found: Found | None,
-        words: tuple[str, ...],
-        known: str | None,
-        accepts: str,
-        proof: Proof,
-        outcomes: tuple[Outcome, ...] = (),
-    ) -> Explanation:
-        return Explanation(
-            self.program.origin.where,
-            self.program.name,
-            len(self.insns),
-            self.linktype,
-            self.given,
-            found.text if found is not None and not found.extended else None,
-            found.text if found is not None and found.extended else None,
-            words,
-            known,
-            accepts,
-            proof,
-            outcomes,
-            tuple(self.notes),
-        )

@@ -8,9 +8,12 @@ A filter that is a sign of an intruder begins with the warning. What the answer 
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from bpflens.program import Program
+
+if TYPE_CHECKING:
+    from bpflens.classic.explanation import Explanation
 
 __all__ = ("Summaries", "Summary")
 
@@ -44,8 +47,10 @@ class Summaries:
         self._known: dict[tuple[object, ...], Summary] = {}
 
     def __call__(self, program: Program) -> Summary:
+        from bpflens.classic.hooks import hook_of
+
         origin = program.origin
-        key = (program.code, origin.source, origin.linktype, origin.given, origin.note)
+        key = (program.code, origin.source, origin.linktype, origin.given, origin.note, hook_of(program).name)
         if key not in self._known:
             self._known[key] = self._summary(program)
         return self._known[key]
@@ -72,6 +77,7 @@ def _explained(program: Program, seconds: float) -> Summary:
     """Never raises for a program that cannot be explained: the reason stands in its place, in parentheses."""
     from bpflens.classic.diagrams.linktypes import PAYLOADS
     from bpflens.classic.explain import explain
+    from bpflens.classic.hooks import VERDICT_HOOKS
     from bpflens.classic.words.known_filters import is_suspicious
     from bpflens.errors import BpflensError
 
@@ -81,6 +87,8 @@ def _explained(program: Program, seconds: float) -> Summary:
         return Summary(f"({error.reason})", reason="no expression")
     if result.proof.linktype == "SECCOMP":
         return Summary(result.words[0].rstrip("."), known=result.known, reason="policy")
+    if result.hook in VERDICT_HOOKS:
+        return _verdicts(result)
     assumptions = result.proof.assumptions
     condition = "if Ethernet: " if any("Ethernet" in text for text in assumptions) else ""
     found = result.expression if result.expression is not None else result.extended
@@ -98,6 +106,20 @@ def _explained(program: Program, seconds: float) -> Summary:
         return Summary(f"{warning}: {shown}", warning, result.expression, result.known, assumptions, reason)
     known = f" ({result.known})" if result.known else ""
     return Summary(f"{condition}{shown}{known}", "", result.expression, result.known, assumptions, reason)
+
+
+def _verdicts(result: Explanation) -> Summary:
+    """A filter whose values are verdicts: each with the packets that get it."""
+    condition = "if Ethernet: " if any("Ethernet" in text for text in result.proof.assumptions) else ""
+    pieces = []
+    for outcome in result.outcomes:
+        packets = "every packet" if outcome.expression == "1 = 1" else outcome.expression or "else"
+        pieces.append(f"{packets}: {outcome.value}")
+    shown = ", ".join(pieces) or result.words[0].rstrip(".")
+    if result.outcomes and result.proof.grade == "none":
+        shown += " (not proved)"
+    reason = None if result.expression is not None else "no expression"
+    return Summary(f"{condition}{shown}", "", result.expression, None, result.proof.assumptions, reason)
 
 
 def _why_none(words: tuple[str, ...], reason: str) -> tuple[str, str]:

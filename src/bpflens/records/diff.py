@@ -40,6 +40,9 @@ def difference_record(d: Difference) -> dict[str, Any]:
             for side in d.sides
         ],
         "reason": d.reason or None,
+        "assumptions": list(d.assumptions),
+        "hook": d.hook.name,
+        "note": d.note or None,
     }
 
 
@@ -52,5 +55,6 @@ def schemas() -> dict[str, Schema]:
         "diff/1": line("diff/1", "Whether two classic filters return the same for every packet.", {
             "equal": maybe(BOOLEAN), "grade": one_of("all-packets", "untruncated", "none"), "method": TEXT, "witness": witness_schema(),
             "a": TEXT, "b": TEXT, "linktype": TEXT, "given": listing(TEXT), "libpcap": TEXT, "sides": listing(side), "reason": maybe(TEXT),
+            "assumptions": listing(TEXT), "hook": TEXT, "note": maybe(TEXT),
         }),
     }  # fmt: skip

@@ -33,10 +33,12 @@ def explanation_record(e: Explanation) -> dict[str, Any]:
                 "expression": None if o.extended else o.expression,
                 "extended": o.expression if o.extended else None,
                 "words": list(o.words),
+                "proof": None if o.proof is None else _proof_record(o.proof),
             }
             for o in e.outcomes
         ],
         "notes": list(e.notes),
+        "hook": e.hook,
         "proof": _proof_record(e.proof),
         "seconds": round(e.seconds, 4),
     }
@@ -76,17 +78,20 @@ def schemas() -> dict[str, Schema]:
     """What stands in the lines."""
     from bpflens.records.schemas import BOOLEAN, INTEGER, NUMBER, TEXT, line, listing, maybe, one_of, record
 
-    outcome = record({"value": INTEGER, "expression": maybe(TEXT), "extended": maybe(TEXT), "words": listing(TEXT)})
     sentence = record({"kind": TEXT, "text": TEXT, "insns": listing(INTEGER)})
     sentence = record({"kind": TEXT, "text": TEXT, "insns": listing(INTEGER)})  # of an extended program: summary.py
     proof = record({
         "grade": one_of("all-packets", "untruncated", "none"), "method": TEXT, "libpcap": TEXT, "linktype": TEXT, "given": listing(TEXT),
         "assumptions": listing(TEXT), "witness": witness_schema(), "reason": maybe(TEXT),
     })  # fmt: skip
+    outcome = record({"value": TEXT, "expression": maybe(TEXT), "extended": maybe(TEXT), "words": listing(TEXT), "proof": maybe(proof)})
     return {
         "explain/1": line("explain/1", "What a filter accepts or a program does, with its proof; sentences are of extended ones.", {
             "program": TEXT, "name": maybe(TEXT), "insns": INTEGER, "expression": maybe(TEXT), "extended": maybe(TEXT),
             "words": listing(TEXT), "known": maybe(TEXT), "accepts": maybe(TEXT), "outcomes": listing(outcome), "notes": listing(TEXT),
             "proof": proof, "seconds": NUMBER,
-        }, {"type": TEXT, "sentences": listing(sentence), "surroundings": listing(TEXT), "complete": BOOLEAN, "gaps": listing(TEXT)}),
+        }, {
+            "type": TEXT, "sentences": listing(sentence), "surroundings": listing(TEXT), "complete": BOOLEAN, "gaps": listing(TEXT),
+            "hook": TEXT,
+        }),
     }  # fmt: skip

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from bpflens.classic.diagrams.linktypes import PAYLOADS
+from bpflens.classic.hooks import LENGTH, VERDICT_HOOKS, Hook
 
 if TYPE_CHECKING:
     from bpflens.classic.diff import Difference, Side
@@ -49,7 +50,7 @@ def _runt(witness: Witness) -> str:
 def explanation_text(e: Explanation, color: bool = False) -> Iterator[str]:
     """The lines of an explanation."""
     shown = e.expression if e.expression is not None else e.extended
-    if shown is not None:
+    if shown is not None and not (e.hook in VERDICT_HOOKS and len(e.outcomes) == 1):
         mark = "   (@: extension, not tcpdump's language)" if e.expression is None else ""
         yield (f"\x1b[1m{shown}\x1b[0m" if color else shown) + mark
     for sentence in e.words:
@@ -58,7 +59,7 @@ def explanation_text(e: Explanation, color: bool = False) -> Iterator[str]:
         yield f"    {_known(e.known)}."
     if e.accepts and not e.outcomes:
         yield f"    Of a matching packet it accepts {e.accepts}."
-    for outcome in e.outcomes:
+    for outcome in e.outcomes if e.hook not in VERDICT_HOOKS else ():  # verdicts stand in the words
         yield f"    returns {outcome.value}: {outcome.expression if outcome.expression is not None else '(no expression found)'}"
         for sentence in outcome.words:
             yield f"        {sentence}"
@@ -74,7 +75,7 @@ def _known(name: str) -> str:
     return f"This is {name}" if name.startswith(("a ", "an ", "the ", "everything ")) else f"Known as: {name}"
 
 
-def _packet_lines(witness: Witness, names: tuple[str, str], decoded: str) -> Iterator[str]:
+def _packet_lines(witness: Witness, names: tuple[str, str], decoded: str, hook: Hook) -> Iterator[str]:
     shown = witness.packet.hex() or "(empty)"
     rest = witness.packet[_SHOWN_BYTES:]
     if rest:
@@ -84,12 +85,15 @@ def _packet_lines(witness: Witness, names: tuple[str, str], decoded: str) -> Ite
         yield f"        {decoded}"
     for name, value in witness.aux.items():
         yield f"        with {name} = {value}"
-    yield f"        {names[0]} returns {witness.a}, {names[1]} returns {witness.b}"
+    told = [f"{value} ({hook.meaning(value)})" if hook.kind == "verdict" else str(value) for value in (witness.a, witness.b)]
+    yield f"        {names[0]} returns {told[0]}, {names[1]} returns {told[1]}"
 
 
 def difference_text(d: Difference, color: bool = False) -> Iterator[str]:
     """The lines of a difference."""
-    where = [f"libpcap {d.libpcap}", d.linktype, *(f"given {text}" for text in d.given), *([f"by {d.method}"] if "z3" in d.method else [])]
+    where = [f"libpcap {d.libpcap}", d.linktype, *(f"given {text}" for text in d.given)]
+    where += [f"given that {text}" for text in d.assumptions]
+    where += [f"by {d.method}"] if "z3" in d.method else []
     tail = f" ({', '.join(where)})"
     bold = ("\x1b[1m", "\x1b[0m") if color else ("", "")
     if d.equal:
@@ -97,7 +101,9 @@ def difference_text(d: Difference, color: bool = False) -> Iterator[str]:
         yield f"{bold[0]}equal{bold[1]} for {level}{tail}"
         if d.witness is not None:
             yield "    They differ only on packets too short for what the filters read, such as"
-            yield from _packet_lines(d.witness, d.names, d.decoded)
+            yield from _packet_lines(d.witness, d.names, d.decoded, d.hook)
+        if d.note:
+            yield f"    Note: {d.note}."
         return
     if d.witness is None:
         yield f"{bold[0]}not decided{bold[1]}: {d.reason}{tail}"
@@ -106,12 +112,14 @@ def difference_text(d: Difference, color: bool = False) -> Iterator[str]:
     for side in d.sides:
         yield from _side(side, d.names)
     if not any(side.witness for side in d.sides):
-        yield from _packet_lines(d.witness, d.names, d.decoded)
+        yield from _packet_lines(d.witness, d.names, d.decoded, d.hook)
 
 
 def _side(side: Side, names: tuple[str, str]) -> Iterator[str]:
     yield f"{side.title}: {side.expression or '(no expression found)'}"
     for sentence in side.words:
         yield f"    {sentence}"
-    if side.witness is not None:
-        yield from _packet_lines(side.witness, names, side.decoded)
+    if side.witness is None:
+        yield "    No packet was found that shows it."
+    else:
+        yield from _packet_lines(side.witness, names, side.decoded, LENGTH)

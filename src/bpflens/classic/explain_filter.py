@@ -1,0 +1,271 @@
+"""One filter on packets explained: the way from its instructions to an expression with its proof.
+
+    1. the program as a decision diagram             diagrams/
+    2. an expression with the same diagram           expression/
+    3. the expression compiled by libpcap, and both programs proved equal    proof/
+    4. the expression in words, and the filter's name                        words/
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from bpflens.classic.diagrams.diagram import FALSE, TRUE, Store, TooComplex
+from bpflens.classic.diagrams.linktypes import LAYOUTS, layout_of
+from bpflens.classic.diagrams.symbolic import KERNEL, LIBPCAP, Loop, Machine, loops, run_in, value_terms
+from bpflens.classic.diagrams.term import Term
+from bpflens.classic.explanation import Explanation, Outcome, Proof
+from bpflens.classic.expression import arithmetic
+from bpflens.classic.expression.arithmetic import bases_of
+from bpflens.classic.expression.at_terms import extended_literals, needs_extension, term_text
+from bpflens.classic.expression.candidates import Test, tests_of
+from bpflens.classic.expression.find import Compiler, Found, find
+from bpflens.classic.expression.tree import FALSITY, orders, text
+from bpflens.classic.expression.vlan_offload import find_vlan, looks_at_stripped_tags
+from bpflens.classic.hooks import hook_of
+from bpflens.classic.proof import equal as prove
+from bpflens.classic.words.known_filters import name_of, pattern_of
+from bpflens.classic.words.sentences import describe, returned
+from bpflens.errors import InputError
+from bpflens.isa.classic.insn import SockFilter
+from bpflens.program import Program
+
+__all__ = ("REJECT", "FilterExplainer")
+
+MAX_OUTCOMES = 24
+REJECT = ((0x06, 0, 0, 0),)
+
+
+class FilterExplainer:
+    """Explains one program for the packets of one link type; `run()` does it, within `deadline` (time.monotonic)."""
+
+    def __init__(self, program: Program, insns: tuple[SockFilter, ...], given: tuple[str, ...], linktype: str, deadline: float) -> None:
+        self.program = program
+        self.insns = insns
+        self.given = given
+        self.linktype = linktype
+        self.deadline = deadline
+        self.notes: list[str] = []
+        self.assumptions: list[str] = []
+        self.machine: Machine = KERNEL
+        self.store = Store(deadline=deadline + 1)
+
+    def run(self) -> Explanation:
+        from bpflens.isa.classic.check import check, runs_in_libpcap
+
+        refusals = check(self.insns, "socket")
+        if refusals and not runs_in_libpcap(self.insns) and not loops(self.insns):
+            self.compiler = Compiler(self.store, self.linktype)
+            reason = f"neither the kernel nor libpcap runs this program: {refusals[0]}"
+            return self.result(None, (f"Not explained: {reason}.",), None, "", self.unproved(reason))
+        if refusals:
+            self.machine = LIBPCAP
+            self.notes.append(f"the kernel would refuse this program: {refusals[0]}; this is what it does in libpcap")
+        self.compiler = Compiler(self.store, self.linktype, self.machine)
+        try:
+            return self.explain()
+        except Loop as loop:
+            self.notes.clear()
+            reason = f"{loop}; libpcap makes such code for protochain, and no kernel loads it"
+            return self.result(None, (f"Not explained: {reason}.",), None, "", self.unproved(reason))
+        except TooComplex as error:
+            reason = f"too complex: {error}"
+            return self.result(None, (f"Not explained: {reason}.",), None, "", self.unproved(reason))
+
+    def explain(self) -> Explanation:
+        store = self.store
+        node = run_in(store, self.insns, self.machine, bounds=False, accept=True)
+        tests = tests_of(store)
+        if self.places_header(tests):
+            # The network header's place is known on this link type: with that assumption the language can speak of it.
+            layout = LAYOUTS.get(self.linktype)
+            if layout is not None and layout.network is not None:
+                self.machine = KERNEL.at_network_offset(layout.network)
+                self.assumptions.append(f"the network header is at byte {layout.network}")
+                store = self.store = Store(deadline=self.deadline + 1)
+                self.compiler = Compiler(store, self.linktype, self.machine)
+                node = run_in(store, self.insns, self.machine, bounds=False, accept=True)
+                tests = tests_of(store)
+        universe = self.universe()
+        lower, upper = store.conj(node, universe), store.disj(node, store.negate(universe))
+        literals = extended_literals(store, tests, plain=False) if needs_extension(tests) else []
+        values = self.values()
+        if looks_at_stripped_tags(tests):
+            vlan = find_vlan(self.compiler, node, universe, tests, self.deadline)
+            if vlan is not None:
+                self.assumptions.append("a VLAN tag that the kernel took off counts as if it were in the frame, as in a live capture")
+                words = describe(vlan.expression, self.compiler, universe)
+                return self.result(vlan, words, None, self.accepts(values), self.confirmed(node))
+        found = find(self.compiler, lower, upper, tests, self.deadline, literals)
+        if found is None and time.monotonic() < self.deadline:
+            found = find(self.compiler, lower, upper, tests, self.deadline, extended_literals(store, tests, plain=True))
+        known = name_of(self.compiler, lower, upper, tests)
+        accepts = self.accepts(values)
+        several = len(values) > 1 or any(value >= 1 << 32 for value in values)
+        outcomes = self.outcomes(values, tests, universe) if several else ()
+        if found is not None and found.expression == FALSITY:
+            shown = " and ".join(self.given)
+            none = f"No packet: under the assumption that every packet satisfies `{shown}`, it accepts nothing."
+            words = (none if shown else "No packet.",)
+            verdict = prove.compare(self.insns, REJECT, self.machine, given=self.assumed())
+            return self.result(None, words, None, "", self.proof(verdict))
+        if found is None:
+            reason = "no expression was found in time" if time.monotonic() >= self.deadline else "no expression was found"
+            return self.result(None, self.tests_in_words(tests), known, accepts, self.unproved(reason), outcomes)
+        found = self.in_best_order(found)
+        known = known or pattern_of(found.text)
+        words = describe(found.expression, self.compiler, universe)
+        return self.result(found, words, known, accepts, self.proved(found), outcomes)
+
+    def places_header(self, tests: list[Test]) -> bool:
+        """Whether the program reads from the network or link header, and from nothing else outside the packet."""
+        regions = {base.region for test in tests for term in (test.a, test.b) for base in bases_of(term)}
+        return bool(regions & {"net", "link"})
+
+    def universe(self) -> int:
+        """The packets that the assumptions leave."""
+        universe = TRUE
+        for assumption in self.given:
+            node = self.compiler.node(assumption)
+            if node is None:
+                try:
+                    self.compiler.program(assumption)
+                except InputError as error:  # libpcap's own message
+                    raise InputError(f"--given {assumption}", error.reason) from None
+                raise InputError(f"--given {assumption}", "loops")
+            universe = self.store.conj(universe, node)
+        if universe == FALSE:
+            raise InputError("--given", "the assumptions contradict each other")
+        return universe
+
+    def values(self) -> dict[int, int]:
+        """Nonzero return values, as terminals of the diagram whose node is under 0."""
+        constants = {insn.k for insn in self.insns if insn.code == 0x06} - {0}
+        if len(constants) < 2 and all(insn.code != 0x16 for insn in self.insns):
+            return dict.fromkeys(constants, FALSE)
+        node = run_in(self.store, self.insns, self.machine, bounds=False, terms=True)
+        terminals = sorted(self.store.terminals(node) - {0})
+        self.valued = node
+        return dict.fromkeys(terminals, node)
+
+    def accepts(self, values: dict[int, int]) -> str:
+        if hook_of(self.program).kind != "length" and all(value < 1 << 32 for value in values):
+            return ""  # the value is no length there
+        constants = [value for value in values if value < 1 << 32]
+        if not values:
+            return ""
+        if len(values) == 1 and constants:
+            return returned(constants[0])
+        return f"{len(values)} different return values" if len(values) > 1 else "as much as the return value says"
+
+    def outcomes(self, values: dict[int, int], tests: list[Test], universe: int) -> tuple[Outcome, ...]:
+        """An expression for each return value; neighbours beyond MAX_OUTCOMES are left to the words of the whole."""
+        store = self.store
+        terms = value_terms(store)
+        found = []
+        for number, value in enumerate(list(values)[:MAX_OUTCOMES]):
+            share = time.monotonic() + max(0.2, (self.deadline - time.monotonic()) / (min(len(values), MAX_OUTCOMES) - number))
+            node = store.map_terminals(self.valued, lambda v, value=value: int(v == value))  # type: ignore[misc]
+            lower, upper = store.conj(node, universe), store.disj(node, store.negate(universe))
+            answer = find(self.compiler, lower, upper, tests, share, extended_literals(store, tests, plain=True))
+            shown = self.value_text(terms[value]) if value in terms else str(value)
+            if answer is None:
+                found.append(Outcome(shown, None, False, ()))
+            else:
+                found.append(Outcome(shown, answer.text, answer.extended, describe(answer.expression, self.compiler, universe)))
+        if len(values) > MAX_OUTCOMES:
+            self.notes.append(f"{len(values) - MAX_OUTCOMES} further return values are not listed")
+        return tuple(found)
+
+    def value_text(self, term: Term) -> str:
+        """A computed return value, with fields named by their header where that is possible."""
+        layout = layout_of(self.linktype)
+        network = layout.network or 0
+        for behind in ("udp", None):
+            try:
+                return arithmetic.text(term, arithmetic.Names(layout.start, 0, behind, network), layout)
+            except arithmetic.Unspeakable:
+                continue
+        return term_text(term)
+
+    def tests_in_words(self, tests: list[Test]) -> tuple[str, ...]:
+        """Every condition that the program tests, where no expression ties them together."""
+        literals = extended_literals(self.store, tests, plain=True)
+        shown = [f"`{candidate.text}`" for candidate, _ in literals[::2]]
+        return (f"It decides on these conditions: {', '.join(shown)}.",) if shown else ("It tests nothing.",)
+
+    def proved(self, found: Found) -> Proof:
+        if found.extended:
+            return self.confirmed(found.node)
+        insns = self.compiler.program(found.text)
+        verdict = prove.compare(self.insns, insns, self.machine, given=self.assumed())
+        return self.proof(replace(verdict, reason="the expression differs from the program") if verdict.different else verdict)
+
+    def confirmed(self, node: int) -> Proof:
+        """The proof of what no program states: terms of the extension, offloaded tags."""
+        return self.proof(prove.confirmed(self.insns, self.store, node, self.machine, self.assumed()))
+
+    def assumed(self) -> tuple[tuple[int, int, int, int], ...] | None:
+        """The program of the assumptions together."""
+        return self.compiler.program(" and ".join(f"({given})" for given in self.given)) if self.given else None
+
+    def in_best_order(self, found: Found) -> Found:
+        """The same terms, in an order for which the compiled code reads the packet as the program does, if there is one.
+
+        Only packets that are cut short can tell the orders apart.
+        """
+        if len(found.text) > 1000 or time.monotonic() > self.deadline:
+            return found
+        store = self.store
+        program = run_in(store, self.insns, self.machine, bounds=True, accept=True)
+
+        def equal(shown: str) -> bool:
+            code = self.compiler.program(shown)
+            return run_in(store, code, self.machine, bounds=True, accept=True) == program
+
+        if found.extended or equal(found.text):
+            return found
+        end = min(self.deadline, time.monotonic() + 0.5)
+        for other in orders(found.expression):
+            shown = text(other)
+            if len(shown) <= len(found.text) and self.compiler.node(shown) == found.node and equal(shown):
+                return found._replace(expression=other, text=shown)
+            if time.monotonic() > end:
+                break
+        return found
+
+    def unproved(self, reason: str) -> Proof:
+        return self.proof(prove.Verdict("none", "", None, reason))
+
+    def proof(self, verdict: prove.Verdict) -> Proof:
+        from bpflens.formats.pcap import libpcap
+
+        assumptions = (*self.assumptions, *verdict.assumptions)
+        grade, method, witness, reason = verdict.grade, verdict.method, verdict.witness, verdict.reason
+        return Proof(grade, method, libpcap.version(), self.linktype, self.given, assumptions, witness, reason)
+
+    def result(
+        self,
+        found: Found | None,
+        words: tuple[str, ...],
+        known: str | None,
+        accepts: str,
+        proof: Proof,
+        outcomes: tuple[Outcome, ...] = (),
+    ) -> Explanation:
+        return Explanation(
+            self.program.origin.where,
+            self.program.name,
+            len(self.insns),
+            self.linktype,
+            self.given,
+            found.text if found is not None and not found.extended else None,
+            found.text if found is not None and found.extended else None,
+            words,
+            known,
+            accepts,
+            proof,
+            outcomes,
+            tuple(self.notes),
+        )
