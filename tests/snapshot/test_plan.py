@@ -105,6 +105,17 @@ def test_what_stays_away_and_why(tmp_path: Path) -> None:
     assert plan.programs == (13,)
 
 
+def test_what_depends_on_what_stays_away(tmp_path: Path) -> None:
+    data = SavedData("maps/3/data.bin", "value", 1, 4, 128, "single pass")
+    ops = SavedMap(7, "cc", 26, "struct_ops", 4, 128, 1, struct="tcp_congestion_ops", members={"init": 12}, data=data)
+    programs = (program(10, target=SavedTarget("f", "", 11)), program(11, target=SavedTarget("g", "", 12)), program(12, grade="unproven"))
+    plan = plan_of(tmp_path / "x", programs=programs, maps=(ops,))
+    assert (plan.programs, plan.maps) == ((), ())
+    assert sorted(item.object for item in plan.left_out) == [
+        "map 7 cc (struct_ops)", "program 10 prog10 (sched_cls)", "program 11 prog11 (sched_cls)", "program 12 prog12 (sched_cls)"
+    ]  # fmt: skip
+
+
 def test_only_brings_what_is_needed(tmp_path: Path) -> None:
     data = SavedData("maps/3/data.bin", "records", 1, 4, 4, "single pass", ids_of="programs")
     jumps = SavedMap(3, "jumps", 3, "prog_array", 4, 4, 2, data=data)

@@ -84,6 +84,7 @@ class _Planner:
         wanted_programs, wanted_maps = self._wanted()
         maps = self._possible_maps(wanted_maps)
         programs = self._possible_programs(wanted_programs, maps)
+        self._drop_dependents(programs, maps)
         attachments = self._possible_attachments(programs, maps)
         if self.options.reuse_maps:
             self._find_reusable(maps)
@@ -169,6 +170,22 @@ class _Planner:
             else:
                 possible[id] = program
         return possible
+
+    def _drop_dependents(self, programs: dict[int, SavedProgram], maps: dict[int, SavedMap]) -> None:
+        """What needs a program that stays away stays away too: programs that were loaded for it, structures that have it as a function."""
+        while True:
+            lost = [item for item in programs.values() if item.target and item.target.program and item.target.program not in programs]
+            for program in lost:
+                reason = f"program {program.target.program if program.target else 0}, which it was loaded for, is not restored"
+                self.left_out.append(LeftOut(f"program {_name(program)} ({program.type_name})", reason))
+                del programs[program.id]
+            if not lost:
+                break
+        for map in list(maps.values()):
+            missing = [name for name, id in map.members.items() if id not in programs]
+            if missing:
+                self.left_out.append(LeftOut(f"map {_name(map)} ({map.type_name})", f"its function {missing[0]} is not restored"))
+                del maps[map.id]
 
     def _possible_attachments(self, programs: dict[int, SavedProgram], maps: dict[int, SavedMap]) -> list[int]:
         possible = []

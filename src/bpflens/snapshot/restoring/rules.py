@@ -61,6 +61,8 @@ def map_is_lost(map: SavedMap) -> str:
         return "it is offloaded to a network device"
     if map.type == STRUCT_OPS and not map.struct:
         return "the kernel's structure in it could not be read"
+    if map.type == STRUCT_OPS and map.data is None:
+        return "the structure in it was not saved"
     if map.type in (12, 13) and map.inner is None:
         return "what its inner maps must be like could not be read"
     return ""
