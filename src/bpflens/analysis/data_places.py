@@ -11,11 +11,11 @@ from bisect import bisect_right
 from functools import lru_cache
 
 from bpflens.errors import BpflensError
+from bpflens.isa.extended.uapi import MapType
 from bpflens.program import Map
 
 __all__ = ("Places", "quoted")
 
-_ARRAY = 2  # BPF_MAP_TYPE_ARRAY
 _SHOWN_STRING = 72
 _LOOKED_AT = 256
 _CACHED = 1 << 12
@@ -99,7 +99,7 @@ def quoted(raw: bytes) -> str | None:
 
 def _constant_data(m: Map) -> bytes | None:
     """The value of a map of constants: from the object, or of a frozen array of the running kernel."""
-    if m.data is not None or m.type != _ARRAY or m.id is None or not m.fields.get("frozen"):
+    if m.data is not None or m.type != MapType.ARRAY or m.id is None or not m.fields.get("frozen"):
         return m.data if "rodata" in m.name else None
     return _live_value(m.id)
 

@@ -11,12 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bpflens.isa.extended.names import ATTACH_TYPES, LINK_TYPES, type_name
+from bpflens.isa.extended.uapi import AttachType
 from bpflens.kernel.links import LINK, LinkInfo
 from bpflens.program import Attachment
 
 __all__ = ("link_attachment",)
 
-_HOOKS = {46: "tcx/ingress", 47: "tcx/egress", 54: "netkit/primary", 55: "netkit/peer"}  # enum bpf_attach_type
+_HOOKS = {
+    AttachType.TCX_INGRESS: "tcx/ingress", AttachType.TCX_EGRESS: "tcx/egress", AttachType.NETKIT_PRIMARY: "netkit/primary",
+    AttachType.NETKIT_PEER: "netkit/peer",
+}  # fmt: skip
 _NETFILTER_HOOKS = ("prerouting", "input", "forward", "output", "postrouting")
 _FREPLACE = 0  # links of freplace programs report attach type 0 and the target *program's* id
 

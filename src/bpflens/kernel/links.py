@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from bpflens.isa.extended.uapi import LinkType as LINK
 from bpflens.kernel.sys.bpf import Buffer, all_ids, cmd, info_by_fd, opened
 
 __all__ = ("LINK", "LinkInfo", "link_by_fd", "link_ids", "link_info")
@@ -18,13 +19,6 @@ __all__ = ("LINK", "LinkInfo", "link_by_fd", "link_ids", "link_info")
 _SIZE = 128
 _STRING = 4096
 _ARRAY_LIMIT = 1 << 20  # more attach points than any multi link has
-
-
-class LINK:
-    """enum bpf_link_type."""
-
-    RAW_TRACEPOINT, TRACING, CGROUP, ITER, NETNS, XDP, PERF_EVENT, KPROBE_MULTI, STRUCT_OPS, NETFILTER = range(1, 11)
-    TCX, UPROBE_MULTI, NETKIT, SOCKMAP = range(11, 15)
 
 
 PERF_TYPES = {1: "uprobe", 2: "uretprobe", 3: "kprobe", 4: "kretprobe", 5: "tracepoint", 6: "event"}  # enum bpf_perf_event_type

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from bpflens.errors import BpflensError, KernelError
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn, encode
+from bpflens.isa.extended.uapi import AttachType, MapType, ProgType
 from bpflens.kernel.sys import fact_cache
 from bpflens.kernel.sys.bpf import Buffer, bpf, bpf_errno, close, cmd
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ("Attributes", "iterate", "oracle", "read_attributes", "sleepable_flag")
 
-_TRACING, _ITER = 26, 28
 _SEQ_WRITE = 127
 F_SLEEPABLE, F_XDP_HAS_FRAGS, F_XDP_DEV_BOUND_ONLY = 1 << 4, 1 << 5, 1 << 6
 # (name, struct, field); the first struct that has the field is read (sleepable moved from aux to the program in v6.9)
@@ -84,7 +84,7 @@ def oracle(prog_fd: int, prog_type: int, candidates: Sequence[tuple[int, int]], 
     """
     from bpflens.kernel.load import create_map, load_program
 
-    array = create_map(3, 4, 4, 2)
+    array = create_map(MapType.PROG_ARRAY, 4, 4, 2)
     try:
         if not _put(array, 0, prog_fd):
             return []
@@ -120,8 +120,8 @@ def iterate(code: bytes, fn_id: int, row_bytes: int) -> Iterable[tuple[int, ...]
 
     prog = link = iterator = -1
     try:
-        prog = load_program(code, _TRACING, expected_attach_type=_ITER, attach_btf_id=fn_id)
-        link = bpf(cmd.LINK_CREATE, struct.pack("=III", prog, 0, _ITER), "bpf_iter/bpf_prog", "cannot link")[0]
+        prog = load_program(code, ProgType.TRACING, expected_attach_type=AttachType.TRACE_ITER, attach_btf_id=fn_id)
+        link = bpf(cmd.LINK_CREATE, struct.pack("=III", prog, 0, AttachType.TRACE_ITER), "bpf_iter/bpf_prog", "cannot link")[0]
         iterator = bpf(cmd.ITER_CREATE, struct.pack("=II", link, 0), "bpf_iter/bpf_prog", "cannot create")[0]
         data = bytearray()
         while piece := os.read(iterator, 1 << 16):

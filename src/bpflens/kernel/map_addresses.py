@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn, encode
+from bpflens.isa.extended.uapi import MapType
 from bpflens.kernel.load_attributes import iterate
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ("MapAddress", "map_addresses")
 
-_ARRAY = 2  # BPF_MAP_TYPE_ARRAY: the only type whose values programs address directly
+_ARRAY = MapType.ARRAY  # the only type whose values programs address directly
 _SEQ_WRITE = 127
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from bpflens.errors import KernelError
+from bpflens.isa.extended.uapi import MapType
 from bpflens.kernel.sys.bpf import Buffer, bpf, bpf_errno, cmd
 
 __all__ = (
@@ -23,8 +24,12 @@ _ELEM = struct.Struct("=IIQQQ")  # map_fd, pad, key, value or next_key, flags
 _BATCH = struct.Struct("=QQQQIIQQ")  # in_batch, out_batch, keys, values, count, map_fd, elem_flags, flags
 _BATCH_KEYS = 4096
 _BATCH_BYTES = 8 << 20  # values may have megabytes
-_BATCHED = frozenset({1, 2, 5, 6, 9, 10, 11, 12, 13, 35})  # hash and array families, LPM_TRIE, maps of maps, RHASH
-_PERCPU = frozenset({5, 6, 10, 21})  # PERCPU_HASH, PERCPU_ARRAY, LRU_PERCPU_HASH, PERCPU_CGROUP_STORAGE
+_BATCHED = frozenset({
+    MapType.HASH, MapType.ARRAY, MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_HASH,
+    MapType.LRU_PERCPU_HASH, MapType.LPM_TRIE, MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS, MapType.RHASH,
+})  # fmt: skip
+_PERCPU = frozenset({MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_PERCPU_HASH, MapType.PERCPU_CGROUP_STORAGE})
+_HOLDS_IDS = frozenset({MapType.PROG_ARRAY, MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS})
 _MAP_INFO_HEAD = struct.Struct("=IIII")  # type, id, key_size, value_size of struct bpf_map_info
 ANY, NOEXIST, EXIST, LOCK = 0, 1, 2, 4  # flags of update
 
@@ -45,7 +50,7 @@ def value_stride(type: int, value_size: int) -> int:
     """Bytes that one look-up writes: per-cpu values are rounded up to 8 and repeated (kernel/bpf/syscall.c:bpf_map_value_size)."""
     if is_percpu(type):
         return (value_size + 7 & ~7) * possible_cpus()
-    return 4 if type in (3, 12, 13) else value_size  # PROG_ARRAY, ARRAY_OF_MAPS, HASH_OF_MAPS: an id
+    return 4 if type in _HOLDS_IDS else value_size
 
 
 def lookup(fd: int, key: bytes, stride: int | None = None, flags: int = 0) -> bytes | None:

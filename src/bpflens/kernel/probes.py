@@ -10,6 +10,7 @@ import struct
 from collections.abc import Mapping
 
 from bpflens.errors import BpflensError, KernelError
+from bpflens.isa.extended.uapi import MapType, ProgType
 from bpflens.kernel.load import create_map, load_btf, load_program
 from bpflens.kernel.sys.bpf import bpf_errno, cmd
 
@@ -37,10 +38,12 @@ COMMANDS: Mapping[str, tuple[int, bytes]] = {
 
 # r0 = 0; exit
 _RETURN_0 = bytes.fromhex("b700000000000000 9500000000000000")
-_EXPECTED = {18: 8, 25: 21, 30: 36, 32: 45}  # types that must be loaded for a hook: type -> expected_attach_type
+_EXPECTED = {  # types that must be loaded for a hook: type -> expected_attach_type
+    ProgType.CGROUP_SOCK_ADDR: AttachType.CGROUP_INET4_BIND, ProgType.CGROUP_SOCKOPT: AttachType.CGROUP_GETSOCKOPT,
+    ProgType.SK_LOOKUP: AttachType.SK_LOOKUP, ProgType.NETFILTER: AttachType.NETFILTER,
+}  # fmt: skip
 _SLEEPABLE = 1 << 4  # BPF_F_SLEEPABLE
-_SYSCALL, _TRACING, _STRUCT_OPS, _EXT, _LSM = 31, 26, 27, 28, 29
-FENTRY, LSM_MAC, ITER, RAW_TP = 24, 27, 28, 23  # enum bpf_attach_type
+FENTRY, LSM_MAC, ITER, RAW_TP = AttachType.TRACE_FENTRY, AttachType.LSM_MAC, AttachType.TRACE_ITER, AttachType.TRACE_RAW_TP
 
 
 def command(name: str) -> bool | None:
@@ -54,11 +57,12 @@ def command(name: str) -> bool | None:
 
 def prog_type(type: int) -> bool | None:
     """Whether the kernel can load programs of a type: a program that returns 0 is loaded and closed."""
-    flags = _SLEEPABLE if type == _SYSCALL else 0
-    return _loads(type, _RETURN_0, _EXPECTED.get(type, 0), flags, needs_target=type in (_TRACING, _STRUCT_OPS, _EXT, _LSM))
+    flags = _SLEEPABLE if type == ProgType.SYSCALL else 0
+    targeted = type in (ProgType.TRACING, ProgType.STRUCT_OPS, ProgType.EXT, ProgType.LSM)
+    return _loads(type, _RETURN_0, _EXPECTED.get(type, 0), flags, needs_target=targeted)
 
 
-def tracing(function: str, attach_type: int, type: int = _TRACING, code: bytes = _RETURN_0) -> bool | None:
+def tracing(function: str, attach_type: int, type: int = ProgType.TRACING, code: bytes = _RETURN_0) -> bool | None:
     """Whether a program can be loaded for a kernel function ("bpf_iter_task", "bpf_lsm_file_open", "vfs_read")."""
     from bpflens.btf.btf import Kind
     from bpflens.kernel.btf import vmlinux
@@ -76,7 +80,7 @@ def reads_kernel_memory() -> bool | None:
     """Whether a syscall program may call bpf_probe_read_kernel (not with lockdown=confidentiality)."""
     # r1 = r10; r1 += -8; r2 = 8; r3 = 0; call bpf_probe_read_kernel; r0 = 0; exit
     code = "bfa1000000000000 07010000f8ffffff b702000008000000 b703000000000000 8500000071000000"
-    return _loads(_SYSCALL, bytes.fromhex(code) + _RETURN_0, 0, _SLEEPABLE)
+    return _loads(ProgType.SYSCALL, bytes.fromhex(code) + _RETURN_0, 0, _SLEEPABLE)
 
 
 def _loads(type: int, code: bytes, attach_type: int, flags: int, attach_btf_id: int = 0, needs_target: bool = False) -> bool | None:
@@ -106,16 +110,17 @@ _SHAPES = {
     24: (4, 4, 0, 1), 27: (0, 0, 4096, 0), 28: (4, 4, 0, 1), 29: (4, 4, 0, 1), 30: (0, 4, 1, 0), 31: (0, 0, 4096, 0), 32: (4, 4, 0, 1),
     33: (0, 0, 1, 1 << 10), 34: (4, 16, 1, 0),
 }  # fmt: skip
-_OF_MAPS = frozenset({12, 13})
-_TYPED = frozenset({24, 28, 29, 32})  # storage of sockets, inodes, tasks, cgroups: key and value must have BTF types
+_OF_MAPS = frozenset({MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS})
+# key and value must have BTF types
+_TYPED = frozenset({MapType.SK_STORAGE, MapType.INODE_STORAGE, MapType.TASK_STORAGE, MapType.CGRP_STORAGE})
 # .BTF of `int`: header, INT 4 bytes signed, strings "\0int\0"
 _INT_BTF = struct.pack("=HBBIIIII", 0xEB9F, 1, 0, 24, 0, 16, 16, 5) + struct.pack("=IIII", 1, 1 << 24, 4, 1 << 24 | 32) + b"\0int\0"
 
 
 def map_type(type: int) -> bool | None:
     """Whether the kernel can create maps of a type: a small one is created and closed. struct_ops is told by its program type."""
-    if type == 26:
-        return prog_type(_STRUCT_OPS)
+    if type == MapType.STRUCT_OPS:
+        return prog_type(ProgType.STRUCT_OPS)
     key_size, value_size, entries, flags = _SHAPES.get(type, (4, 4, 1, 0))
     fds: list[int] = []
     try:
@@ -124,7 +129,7 @@ def map_type(type: int) -> bool | None:
             btf_fd = load_btf(_INT_BTF)
             fds.append(btf_fd)
         if type in _OF_MAPS:
-            inner = create_map(2, 4, 4, 1)
+            inner = create_map(MapType.ARRAY, 4, 4, 1)
             fds.append(inner)
         typed = 1 if btf_fd else 0
         fds.append(

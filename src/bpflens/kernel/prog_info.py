@@ -13,15 +13,16 @@ from typing import Literal, NamedTuple
 
 from bpflens.attachment import ProgInfo
 from bpflens.kernel.sys.bpf import Buffer, all_ids, cmd, info_by_fd, opened
+from bpflens.kernel.sys.layouts import Record
+from bpflens.kernel.sys.uapi import BPF_PROG_INFO
 
 __all__ = (
     "FUNC_INFO", "INFO_BYTES", "LINE_INFO", "ProgDump", "open_prog", "parse_prog_info", "prog_dump", "prog_ids", "prog_info",
     "prog_info_by_fd",
 )  # fmt: skip
 
-_INFO = struct.Struct("=II8sIIQQQIIQ16sIIQQIIQQIIQIIQQIIIIQQQQIIII")
+_INFO = Record(BPF_PROG_INFO)
 INFO_BYTES = _INFO.size
-_VERIFIED_INSNS, _ATTACH_BTF = 216, 220  # offsets
 FUNC_INFO = struct.Struct("=II")  # struct bpf_func_info: insn_off, type_id
 LINE_INFO = struct.Struct("=IIII")  # struct bpf_line_info: insn_off, file_name_off, line_off, line_col (line << 10 | column)
 
@@ -84,16 +85,22 @@ def prog_dump(fd: int, where: str = "", *, jited: bool = False, tags: bool = Fal
     ksyms = Buffer(8 * info.nr_jited_ksyms if jited else 0)
     jited_lines = Buffer(8 * info.nr_jited_line_info if jited else 0)
     request = Buffer(_INFO.pack(
-        0, 0, b"", code.size, xlated.size, code.address, xlated.address, 0, 0, info.nr_map_ids, map_ids.address, b"", 0, 0, 0, 0,
-        ksyms.size // 8, lens.size // 4, ksyms.address, lens.address, 0, FUNC_INFO.size, funcs.address,
-        info.nr_func_info, info.nr_line_info, lines.address, jited_lines.address, jited_lines.size // 8,
-        LINE_INFO.size, 8, tag_list.size // 8, tag_list.address, 0, 0, 0, 0, 0, 0, 0,
+        jited_prog_len=code.size, jited_prog_insns=code.address, xlated_prog_len=xlated.size, xlated_prog_insns=xlated.address,
+        nr_map_ids=info.nr_map_ids, map_ids=map_ids.address,
+        nr_jited_ksyms=ksyms.size // 8, jited_ksyms=ksyms.address, nr_jited_func_lens=lens.size // 4, jited_func_lens=lens.address,
+        func_info_rec_size=FUNC_INFO.size, nr_func_info=info.nr_func_info, func_info=funcs.address,
+        line_info_rec_size=LINE_INFO.size, nr_line_info=info.nr_line_info, line_info=lines.address,
+        jited_line_info_rec_size=8, nr_jited_line_info=jited_lines.size // 8, jited_line_info=jited_lines.address,
+        nr_prog_tags=tag_list.size // 8, prog_tags=tag_list.address,
     ))  # fmt: skip
     info_by_fd(fd, request, where or f"fd {fd}")
     after = _INFO.unpack(request.bytes)
     # A pointer that the kernel set to zero says "you may not see this" (bpf_dump_raw_ok, blinded constants).
-    parts = (("jited", 5, code), ("xlated", 6, xlated), ("ksyms", 18, ksyms), ("jited_lines", 26, jited_lines))
-    hidden = {what for what, index, buffer in parts if buffer.size and not after[index]}
+    parts = (
+        ("jited", "jited_prog_insns", code), ("xlated", "xlated_prog_insns", xlated), ("ksyms", "jited_ksyms", ksyms),
+        ("jited_lines", "jited_line_info", jited_lines),
+    )  # fmt: skip
+    hidden = {what for what, pointer, buffer in parts if buffer.size and not after[pointer]}
     if not info.xlated_len:  # no program is empty: without CAP_BPF all lengths read 0
         hidden |= {"xlated", "jited"}
 
@@ -117,36 +124,35 @@ def prog_dump(fd: int, where: str = "", *, jited: bool = False, tags: bool = Fal
 
 def parse_prog_info(raw: bytes, length: int) -> ProgInfo:
     """INFO_BYTES of struct bpf_prog_info, of which the kernel filled in `length`: the one place that knows its layout."""
-    (
-        type, id, tag, jited_len, xlated_len, _, _, load_time, uid, nr_map_ids, _, name, ifindex, gpl, netns_dev, netns_ino,
-        nr_ksyms, nr_lens, _, _, btf_id, _, _, nr_func_info, nr_line_info, _, _, nr_jited_line_info, _, _, nr_tags, _,
-        run_time, run_cnt, misses, verified, attach_obj, attach_id, _,
-    ) = _INFO.unpack(raw)  # fmt: skip
+    told = _INFO.unpack(raw)
+    for name in ("recursion_misses", "verified_insns", "attach_btf_obj_id", "attach_btf_id"):  # came in v5.12 to v5.18
+        if length <= _INFO.offsets[name]:
+            told[name] = None
     return ProgInfo(
-        id=id,
-        type=type,
-        tag=tag.hex(),
-        name=name.split(b"\0", 1)[0].decode("ascii", "replace"),
-        uid=uid,
-        load_time=load_time,
-        gpl_compatible=bool(gpl & 1),
-        xlated_len=xlated_len,
-        jited_len=jited_len,
-        nr_map_ids=nr_map_ids,
-        ifindex=ifindex,
-        netns_dev=netns_dev,
-        netns_ino=netns_ino,
-        btf_id=btf_id,
-        nr_jited_ksyms=nr_ksyms,
-        nr_jited_func_lens=nr_lens,
-        nr_func_info=nr_func_info,
-        nr_line_info=nr_line_info,
-        nr_jited_line_info=nr_jited_line_info,
-        nr_prog_tags=nr_tags,
-        run_time_ns=run_time,
-        run_cnt=run_cnt,
-        recursion_misses=misses if length > _VERIFIED_INSNS - 8 else None,
-        verified_insns=verified if length > _VERIFIED_INSNS else None,
-        attach_btf_obj_id=attach_obj if length > _ATTACH_BTF else None,
-        attach_btf_id=attach_id if length > _ATTACH_BTF else None,
+        id=told["id"],
+        type=told["type"],
+        tag=told["tag"].hex(),
+        name=told["name"].split(b"\0", 1)[0].decode("ascii", "replace"),
+        uid=told["created_by_uid"],
+        load_time=told["load_time"],
+        gpl_compatible=bool(told["gpl_compatible"] & 1),
+        xlated_len=told["xlated_prog_len"],
+        jited_len=told["jited_prog_len"],
+        nr_map_ids=told["nr_map_ids"],
+        ifindex=told["ifindex"],
+        netns_dev=told["netns_dev"],
+        netns_ino=told["netns_ino"],
+        btf_id=told["btf_id"],
+        nr_jited_ksyms=told["nr_jited_ksyms"],
+        nr_jited_func_lens=told["nr_jited_func_lens"],
+        nr_func_info=told["nr_func_info"],
+        nr_line_info=told["nr_line_info"],
+        nr_jited_line_info=told["nr_jited_line_info"],
+        nr_prog_tags=told["nr_prog_tags"],
+        run_time_ns=told["run_time_ns"],
+        run_cnt=told["run_cnt"],
+        recursion_misses=told["recursion_misses"],
+        verified_insns=told["verified_insns"],
+        attach_btf_obj_id=told["attach_btf_obj_id"],
+        attach_btf_id=told["attach_btf_id"],
     )

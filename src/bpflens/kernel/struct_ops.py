@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from bpflens.errors import InputError, NotFound
+from bpflens.isa.extended.uapi import MapType
 from bpflens.kernel.map_data import lookup
 from bpflens.kernel.maps import map_by_fd, open_map
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ("STATES", "StructOps", "struct_ops")
 
 STATES = {0: "init", 1: "in use", 2: "to be freed", 3: "ready"}  # enum bpf_struct_ops_state
-MAP_TYPE = 26  # BPF_MAP_TYPE_STRUCT_OPS
+MAP_TYPE = MapType.STRUCT_OPS
 
 
 class StructOps(NamedTuple):

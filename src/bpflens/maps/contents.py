@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from bpflens.btf.values import Value, decode
 from bpflens.errors import BpflensError, KernelError
+from bpflens.isa.extended.uapi import MapType
 from bpflens.program import Map
 
 if TYPE_CHECKING:
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 __all__ = ("Contents", "Entry", "contents")
 
 # Values of DEVMAP, CPUMAP, DEVMAP_HASH with a program: struct bpf_devmap_val, bpf_cpumap_val (include/uapi/linux/bpf.h)
-_PAIRS = {14: ("ifindex", "prog_id"), 16: ("qsize", "prog_id"), 25: ("ifindex", "prog_id")}
+_PAIRS = {
+    MapType.DEVMAP: ("ifindex", "prog_id"), MapType.CPUMAP: ("qsize", "prog_id"), MapType.DEVMAP_HASH: ("ifindex", "prog_id"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

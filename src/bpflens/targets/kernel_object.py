@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bpflens.errors import InputError, KernelError, NotFound, NotPermitted
+from bpflens.isa.extended.uapi import LinkType
 from bpflens.kernel.prog_info import open_prog, prog_dump, prog_ids, prog_info
 from bpflens.kernel.progs import read_program, read_program_fd
 from bpflens.program import Attachment, Holder, Map, ProgInfo, Program
@@ -23,7 +24,6 @@ __all__ = ("maps_named", "open_live", "programs_of_map")
 
 _NAME_CHARS = 15  # BPF_OBJ_NAME_LEN - 1: what the kernel keeps of a name
 _PTRACE = "needs CAP_SYS_PTRACE and every capability that the process has"
-STRUCT_OPS_LINK = 9
 
 
 def open_live(kind: str, name: str, jited: bool = False) -> list[Program]:
@@ -212,7 +212,7 @@ def _programs_of_link(link: LinkInfo, where: str, jited: bool) -> list[Program]:
     attachment = link_attachment(link)
     if link.prog_id:
         return [_with_attachment(read_program(link.prog_id, jited), attachment, link.attach_type)]
-    if link.type == STRUCT_OPS_LINK and link.facts.get("map_id"):
+    if link.type == LinkType.STRUCT_OPS and link.facts.get("map_id"):
         from bpflens.kernel.struct_ops import struct_ops
 
         ids = struct_ops(link.facts["map_id"]).programs

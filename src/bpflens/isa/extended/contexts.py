@@ -11,6 +11,8 @@ from __future__ import annotations
 from functools import cache, lru_cache
 from typing import NamedTuple
 
+from bpflens.isa.extended.prog_types import CONTEXT, IDENTITY
+
 __all__ = ("CONTEXT", "IDENTITY", "SOCKET_KINDS", "Field", "access_name", "context_struct", "field_at", "fields")
 
 
@@ -81,17 +83,6 @@ _LAYOUT = {
         "ipv4_src@16:4 ipv4_dst@20:4 ipv6_dst@32:4x4 flags@48:4 flow_label@52:4"
     ),
 }
-
-# enum bpf_prog_type -> struct of its context. Types that are not here have a context described by BTF, or none.
-CONTEXT = {
-    1: "__sk_buff", 3: "__sk_buff", 4: "__sk_buff", 8: "__sk_buff", 10: "__sk_buff", 11: "__sk_buff", 12: "__sk_buff", 14: "__sk_buff",
-    19: "__sk_buff", 22: "__sk_buff", 6: "xdp_md", 7: "bpf_perf_event_data", 9: "bpf_sock", 13: "bpf_sock_ops", 15: "bpf_cgroup_dev_ctx",
-    16: "sk_msg_md", 18: "bpf_sock_addr", 21: "sk_reuseport_md", 23: "bpf_sysctl", 25: "bpf_sockopt", 30: "bpf_sk_lookup", 32: "bpf_nf_ctx",
-}  # fmt: skip
-
-# Types whose context accesses reach the image as they were written: KPROBE, TRACEPOINT, CGROUP_DEVICE, RAW_TRACEPOINT(_WRITABLE),
-# TRACING, STRUCT_OPS, EXT, LSM, SYSCALL, NETFILTER, LIRC_MODE2.
-IDENTITY = frozenset((2, 5, 15, 17, 24, 20, 26, 27, 28, 29, 31, 32))
 
 # Pointer kinds that helpers or context fields yield and whose accesses the kernel converts too -> struct that programs see.
 SOCKET_KINDS = {"sock_common": "bpf_sock", "sock": "bpf_sock", "tcp_sock": "bpf_tcp_sock", "xdp_sock": "bpf_xdp_sock"}

@@ -12,23 +12,13 @@ import struct
 from collections.abc import Iterator
 
 from bpflens.errors import KernelError, NotFound
+from bpflens.isa.extended.uapi import Cmd as cmd
 from bpflens.kernel.sys import faults
 
 __all__ = ("Buffer", "all_ids", "bpf", "bpf_errno", "call_number", "close", "cmd", "fd_by_id", "info_by_fd", "next_id", "opened")
 
 _NR = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "s390x": 351, "ppc64le": 361, "i686": 357, "armv7l": 386}
 _ATTR_SIZE = 256  # every kernel accepts a longer attr whose tail is zero
-
-
-class cmd:
-    """bpf(2) commands (enum bpf_cmd)."""
-
-    MAP_CREATE, MAP_LOOKUP_ELEM, MAP_UPDATE_ELEM, MAP_DELETE_ELEM, MAP_GET_NEXT_KEY, PROG_LOAD, OBJ_PIN, OBJ_GET = range(8)
-    PROG_ATTACH, PROG_DETACH, PROG_TEST_RUN, PROG_GET_NEXT_ID, MAP_GET_NEXT_ID, PROG_GET_FD_BY_ID = range(8, 14)
-    MAP_GET_FD_BY_ID, OBJ_GET_INFO_BY_FD, PROG_QUERY, RAW_TRACEPOINT_OPEN, BTF_LOAD, BTF_GET_FD_BY_ID = range(14, 20)
-    TASK_FD_QUERY, MAP_LOOKUP_AND_DELETE_ELEM, MAP_FREEZE, BTF_GET_NEXT_ID, MAP_LOOKUP_BATCH = range(20, 25)
-    MAP_LOOKUP_AND_DELETE_BATCH, MAP_UPDATE_BATCH, MAP_DELETE_BATCH, LINK_CREATE, LINK_UPDATE = range(25, 30)
-    LINK_GET_FD_BY_ID, LINK_GET_NEXT_ID, ENABLE_STATS, ITER_CREATE, LINK_DETACH, PROG_BIND_MAP = range(30, 36)
 
 
 _OBJECTS = {

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from bpflens.btf.values import to_text
 from bpflens.isa.extended.names import ATTACH_TYPES, MAP_TYPES, PROG_TYPES, flag_names, type_name
+from bpflens.isa.extended.uapi import MapType
 from bpflens.maps.contents import Contents, Entry
 from bpflens.overview import MapFacts, Overview, ProgramFacts
 from bpflens.program import Attachment, Holder, Isa, Loaded, Map, Program
@@ -15,8 +16,8 @@ from bpflens.view.style.printable import printable
 __all__ = ("map_lines", "overview_lines", "program_lines")
 
 _LABEL = 13  # width of the column of labels
-_MAPS_OF_PROGRAMS = frozenset({3})  # PROG_ARRAY
-_MAPS_OF_MAPS = frozenset({12, 13})  # ARRAY_OF_MAPS, HASH_OF_MAPS
+_MAPS_OF_PROGRAMS = frozenset({MapType.PROG_ARRAY})
+_MAPS_OF_MAPS = frozenset({MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS})
 # Facts of an attachment that its kind and object say already.
 _DETAILS_HIDDEN = frozenset({
     "link", "links", "pins", "netns_ino", "ifindex", "map_id", "cgroup_id", "tp_name", "target_name", "perf_type", "path", "count", "pf",
