@@ -10,7 +10,7 @@ import struct
 from collections.abc import Mapping
 
 from bpflens.errors import BpflensError, KernelError
-from bpflens.isa.extended.uapi import MapType, ProgType
+from bpflens.isa.extended.uapi import AttachType, MapType, ProgType
 from bpflens.kernel.load import create_map, load_btf, load_program
 from bpflens.kernel.sys.bpf import bpf_errno, cmd
 
