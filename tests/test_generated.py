@@ -21,5 +21,14 @@ def test_completion_is_valid_bash() -> None:
     done = subprocess.run(["bash", "-n", ROOT / "completions/bpflens"], capture_output=True, text=True)
 
     assert done.returncode == 0, done.stderr
-    script = f'source {ROOT}/completions/bpflens; COMP_WORDS=(bpflens di); COMP_CWORD=1; _bpflens; echo "${{COMPREPLY[@]}}"'
-    assert subprocess.run(["bash", "-c", script], capture_output=True, text=True).stdout.split() == ["dis", "diff"]
+    assert completed("bpflens di") == ["dis", "diff"]
+    assert completed("bpflens ls --sort na") == ["name"] and completed("bpflens ls --how") == ["--how-to-detach"]
+    assert "exit-codes" in completed("bpflens help ex") and completed("bpflens completion z") == ["zsh"]
+    assert "socket/packet" in completed("bpflens --json ls soc") and completed("bpflens --color n") == ["never"]
+
+
+def completed(line: str) -> list[str]:
+    """What the script offers for a line that ends at the cursor."""
+    script = f"""source {ROOT}/completions/bpflens; COMP_LINE="$1"; COMP_POINT=${{#1}}; COMP_WORDBREAKS=' :='; _bpflens
+                 echo "${{COMPREPLY[@]}}\""""
+    return subprocess.run(["bash", "-c", script, "_", line], capture_output=True, text=True).stdout.split()

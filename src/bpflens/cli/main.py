@@ -1,7 +1,7 @@
 """Entry point: finds the verb, imports only its module, and turns every error into one line and an exit code.
 
 A verb module has: a docstring (its help), `EXAMPLES` (command lines, run by the tests), `configure(parser)` which adds its arguments,
-and `run(args, settings)` which returns an exit code (None means 0).
+and `run(args, settings)` which returns an exit code (None means 0). A verb with long output has `paged(args)`: whether a pager helps.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ GLOBAL_OPTIONS = """\
 Global options, before or after the verb:
   --json                      JSON Lines instead of text
   --color auto|always|never   default: auto (a terminal, and NO_COLOR not set)
+  --no-pager                  long output on a terminal is not piped into $PAGER
   -v, --verbose               more talk on stderr; -vv shows tracebacks
   -V, --version               print the version
   -h, --help                  this page, or that of a verb"""
@@ -142,7 +143,14 @@ def _dispatch(settings: Settings, rest: list[str]) -> int:
         args = parser.parse_args(rest[1:])
     except SystemExit as stop:  # argparse has printed its help
         return int(stop.code or 0)
-    return int(module.run(args, settings) or 0)
+    wants = getattr(module, "paged", None)  # a verb with long output has paged(args)
+    if wants is None or not settings.pager or settings.json or not wants(args):
+        return int(module.run(args, settings) or 0)
+    from bpflens.cli.pager import paged
+
+    with paged(True):
+        return int(module.run(args, settings) or 0)
+    return 0  # whoever read the pager has seen enough
 
 
 def verb_parser(verb: Verb) -> tuple[ModuleType, argparse.ArgumentParser]:
@@ -205,7 +213,7 @@ def _unknown_verb(name: str) -> UsageError:
 
 def _take_global_options(argv: list[str]) -> tuple[Settings, list[str]]:
     """Global options are taken wherever they stand before `--`."""
-    as_json, color, verbosity = False, "auto", 0
+    as_json, color, verbosity, pager = False, "auto", 0, True
     rest: list[str] = []
     tokens = iter(argv)
     for token in tokens:
@@ -217,6 +225,8 @@ def _take_global_options(argv: list[str]) -> tuple[Settings, list[str]]:
             verbosity += len(token) - 1
         elif token == "--verbose":
             verbosity += 1
+        elif token == "--no-pager":
+            pager = False
         elif token == "--color":
             color = next(tokens, "")
         elif token.startswith("--color="):
@@ -226,7 +236,7 @@ def _take_global_options(argv: list[str]) -> tuple[Settings, list[str]]:
     if color not in ("auto", "always", "never"):
         raise UsageError("--color", f'"{color}" is not auto, always or never')
     wanted = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    return Settings(as_json, color == "always" or (color == "auto" and wanted), verbosity), rest
+    return Settings(as_json, color == "always" or (color == "auto" and wanted), verbosity, pager), rest
 
 
 def _report(message: str, hint: str | None, code: int, as_json: bool) -> None:

@@ -30,8 +30,8 @@ def in_order(rows: Iterable[InventoryRow]) -> list[InventoryRow]:
     for row in rows:
         hooks.setdefault((row.kind, row.object, row.netns), []).append(row)
     result: list[InventoryRow] = []
-    for (kind, _, _), on_hook in hooks.items():
-        if len(on_hook) < 2 or not kind.startswith(_ORDERED):
+    for (kind, object, _), on_hook in hooks.items():
+        if len(on_hook) < 2 or not kind.startswith(_ORDERED) or object.startswith("("):  # "(its device has gone)" is no hook
             result += on_hook
             continue
         keys = next((keys for prefix, keys in _PRIORITIES.items() if kind.startswith(prefix)), ("position",))

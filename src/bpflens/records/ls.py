@@ -116,6 +116,6 @@ def row_schema() -> Schema:
 
 def schemas() -> dict[str, Schema]:
     """What stands in the lines."""
-    from bpflens.records.schemas import line
+    from bpflens.records.schemas import TEXT, line, listing
 
-    return {"ls/1": line("ls/1", "A program on something: one row of the inventory.", row_keys())}
+    return {"ls/1": line("ls/1", "A program on something: one row of the inventory.", row_keys(), {"how_to_detach": listing(TEXT)})}

@@ -61,6 +61,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--count", type=int, metavar="N", help="with --watch: stop after N polls")
 
 
+def paged(args: argparse.Namespace) -> bool:
+    """Whether the output is for a pager."""
+    return args.watch is None
+
+
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """List, or watch."""
     from bpflens.cli.snapshot_words import snapshot_of
@@ -90,7 +95,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         inventory, verdict = audit()
     else:
         inventory, verdict = collect(selection.families, deep=args.deep, maps=selection.maps), None
-    rows = selection.rows(inventory)
+    rows = selection.rows(inventory) if file is None else [row for row in inventory.rows if selection.matches(row, inventory)]
     if args.effective:
         from bpflens.inventory.finders.cgroups import inherited
 

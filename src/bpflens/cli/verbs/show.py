@@ -39,6 +39,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--linktype", metavar="NAME", help="what a classic filter's packets begin with (a DLT name)")
 
 
+def paged(args: argparse.Namespace) -> bool:
+    """Whether the output is for a pager."""
+    return True
+
+
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Show every target in turn; 5 where something could not be looked at."""
     from bpflens.overview import overview

@@ -23,6 +23,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_deep(parser)
 
 
+def paged(args: argparse.Namespace) -> bool:
+    """Whether the output is for a pager."""
+    return True
+
+
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Print the tree."""
     from bpflens.cli.snapshot_words import snapshot_of
@@ -41,7 +46,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     else:
         inventory = collect(selection.families, deep=args.deep, maps=True)
         below = program_tree(inventory.maps.heads).below
-    rows = selection.rows(inventory)
+    rows = selection.rows(inventory) if file is None else [row for row in inventory.rows if selection.matches(row, inventory)]
     holders = inventory.maps.holders
     summarise = Summariser(settings.json)
     if settings.json:

@@ -25,9 +25,10 @@ from bpflens.view.style.printable import printable
 __all__ = ("PLAIN", "Layout", "age", "holder_text", "netns_name", "object_text", "program_cell", "shortened", "table")
 
 _HEAD = (
-    Column("KIND", least=8), Column("OBJECT", least=12, middle=True), Column("NETNS", least=5, optional=True), Column("PROGRAM", least=24),
+    Column("KIND", least=8), Column("OBJECT", least=12, middle=True), Column("NETNS", least=5, optional=True), Column("PROGRAM", least=34),
     Column("HOLDERS", least=10, optional=True),
 )  # fmt: skip
+_NETNS = 2
 _HOLDERS_SHOWN, _MOST_WORDS = 3, 120
 _GROUP_FROM = 8  # equal rows that become one line
 _ALARM, _DOUBT = "1;31", "33"
@@ -69,7 +70,11 @@ def table(
         return
     cells = [[cell._replace(text=printable(cell.text)) for cell in line] for line in lines]
     below = [[f"    {printable(line)}" for line in how_to_detach(group[0], inventory)] for group in groups] if layout.detach else []
-    yield from columns(_HEAD, cells, layout.width, layout.color, layout.mark, below)
+    head = list(_HEAD)
+    if layout.width is not None and all(line[_NETNS].text in ("own", "-") for line in cells):
+        del head[_NETNS]  # all is here: the room is for what tells more
+        cells = [line[:_NETNS] + line[_NETNS + 1 :] for line in cells]
+    yield from columns(head, cells, layout.width, layout.color, layout.mark, below)
 
 
 def _groups(inventory: Inventory, rows: Iterable[InventoryRow], every: bool) -> list[list[InventoryRow]]:
