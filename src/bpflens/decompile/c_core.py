@@ -14,7 +14,7 @@ from bpflens.decompile.c_statement import Signature
 from bpflens.errors import BpflensError
 from bpflens.formats.elf.btf_ext import access_path
 
-__all__ = ("core_address", "core_text", "kfunc_declaration", "kfunc_signature", "type_of")
+__all__ = ("core_address", "core_path", "core_text", "kfunc_declaration", "kfunc_signature", "type_of")
 
 FIELD_KINDS = range(6)
 TYPE_LOCAL, TYPE_TARGET, TYPE_EXISTS, TYPE_SIZE, ENUM_EXISTS, ENUM_VALUE, TYPE_MATCHES = range(6, 13)
@@ -42,15 +42,28 @@ def core_address(scope: UnitScope, ref: ir.CoreRef, base: CText) -> CText | None
     if btf is None or ref.kind != 0:
         return None
     type_text = _type_name(btf, ref.type_id)
-    try:
-        path = access_path(btf, ref.type_id, ref.access)
-        if type_text is None or not path.startswith(".") or _is_bitfield(btf, ref.type_id, ref.access):
-            return None
-    except BpflensError:
+    found = core_path(btf, ref)
+    if type_text is None or found is None:
         return None
     scope.core_types[ref.type_id] = None
-    inside = f"(({type_text} *){wrap(base, UNARY)})->{path[1:]}"
+    typed = base.type.pointer == f"{type_text} *"
+    inside = f"{wrap(base, PRIMARY) if typed else f'(({type_text} *){wrap(base, UNARY)})'}->{found[0]}"
     return CText(f"{scope.macro('CORE')}(&{inside})", PRIMARY, OBJECT)
+
+
+def core_path(btf: Btf, ref: ir.CoreRef) -> tuple[str, int] | None:
+    """(path of members, type of what it leads to) of a field's offset; None for bitfields and what has no name."""
+    try:
+        path = access_path(btf, ref.type_id, ref.access)
+        if ref.kind != 0 or not path.startswith(".") or _is_bitfield(btf, ref.type_id, ref.access):
+            return None
+        id = ref.type_id
+        for number in ref.access.split(":")[1:]:
+            id = btf.skip_modifiers(id)
+            id = btf.array(id)[0] if btf.kind(id) is Kind.ARRAY else btf.member(id, int(number)).type_id
+    except (BpflensError, ValueError):
+        return None
+    return path[1:], id
 
 
 def _is_bitfield(btf: Btf, type_id: int, access: str) -> bool:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from bpflens.decompile import ir
 from bpflens.decompile.bits import known_bits
+from bpflens.decompile.demand import TooNarrow
 from bpflens.decompile.ir import Expr
 
 __all__ = ("INT", "OBJECT", "POINTER", "S32", "S64", "U8", "U16", "U32", "U64", "CText", "CType", "Scope", "int_type")
@@ -86,6 +87,14 @@ class Scope:
     def macro(self, name: str) -> str:
         """A macro of the file's head."""
         return name
+
+    def unnamed(self, expr: Expr) -> CText:
+        """The expression without any access of a member in it: clang would relocate those within CORE(), too."""
+        return self.text(expr)
+
+    def narrowed(self, id: int) -> bool:
+        """Is a variable kept in fewer bits than its values have?"""
+        return False
 
     def map(self, name: str) -> CText:
         """The address of a map."""
@@ -196,7 +205,13 @@ def _const(scope: Scope, expr: ir.Const, need: int) -> CText:
 
 
 def _variable(scope: Scope, expr: ir.Var, need: int) -> CText:
-    return scope.variable(expr.id)
+    made = scope.variable(expr.id)
+    if need > 32 and made.type.bits == 32:
+        if scope.narrowed(expr.id):
+            raise TooNarrow(expr.id)
+        if made.type.signed:  # the variable holds the low half; its value has zeros above
+            return scope.as_type(made, U32)
+    return made
 
 
 def _binary(scope: Scope, expr: ir.Binary, need: int) -> CText:
@@ -213,7 +228,7 @@ def _ring(scope: Scope, expr: ir.Binary, need: int) -> CText:
     op, level = expr.op, _LEVEL[expr.op]
     wanted = min(need, expr.width)
     if expr.width == 64 and op == "+" and type(expr.right) is ir.CoreRef:
-        base = scope.text(expr.left)
+        base = scope.unnamed(expr.left)
         found = scope.core_address(expr.right, base if base.type.bits == 64 else scope.as_type(base, U64))
         if found is not None:
             return found
@@ -461,8 +476,20 @@ def _compared(scope: Scope, expr: ir.Compare) -> tuple[CText, CText]:
         if type(expr.right) is ir.Const and expr.right.value == 0 and expr.op in ("==", "!="):
             return left, CText("0", PRIMARY, INT)
         return _operand(scope, expr.left, 64), _operand(scope, expr.right, 64)
+    if width == 32 and expr.op in ("==", "!="):  # C compares an int with an unsigned by its bits
+        signs = left.type == S32, right.type == S32
+        if any(signs) and left.type.bits <= 32 and right.type.bits <= 32 and not (left.type.pointer or right.type.pointer):
+            other = expr.right if signs[0] else expr.left
+            return (left, _literal(other, right)) if signs[0] else (_literal(other, left), right)
     left, right = _unsigned(scope, expr.left, left, width), _unsigned(scope, expr.right, right, width)
     return left, right
+
+
+def _literal(expr: Expr, made: CText) -> CText:
+    """A constant beside a signed number: -1 rather than 0xffffffff."""
+    if type(expr) is ir.Const and expr.value & 0xFFFFFFFF > 0xFFFFF000:
+        return CText(str((expr.value & 0xFFFFFFFF) - (1 << 32)), UNARY, S32)
+    return made
 
 
 def _unsigned(scope: Scope, expr: Expr, made: CText, width: int) -> CText:

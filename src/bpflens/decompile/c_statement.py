@@ -36,6 +36,7 @@ class Signature:
     result: CType | None
     parameters: tuple[CType, ...]
     variadic: bool = False
+    pointees: tuple[int, ...] = ()  # BTF types that the parameters point to, 0 where they do not or it is not known
 
 
 @lru_cache(maxsize=512)
@@ -120,6 +121,10 @@ class FunctionScope(Scope):
             return CText(self.address(load.address, f"const volatile {sign}{8 * load.size}"), UNARY, type_)
         return None
 
+    def points(self, named: str) -> bool:
+        """Is a named place a pointer?"""
+        return False
+
     def store_place(self, store: ir.Store) -> str | None:
         """A whole statement that stores, where plain C does not do."""
         if store.place.kind == "ctx" and self.ctx_macro and not relocated(store.address):
@@ -161,14 +166,18 @@ def statement_lines(scope: FunctionScope, statement: ir.Statement) -> list[str]:
 def assigned(scope: Scope, var: int, value: Expr) -> str:
     """`v = value`, without the semicolon."""
     target = scope.variable(var)
-    made = as_assigned(scope, value, target.type)
+    return compound(target.text, as_assigned(scope, value, target.type), value)
+
+
+def compound(target: str, made: str, value: Expr) -> str:
+    """`v += x` for `v = v + x`."""
     for op in ("+", "-", "|", "&", "^", "<<", ">>", "*"):
-        head = f"{target.text} {op} "
+        head = f"{target} {op} "
         if made.startswith(head) and type(value) is ir.Binary and value.op in (op, "-" if op == "+" else "+" if op == "-" else op):
             rest = made[len(head) :]
             if re.fullmatch(r"[\w.>()\-\[\]*& ]+", rest) and _balanced(rest) and _single(rest):
-                return f"{target.text}++" if op == "+" and rest == "1" else f"{target.text} {op}= {rest}"
-    return f"{target.text} = {made}"
+                return f"{target}++" if op == "+" and rest == "1" else f"{target} {op}= {rest}"
+    return f"{target} = {made}"
 
 
 def _single(text: str) -> bool:
@@ -211,8 +220,12 @@ def _store(scope: FunctionScope, store: ir.Store) -> str:
     named = scope.lvalue(store.size, store.address, store.place)
     target = named or scope.address(store.address, scope.raw_type(store.size))
     value = scope.text(store.value, 8 * store.size)
-    if value.type.pointer:
+    if named and scope.points(named):
+        value = CText("0", 15, U64) if store.value == ir.Const(0) else CText(f"(void *){wrap(value, UNARY)}", UNARY, POINTER)
+    elif value.type.pointer:
         value = CText(f"(__u64){wrap(value, UNARY)}", UNARY, U64)
+    if named and isinstance(store.value, ir.Binary):
+        return f"{compound(named, value.text, store.value)};"
     return f"{target} = {value.text};"
 
 
@@ -270,7 +283,9 @@ def _converted(text: str, have: CType, want: CType) -> str:
 def _atomic(scope: FunctionScope, atomic: ir.Atomic) -> str:
     unit, size = scope.unit, atomic.size
     target = scope.variable(atomic.var) if atomic.var is not None else None
-    pointer = f"(u{8 * size} *){wrap(scope.pointer(atomic.address), UNARY)}"
+    named = scope.lvalue(size, atomic.address, atomic.place) if atomic.place.kind != "ctx" else None
+    pointer = f"&{named}" if named else f"(u{8 * size} *){wrap(scope.pointer(atomic.address), UNARY)}"
+    pointer = named[1:] if named and named.startswith("*") else pointer
     value = as_assigned(scope, atomic.value, U64 if size == 8 else U32)
     plain = atomic.op in _SYNC and (size == 8 or (target is None and atomic.op == "+")) and atomic.place.kind != "ctx"
     if plain:

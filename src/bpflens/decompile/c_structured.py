@@ -6,10 +6,13 @@ Each line has the instructions of what it says; lines of declarations and closin
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import TypeAlias
 
+from bpflens.btf.c_text import declaration
 from bpflens.decompile import ir
-from bpflens.decompile.c_expr import ADD, POINTER, PRIMARY, U64, UNARY, CText, CType
+from bpflens.decompile.c_expr import ADD, OBJECT, POINTER, PRIMARY, U64, UNARY, CText, CType
+from bpflens.decompile.c_places import Named, named_place
 from bpflens.decompile.c_scope import UnitScope, context_field
 from bpflens.decompile.c_signature import head_of
 from bpflens.decompile.c_statement import FunctionScope, Signature, as_assigned, assigned, relocated, statement_lines
@@ -27,9 +30,14 @@ class Structured(FunctionScope):
 
     def __init__(
         self, unit: UnitScope, signatures: dict[str, Signature], code: Code, function: Function, types: Mapping[int, CType],
-        widths: Mapping[int, int], ctx_macro: bool,
+        widths: Mapping[int, int], ctx_macro: bool, pointees: Mapping[int, int] = MappingProxyType({}),
+        narrow: frozenset[int] = frozenset(),
     ) -> None:  # fmt: skip
         super().__init__(unit, signatures)
+        self.pointees = pointees
+        self.members_hidden = 0
+        self.narrow = narrow
+        self.pointer_places: set[str] = set()
         self.code = code
         self.function_ = function
         self.types = types
@@ -62,6 +70,13 @@ class Structured(FunctionScope):
         assert type(ref) is ir.StackRef
         found = self.function_.objects[ref.start]
         self.used_objects[ref.start] = None
+        if found.type_id or found.members:
+            if not ref.offset:
+                return CText(f"&{found.name}", UNARY, OBJECT)
+            member = next((name for at, _, name in found.members if at == ref.offset and name), None)
+            if member is not None and not self.members_hidden:
+                return CText(f"&{found.name}.{member}", UNARY, OBJECT)
+            return CText(f"(void *)&{found.name} {'-' if ref.offset < 0 else '+'} {abs(ref.offset)}", ADD, POINTER)
         if not ref.offset:
             return CText(found.name, PRIMARY, POINTER)
         sign = "-" if ref.offset < 0 else "+"
@@ -70,7 +85,7 @@ class Structured(FunctionScope):
     def member(self, load: ir.Load, need: int) -> CText | None:
         """A context field, a global variable."""
         in_context = load.place.kind == "ctx" and load.place.offset is not None and not relocated(load.address)
-        if in_context and load.place.offset is not None and self.code.role == "entry" and not self.ctx_macro:
+        if in_context and load.place.offset is not None and self.code.role == "entry" and not self.ctx_macro and not self.members_hidden:
             field = context_field(self.unit.unit, self.context, load.place.offset, load.size)
             if field is not None and not load.signed and not field[1]:
                 return CText(f"{self.context_name()}->{field[0]}", PRIMARY, CType(8 * load.size))
@@ -82,28 +97,56 @@ class Structured(FunctionScope):
                     return CText(f"(s{8 * load.size}){self.macro('CTX_LOAD')}(u{8 * load.size}, {base}, {load.place.offset})", UNARY,
                                  CType(8 * load.size, True))  # fmt: skip
                 return CText(f"{self.macro('CTX_LOAD')}({kind}, {base}, {load.place.offset})", PRIMARY, CType(8 * load.size))
-        if type(load.address) is ir.DataRef:
-            from bpflens.decompile.c_globals import global_lvalue
-
-            named = global_lvalue(self.unit, load.address, load.size)
-            if named is not None:
-                made = CText(named[0], PRIMARY, CType(8 * load.size, named[1]))
-                if named[1] == load.signed or need <= 8 * load.size:
-                    return made
-                return self.as_type(made, CType(8 * load.size, load.signed))
-            if self.unit.read_only(load.address.section):
-                sign = "s" if load.signed else "u"
-                return CText(self.address(load.address, f"const volatile {sign}{8 * load.size}"), UNARY, CType(8 * load.size, load.signed))
+        named = self.place(load.address, load.size)
+        if named is not None:
+            text = f"{self.macro('CORE')}({named.text})" if named.relocated else named.text
+            level = UNARY if text.startswith("*") else PRIMARY
+            if named.pointer:
+                return CText(text, level, OBJECT)
+            made = CText(text, level, CType(8 * load.size, named.signed))
+            if named.signed == load.signed or need <= 8 * load.size:
+                return made
+            return self.as_type(made, CType(8 * load.size, load.signed))
+        if isinstance(load.address, ir.DataRef) and self.unit.read_only(load.address.section):
+            sign = "s" if load.signed else "u"
+            return CText(self.address(load.address, f"const volatile {sign}{8 * load.size}"), UNARY, CType(8 * load.size, load.signed))
         return None
+
+    def place(self, address: ir.Expr, size: int) -> Named | None:
+        """A memory access by name."""
+        if self.members_hidden:
+            return None
+        for web in ir.variables_of(address):
+            if web in self.pointees:
+                self.variable(web)
+        found = named_place(self.unit, address, size, self.function_.objects, self.pointees, self.names)
+        if found is not None and isinstance(address, ir.StackRef):
+            self.used_objects[address.start] = None
+        return found
 
     def lvalue(self, size: int, address: ir.Expr, place: ir.Place) -> str | None:
-        """A global variable by name."""
-        if type(address) is ir.DataRef:
-            from bpflens.decompile.c_globals import global_lvalue
+        """A memory access by name, for stores and atomics."""
+        found = self.place(address, size)
+        if found is None or found.relocated:
+            return None
+        if found.pointer:
+            self.pointer_places.add(found.text)
+        return found.text
 
-            named = global_lvalue(self.unit, address, size)
-            return named[0] if named is not None else None
-        return None
+    def points(self, named: str) -> bool:
+        """Is a named place a pointer?"""
+        return named in self.pointer_places
+
+    def unnamed(self, expr: ir.Expr) -> CText:
+        """The expression without any access of a member in it."""
+        self.members_hidden += 1
+        made = self.text(expr)
+        self.members_hidden -= 1
+        return made
+
+    def narrowed(self, id: int) -> bool:
+        """Is a variable kept in fewer bits than its values have?"""
+        return id in self.narrow
 
     def store_place(self, store: ir.Store) -> str | None:
         """Stores to the context."""
@@ -141,8 +184,7 @@ def _declarations(scope: Structured, code: Code, signature: Signature, undefined
     out = []
     for start in sorted(scope.used_objects):
         found = scope.function_.objects[start]
-        align = next(step for step in (8, 4, 2, 1) if start % step == 0)
-        out.append(Line(f"\t__u8 {found.name}[{found.size}] __attribute__((aligned({align})));"))
+        out += [Line(f"\t{text}") for text in _object_text(scope, found)]
     arguments = {web: register for register, web in scope.function_.arguments.items()}
     by_type: dict[str, list[str]] = {}
     for web, name in scope.names.items():
@@ -155,11 +197,11 @@ def _declarations(scope: Structured, code: Code, signature: Signature, undefined
             register = arguments[web]
             have = signature.parameters[register - 1]
             argument = "ctx" if code.role == "entry" and register == 1 else f"a{register}"
-            cast = "(__u64)" if have.pointer and not type.pointer else ""
+            cast = "(__u64)" if have.pointer and not type.pointer else "(void *)" if type.pointer and not have.pointer else ""
             text += f" = {cast}{argument}"
         elif web in undefined:
             text += " = 0"
-        base = "void " if type.pointer == "void *" else type.pointer.rstrip("*") if type.pointer else scope.type_name(type) + " "
+        base = type.pointer.rstrip("*") if type.pointer else scope.type_name(type) + " "
         by_type.setdefault(base, []).append(text)
     for base, names in by_type.items():
         for at in range(0, len(names), 12):
@@ -167,6 +209,28 @@ def _declarations(scope: Structured, code: Code, signature: Signature, undefined
     if out:
         out.append(Line(""))
     return out
+
+
+def _object_text(scope: Structured, found: ir.StackObject) -> list[str]:
+    """The declaration of a stack object."""
+    align = next(step for step in (8, 4, 2, 1) if found.start % step == 0)
+    btf = scope.unit.unit.btf
+    if found.type_id and btf is not None:
+        scope.unit.used_types[found.type_id] = None
+        return [f"{' '.join(declaration(btf, found.type_id, found.name, type_tags=False).split())} __attribute__((aligned({align})));"]
+    if not found.members:
+        return [f"__u8 {found.name}[{found.size}] __attribute__((aligned({align})));"]
+    if len(found.members) == 1 and not found.members[0][2]:
+        return [f"__u{8 * found.size} {found.name};"]
+    out, end = ["struct {"], 0
+    for at, size, name in found.members:
+        if at > end:
+            out.append(f"\t__u8 at_{end}[{at - end}];")
+        out.append(f"\t__u{8 * size} {name};")
+        end = at + size
+    if end < found.size:
+        out.append(f"\t__u8 at_{end}[{found.size - end}];")
+    return [*out, f"}} {found.name} __attribute__((aligned({align})));"]
 
 
 _Steps: TypeAlias = Generator["Line | _Steps", None, None]

@@ -19,6 +19,7 @@ from bpflens.decompile.c_scope import UnitScope
 from bpflens.decompile.c_signature import make_signatures
 from bpflens.decompile.c_statement import Signature
 from bpflens.decompile.c_structured import Structured, structured_lines
+from bpflens.decompile.demand import TooNarrow
 from bpflens.decompile.ir import Variable
 from bpflens.decompile.lift import Unsayable, lift, split_blocks
 from bpflens.decompile.regions import Regions, analyse_regions
@@ -29,6 +30,7 @@ from bpflens.program import Program
 
 __all__ = ("decompile", "decompile_function", "decompile_unit")
 
+_MAX_RETRIES = 4
 LADDER = (Level.STRUCTURED, Level.INSTRUCTIONS, Level.ASSEMBLY)
 
 
@@ -92,9 +94,22 @@ def decompile_function(code: Code, shared: _Shared, attempt: Attempt) -> Decompi
 
 
 def _structured(code: Code, shared: _Shared, options: Options) -> DecompiledFunction:
-    made = build_structured(code, shared.scope.unit, regions_of(code, shared), shared.arities, shared.signatures, options)
-    scope = Structured(shared.scope, dict(shared.signatures), code, made.function, made.types, made.widths, options.ctx_macro)
-    lines = structured_lines(scope, code, made.tree, shared.signatures[code.name], made.webs.undefined, made.barred)
+    regions = regions_of(code, shared)
+    wide: frozenset[int] = frozenset()
+    while True:
+        made = build_structured(code, shared.scope.unit, regions, shared.arities, shared.signatures, options, wide)
+        scope = Structured(
+            shared.scope, dict(shared.signatures), code, made.function, made.types, made.widths, options.ctx_macro, made.pointees,
+            made.narrow,
+        )  # fmt: skip
+        try:
+            lines = structured_lines(scope, code, made.tree, shared.signatures[code.name], made.webs.undefined, made.barred)
+            break
+        except TooNarrow as narrow:
+            wide = wide | made.narrow if len(wide) > _MAX_RETRIES else wide | {narrow.web}
+    for web in scope.names:
+        if web in made.pointees:
+            shared.scope.used_types[made.pointees[web]] = None
     return _result(
         code, Level.STRUCTURED, tuple(lines), asm_statements=scope.asm_statements, tree=made.tree, objects=made.function.objects,
         arguments=dict(made.function.arguments),

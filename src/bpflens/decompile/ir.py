@@ -509,13 +509,15 @@ class Variable:
 
 @dataclass(frozen=True, slots=True)
 class StackObject:
-    """Bytes `start` to `start + size` of the frame as one C object; `type` "" is an array of bytes."""
+    """Bytes `start` to `start + size` of the frame as one C object: of BTF type `type_id`, else a struct of `members` (offset, size, name;
+    a single one without a name is a plain number), else an array of bytes.
+    """
 
     start: int
     size: int
     name: str
-    type: str = ""
     type_id: int = 0
+    members: tuple[tuple[int, int, str], ...] = ()
 
 
 def walk(tree: Tree) -> Iterator[Node]:

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from bpflens.btf.btf import Btf, Kind
+from bpflens.btf.c_text import declaration
 from bpflens.decompile import ir
 from bpflens.decompile.arity import variable_arguments
-from bpflens.decompile.c_expr import POINTER, U32, U64, CType
+from bpflens.decompile.c_expr import POINTER, S32, S64, U32, U64, CType
 from bpflens.decompile.c_statement import Signature, helper_signature
+from bpflens.decompile.demand import demanded_bits, signed_uses
 from bpflens.decompile.duplicate import duplicate_returns
 from bpflens.decompile.fold import drop_unused, fold
+from bpflens.decompile.frame_types import type_objects
 from bpflens.decompile.ir import Call, Function, Tree
 from bpflens.decompile.lift import lift
+from bpflens.decompile.pointees import find_pointees
 from bpflens.decompile.pointers import find_pointers, is_packet_load
 from bpflens.decompile.reduce import duplicate_tails, reduce_graph
 from bpflens.decompile.regions import Regions
@@ -48,12 +53,15 @@ class StructuredFunction:
     widths: dict[int, int]
     webs: Webs
     barred: frozenset[int]
+    pointees: dict[int, int]
+    narrow: frozenset[int]
 
 
 def build_structured(
-    code: Code, unit: Unit, regions: Regions, arities: Mapping[str, int], signatures: Mapping[str, Signature], options: Options
-) -> StructuredFunction:
-    """Run the passes. Unsayable where the function is none that C can say."""
+    code: Code, unit: Unit, regions: Regions, arities: Mapping[str, int], signatures: Mapping[str, Signature], options: Options,
+    wide: frozenset[int] = frozenset(),
+) -> StructuredFunction:  # fmt: skip
+    """Run the passes. Unsayable where the function is none that C can say. `wide`: webs that must not be narrowed."""
     arity = arities[code.name]
     context = context_struct(code.prog_type)
     results = _Results(signatures)
@@ -70,9 +78,18 @@ def build_structured(
     widths = fold(function, webs, results.bits, named, options.inline, barred)  # what the smaller graph allows
     reduce_graph(function)
     tree = shape(structure(function))  # blocks to a tree of ifs and loops
+    type_objects(function, unit.maps, unit.btf)  # what stack objects are
     pointers = find_pointers(function, webs, context, code.role == "entry", results.pointer)
-    types = {web: U64 if web in barred and web not in pointers else _type(web, pointers, widths.known) for web in range(webs.count)}
-    return StructuredFunction(function, tree, types, widths.known, webs, barred)
+    pointees = _pointees(code, function, webs, unit, signatures[code.name])  # what pointers point to
+    result = signatures[code.name].result
+    demand = demanded_bits(function, widths.of, results.parameter, result.bits if result is not None else 1)
+    narrow = frozenset(
+        web for web, bits in demand.items()
+        if bits <= 32 and widths.of(web) > 32 and web not in pointers and web not in pointees and web not in barred and web not in wide
+    )  # fmt: skip
+    signs = signed_uses(function, widths.of)
+    types = {web: _type(web, pointers, pointees, narrow, signs, widths.known, barred, unit) for web in range(webs.count)}
+    return StructuredFunction(function, tree, types, widths.known, webs, barred, pointees, narrow)
 
 
 class _Results:
@@ -95,16 +112,51 @@ class _Results:
             return 64
         return signature.result.bits
 
+    def parameter(self, call: Call, index: int) -> int:
+        """Bits that an argument is looked at."""
+        signature = self.signature(call)
+        if signature is None or index >= len(signature.parameters):
+            return 64
+        return signature.parameters[index].bits
+
     def pointer(self, call: Call) -> bool:
         """Does it return a pointer?"""
         signature = self.signature(call)
         return signature is not None and signature.result is not None and bool(signature.result.pointer)
 
 
-def _type(web: int, pointers: set[int], widths: Mapping[int, int]) -> CType:
+def _pointees(code: Code, function: Function, webs: Webs, unit: Unit, signature: Signature) -> dict[int, int]:
+    """web -> BTF type that it points to, where that can be written."""
+    btf = unit.btf
+    if btf is None or code.program.btf is not btf:
+        return {}
+    found = find_pointees(function, webs, unit.maps, btf, {n: t for n, t in enumerate(signature.pointees, 1) if t})
+    return {web: type_id for web, type_id in found.items() if _writable(btf, type_id)}
+
+
+def _writable(btf: Btf, type_id: int) -> bool:
+    """A type with a name: a number, a struct, a typedef."""
+    kind = btf.kind(btf.skip_modifiers(type_id))
+    if kind in (Kind.STRUCT, Kind.UNION):
+        return bool(btf.name(type_id) or btf.name(btf.skip_modifiers(type_id)))
+    return kind in (Kind.INT, Kind.ENUM)
+
+
+def _type(
+    web: int, pointers: set[int], pointees: Mapping[int, int], narrow: frozenset[int], signs: Mapping[int, bool],
+    widths: Mapping[int, int], barred: frozenset[int], unit: Unit,
+) -> CType:  # fmt: skip
+    """The C type of a variable."""
+    if web in pointees and unit.btf is not None:
+        return CType(64, False, " ".join(declaration(unit.btf, pointees[web], "*", type_tags=False).split()))
     if web in pointers:
         return POINTER
-    return U32 if widths.get(web, 64) <= 32 else U64
+    if web in barred:
+        return U64
+    small = web in narrow or widths.get(web, 64) <= 32
+    if signs.get(web):
+        return S32 if small else S64
+    return U32 if small else U64
 
 
 def _indexes(function: Function, regions: Regions, webs: Webs, every: bool) -> frozenset[int]:
