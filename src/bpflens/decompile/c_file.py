@@ -136,6 +136,8 @@ def _types(scope: UnitScope, signatures: Mapping[str, Signature], names: Sequenc
         types.add(id)
     for name in names:
         code = scope.unit.codes[name]
+        for type_id in signatures[name].pointees:
+            types.add(type_id)
         if code.role == "global" and code.program.btf is types.btf and types.btf is not None and code.type_id:
             for p in types.btf.params(types.btf.type(code.type_id).ref):
                 types.add(p.type_id)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bpflens.btf.btf import Btf
+from bpflens.btf.btf import Btf, Kind
 from bpflens.btf.c_text import declaration
 from bpflens.decompile.c_expr import S32, S64, U64, CType
 from bpflens.decompile.c_scope import UnitScope
@@ -17,7 +17,7 @@ from bpflens.decompile.unit import Code, Unit
 from bpflens.formats.elf.sections import SECTIONS
 from bpflens.isa.extended.contexts import context_struct
 
-__all__ = ("head_of", "make_signatures", "prototype_of", "section_name")
+__all__ = ("WORDS", "head_of", "make_signatures", "prototype_of", "section_name")
 
 _STRUCT_OPS = 27
 
@@ -32,7 +32,7 @@ def _signature(code: Code, arity: int) -> Signature:
 
     btf = code.program.btf
     if code.role == "entry":
-        context = CType(64, False, f"{_context(code)}*")
+        context, pointee = _context(code)
         result: CType | None = S32
         if btf is not None and code.type_id:
             known = type_of(btf, btf.type(btf.type(code.type_id).ref).ref)
@@ -40,7 +40,7 @@ def _signature(code: Code, arity: int) -> Signature:
                 result = U64
         if code.prog_type == _STRUCT_OPS:
             result = U64
-        return Signature(result, (context,))
+        return Signature(result, (context,), False, (pointee,))
     if code.role == "global" and btf is not None and code.type_id:
         proto = btf.type(code.type_id).ref
         params = btf.params(proto)[:arity]
@@ -57,9 +57,26 @@ def _parameter(btf: Btf, type_id: int) -> CType:
     return made
 
 
-def _context(code: Code) -> str:
+WORDS = frozenset((17, 24, 26, 27, 29))
+"""RAW_TRACEPOINT, RAW_TRACEPOINT_WRITABLE, TRACING, STRUCT_OPS, LSM: the context is an array of 64-bit arguments."""
+
+
+def _context(code: Code) -> tuple[CType, int]:
+    """The type of the context, and the BTF type that it points to where the program's own types say that."""
     struct = context_struct(code.prog_type)
-    return f"struct {struct} " if struct else "void "
+    if struct:
+        return CType(64, False, f"struct {struct} *"), 0
+    if code.prog_type in WORDS:
+        return CType(64, False, "__u64 *"), 0
+    btf = code.program.btf
+    if btf is not None and code.type_id:
+        params = btf.params(btf.type(code.type_id).ref)
+        target = btf.skip_modifiers(params[0].type_id) if params else 0
+        if target and btf.kind(target) is Kind.PTR:
+            to = btf.type(target).ref
+            if btf.kind(btf.skip_modifiers(to)) is Kind.STRUCT and btf.name(to):
+                return CType(64, False, " ".join(declaration(btf, to, "*", type_tags=False).split())), to
+    return CType(64, False, "void *"), 0
 
 
 def prototype_of(code: Code, signature: Signature, scope: UnitScope) -> str:

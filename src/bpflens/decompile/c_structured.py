@@ -12,9 +12,9 @@ from typing import TypeAlias
 from bpflens.btf.c_text import declaration
 from bpflens.decompile import ir
 from bpflens.decompile.c_expr import ADD, OBJECT, POINTER, PRIMARY, U64, UNARY, CText, CType
-from bpflens.decompile.c_places import Named, named_place
+from bpflens.decompile.c_places import Named, named_place, struct_member
 from bpflens.decompile.c_scope import UnitScope, context_field
-from bpflens.decompile.c_signature import head_of
+from bpflens.decompile.c_signature import WORDS, head_of
 from bpflens.decompile.c_statement import FunctionScope, Signature, as_assigned, assigned, relocated, statement_lines
 from bpflens.decompile.ir import Function, Node, Tree
 from bpflens.decompile.result import Line
@@ -86,9 +86,12 @@ class Structured(FunctionScope):
         """A context field, a global variable."""
         in_context = load.place.kind == "ctx" and load.place.offset is not None and not relocated(load.address)
         if in_context and load.place.offset is not None and self.code.role == "entry" and not self.ctx_macro and not self.members_hidden:
-            field = context_field(self.unit.unit, self.context, load.place.offset, load.size)
-            if field is not None and not load.signed and not field[1]:
-                return CText(f"{self.context_name()}->{field[0]}", PRIMARY, CType(8 * load.size))
+            word = self.context_word(load.place.offset, load.size)
+            if word is not None and not load.signed:
+                return CText(word, PRIMARY, U64)
+            field = self.context_member(load.place.offset, load.size)
+            if field is not None and (field[1] == load.signed or need <= 8 * load.size):
+                return CText(f"{self.context_name()}->{field[0]}", PRIMARY, CType(8 * load.size, field[1]))
         if in_context:
             base = self.context_name() if self.code.role == "entry" else None
             if base is not None:
@@ -151,7 +154,7 @@ class Structured(FunctionScope):
     def store_place(self, store: ir.Store) -> str | None:
         """Stores to the context."""
         if store.place.kind == "ctx" and self.code.role == "entry" and store.place.offset is not None and not relocated(store.address):
-            field = context_field(self.unit.unit, self.context, store.place.offset, store.size)
+            field = self.context_member(store.place.offset, store.size)
             value = self.text(store.value, 8 * store.size)
             if value.type.pointer:
                 value = CText(f"(__u64)({value.text})", UNARY, U64)
@@ -160,6 +163,23 @@ class Structured(FunctionScope):
             macro = self.macro("CTX_STORE")
             return f"{macro}(u{8 * store.size}, {self.context_name()}, {store.place.offset}, {value.text});"
         return super().store_place(store)
+
+    def context_word(self, offset: int, size: int) -> str | None:
+        """`ctx[2]`, where the context is an array of words."""
+        if self.code.prog_type in WORDS and size == 8 and offset % 8 == 0:
+            return f"{self.context_name()}[{offset // 8}]"
+        return None
+
+    def context_member(self, offset: int, size: int) -> tuple[str, bool] | None:
+        """(path, signed) of a field of the context."""
+        if self.context:
+            return context_field(self.unit.unit, self.context, offset, size)
+        web, btf = self.function_.arguments.get(1, -1), self.unit.unit.btf
+        if web in self.pointees and btf is not None:
+            found = struct_member(btf, self.pointees[web], offset, size)
+            if found is not None and found[0] and not found[2]:
+                return found[0], found[1]
+        return None
 
     def verdict(self, value: ir.Expr) -> str | None:
         """A result by the name that the program type gives it."""
