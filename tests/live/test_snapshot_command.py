@@ -213,6 +213,32 @@ def test_a_link_gets_the_restored_program_at_once(lab: SnapshotLab, tmp_path: Pa
         assert not [name for name in os.listdir("/sys/fs/bpf") if name.startswith("bpflens-old-")]
 
 
+def test_classic_filters_of_tc(lab: SnapshotLab, tmp_path: Path) -> None:
+    from bpflens.errors import KernelError
+    from live.attach_lab import Lab
+
+    needs.tool("tc")
+    with Lab() as machine:
+        code = "1,6 0 0 7,"
+        with machine.inside("a"):
+            machine.run("tc", "qdisc", "add", "dev", "v1", "clsact")
+            place = ("dev", "v1", "ingress", "prio", "5", "protocol", "ip")
+            machine.run("tc", "filter", "add", *place, "bpf", "bytecode", code, "flowid", "1:2")
+            before = machine.run("tc", "filter", "show", "dev", "v1", "ingress")
+        file = str(tmp_path / "x.bpfsnap")
+        run("save", f"dev:v1@{machine.name}a", "-o", file, codes=(0, 5))
+        assert "ret      #7" in run("dis", file).stdout
+        assert run("verify", file).stdout.splitlines()[-1] == "1 same"
+        with pytest.raises(KernelError, match="File exists"):
+            lab.restore(file)
+        with machine.inside("a"):
+            machine.run("tc", "qdisc", "del", "dev", "v1", "clsact")
+        assert "1 missing" in run("verify", file, codes=(1,)).stdout
+        lab.restore(file)
+        with machine.inside("a"):
+            assert machine.run("tc", "filter", "show", "dev", "v1", "ingress") == before
+
+
 def test_signatures(lab: SnapshotLab, tmp_path: Path) -> None:
     keygen = needs.tool("ssh-keygen")
     counter(lab)

@@ -214,7 +214,7 @@ def test_the_manifest_is_covered_by_the_sums(tmp_path: Path) -> None:
         Archive(hostile)
 
 
-@settings(max_examples=80)
+@settings(max_examples=40)
 @given(position=st.integers(0, 100_000), bit=st.integers(0, 7), cut=st.booleans())
 def test_flipped_bits_and_cut_files(tmp_path_factory: pytest.TempPathFactory, position: int, bit: int, cut: bool) -> None:
     """Never a traceback; what is accepted is what was written, but for fields of the zip format that nobody reads."""

@@ -49,7 +49,7 @@ def compare(then: Archive, now: Archive, *, data: bool = True, new: bool = True)
     changes = [_program(saved, pair, map_ids) for saved, pair in programs]
     changes += [_map(then, now, saved, pair, {"maps": map_ids, "programs": program_ids}, data) for saved, pair in maps]
     attachments = _pair_attachments(then, now, program_ids, map_ids)
-    changes += [_attachment(saved, pair) for saved, pair in attachments]
+    changes += [_attachment(then, now, saved, pair) for saved, pair in attachments]
     if new:
         old_programs, old_maps = set(program_ids), set(map_ids)
         old_attachments = {id(pair) for _, pair in attachments if pair is not None}
@@ -122,11 +122,17 @@ def _pair_attachments(
                 return program_ids.get(other.program or 0) == item.program
             return map_ids.get(other.map or 0) == item.map if item.map is not None else item.object == other.object
 
-        found = next((other for other in free if fits(other)), None)
+        fitting = [other for other in free if fits(other)]
+        found = next((other for other in fitting if _known(other) == _known(item)), fitting[0] if fitting else None)
         if found is not None:
             free.remove(found)
         pairs.append((item, found))
     return pairs
+
+
+def _known(item: SavedAttachment) -> dict[str, Any]:
+    """The details that mean the same on every machine: priorities, handles, hooks."""
+    return {key: value for key, value in item.details.items() if key not in _NUMBERS}
 
 
 def _name(item: SavedProgram | SavedMap) -> str:
@@ -247,13 +253,16 @@ def _mapped(archive: Archive, map: SavedMap, ids: Mapping[str, Mapping[int, int]
         yield change(piece) if change else piece
 
 
-def _attachment(then: SavedAttachment, now: SavedAttachment | None) -> Change:
-    if now is None:
-        return Change("missing", "attachment", _where(then))
+def _attachment(then: Archive, now: Archive, saved: SavedAttachment, pair: SavedAttachment | None) -> Change:
+    if pair is None:
+        return Change("missing", "attachment", _where(saved))
     differences = []
-    if (then.link is None) != (now.link is None):
-        differences.append("by a link" if now.link is not None else "no longer by a link")
-    for key in sorted(set(then.details) | set(now.details)):
-        if key not in _NUMBERS and then.details.get(key) != now.details.get(key):
-            differences.append(f"{key}: {_short(then.details.get(key))}, now {_short(now.details.get(key))}")
-    return _result("attachment", _where(then), differences)
+    if then.manifest.members.get(saved.classic or "") != now.manifest.members.get(pair.classic or ""):
+        differences.append("another classic filter")
+    if (saved.link is None) != (pair.link is None):
+        differences.append("by a link" if pair.link is not None else "no longer by a link")
+    old, new = _known(saved), _known(pair)
+    for key in sorted(old.keys() | new.keys()):
+        if old.get(key) != new.get(key):
+            differences.append(f"{key}: {_short(old.get(key))}, now {_short(new.get(key))}")
+    return _result("attachment", _where(saved), differences)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from bpflens.errors import InputError, KernelError
 from bpflens.formats.snapshot.archive import Archive
 from bpflens.formats.snapshot.manifest import SavedMap
+from bpflens.kernel.limits import raise_memlock
 from bpflens.kernel.load import load_btf
 from bpflens.kernel.maps import map_by_fd
 from bpflens.kernel.prog_info import prog_info_by_fd
@@ -48,6 +49,7 @@ def restore(archive: Archive, plan: Plan, options: RestoreOptions, progress: Cal
         hint = "--replace puts the restored objects in their place, --reuse-maps keeps pinned maps, --pin-prefix DIR pins elsewhere"
         raise KernelError(archive.path, f"is not restored over what is there: {plan.conflicts[0]}{more}", hint)
     archive.check()
+    raise_memlock()
     maker = Maker(archive, options)
     try:
         for step in plan.steps:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from bpflens.errors import BpflensError, KernelError
 from bpflens.formats.snapshot.archive import Archive, ArchiveWriter
+from bpflens.inventory.facts.records import InventoryRow
 from bpflens.snapshot.compare import Change, compare
 from bpflens.snapshot.save import SaveOptions, fill_archive
 from bpflens.snapshot.taking.scope import Scope, close_over, find_scope
@@ -50,14 +51,15 @@ def _scope(archive: Archive) -> Scope:
     scope = find_scope(())
     programs: set[int] = set()
     maps: set[int] = set()
+    named: list[InventoryRow] = []  # classic filters, which no program id leads to
     for target in manifest.targets:
         if same_boot or target.partition(":")[0] not in ("id", "link", "fd", "pid", "sock", "map"):
-            _seed(target, scope, programs, maps)
+            _seed(target, scope, programs, maps, named)
     pinned = [pin for program in manifest.programs for pin in program.pins] + [pin for map in manifest.maps for pin in map.pins]
     pinned += [pin for attachment in manifest.attachments for pin in attachment.pins]
     for pin in pinned:
         if os.path.lexists(pin.path):
-            _seed(f"pin:{pin.path}", scope, programs, maps)
+            _seed(f"pin:{pin.path}", scope, programs, maps, named)
     known = {(program.name, program.tag) for program in manifest.programs}
     for id in prog_ids():
         try:
@@ -69,14 +71,14 @@ def _scope(archive: Archive) -> Scope:
     if same_boot:
         present = set(map_ids())
         maps.update(map.id for map in manifest.maps if map.id in present)
-    close_over(scope, programs, maps)
+    close_over(scope, programs, maps, named)
     return scope
 
 
-def _seed(target: str, scope: Scope, programs: set[int], maps: set[int]) -> None:
+def _seed(target: str, scope: Scope, programs: set[int], maps: set[int], named: list[InventoryRow]) -> None:
     from bpflens.snapshot.taking.scope import add_target
 
     try:
-        add_target(target, scope.inventory, programs, maps, [])
+        add_target(target, scope.inventory, programs, maps, named)
     except BpflensError:
         pass  # it is gone: its objects will be missing
