@@ -97,7 +97,7 @@ def test_every_call_of_a_restore_fails_once(subject: Subject, request: pytest.Fi
     clean(subject)
     assert subject.left() == []
     refused = 0
-    numbers = sampled(len(names), request, 15)
+    numbers = sampled(len(names), request, 10)
     for number in numbers:
         with faults.failing(number):
             try:
@@ -172,7 +172,7 @@ def test_every_call_of_a_save_fails_once(tmp_path: Path, request: pytest.Fixture
         with faults.counting() as names:
             lab.save(target, hashes=False)
         files = set(tmp_path.iterdir())
-        for number in sampled(len(names), request, 12):
+        for number in sampled(len(names), request, 6):
             with faults.failing(number), contextlib.suppress(BpflensError, OSError):
                 lab.save(target, hashes=False)
             for path in set(tmp_path.iterdir()) - files:
