@@ -152,7 +152,7 @@ def test_killed_restores_are_undone(subject: Subject, request: pytest.FixtureReq
     clean(subject)
     first = next(number for number, name in enumerate(names) if name == "journal")
     stayed = 0
-    for number in [1, first, *(first + step for step in sampled(len(names) - first, request, 10))]:
+    for number in [1, first, *(first + step for step in sampled(len(names) - first, request, 4))]:
         arguments = [str(subject.lab.dir), subject.lab.prefix, subject.saved.path, str(number)]
         done = subprocess.run([sys.executable, "-c", KILLED, *arguments], env={**os.environ, "PYTHONPATH": str(TESTS)}, capture_output=True)
         assert done.returncode == -9, done.stderr.decode()
