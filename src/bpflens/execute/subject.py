@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bpflens.btf.btf import Btf
     from bpflens.formats.elf.link import ObjectPrograms
 
-__all__ = ("Subject", "from_program", "malformed", "object_programs", "subject_of", "subjects")
+__all__ = ("Subject", "from_program", "malformed", "object_programs", "subject_of", "subjects", "to_program")
 
 SLEEPABLE, XDP_FRAGS = 1 << 4, 1 << 5  # BPF_F_*
 _FLAGS = {"sleepable": SLEEPABLE, "frags": XDP_FRAGS}
@@ -133,6 +133,31 @@ def map_slots(code: Sequence[int]) -> Iterator[int]:
                 yield slot
             slot += 1
         slot += 1
+
+
+def to_program(subject: Subject) -> Program:
+    """The same as a `Program`: map references hold ids, which are numbers of our own where the maps have none."""
+    from bpflens.btf.btf import Btf
+    from bpflens.program import Declared, Function, Isa, Origin
+
+    ids = {name: map.id if map.id is not None else (1 << 24) + n for n, (name, map) in enumerate(subject.maps.items())}
+    words = list(subject.words)
+    for slot, name in subject.map_at.items():
+        words[slot] = words[slot] & 0xFFFFFFFF | ids[name] << 32
+    btf = Btf.parse(subject.btf) if subject.btf else None
+    names = {at: btf.name(id) for at, id in subject.func_info} if btf is not None else {}
+    return Program(
+        isa=Isa.EXTENDED,
+        code=b"".join(word.to_bytes(8, "little") for word in words),
+        origin=Origin("execute", subject.name),
+        name=subject.name,
+        type=subject.prog_type,
+        expected_attach_type=subject.expected_attach_type,
+        maps=tuple(replace(map, name=name, id=ids[name]) for name, map in subject.maps.items()),
+        functions=tuple(Function(at, names[at], type_id=id) for at, id in subject.func_info if at in names),
+        btf=btf,
+        declared=Declared(license=subject.license),
+    )
 
 
 def malformed(subject: Subject) -> str | None:
