@@ -6,7 +6,7 @@ round starts from fresh maps and is kept whole, as a `Scene`, so that running it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Protocol
 
@@ -14,8 +14,9 @@ from bpflens.execute.inputs import InputMaker
 from bpflens.execute.kernel_maps import Contents
 from bpflens.execute.objects import made_memory
 from bpflens.execute.result import Coverage, Input, Outcome, Scene
+from bpflens.execute.subject import Subject
 
-__all__ = ("Guided", "Watched", "guided", "unguided")
+__all__ = ("Guided", "Watched", "guided", "unguided", "with_edges")
 
 ROUND = 100  # inputs of a scene
 
@@ -42,16 +43,20 @@ class Watched(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Guided:
-    """Scenes in the order in which they were found, and what they reached together."""
+    """Scenes in the order in which they were found, and what they reached together. `seeds`: inputs that reached something new, each as a
+    scene of its own.
+    """
 
     scenes: tuple[Scene, ...]
     coverage: Coverage | None
+    seeds: tuple[Scene, ...] = ()
 
 
 def guided(program: Watched, maker: InputMaker, inputs: int, *, effort: float = 2.0, global_data: bool = True) -> Guided:
     """Scenes with `inputs` inputs in all, out of `effort` times as many that were tried; those that reached something new come first."""
     rnd: Random = maker.rnd
     pool: list[Input] = []
+    seeds: list[Scene] = []
     kept: list[tuple[int, Scene]] = []
     reached = 0
     rounds = max(2, round(effort * inputs / ROUND))
@@ -74,12 +79,41 @@ def guided(program: Watched, maker: InputMaker, inputs: int, *, effort: float = 
                 gain += now - reached
                 reached = now
                 pool.append(input)
+                seeds.append(Scene((input,), contents, memory))
         kept.append((gain, Scene(tuple(played), contents, memory)))
     wanted = max(1, -(-inputs // ROUND))
     best = sorted(range(len(kept)), key=lambda n: (kept[n][0] == 0, -n))[:wanted]
     needed = [n for n in range(len(kept)) if kept[n][0]]
     chosen = sorted({*best, *needed})
-    return Guided(tuple(kept[n][1] for n in chosen), Coverage(reached, program.blocks) if program.blocks else None)
+    return Guided(tuple(kept[n][1] for n in chosen), Coverage(reached, program.blocks) if program.blocks else None, tuple(seeds))
+
+
+def with_edges(program: Watched, maker: InputMaker, subject: Subject, found: Guided, runs: int) -> Guided:
+    """The scenes of `found`, and before them those that solve.py makes of its seeds; `program` counts what they reach together."""
+    from bpflens.execute.solve import solved
+
+    rnd = maker.rnd
+    seeds = list(found.seeds[-_MAX_SEEDS:])
+    for scene in found.scenes[:4]:
+        seeds += [replace(scene, inputs=(input,)) for input in rnd.sample(scene.inputs, min(6, len(scene.inputs)))]
+    edges = _together(solved(subject, seeds, rnd, runs, _STEPS))
+    for scene in edges:
+        program.set(scene.maps, scene.memory)
+        for input in scene.inputs:
+            program.run(input)
+    coverage = Coverage(program.reached(), program.blocks) if found.coverage is not None else None
+    return Guided((*edges, *found.scenes), coverage)
+
+
+def _together(scenes: list[Scene]) -> list[Scene]:
+    """Scenes that start from the same maps and memory become one, for contents cost more to set up than inputs to run."""
+    groups: dict[tuple[int, int], list[Scene]] = {}
+    for scene in scenes:
+        groups.setdefault((id(scene.maps), id(scene.memory)), []).append(scene)
+    return [replace(group[0], inputs=tuple(scene.inputs[-1] for scene in group)) for group in groups.values()]
+
+
+_MAX_SEEDS, _STEPS = 120, 50_000
 
 
 def unguided(maker: InputMaker, inputs: int, *, global_data: bool = True) -> Guided:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
 
-from bpflens.execute.guide import guided
+from bpflens.execute.guide import guided, with_edges
 from bpflens.execute.inputs import InputMaker
 from bpflens.execute.interpreter.engine import InterpretedProgram
 from bpflens.execute.mine import mine
@@ -33,6 +33,7 @@ def compare(a: Subject, b: Subject, inputs: int | Sequence[Scene], seed: int, ef
         maker.settable = settable(a, b)
         maker.pointers = pointers()
         found = guided(first, maker, inputs, effort=effort, global_data=not maps.variables)
+        found = with_edges(first, maker, a, found, round(effort * inputs))
         scenes, coverage = found.scenes, found.coverage
     else:
         scenes = tuple(inputs)

@@ -9,7 +9,7 @@ from random import Random
 
 from bpflens.errors import KernelError
 from bpflens.execute.coverage import WatchedProgram, instrumented
-from bpflens.execute.guide import Guided, guided, unguided
+from bpflens.execute.guide import Guided, guided, unguided, with_edges
 from bpflens.execute.inputs import InputMaker
 from bpflens.execute.kernel_engine import KernelProgram, Refused, Way, load, load_prepared, prepared_for, refusal, ways, widened
 from bpflens.execute.mine import mine
@@ -91,7 +91,9 @@ def _inputs(
             break
         try:
             with load_prepared(made.subject, objects, way.open_data) as program:
-                return guided(WatchedProgram(program, made), maker, count, effort=effort, global_data=global_data)
+                watched = WatchedProgram(program, made)
+                found = guided(watched, maker, count, effort=effort, global_data=global_data)
+                return with_edges(watched, maker, a, found, round(effort * count))
         except Refused:
             continue
     return unguided(maker, count, global_data=global_data)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import mmap
+import re
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -34,6 +35,7 @@ CGRP_STORAGE, ARENA = 32, 33
 MMAPABLE, ZERO_SEED, RDONLY_PROG, NO_PREALLOC = 1 << 10, 1 << 6, 1 << 7, 1
 _KEPT = NO_PREALLOC | 2 | 8 | 0x10 | RDONLY_PROG | 0x100 | MMAPABLE
 HASHES = frozenset({HASH, PERCPU_HASH, LRU_HASH, LRU_PERCPU_HASH})
+_ANY = re.compile(rb"[^\0]")
 _MAX_INNER = 64
 _MAX_ENTRIES, _MAX_WALKED, _MAX_BYTES, _MAX_RING = 1 << 16, 1 << 12, 1 << 22, 1 << 20
 _SPECIAL = tuple(b"\0" + name + b"\0" for name in (
@@ -78,7 +80,7 @@ def read_limits(map: Map) -> int:
     if entries == 0:
         entries = possible_cpus() if map.type in (PERF_EVENT_ARRAY, PERCPU_ARRAY, CPUMAP) else 1024
     cpus = possible_cpus() if map_data.is_percpu(map.type) else 1
-    most = _MAX_ENTRIES if map.type in (ARRAY, LPM_TRIE) else _MAX_WALKED
+    most = {ARRAY: _MAX_ENTRIES, PERCPU_ARRAY: 1024}.get(map.type, _MAX_WALKED)
     return max(1, min(entries, most, _MAX_BYTES // max(8, map.key_size + (map.value_size + 7 & ~7) * cpus)))
 
 
@@ -218,9 +220,8 @@ class KernelMaps:
         elif map.type in (ARRAY, PERCPU_ARRAY):
             stride = map_data.value_stride(map.type, map.value_size)
             values, zero = _array(fd, map), bytes(stride)
-            if values.count(0) != len(values):
-                for index in _not_zero(values, stride):
-                    map_data.update(fd, index.to_bytes(4, "little"), zero)
+            for index in _not_zero(values, stride):
+                map_data.update(fd, index.to_bytes(4, "little"), zero)
         elif map.type in HASHES or map.type in (LPM_TRIE, ARRAY_OF_MAPS, HASH_OF_MAPS):
             for key, _ in list(map_data.items(fd)):
                 with contextlib.suppress(BpflensError):
@@ -269,14 +270,12 @@ def _array(fd: int, map: Map) -> bytes:
 
 
 def _not_zero(values: bytes, stride: int) -> Iterator[int]:
-    """Indexes of elements that are not all zero; long stretches of zeros cost little."""
-    step = 256
-    for start in range(0, len(values), step * stride):
-        part = values[start : start + step * stride]
-        if part.count(0) != len(part):
-            for at in range(0, len(part), stride):
-                if part.count(0, at, at + stride) != stride:
-                    yield (start + at) // stride
+    """Indexes of elements that are not all zero; stretches of zeros cost little."""
+    found = _ANY.search(values)
+    while found is not None:
+        index = found.start() // stride
+        yield index
+        found = _ANY.search(values, (index + 1) * stride)
 
 
 def _popped(fd: int, map: Map) -> list[bytes]:

@@ -62,9 +62,12 @@ def namespace(machine: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def compile_block(
-    words: Sequence[int], start: int, heads: frozenset[int] | set[int], addresses: Mapping[int, int], names: dict[str, Any]
-) -> tuple[Block, int, list[int]]:
+    words: Sequence[int], start: int, heads: frozenset[int] | set[int], addresses: Mapping[int, int], names: dict[str, Any],
+    trace: bool = False,
+) -> tuple[Block, int, list[int]]:  # fmt: skip
     """(function, number of instructions, slot of each line of the source) of the block at `start`. `addresses`: what each ld_imm64 loads.
+
+    `trace`: call seen((slot, left, right)) before each condition.
 
     Fault for a slot outside of the code and for words that are no instruction.
     """
@@ -76,6 +79,9 @@ def compile_block(
             raise Fault(f"execution leaves the code at slot {slot}")
         insn = Insn(words[slot])
         line, following, ended = _line(words, slot, insn, addresses)
+        if trace and ended and "if" in line and "budget" not in line:
+            right = insn.imm & 0xFFFFFFFFFFFFFFFF if not insn.code & op.X else f"r{insn.src}"
+            line = f"seen(({slot}, r{insn.dst}, {right}))\n{line}"
         lines.append(line)
         slots.append(slot)
         slot = following

@@ -18,12 +18,13 @@ __all__ = ("InterpretedProgram",)
 
 
 class InterpretedProgram:
-    """A program with its maps in Python. `seed`: of the memory outside."""
+    """A program with its maps in Python. `seed`: of the memory outside. `trace`: note both sides of every condition in `machine.trace`."""
 
     def __init__(
-        self, subject: Subject, *, tail: Mapping[str, Mapping[int, Subject]] | None = None, seed: int = 0, steps: int = STEPS
-    ) -> None:
-        self.machine = Machine(subject, tail=tail, seed=seed, steps=steps)
+        self, subject: Subject, *, tail: Mapping[str, Mapping[int, Subject]] | None = None, seed: int = 0, steps: int = STEPS,
+        trace: bool = False,
+    ) -> None:  # fmt: skip
+        self.machine = Machine(subject, tail=tail, seed=seed, steps=steps, trace=trace)
         self._fresh = self.machine.memory.mark
         self.set({})
 

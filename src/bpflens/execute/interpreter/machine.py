@@ -34,11 +34,16 @@ class Budget(Exception):
 class Machine:
     """One program (and those that it may tail-call) with its maps."""
 
-    def __init__(self, subject: Subject, *, tail: Mapping[str, Mapping[int, Subject]] | None = None, seed: int = 0, steps: int = STEPS):
+    def __init__(
+        self, subject: Subject, *, tail: Mapping[str, Mapping[int, Subject]] | None = None, seed: int = 0, steps: int = STEPS,
+        trace: bool = False,
+    ) -> None:  # fmt: skip
         """`tail`: programs in program arrays by map name and index; of those only the code is used, with maps found by name."""
         from bpflens.execute.interpreter.helpers import call_helper, call_kfunc, load_packet
 
         self.subject, self.steps = subject, steps
+        self.trace: list[tuple[int, int, int]] = []
+        self._tracing = trace
         self.memory = Memory(seed, subject.prog_type in BTF_TYPES)
         self.maps: dict[str, MapModel] = {}
         self.at: dict[int, MapModel] = {}
@@ -65,7 +70,7 @@ class Machine:
         self.mark = self.memory.mark
         self._names = namespace({
             **self.memory.accessors(), "leave": self._leave, "enter": self._enter, "tail_call": self._tail_call, "budget": self._may_goto,
-            "helper": lambda *args: call_helper(self, *args), "kfunc": lambda *args: call_kfunc(self, *args),
+            "seen": self.trace.append, "helper": lambda *args: call_helper(self, *args), "kfunc": lambda *args: call_kfunc(self, *args),
             "packet": lambda *args: load_packet(self, *args), "arena": lambda address, _: address,
         })  # fmt: skip
 
@@ -121,7 +126,7 @@ class Machine:
         return r[0]
 
     def _compile(self, pc: int) -> tuple[Block, int]:
-        block, cost, slots = compile_block(self.words, pc, self.heads, self.addresses, self._names)
+        block, cost, slots = compile_block(self.words, pc, self.heads, self.addresses, self._names, self._tracing)
         self.lines[pc] = slots
         self.blocks[pc] = known = (block, cost)
         return known
