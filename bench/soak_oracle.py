@@ -31,6 +31,8 @@ from bpflens.execute.subject import Subject, to_program
 from bpflens.execute.subject import subjects as subjects_of
 from bpflens.execute.symbolic.equal import prove_equal
 from bpflens.formats.elf.programs import find_embedded
+from bpflens.isa.extended.insn import Insn
+from bpflens.isa.extended.table import lookup
 from execute import c_programs
 
 
@@ -51,6 +53,13 @@ def programs(files: list[str]) -> Iterator[tuple[str, Subject]]:
                 continue
             for name, subject in found.items():
                 yield f"{Path(path).name} {name}", subject
+
+
+def text(subject: Subject, slot: int) -> str:
+    insn = Insn(subject.words[slot])
+    row = lookup(insn.word)
+    name = row.name if row is not None else "?"
+    return f"{name} dst={insn.dst} src={insn.src} off={insn.off} imm={insn.imm}"
 
 
 def proved(a: Subject, b: Subject) -> str:
@@ -98,7 +107,8 @@ def main() -> None:
                 answer = "no change (proved equal)" if grade == "proved" else "missed"
                 if answer == "missed":
                     reach = f"{result.coverage}, {result.engine}, symbolic check: {grade}"
-                    print(f"missed: {name}: {mutant.kind} at {mutant.slot} of {len(subject.words)}: {reach}")
+                    change = f"{text(subject, mutant.slot)} -> {text(mutant.subject, mutant.slot)}"
+                    print(f"missed: {name}: {mutant.kind} at {mutant.slot} of {len(subject.words)}: {change}: {reach}")
             counts[answer] += 1
             kinds[mutant.kind, answer] += 1
     for what, count in counts.most_common():

@@ -23,7 +23,9 @@ from bpflens.isa.extended.helpers import helper_name, helper_prototype
 from bpflens.isa.extended.insn import Insn
 from bpflens.program import Map
 
-__all__ = ("CALLS", "EFFECTS", "EVENTS", "FIXED", "OUTSIDE", "REPLACED", "made_repeatable", "said_of_effect", "scalar_arguments")
+__all__ = (
+    "CALLS", "EFFECTS", "EVENTS", "FIXED", "OUTSIDE", "REPLACED", "UNRECORDED", "made_repeatable", "said_of_effect", "scalar_arguments",
+)  # fmt: skip
 
 EFFECTS, EVENTS = "*effects", "*events"
 CALLS, OUTSIDE = "*calls", "*outside"  # the interpreter's: recorded calls in order, memory that is not the program's
@@ -59,8 +61,8 @@ REPLACED = {
     77: Replaced(0), 78: Replaced(0), 92: Replaced(0),  # rc_repeat, rc_keydown, rc_pointer_rel
 }  # fmt: skip
 # Their effect is in the maps, which are compared, or they only read.
-_UNRECORDED = frozenset({
-    1, 2, 3, 4, 45, 87, 88, 89, 90, 112, 113, 114, 115, 130, 131, 132, 133, 134, 93, 94, 195, 169, 170, 171, 172, 181, 164, 26, 28, 29,
+UNRECORDED = frozenset({
+    1, 3, 4, 45, 88, 89, 90, 112, 113, 114, 115, 93, 94, 195, 169, 170, 171, 172, 181, 164, 26, 28, 29,
     10, 11, 70, 105, 106, 182, 193, 153, 187,
 })  # fmt: skip
 _32_BITS = re.compile(r"^(?:const )?(?:__u32|__s32|int|u32|enum \w+|__be32|__wsum)\b[^*]*$")
@@ -104,7 +106,7 @@ def made_repeatable(subject: Subject, *, record: bool = True, absent: frozenset[
             instead[slot] = [*code, *_result(row.result)]
         elif helper in absent:
             instead[slot] = [*(_record(helper, scalar_arguments(helper)) if record else ()), *_result(0)]
-        elif record and helper not in _UNRECORDED and scalar_arguments(helper):
+        elif record and helper not in UNRECORDED and scalar_arguments(helper):
             before[slot] = _record(helper, scalar_arguments(helper))
     if not before and not instead:
         return subject

@@ -36,6 +36,7 @@ _XDP, _SK_LOOKUP, _FLOW_DISSECTOR, _NETFILTER = 6, 30, 22, 32
 _SKB_SETTABLE = (("mark", 8, 4), ("priority", 32, 4), ("cb", 48, 20), ("tstamp", 152, 8), ("wire_len", 160, 4), ("gso_segs", 164, 4))
 _IP_HEADER = {b"\x08\x00": 20, b"\x86\xdd": 40}
 _SMALL = (0, 0, 1, 2, 3, 4, 8, 10, 16, 255)
+_TEXTS = (b"0x1f", b"1234567", b"-77 ", b"GET / HTTP/1.1\r\n", b"E000", b"abcdefgh", b"99999999999999999999", b"010")
 _MAX_PACKET = 1500
 
 
@@ -47,6 +48,7 @@ class InputMaker:
         self.type, self.own_type = prog_type, own_type
         self.keys: dict[str, dict[bytes, None]] = {}
         self.pointers: Sequence[int] = ()
+        self._style = 0.0
         self.settable: Mapping[str, Sequence[tuple[int, int]]] = {}
         struct_name = context_struct(own_type) if prog_type == own_type else ""
         self._reads_packet = any(field.points_to.startswith("packet") for field in fields(struct_name))
@@ -99,7 +101,8 @@ class InputMaker:
 
     def _number(self, size: int) -> bytes:
         rnd = self.rnd
-        value = rnd.choice(self.mined.constants) if rnd.random() < 0.85 else rnd.getrandbits(8 * size)
+        how = rnd.random()
+        value = rnd.choice(self.mined.constants) if how < 0.8 else rnd.getrandbits(rnd.randrange(1, 8 * size + 1))
         return (value & (1 << 8 * size) - 1).to_bytes(size, rnd.choice(("little", "little", "big")))
 
     def _reshape(self, packet: bytearray) -> None:
@@ -109,6 +112,9 @@ class InputMaker:
             del packet[rnd.randrange(SMALLEST, len(packet) + 1) :]
         elif how < 0.5:
             packet += bytes(rnd.randrange(1, 60))
+        elif how < 0.65:
+            text, at = rnd.choice(_TEXTS), rnd.choice((14, 34, 42, 54, rnd.randrange(len(packet))))
+            packet[at : at + len(text)] = text
         else:
             packet[rnd.randrange(len(packet))] = rnd.choice((0, 1, 0xFF, rnd.randrange(256)))
 
@@ -188,6 +194,7 @@ class InputMaker:
                 places = [(offset, size) for offset, (_, size, _) in list(map.datasec.items())[:64] if 0 < size <= 8]
             return self._globals(map, places) if places and rnd.random() < 0.6 else {}
         limit = read_limits(map)
+        self._style = rnd.random()
         if map.type in (ARRAY, PERCPU_ARRAY, ARRAY_OF_MAPS, DEVMAP):
             indexes = {*range(min(limit, 32)), *(int.from_bytes(k[:4], "little") for k in self.keys.get(name, ()))}
             chosen = [i for i in sorted(indexes) if i < limit and rnd.random() < 0.6]
@@ -197,7 +204,8 @@ class InputMaker:
         if map.type in HASHES or map.type in (HASH_OF_MAPS, DEVMAP_HASH):
             seen = [key for key in self.keys.get(name, ()) if rnd.random() < 0.6]
             made = [self._key(map) for _ in range(6)]
-            return {key[: map.key_size]: self._value(map) for key in (seen + made)[:limit]}
+            room = rnd.choice((0, 1, limit // 2, limit - 1, limit))  # a full map and one with room behave differently
+            return {key[: map.key_size]: self._value(map) for key in (seen + made)[:room]}
         if map.type in (QUEUE, STACK):
             return {n.to_bytes(4, "little"): self._value(map) for n in range(rnd.randrange(min(limit, 5)))}
         return {}
@@ -231,9 +239,12 @@ class InputMaker:
         if map.type in (DEVMAP, DEVMAP_HASH):
             return (1).to_bytes(4, "little").ljust(map.value_size, b"\0")
         size = map.value_size
-        how = rnd.random()
-        if how < 0.2:
+        how = self._style if rnd.random() < 0.7 else rnd.random()
+        if rnd.random() < 0.2:
             return bytes(size)
-        if how < 0.6:
-            return b"".join(self._number(min(4, size)) for _ in range(-(-size // min(4, size) if size else 0)))[:size]
+        if how < 0.45:
+            return b"".join(self._number(4) + (bytes(4) if rnd.random() < 0.5 else self._number(4)) for _ in range(-(-size // 8)))[:size]
+        if how < 0.75:  # small numbers of 64 bits, as counters are
+            words = (rnd.choice((*_SMALL, rnd.getrandbits(rnd.randrange(1, 24)))) for _ in range(-(-size // 8)))
+            return b"".join(word.to_bytes(8, "little") for word in words)[:size]
         return bytes(rnd.choice((0, 0, 1, 2, rnd.randrange(256))) for _ in range(size))

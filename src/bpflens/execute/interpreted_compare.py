@@ -12,6 +12,7 @@ from bpflens.execute.interpreter.engine import InterpretedProgram
 from bpflens.execute.mine import mine
 from bpflens.execute.objects import pointers
 from bpflens.execute.oracle import compare_runs
+from bpflens.execute.poison import PATTERNS
 from bpflens.execute.result import Comparison, Coverage, Scene
 from bpflens.execute.states import plan, settable
 from bpflens.execute.subject import Subject
@@ -23,9 +24,11 @@ _STEPS = 200_000
 
 
 def compare(a: Subject, b: Subject, inputs: int | Sequence[Scene], seed: int, effort: float) -> Comparison:
-    """`oracle.compare` with the interpreter. One copy of the first program is enough: every run is repeatable."""
+    """`oracle.compare` with the interpreter."""
     b = replace(b, maps={**{name: map for name, map in a.maps.items() if name not in b.maps}, **b.maps})
-    first, second = InterpretedProgram(a, steps=_STEPS), InterpretedProgram(b, steps=_STEPS)
+    first, second, again = (
+        InterpretedProgram(subject, steps=_STEPS, pattern=pattern) for subject, pattern in zip((a, b, a), PATTERNS, strict=True)
+    )
     maps = plan(a, b)
     coverage: Coverage | None = None
     if isinstance(inputs, int):
@@ -37,7 +40,7 @@ def compare(a: Subject, b: Subject, inputs: int | Sequence[Scene], seed: int, ef
         scenes, coverage = found.scenes, found.coverage
     else:
         scenes = tuple(inputs)
-    result = compare_runs(first, second, None, scenes, a, maps, engine=ENGINE, coverage=coverage)
+    result = compare_runs(first, second, again, scenes, a, maps, engine=ENGINE, coverage=coverage)
     modelled = first.machine.modelled | second.machine.modelled
     if first.machine.memory.read_outside or second.machine.memory.read_outside:
         modelled.add("memory outside of the program")

@@ -15,6 +15,7 @@ from bpflens.execute.kernel_engine import KernelProgram, Refused, Way, load, loa
 from bpflens.execute.mine import mine
 from bpflens.execute.objects import KernelObjects, pointers
 from bpflens.execute.oracle import compare_runs
+from bpflens.execute.poison import PATTERNS
 from bpflens.execute.result import Comparison, Coverage, Scene, Verdict
 from bpflens.execute.states import plan, settable
 from bpflens.execute.subject import Subject
@@ -62,7 +63,9 @@ def _loaded(
         if fits is None:
             continue
         try:
-            first, second, again = (stack.enter_context(load(subject, fits, objects)) for subject in (a, b, a))
+            first, second, again = (
+                stack.enter_context(load(subject, fits, objects, pattern)) for subject, pattern in zip((a, b, a), PATTERNS, strict=True)
+            )
         except Refused as refused:
             reasons[refused.reason] = None
             continue

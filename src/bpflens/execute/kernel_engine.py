@@ -16,6 +16,7 @@ from bpflens.execute.edit import Piece, edit
 from bpflens.execute.effects import made_repeatable
 from bpflens.execute.kernel_maps import CGROUP_ARRAY, PERF_EVENT_ARRAY, PROG_ARRAY, STACK_TRACE, Contents, KernelMaps, MapState
 from bpflens.execute.objects import KernelObjects
+from bpflens.execute.poison import poisoned
 from bpflens.execute.result import Input, Outcome
 from bpflens.execute.subject import SLEEPABLE, Subject
 from bpflens.isa.extended import opcodes as op
@@ -92,18 +93,19 @@ class KernelProgram:
 
 
 @contextmanager
-def load(subject: Subject, way: Way, objects: KernelObjects | None = None) -> Iterator[KernelProgram]:
+def load(subject: Subject, way: Way, objects: KernelObjects | None = None, pattern: int = 0) -> Iterator[KernelProgram]:
     """The program in the kernel for the length of a with statement; `Refused` where the kernel does not take it this way.
 
-    `objects`: the memory that contexts point to, shared by the programs of a comparison.
+    `objects`: the memory that contexts point to, shared by the programs of a comparison. `pattern`: what stack memory holds that the
+    program did not write, 0 for what happens to be there.
     """
-    with load_prepared(prepared_for(subject, way), objects, way.open_data) as program:
+    with load_prepared(prepared_for(subject, way), objects, way.open_data, pattern) as program:
         yield program
 
 
 @contextmanager
 def load_prepared(
-    prepared: Subject, objects: KernelObjects | None = None, open_data: frozenset[str] = frozenset()
+    prepared: Subject, objects: KernelObjects | None = None, open_data: frozenset[str] = frozenset(), pattern: int = 0
 ) -> Iterator[KernelProgram]:
     """As `load`, for a program that is loaded as it is."""
     with ExitStack() as stack:
@@ -111,7 +113,12 @@ def load_prepared(
             maps = stack.enter_context(KernelMaps(prepared.maps, prepared.btf, open_data))
         except KernelError as error:
             raise Refused(str(error)) from error
-        fd = _load(prepared, maps.fds, stack)
+        try:
+            fd = _load(poisoned(prepared, pattern) if pattern else prepared, maps.fds, stack)
+        except Refused:
+            if not pattern:
+                raise
+            fd = _load(prepared, maps.fds, stack)
         stack.callback(close, fd)
         yield KernelProgram(fd, maps, prepared.prog_type, objects)
 

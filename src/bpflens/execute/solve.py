@@ -26,7 +26,8 @@ from bpflens.isa.extended.insn import Insn
 __all__ = ("solved",)
 
 M32, M64 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
-_TRIES = 24  # of one condition
+_TRIES = 40  # of one edge of one condition
+_ENOUGH = 4  # inputs for each edge
 _EDGES = (0, 1, -1)
 _MAX_PACKET = 1500
 _ORDERS = ("little", "big")
@@ -55,7 +56,7 @@ def solved(subject: Subject, seeds: list[Scene], rnd: Random, runs: int, steps: 
     """Scenes of one input each that reach an edge or a block which the `seeds` (scenes of one input each) do not; at most `runs` runs."""
     program = InterpretedProgram(subject, steps=steps, trace=True)
     trace = program.machine.trace
-    seen: dict[int, set[int]] = {}
+    seen: dict[int, dict[int, int]] = {}
     tries: dict[int, int] = {}
     kept: list[Scene] = []
     waiting = list(seeds)
@@ -71,9 +72,10 @@ def solved(subject: Subject, seeds: list[Scene], rnd: Random, runs: int, steps: 
         fresh = program.reached() > reached
         reached = max(reached, program.reached())
         for entry in compared:
-            relations = seen.setdefault(entry.slot, set())
-            fresh |= entry.relation() not in relations
-            relations.add(entry.relation())
+            relations = seen.setdefault(entry.slot, {})
+            relation = entry.relation()
+            relations[relation] = relations.get(relation, 0) + 1
+            fresh |= relations[relation] <= _ENOUGH
         return fresh, compared
 
     for seed in seeds:
@@ -85,7 +87,7 @@ def solved(subject: Subject, seeds: list[Scene], rnd: Random, runs: int, steps: 
         _, compared = play(scene)
         data, end = program.machine.data, program.machine.data_end
         for entry in {(c.slot, c.left, c.right): c for c in compared}.values():
-            missing = [edge for edge in _EDGES if edge not in seen[entry.slot]]
+            missing = [edge for edge in _EDGES if seen[entry.slot].get(edge, 0) < _ENOUGH]
             if not missing or tries.get(entry.slot, 0) >= _TRIES * len(_EDGES):
                 continue
             for candidate in _candidates(scene, entry, missing, data, end, rnd):
@@ -122,6 +124,8 @@ def _candidates(scene: Scene, entry: _Compared, edges: list[int], data: int, end
                 yield from _resized(scene, len(input.packet) + other + sign * edge - value)
         for edge in edges:
             yield from _exchanged(scene, value, other + sign * edge, entry.bits, rnd)
+    for edge in edges:
+        yield from _shifted(scene, entry.right + edge - entry.left, rnd)
 
 
 def _resized(scene: Scene, size: int) -> Iterator[Scene]:
@@ -154,6 +158,17 @@ def _exchanged(scene: Scene, value: int, wanted: int, bits: int, rnd: Random) ->
                 yield replace(scene, maps=maps)
             for changed in _replaced(scene.memory, old, new, 2 if size > 1 and value > 255 else 0):
                 yield replace(scene, memory=changed)
+
+
+def _shifted(scene: Scene, distance: int, rnd: Random) -> Iterator[Scene]:
+    """A number in a map moved by a distance, for what is compared may be a sum with it in it."""
+    if not -(1 << 40) < distance < 1 << 40 or not distance:
+        return
+    places = [(name, key) for name, elements in scene.maps.items() for key, value in elements.items() if len(value) in (4, 8)]
+    for name, key in rnd.sample(places, min(3, len(places))):
+        value = scene.maps[name][key]
+        moved = int.from_bytes(value, "little") + distance & (1 << 8 * len(value)) - 1
+        yield replace(scene, maps={**scene.maps, name: {**scene.maps[name], key: moved.to_bytes(len(value), "little")}})
 
 
 def _replaced(data: bytes, old: bytes, new: bytes, limit: int = 4) -> Iterator[bytes]:

@@ -67,6 +67,9 @@ def plan(a: Subject, b: Subject) -> MapPlan:
     return MapPlan(tuple(whole), variables, tuple(left_out))
 
 
+_MAX_SETTABLE = 512  # bytes of one variable
+
+
 def settable(a: Subject, b: Subject) -> dict[str, tuple[tuple[int, int], ...]]:
     """Sections of read-only data that tests may vary: (offset, size) of their `const volatile` variables, which a loader may set before it
     loads the program. Only where both programs have the same.
@@ -75,9 +78,12 @@ def settable(a: Subject, b: Subject) -> dict[str, tuple[tuple[int, int], ...]]:
     for name, map in a.maps.items():
         other = b.maps.get(name)
         if map.flags & RDONLY_PROG and is_global_data(name) and name != ".kconfig" and other is not None and _layout(map) == _layout(other):
-            places = tuple((off, size) for off, (_, size, type) in map.datasec.items() if "volatile" in type and 0 < size <= 8)
+            places = []
+            for offset, (_, size, type) in map.datasec.items():
+                if "volatile" in type and 0 < size <= _MAX_SETTABLE:
+                    places += [(offset, size)] if size <= 8 else [(at, 4) for at in range(offset, offset + size - 3, 4)]
             if places:
-                found[name] = places
+                found[name] = tuple(places)
     return found
 
 

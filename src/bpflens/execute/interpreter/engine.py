@@ -18,13 +18,16 @@ __all__ = ("InterpretedProgram",)
 
 
 class InterpretedProgram:
-    """A program with its maps in Python. `seed`: of the memory outside. `trace`: note both sides of every condition in `machine.trace`."""
+    """A program with its maps in Python. `seed`: of the memory outside. `trace`: note both sides of every condition in `machine.trace`.
+    `pattern`: what new stack memory holds, 4 bytes again and again.
+    """
 
     def __init__(
         self, subject: Subject, *, tail: Mapping[str, Mapping[int, Subject]] | None = None, seed: int = 0, steps: int = STEPS,
-        trace: bool = False,
+        trace: bool = False, pattern: int = 0,
     ) -> None:  # fmt: skip
         self.machine = Machine(subject, tail=tail, seed=seed, steps=steps, trace=trace)
+        self.machine.frame = pattern.to_bytes(4, "little") * 128
         self._fresh = self.machine.memory.mark
         self.set({})
 

@@ -24,6 +24,7 @@ M32, M64 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
 Arguments: TypeAlias = tuple[int, int, int, int, int]
 Helper: TypeAlias = "Callable[[Machine, Arguments], int]"
 E2BIG, EINVAL, ENOENT, EAGAIN = 7, 22, 2, 11
+_FLAGGED = frozenset({2, 87, 130, 131, 132, 133})  # flags that do not show in the maps afterwards
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _MAX_LOOPS = 1 << 23  # BPF_MAX_LOOPS
 
@@ -39,6 +40,8 @@ def call_helper(m: Machine, number: int, *arguments: int) -> int:
     args: Arguments = arguments  # type: ignore[assignment]
     try:
         if known is not None:
+            if number in _FLAGGED:
+                m.record(number, *(args[n - 1] & (M32 if size == 4 else M64) for n, size in scalar_arguments(number)))
             return known(m, args)
         if number in FIXED:
             m.modelled.add(f"{helper_name(number)} fixed")

@@ -44,6 +44,7 @@ class Machine:
         self.subject, self.steps = subject, steps
         self.trace: list[tuple[int, int, int]] = []
         self._tracing = trace
+        self.frame = bytes(STACK_BYTES)
         self.memory = Memory(seed, subject.prog_type in BTF_TYPES)
         self.maps: dict[str, MapModel] = {}
         self.at: dict[int, MapModel] = {}
@@ -135,7 +136,7 @@ class Machine:
         if len(self.frames) >= MAX_FRAMES:
             raise Fault("too many frames")
         self.frames.append((back, r[6], r[7], r[8], r[9], r[10]))
-        r[10] = self.memory.add(bytearray(STACK_BYTES)) + STACK_BYTES
+        r[10] = self.memory.add(bytearray(self.frame)) + STACK_BYTES
         return target
 
     def _leave(self, r: list[int]) -> int:
@@ -152,7 +153,7 @@ class Machine:
             return following
         self.tail_calls += 1
         r[1] = ctx
-        r[10] = self.memory.add(bytearray(STACK_BYTES)) + STACK_BYTES
+        r[10] = self.memory.add(bytearray(self.frame)) + STACK_BYTES
         return target
 
     def _may_goto(self) -> bool:
