@@ -6,19 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bpflens.execute.symbolic.bits import add, cat, ext, mask, zext
+from bpflens.execute.symbolic.addresses import addresses
+from bpflens.execute.symbolic.bits import cat, ext, mask, zext
 from bpflens.execute.symbolic.code import Code
-from bpflens.execute.symbolic.diagrams import constrain, ite, leaves, variable
+from bpflens.execute.symbolic.diagrams import constrain
 from bpflens.execute.symbolic.memory import Overlay, base, canonical, null_read, select, split
-from bpflens.execute.symbolic.regions import Refused, is_pointer, region_of
+from bpflens.execute.symbolic.regions import Refused, region_of
 from bpflens.execute.symbolic.state import State, choose, uninitialised
 from bpflens.execute.symbolic.terms import WORLD, Term, const, make, symbol
 from bpflens.isa.extended.contexts import context_struct, fields
 
-__all__ = ("Setting", "addresses", "constant_bytes", "load", "load_leaf", "memories", "store")
+__all__ = ("Setting", "constant_bytes", "load", "load_leaf", "memories", "store")
 
 FRAME = 512
-MAX_FAN_OUT = 24
 _SYSCALL = 31
 _PACKET_PARTS = {"packet": 0, "packet_end": 1, "packet_meta": 2}
 # Fields of __sk_buff that a later load gives back as they were stored (bpf_convert_ctx_access, net/core/filter.c); others are events.
@@ -56,73 +56,6 @@ class Setting:
 
 def _signed(value: int) -> int:
     return value - (1 << 64) if value >> 63 else value
-
-
-def addresses(address: Term, guard: Term) -> list[tuple[Term, Term]]:
-    """(condition, address that is no diagram) of what an address may be; constants are left out where there is something else."""
-    found = leaves(address, guard) if address.op in ("ite", "gite") else [(guard, address)]
-    found = _without_constants(found)
-    pinned = _pinned(address, found) if len(found) > 1 else None
-    if pinned is not None:
-        return [(guard, pinned)]
-    out: list[tuple[Term, Term]] = []
-    for condition, leaf in found:
-        out += _spread(condition, leaf)
-    if len(out) > MAX_FAN_OUT:
-        raise Refused("pointer: too many possible places")
-    return out
-
-
-def _without_constants(found: list[tuple[Term, Term]]) -> list[tuple[Term, Term]]:
-    """The verifier refuses loads from constant addresses, but for null pointers to kernel types."""
-    return [(condition, leaf) for condition, leaf in found if leaf.op != "k"] or found
-
-
-def _spread(condition: Term, leaf: Term) -> list[tuple[Term, Term]]:
-    """A sum with a choice of pointers in it, as a choice of sums."""
-    if leaf.op != "add" or any(is_pointer(term) for term, _ in leaf.args[1]):
-        return [(condition, leaf)]
-    constant, items = leaf.args
-    for term, factor in items:
-        if factor == 1 and term.op in ("ite", "gite"):
-            parts = _without_constants(leaves(term, condition))
-            if len(parts) <= 12 and any(_has_pointer(part) for _, part in parts):
-                rest = [(x, k) for x, k in items if x is not term]
-                return [(under, add(64, constant, [*rest, (part, 1)])) for under, part in parts]
-    return [(condition, leaf)]
-
-
-def _pinned(address: Term, found: list[tuple[Term, Term]]) -> Term | None:
-    """One address for a choice of places behind the same pointer, some of them at variable offsets: the pointer and a choice of offsets.
-
-    How branches split an index does not show in the memory then. None for other choices: constant offsets are better told apart.
-    """
-    base: Term | None = None
-    constant: int | None = None
-    for _, leaf in found:
-        items = leaf.args[1] if leaf.op == "add" else ((leaf, 1),)
-        known = [(term, factor) for term, factor in items if is_pointer(term)]
-        if len(known) != 1 or known[0][1] != 1 or (base is not None and known[0][0] is not base):
-            return None
-        base = known[0][0]
-        if len(items) > 1 and constant is None:
-            constant = leaf.args[0]
-    if base is None or constant is None:
-        return None
-    offset = _without(address, base, constant)
-    return make("add", 64, (constant, tuple(sorted(((base, 1), (offset, 1)), key=lambda item: item[0].id))))
-
-
-def _without(term: Term, base: Term, constant: int) -> Term:
-    """Each leaf without the pointer and the constant; null, where nothing is accessed, as 0."""
-    if term.op in ("ite", "gite"):
-        condition = variable(term.args[0]) if term.op == "ite" else term.args[0]
-        return ite(condition, _without(term.args[1], base, constant), _without(term.args[2], base, constant))
-    return const(64, 0) if term.op == "k" else add(64, -constant, [(term, 1), (base, -1)])
-
-
-def _has_pointer(term: Term) -> bool:
-    return any(is_pointer(x) for x, k in (term.args[1] if term.op == "add" else ((term, 1),)) if k == 1)
 
 
 # --- loads ---

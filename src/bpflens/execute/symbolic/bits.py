@@ -18,7 +18,7 @@ from bpflens.execute.symbolic.terms import Term, const, count, make
 
 __all__ = (
     "add", "arithmetic_right", "bitwise", "cat", "ext", "left", "mask", "minus", "multiply", "offset_by", "plus", "right", "sext", "shift",
-    "slice_of", "swap", "zext",
+    "slice_of", "sum_of", "swap", "zext",
 )  # fmt: skip
 
 Items = Sequence[tuple[Term, int]]
@@ -188,12 +188,13 @@ def add(width: int, constant: int, items: Items) -> Term:
         return const(width, constant)
     factors = tuple(k for _, k in items)
     result = lift(
-        ("add", width, constant, factors), lambda *xs: _add(width, constant, list(zip(xs, factors, strict=True))), *[x for x, _ in items]
+        ("add", width, constant, factors), lambda *xs: sum_of(width, constant, list(zip(xs, factors, strict=True))), *[x for x, _ in items]
     )
-    return result if result is not None else _add(width, constant, items)
+    return result if result is not None else sum_of(width, constant, items)
 
 
-def _add(width: int, constant: int, items: Items) -> Term:
+def sum_of(width: int, constant: int, items: Items) -> Term:
+    """As `add`, without a look into diagrams."""
     full = (1 << width) - 1
     sums: dict[Term, int] = {}
     count("sums", len(items))

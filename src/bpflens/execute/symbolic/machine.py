@@ -12,7 +12,8 @@ import heapq
 from collections.abc import Callable, Iterator
 
 from bpflens.execute.symbolic import bits
-from bpflens.execute.symbolic.access import Setting, addresses, load, region_at, store
+from bpflens.execute.symbolic.access import Setting, load, region_at, store
+from bpflens.execute.symbolic.addresses import addresses
 from bpflens.execute.symbolic.bits import ext, sext, zext
 from bpflens.execute.symbolic.code import FunctionCode, Place
 from bpflens.execute.symbolic.comparisons import any_bits, divide, equal, less, signed_less
