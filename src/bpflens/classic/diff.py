@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from bpflens.classic.diagrams.diagram import FALSE, TRUE, Store, TooComplex
 from bpflens.classic.diagrams.linktypes import LAYOUTS, linktype_name
 from bpflens.classic.diagrams.symbolic import KERNEL, LIBPCAP, Loop, Machine, loops, run_in
-from bpflens.classic.expression.at_terms import extended_literals
+from bpflens.classic.expression.at_terms import extended_literals, marked
 from bpflens.classic.expression.candidates import tests_of
 from bpflens.classic.expression.find import Compiler, find
 from bpflens.classic.hooks import LENGTH, Hook, hook_of
@@ -84,17 +84,19 @@ def diff(
     linktype: str | None = None,
     deadline: float = 10.0,
     values: bool = False,
+    names: tuple[str, str] | None = None,
 ) -> Difference:
     """Compare two classic programs for the packets of one link type that satisfy `given`.
 
-    With `values` they must return the same, not only accept the same. Raises InputError for extended programs and unknown assumptions.
+    With `values` they must return the same, not only accept the same. `names` of the two for the result. Raises InputError for extended
+    programs and unknown assumptions.
     """
     for program in (a, b):
         if program.isa is not Isa.CLASSIC:
             raise InputError(program.origin.where, "is an extended (eBPF) program; diff compares classic filters")
     linktype = linktype_name(linktype or a.origin.linktype or b.origin.linktype or "EN10MB")
     assumed = tuple(given) or tuple(dict.fromkeys(a.origin.given + b.origin.given))
-    names = (a.origin.where, b.origin.where)
+    names = names or (a.origin.where, b.origin.where)
     if names[0] == names[1]:
         names = (f"{names[0]} (first)", f"{names[1]} (second)")
     store = Store(deadline=time.monotonic() + 2 * deadline + 5)
@@ -189,7 +191,8 @@ def _sides(
             witness = run(answer.packet) if answer.packet is not None else None
         found = find(compiler, part, upper, tests, share, extended_literals(store, tests, plain=True))
         words = describe(found.expression, compiler, universe) if found is not None else ()
-        sides.append(Side(f"only {names[i]}", found.text if found is not None else None, words, witness, _decoded(witness, linktype)))
+        told = None if found is None else marked(found.text) if found.extended else found.text
+        sides.append(Side(f"only {names[i]}", told, words, witness, _decoded(witness, linktype)))
     return tuple(sides)
 
 

@@ -18,7 +18,7 @@ from bpflens.classic.diagrams.term import Term
 from bpflens.classic.explanation import Explanation, Outcome, Proof
 from bpflens.classic.expression import arithmetic
 from bpflens.classic.expression.arithmetic import bases_of
-from bpflens.classic.expression.at_terms import extended_literals, needs_extension, term_text
+from bpflens.classic.expression.at_terms import extended_literals, marked, needs_extension, term_text
 from bpflens.classic.expression.candidates import Test, tests_of
 from bpflens.classic.expression.find import Compiler, Found, find
 from bpflens.classic.expression.tree import FALSITY, orders, text
@@ -170,10 +170,13 @@ class FilterExplainer:
             lower, upper = store.conj(node, universe), store.disj(node, store.negate(universe))
             answer = find(self.compiler, lower, upper, tests, share, extended_literals(store, tests, plain=True))
             shown = self.value_text(terms[value]) if value in terms else str(value)
+            if answer is not None and answer.expression == FALSITY:
+                continue  # no packet gets there
             if answer is None:
                 found.append(Outcome(shown, None, False, ()))
             else:
-                found.append(Outcome(shown, answer.text, answer.extended, describe(answer.expression, self.compiler, universe)))
+                told = marked(answer.text) if answer.extended else answer.text
+                found.append(Outcome(shown, told, answer.extended, describe(answer.expression, self.compiler, universe)))
         if len(values) > MAX_OUTCOMES:
             self.notes.append(f"{len(values) - MAX_OUTCOMES} further return values are not listed")
         return tuple(found)
@@ -261,7 +264,7 @@ class FilterExplainer:
             self.linktype,
             self.given,
             found.text if found is not None and not found.extended else None,
-            found.text if found is not None and found.extended else None,
+            marked(found.text) if found is not None and found.extended else None,
             words,
             known,
             accepts,

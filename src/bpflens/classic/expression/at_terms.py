@@ -19,9 +19,16 @@ from bpflens.classic.expression.arithmetic import number
 from bpflens.classic.expression.candidates import Candidate, Test
 from bpflens.classic.machine.interpreter import ANCILLARY
 
-__all__ = ("ANCILLARY_WORDS", "extended_literals", "needs_extension", "term_text")
+__all__ = ("ANCILLARY_WORDS", "extended_literals", "marked", "needs_extension", "term_text")
 
 EXTENSION_COST = 60
+_MARK = "@extension: "
+
+
+def marked(expression: str) -> str:
+    """An expression with `@` terms as it is shown: behind a mark that no compiler takes, so that it says itself what it is not."""
+    return f"{_MARK}{expression}"
+
 
 ANCILLARY_WORDS = {
     "protocol": "the protocol of the packet as the kernel knows it (skb->protocol)",

@@ -92,11 +92,11 @@ _FIELDS: dict[str, dict[tuple[int, int], str]] = {
         (8, 4): "the first 4 bytes of the ICMP payload",
     },
     "nlmsghdr": {  # the header is in the machine's byte order, a classic load in the network's
-        (0, 4): "nlmsg_len (read in network byte order)",
-        (4, 2): "nlmsg_type (read in network byte order)",
-        (6, 2): "nlmsg_flags (read in network byte order)",
-        (8, 4): "nlmsg_seq (read in network byte order)",
-        (12, 4): "nlmsg_pid (read in network byte order)",
+        (0, 4): "nlmsg_len",
+        (4, 2): "nlmsg_type",
+        (6, 2): "nlmsg_flags",
+        (8, 4): "nlmsg_seq",
+        (12, 4): "nlmsg_pid",
     },
     "icmp6": {(0, 1): "the ICMPv6 type", (1, 1): "the ICMPv6 code", (4, 2): "the ICMPv6 identifier"},
     "sctp": {(0, 2): "the source port", (2, 2): "the destination port", (4, 4): "the verification tag", (12, 1): "the first chunk's type"},
@@ -123,6 +123,7 @@ _STARTS = {
     "@link": "the link header",
     "@data": "struct seccomp_data",
 }
+_ETHERTYPES_FROM = 0x600
 _SIZES = {1: "byte", 2: "2 bytes", 4: "4 bytes"}
 
 _RELATION = re.compile(r"^(@?[a-z0-9]+)\[(\d+)(?::(\d))?\](?: & (0x[0-9a-f]+|\d+))? (=|!=|>|<|>=|<=) (0x[0-9a-f]+|\d+)$")
@@ -151,6 +152,11 @@ def constraint(relation: str) -> str:
         start = _STARTS.get(header, header)
         where = f"byte {offset}" if size == 1 else f"bytes {offset} to {offset + size - 1}"
         name = f"{where} of {start}"
+    elif header == "nlmsghdr":
+        return _netlink(name, size, mask, sign, value)
+    elif (header, offset, size, mask) == ("ether", 12, 2, None) and value < _ETHERTYPES_FROM + (sign == "<"):
+        # IEEE 802.3, 3.2.6: up to 1500 it is the length of the data, from 1536 on the type
+        name = "the 802.3 length or ethertype" if sign in (">", ">=") else "the 802.3 length"
     plural = name.startswith(("bytes ", "the first 2 ", "the first 4 "))
     if mask is not None:
         if value == 0 and sign in ("=", "!="):
@@ -163,6 +169,17 @@ def constraint(relation: str) -> str:
     if plural:
         verb = verb.replace("is", "are", 1)
     return f"{name} {verb} {_value(header, offset, size, value)}"
+
+
+def _netlink(name: str, size: int, mask: int | None, sign: str, value: int) -> str:
+    """A word of a netlink header, which is in the machine's byte order while a classic load takes it for the network's."""
+    import sys
+
+    if sys.byteorder == "little" and (mask is not None or sign not in ("=", "!=")):
+        masked = f" under the mask {mask:#x}" if mask is not None else ""
+        return f"{name}{masked}, its bytes read backwards, {_SIGN_WORDS[sign]} {hex(value)}"
+    host = int.from_bytes(value.to_bytes(size, "big"), sys.byteorder)
+    return f"{name} {_SIGN_WORDS[sign]} {host}{' (little-endian)' if sys.byteorder == 'little' else ''}"
 
 
 def _special(header: str, offset: int, size: int, mask: int | None, sign: str, value: int) -> str | None:

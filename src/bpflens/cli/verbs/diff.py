@@ -47,7 +47,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         if not args.unoptimized:
             raise UsageError("", "two filters are needed", "--unoptimized compares one expression with its own unoptimized code")
         second = _one(args.a, args, optimize=False)
-        note = "optimized", "unoptimized"
+        note: tuple[str, str] | None = ("optimized", "unoptimized")
     else:
         second = _one(args.b, args, optimize=not args.unoptimized)
         note = None
@@ -58,15 +58,11 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             target=[args.a, args.b], findings=False, oci=False, syscall=None, diff=True, args="", arch=None, all=False, seccomp=True
         )
         return seccomp.run(policies, settings)
-    from dataclasses import replace
-
     from bpflens.classic.diff import diff
     from bpflens.records.diff import difference_record
     from bpflens.view.text.explain import difference_text
 
-    result = diff(first, second, given=args.given, linktype=args.linktype, deadline=args.deadline, values=args.values)
-    if note is not None:
-        result = replace(result, names=note, sides=tuple(replace(s, title=f"only {note[i]}") for i, s in enumerate(result.sides)))
+    result = diff(first, second, given=args.given, linktype=args.linktype, deadline=args.deadline, values=args.values, names=note)
     if settings.json:
         import json
 

@@ -51,7 +51,7 @@ def explanation_text(e: Explanation, color: bool = False) -> Iterator[str]:
     """The lines of an explanation."""
     shown = e.expression if e.expression is not None else e.extended
     if shown is not None and not (e.hook in VERDICT_HOOKS and len(e.outcomes) == 1):
-        mark = "   (@: extension, not tcpdump's language)" if e.expression is None else ""
+        mark = "   (not tcpdump's language)" if e.expression is None else ""
         yield (f"\x1b[1m{shown}\x1b[0m" if color else shown) + mark
     for sentence in e.words:
         yield f"    {sentence}"
