@@ -120,6 +120,7 @@ complete -c bpflens -n __fish_use_subcommand -a save -d 'programs with their map
 complete -c bpflens -n '__fish_seen_subcommand_from save' -l all
 complete -c bpflens -n '__fish_seen_subcommand_from save' -l audit
 complete -c bpflens -n '__fish_seen_subcommand_from save' -l deep
+complete -c bpflens -n '__fish_seen_subcommand_from save' -l freeze
 complete -c bpflens -n '__fish_seen_subcommand_from save' -l help
 complete -c bpflens -n '__fish_seen_subcommand_from save' -l jited
 complete -c bpflens -n '__fish_seen_subcommand_from save' -l no-data

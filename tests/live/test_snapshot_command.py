@@ -213,6 +213,25 @@ def test_a_link_gets_the_restored_program_at_once(lab: SnapshotLab, tmp_path: Pa
         assert not [name for name in os.listdir("/sys/fs/bpf") if name.startswith("bpflens-old-")]
 
 
+def test_writers_are_frozen_and_thawed(lab: SnapshotLab, tmp_path: Path) -> None:
+    from live.attach_lab import Lab
+
+    map = lab.fd(create_map(2, 4, 8, 1, name="frozen_by"))
+    with Lab() as machine:
+        path = machine.cgroup("w")
+        directory = machine.cgroup_mount + path
+        sleeper = subprocess.Popen(["sleep", "60"])
+        try:
+            Path(f"{directory}/cgroup.procs").write_text(str(sleeper.pid))
+            done = run("save", f"map:{id_of(map)}", "-o", str(tmp_path / "x"), "--freeze", path, codes=(0, 5))
+            assert "not stopped" not in done.stderr
+            assert "frozen 0" in Path(f"{directory}/cgroup.events").read_text()
+            assert "no such cgroup" in run("save", f"map:{id_of(map)}", "-o", "y", "--freeze", "/nosuch", codes=(3,)).stderr
+        finally:
+            sleeper.kill()
+            sleeper.wait()
+
+
 def test_classic_filters_of_tc(lab: SnapshotLab, tmp_path: Path) -> None:
     from bpflens.errors import KernelError
     from live.attach_lab import Lab

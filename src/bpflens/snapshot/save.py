@@ -8,13 +8,14 @@ scope ─► programs, maps with their data, attachments ─► archive. The fil
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bpflens.errors import NotFound
+from bpflens.errors import KernelError, NotFound
 from bpflens.formats.snapshot.archive import ArchiveWriter
 from bpflens.formats.snapshot.manifest import SCHEMA, Manifest, SavedKernel, SavedMap, SavedProgram
 
@@ -27,13 +28,17 @@ if TYPE_CHECKING:
 __all__ = ("SaveOptions", "Saved", "fill_archive", "kernel_identity", "save")
 
 
+PROG_ARRAY = 3
+
+
 @dataclass(frozen=True, slots=True)
 class SaveOptions:
     """`data`: contents of maps too; `redact`: ids or names of maps without them. `stable`: read each map until two passes are equal.
 
     `deep`: attachments that only kernel memory tells: None where no interface tells them, True all, False none.
-    `quiesce`: stop the programs while maps are read. `jited`: machine code too. `reload`: a reconstruction may be loaded for its proof.
-    `hashes`: SHA-256 of the holders' executables. `templates`: rules for reading the images on another kernel. `audit`: count the images.
+    `quiesce`: stop the programs while maps are read; `freeze`: cgroups whose processes are stopped meanwhile. `jited`: machine code too.
+    `reload`: a reconstruction may be loaded for its proof. `hashes`: SHA-256 of the holders' executables. `templates`:
+    rules for reading the images on another kernel. `audit`: count the images.
     """
 
     everything: bool = False
@@ -41,6 +46,7 @@ class SaveOptions:
     redact: tuple[str, ...] = ()
     stable: bool = False
     quiesce: bool = False
+    freeze: tuple[str, ...] = ()
     jited: bool = False
     reload: bool = True
     deep: bool | None = None
@@ -94,8 +100,8 @@ def fill_archive(
         stack.callback(memory.close)
         attachments = read_attachments(scope.rows, scope.inventory, writer, keep)
         programs = _programs(scope, writer, btfs, keep, options, incomplete, progress)
-        if options.quiesce:
-            left = stack.enter_context(quiesced(attachments))
+        if options.quiesce or options.freeze:
+            left = stack.enter_context(quiesced(attachments if options.quiesce else (), options.freeze))
             incomplete += [f"not stopped while maps were read: {name}" for name in left]
         maps = _maps(scope, programs, writer, btfs, keep, memory, options, incomplete, progress)
     redacted = tuple(map.id for map in maps if map.why_no_data == _REDACTED)
@@ -110,6 +116,7 @@ def fill_archive(
         maps=tuple(maps),
         btfs=tuple(btfs.saved[id] for id in sorted(btfs.saved)),
         attachments=attachments,
+        tail_calls=_tail_calls(maps),
         redacted=redacted,
         incomplete=tuple(dict.fromkeys(incomplete)),
         audit=_audit() if options.audit else None,
@@ -173,10 +180,27 @@ def _maps(
     return found
 
 
+def _tail_calls(maps: Sequence[SavedMap]) -> tuple[tuple[int, int, int], ...]:
+    """(prog array, slot, program) of every tail call that can be made; also in the contents of the maps, but not for jq."""
+    from bpflens.kernel.map_data import items
+    from bpflens.kernel.maps import open_map
+
+    found = []
+    for map in maps:
+        if map.type != PROG_ARRAY:
+            continue
+        try:
+            with open_map(map.id) as fd:
+                for key, value in items(fd):
+                    found.append((map.id, int.from_bytes(key, sys.byteorder), int.from_bytes(value or b"", sys.byteorder)))
+        except KernelError:
+            continue  # gone meanwhile
+    return tuple(found)
+
+
 def kernel_identity() -> SavedKernel:
     """The running kernel."""
     import hashlib
-    import sys
 
     from bpflens.kernel.map_data import possible_cpus
 

@@ -44,6 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("how")
     how.add_argument("--stable", action="store_true", help="read each map until two passes are equal (three passes at most)")
     how.add_argument("--quiesce", action="store_true", help="put stubs in the place of linked programs while maps are read; always undone")
+    how.add_argument("--freeze", action="append", default=[], metavar="CGROUP", help="stop the processes of a cgroup meanwhile; repeatable")
     how.add_argument("--no-reload", action="store_true", help="load nothing into the kernel: originals are proved by their tag only")
     how.add_argument("--sign", metavar="KEY", help="sign the file with ssh-keygen -Y and this key; the signature is FILE.sig")
 
@@ -58,7 +59,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         raise UsageError("", "name targets, or --all for everything", 'see "bpflens save --help"')
     options = SaveOptions(
         everything=args.everything, data=not args.no_data, redact=tuple(args.redact), stable=args.stable, quiesce=args.quiesce,
-        jited=args.jited, reload=not args.no_reload, deep=args.deep, hashes=not args.no_hashes, templates=args.templates, audit=args.audit,
+        freeze=tuple(args.freeze), jited=args.jited, reload=not args.no_reload, deep=args.deep, hashes=not args.no_hashes,
+        templates=args.templates, audit=args.audit,
         tool=f"bpflens {__version__}",
     )  # fmt: skip
     try:

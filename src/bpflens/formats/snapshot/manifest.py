@@ -242,7 +242,8 @@ class Manifest:
     """The whole. `taken`: UTC, from SOURCE_DATE_EPOCH where that is set. `incomplete`: what could not be looked at, in words.
 
     `redacted`: maps whose data was left out on request. `audit`: the verdict of `ls --audit` when it was asked for.
-    `templates`: member with what the kernel's verifier does to instructions, for reading the images elsewhere.
+    `tail_calls`: (prog array, slot, program). `templates`: member with what the kernel's verifier does to instructions, for reading the
+    images elsewhere.
     """
 
     schema: str
@@ -254,6 +255,7 @@ class Manifest:
     maps: tuple[SavedMap, ...] = ()
     btfs: tuple[SavedBtf, ...] = ()
     attachments: tuple[SavedAttachment, ...] = ()
+    tail_calls: tuple[tuple[int, ...], ...] = ()
     redacted: tuple[int, ...] = ()
     incomplete: tuple[str, ...] = ()
     audit: str | None = None

@@ -3,22 +3,25 @@
 The journal is a directory of pins, /sys/fs/bpf/bpflens-quiesce-PID: `link_7` and `prog_7` pin the link and the program that it had. It is
 written before the first link is changed, so that whatever kills this process, `undo()` (bpflens restore --undo) finds what to put back and
 the programs are still there. Only links that the kernel updates atomically are stopped (BPF_LINK_UPDATE: xdp, tcx, netkit, cgroup, netns).
+Processes that write maps are stopped by freezing their cgroup (cgroup.freeze, v5.2); the journal has a directory `freeze_ID` for each.
 """
 
 from __future__ import annotations
 
 import os
 import struct
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from bpflens.errors import KernelError
+from bpflens.errors import InputError, KernelError, NotFound
 from bpflens.formats.snapshot.manifest import SavedAttachment
 from bpflens.kernel import descriptors, pins
 from bpflens.kernel.attach import link_update
 from bpflens.kernel.links import LINK
 from bpflens.kernel.load_attributes import read_attributes
 from bpflens.kernel.prog_info import prog_info
+from bpflens.snapshot.taking.cgroups import cgroup_directory, cgroup_paths
 
 __all__ = ("JOURNALS", "journals", "quiesced", "undo")
 
@@ -26,12 +29,18 @@ BPFFS = "/sys/fs/bpf"
 JOURNALS = "bpflens-quiesce-"
 _UPDATABLE = frozenset({LINK.XDP, LINK.TCX, LINK.NETKIT, LINK.CGROUP, LINK.NETNS})
 # What a stub returns so that nothing is dropped meanwhile: XDP_PASS; TCX_NEXT (-1); netkit's; "allowed" for cgroups; SK_PASS, BPF_OK.
+_FREEZE_POLLS = 200  # of 10 ms
 _VERDICTS = {LINK.XDP: 2, LINK.TCX: -1, LINK.NETKIT: -1, LINK.CGROUP: 1, LINK.NETNS: 1}
 
 
 @contextmanager
-def quiesced(attachments: Sequence[SavedAttachment]) -> Iterator[list[str]]:
-    """The links' programs stand still inside; yields what could not be stopped, in words."""
+def quiesced(attachments: Sequence[SavedAttachment], freeze: Sequence[str] = ()) -> Iterator[list[str]]:
+    """The links' programs and the processes of the cgroups `freeze` stand still inside; yields what could not be stopped, in words.
+
+    NotFound for a cgroup that does not exist; InputError for one with this process in it.
+    """
+    for path in freeze:
+        _check_cgroup(path)
     directory = f"{BPFFS}/{JOURNALS}{os.getpid()}"
     left: list[str] = []
     try:
@@ -48,6 +57,9 @@ def quiesced(attachments: Sequence[SavedAttachment]) -> Iterator[list[str]]:
                     _stop(attachment.link, attachment.link_type, attachment.program, directory)
                 except KernelError as error:
                     left.append(f"{name} ({error.reason})")
+            for path in freeze:
+                if not _freeze(path, directory):
+                    left.append(f"the processes of cgroup {path}")
             yield left
         finally:
             undo(directory)
@@ -84,6 +96,46 @@ def _stub(program: int, verdict: int) -> int:
     )  # fmt: skip
 
 
+def _check_cgroup(path: str) -> None:
+    directory = cgroup_directory(path)
+    if directory is None or not os.path.exists(f"{directory}/cgroup.freeze"):
+        raise NotFound(f"cgroup:{path}", "there is no such cgroup, or it cannot be frozen")
+    with open("/proc/self/cgroup", encoding="utf-8", errors="replace") as stream:
+        own = next((line.split(":", 2)[2].strip() for line in stream if line.startswith("0::")), "")
+    if (own + "/").startswith("/" + path.strip("/") + "/"):
+        raise InputError(f"cgroup:{path}", "bpflens itself runs in it")
+
+
+def _freeze(path: str, journal: str) -> bool:
+    """Stop the processes of a cgroup, if they are not stopped already; whether they stand still."""
+    directory = cgroup_directory(path) or ""
+    try:
+        with open(f"{directory}/cgroup.freeze", encoding="ascii") as stream:
+            if stream.read().strip() == "1":
+                return True
+        os.mkdir(f"{journal}/freeze_{os.stat(directory).st_ino}", 0o700)
+        _write(f"{directory}/cgroup.freeze", "1")
+        for _ in range(_FREEZE_POLLS):
+            with open(f"{directory}/cgroup.events", encoding="ascii") as stream:
+                if "frozen 1" in stream.read():
+                    return True
+            time.sleep(0.01)
+    except OSError:
+        pass
+    return False
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w", encoding="ascii") as stream:
+        stream.write(text)
+
+
+def _thaw(id: int) -> None:
+    path = cgroup_paths().get(id)
+    if path is not None:
+        _write(f"{cgroup_directory(path)}/cgroup.freeze", "0")
+
+
 def journals() -> list[str]:
     """Journals whose process is gone."""
     try:
@@ -102,6 +154,9 @@ def undo(directory: str) -> list[int]:
     """Put the programs of a journal back and remove it; the ids of the links. KernelError where a link cannot be updated: its pins stay."""
     put_back = []
     for name in sorted(os.listdir(directory)):
+        if name.startswith("freeze_"):
+            _thaw(int(name.removeprefix("freeze_")))
+            os.rmdir(f"{directory}/{name}")
         if not name.startswith("link_"):
             continue
         link = name.removeprefix("link_")
