@@ -38,7 +38,8 @@ _WIDE_RESULT = frozenset((26, 27, 28, 29))
 
 Pair = tuple[str, Term, Term]
 """(what is observed, term of one program, term of the other)."""
-Confirm = Callable[[Program, Program], "Difference | None"]
+Runs = Callable[[], "Difference | None"]
+"""Runs both programs on inputs of the caller's choice: a difference that was seen, or None."""
 
 
 def prove_equal(
@@ -51,17 +52,17 @@ def prove_equal(
     entry_b: str | None = None,
     steps: int = STEPS,
     z3: bool = True,
-    find_difference: Confirm | None = None,
+    run_both: Runs | None = None,
 ) -> Equality:
     """Compare two programs of the same type, each with what it calls.
 
     `a` and `b` hold the entry function (`entry_a`, `entry_b` by name; else slot 0); `others_a` and `others_b` the other sections of their
-    objects. Maps, global data and helpers are matched by name. `find_difference` is asked to run both where the terms differ, and whatever
-    is proved is run too: its answer is the second key, without it an evaluator of our own does both (concrete.py).
+    objects. Maps, global data and helpers are matched by name. `run_both` is a second key: it is asked to run both where
+    something is proved or the terms differ. An evaluator of our own (concrete.py) does that too, unless `run_both` found a difference.
     """
     with session(steps):
         try:
-            result = _compare(Code(a, others_a, entry_a), Code(b, others_b, entry_b), z3, find_difference)
+            result = _compare(Code(a, others_a, entry_a), Code(b, others_b, entry_b), z3, run_both)
         except Refused as refused:
             result = Equality("unknown", reason=str(refused))
         except OutOfSteps as end:
@@ -71,7 +72,7 @@ def prove_equal(
         return replace(result, steps=spent())
 
 
-def _compare(a: Code, b: Code, z3: bool, find_difference: Confirm | None) -> Equality:
+def _compare(a: Code, b: Code, z3: bool, run_both: Runs | None) -> Equality:
     shared = comparable(a, b)
     try:
         settings = _settings(a, b, shared, one=False)
@@ -84,7 +85,7 @@ def _compare(a: Code, b: Code, z3: bool, find_difference: Confirm | None) -> Equ
     words = tuple(text for key, text in ASSUMPTIONS.items() if key in assumed)
     functions = (tuple(settings[0].functions), tuple(settings[1].functions))
     result = replace(result, assumptions=words if result.grade != "unknown" else (), functions=functions)
-    return _second_key(result, a, b, result_bits(a.program), find_difference)
+    return _second_key(result, a, b, result_bits(a.program), run_both)
 
 
 def _settings(a: Code, b: Code, shared: Comparable, one: bool) -> tuple[Setting, Setting]:
@@ -154,11 +155,11 @@ def _decide(pairs: list[Pair], z3: bool) -> Equality:
     return Equality("proved", "alignment", queries=alignment.queries)
 
 
-def _second_key(result: Equality, a: Code, b: Code, bits: int, find_difference: Confirm | None) -> Equality:
+def _second_key(result: Equality, a: Code, b: Code, bits: int, run_both: Runs | None) -> Equality:
     """Run both: what is proved must agree, what differs must do so in a run."""
     if result.grade == "unknown" and not result.reason.startswith(("differs", "terms")):
         return result
-    found = find_difference(a.program, b.program) if find_difference is not None else None
+    found = run_both() if run_both is not None else None
     agreed = 0
     if found is None:
         found, agreed = _run_both(a, b, bits, RUNS if result.proved else SEARCH)
