@@ -33,6 +33,19 @@ complete -c bpflens -n '__fish_seen_subcommand_from show' -l no-deep
 complete -c bpflens -n '__fish_seen_subcommand_from show' -l values
 complete -c bpflens -n '__fish_seen_subcommand_from show' -a 'id: name: tag: pin: map: link: fd: pid: sock: dev: cgroup: netns: pcap: comm: exe: unit:'
 complete -c bpflens -n '__fish_seen_subcommand_from show' -a '(bpflens completion targets (commandline -ct) 2>/dev/null)'
+complete -c bpflens -n __fish_use_subcommand -a map -d 'list, look into, change, compare and watch maps'
+complete -c bpflens -n '__fish_seen_subcommand_from map' -l apply
+complete -c bpflens -n '__fish_seen_subcommand_from map' -l count
+complete -c bpflens -n '__fish_seen_subcommand_from map' -l help
+complete -c bpflens -n '__fish_seen_subcommand_from map' -l interval
+complete -c bpflens -n '__fish_seen_subcommand_from map' -l limit
+complete -c bpflens -n '__fish_seen_subcommand_from map' -l reverse
+complete -c bpflens -n '__fish_seen_subcommand_from map' -l rounds
+complete -c bpflens -n '__fish_seen_subcommand_from map' -l sort
+complete -c bpflens -n '__fish_seen_subcommand_from map' -l where
+complete -c bpflens -n '__fish_seen_subcommand_from map' -a 'ls show dump get set delete diff watch'
+complete -c bpflens -n '__fish_seen_subcommand_from map' -a 'id: name: tag: pin: map: link: fd: pid: sock: dev: cgroup: netns: pcap: comm: exe: unit:'
+complete -c bpflens -n '__fish_seen_subcommand_from map' -a '(bpflens completion targets (commandline -ct) 2>/dev/null)'
 complete -c bpflens -n __fish_use_subcommand -a dis -d 'disassemble'
 complete -c bpflens -n '__fish_seen_subcommand_from dis' -l annotate
 complete -c bpflens -n '__fish_seen_subcommand_from dis' -l arrows
@@ -213,4 +226,4 @@ complete -c bpflens -n '__fish_seen_subcommand_from completion' -l help
 complete -c bpflens -n '__fish_seen_subcommand_from completion' -a 'bash zsh fish targets'
 complete -c bpflens -n __fish_use_subcommand -a help -d 'help on a verb or topic'
 complete -c bpflens -n '__fish_seen_subcommand_from help' -l help
-complete -c bpflens -n '__fish_seen_subcommand_from help' -a 'exit-codes targets proofs json ls tree show dis explain original decompile seccomp asm save restore export diff verify packets run debug doctor completion help'
+complete -c bpflens -n '__fish_seen_subcommand_from help' -a 'exit-codes targets proofs json ls tree show map dis explain original decompile seccomp asm save restore export diff verify packets run debug doctor completion help'

@@ -22,6 +22,7 @@ VERBS = (
     Verb("ls", "ls", "Find", "every BPF program of this machine and what it is attached to"),
     Verb("tree", "tree", "Find", "objects, their programs, maps and tail calls"),
     Verb("show", "show", "Find", "all that is known of a program and its maps"),
+    Verb("map", "map", "Find", "list, look into, change, compare and watch maps"),
     Verb("dis", "dis", "Read", "disassemble"),
     Verb("explain", "explain", "Read", "say in words and as an expression what a classic filter does, with proof"),
     Verb("original", "original", "Read", "the program as it was loaded, with proof"),

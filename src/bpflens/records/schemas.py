@@ -21,8 +21,8 @@ __all__ = (
 Schema = Mapping[str, Any]
 
 FILES = (
-    "asm", "audit", "decompile", "diff", "dis", "doctor", "error", "explain", "ls", "original", "packets", "refusal", "run", "seccomp",
-    "show", "snapshot", "tree", "watch",
+    "asm", "audit", "decompile", "diff", "dis", "doctor", "error", "explain", "ls", "map", "original", "packets", "refusal",
+    "run", "seccomp", "show", "snapshot", "tree", "watch",
 )  # fmt: skip
 """The files of records/ that have a function `schemas`."""
 

@@ -1,0 +1,103 @@
+"""Changing a loaded map: what would happen is known before it does, as old and new value of one element."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bpflens.btf.values import Value
+from bpflens.errors import NotFound, UsageError
+from bpflens.maps.elements import Element, total_of, types_of
+from bpflens.maps.encode import encode
+from bpflens.maps.readable import Reader, readable
+from bpflens.program import Map
+
+__all__ = ("Change", "plan_delete", "plan_set", "value_of")
+
+_LPM_TRIE = 11
+_OF_OBJECTS = frozenset((3, 4, 12, 13, 15, 18))  # values are descriptors of programs, events, maps, sockets
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One element before and after; `after` None: it is deleted, `before` None: it is not there yet."""
+
+    map: Map
+    raw_key: bytes
+    raw_value: bytes | None
+    key: Value
+    before: Value
+    after: Value
+
+    def apply(self) -> None:
+        """Do it; KernelError where the kernel refuses."""
+        from bpflens.kernel.map_data import delete, update
+        from bpflens.kernel.maps import open_map
+
+        with open_map(self.map.id or 0) as fd:
+            if self.raw_value is None:
+                delete(fd, self.raw_key)
+            else:
+                update(fd, self.raw_key, self.raw_value)
+
+
+def plan_set(map: Map, key: Any, value: Any) -> Change:
+    """Set an element. A per-cpu value is set on all CPUs. InputError where key or value do not fit their types."""
+    from bpflens.kernel.map_data import is_percpu, possible_cpus
+
+    if map.type in _OF_OBJECTS:
+        raise UsageError(f"map {map.id}", "holds kernel objects, which are no values", "programs set such elements by descriptors")
+    btf = types_of(map)
+    raw = encode(btf, map.value_type_id, map.value_size, value, "value")
+    after = readable(btf, map.value_type_id, raw)
+    if is_percpu(map.type):
+        raw = (raw + bytes(-len(raw) % 8)) * possible_cpus()
+    raw_key, before = _key(map, key)
+    return Change(map, raw_key, raw, _shown_key(map, raw_key), before, after)
+
+
+def plan_delete(map: Map, key: Any) -> Change:
+    """Delete an element; NotFound where it is not there."""
+    raw_key, before = _key(map, key)
+    if before is None:
+        raise NotFound(f"map {map.id}", f"no element {key}")
+    return Change(map, raw_key, None, _shown_key(map, raw_key), before, None)
+
+
+def _shown_key(map: Map, raw: bytes) -> Value:
+    btf = types_of(map)
+    reader = Reader(btf, map.key_type_id, map.type == _LPM_TRIE) if btf and map.key_type_id else None
+    return readable(btf, map.key_type_id, raw, reader)
+
+
+def _key(map: Map, key: Any) -> tuple[bytes, Value]:
+    """(the bytes of a key, the value that it has now)."""
+    from bpflens.kernel.map_data import lookup
+    from bpflens.kernel.maps import open_map
+
+    raw = encode(types_of(map), map.key_type_id, map.key_size, key, "key", map.type == _LPM_TRIE)
+    with open_map(map.id or 0) as fd:
+        found = lookup(fd, raw)
+    return raw, None if found is None else _element(map, raw, found).value
+
+
+def value_of(map: Map, key: Any) -> Element | None:
+    """The element with this key; None where there is none."""
+    from bpflens.kernel.map_data import lookup
+    from bpflens.kernel.maps import open_map
+
+    raw = encode(types_of(map), map.key_type_id, map.key_size, key, "key", map.type == _LPM_TRIE)
+    with open_map(map.id or 0) as fd:
+        found = lookup(fd, raw)
+    return None if found is None else _element(map, raw, found)
+
+
+def _element(map: Map, raw_key: bytes, raw: bytes) -> Element:
+    from bpflens.kernel.map_data import is_percpu
+
+    btf = types_of(map)
+    if not is_percpu(map.type):
+        return Element(raw_key, raw, _shown_key(map, raw_key), readable(btf, map.value_type_id, raw))
+    step = map.value_size + 7 & ~7
+    parts = [readable(btf, map.value_type_id, raw[at : at + map.value_size]) for at in range(0, len(raw), step)]
+    return Element(raw_key, raw, _shown_key(map, raw_key), parts, total_of(parts))

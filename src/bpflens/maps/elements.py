@@ -1,0 +1,159 @@
+"""The elements of a loaded map as a stream: decoded, chosen, sorted.
+
+    for element in elements(map, where=Where("key.saddr in 10.0.0.0/8")): ...
+
+Nothing is kept unless it is sorted; per-cpu values come as the list of all CPUs and, where they are numbers, their sum.
+"""
+
+from __future__ import annotations
+
+import heapq
+import ipaddress
+import operator
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bpflens.btf.values import Value
+from bpflens.errors import UsageError
+from bpflens.maps.readable import Reader, readable
+from bpflens.program import Map
+
+if TYPE_CHECKING:
+    from bpflens.btf.btf import Btf
+
+__all__ = ("Element", "Where", "elements", "field_of", "total_of", "types_of")
+
+_LPM_TRIE = 11
+_TEST = re.compile(r"\s*((?:key|value|sum)[\w.\[\]]*)\s*(==|=|!=|>=|<=|>|<|in\b|~)\s*(.+?)\s*\Z")
+_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
+    "==": operator.eq, "=": operator.eq, "!=": operator.ne, ">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """One element. `value` of a per-cpu map is a list with an item for each possible CPU, `total` their sum; None where there is none."""
+
+    raw_key: bytes
+    raw_value: bytes | None
+    key: Value
+    value: Value
+    total: Value = None
+
+
+class Where:
+    """A condition on elements: `key.saddr in 10.0.0.0/8`, `value > 100`, `value.comm ~ ssh`, several joined by `and`.
+
+    UsageError for a text that is none.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.tests: list[tuple[str, str, str]] = []
+        for part in re.split(r"\s+and\s+", text):
+            found = _TEST.match(part)
+            if found is None:
+                raise UsageError("--where", f"cannot read {part!r}", "for instance: key.saddr in 10.0.0.0/8 and value > 100")
+            self.tests.append((found[1], found[2], found[3].strip("\"'")))
+
+    def holds(self, element: Element) -> bool:
+        """All tests hold; one on a part that the element does not have does not."""
+        return all(_holds(field_of(element, path), op, wanted) for path, op, wanted in self.tests)
+
+
+def _holds(value: Value, op: str, wanted: str) -> bool:
+    if value is None:
+        return False
+    if op == "in":
+        try:
+            network = ipaddress.ip_network(wanted, strict=False)
+            inside = ipaddress.ip_interface(str(value)).network
+        except ValueError:
+            return str(value) in re.split(r"[\s,]+", wanted)
+        return inside.version == network.version and inside.subnet_of(network)  # type: ignore[arg-type]
+    if op == "~":
+        return wanted in str(value)
+    if isinstance(value, int):
+        try:
+            return _COMPARE[op](int(value), int(wanted, 0))
+        except ValueError:
+            return False
+    return _COMPARE[op](str(value), wanted)
+
+
+def field_of(element: Element, path: str) -> Value:
+    """The part that `key.a.b`, `value[3].c` or `sum` names; None where there is none."""
+    head, *rest = re.findall(r"[^.\[\]]+", path)
+    found: Value = {"key": element.key, "sum": element.total}.get(head, element.total if element.total is not None else element.value)
+    if head == "value" and rest:
+        found = element.value
+    for part in rest:
+        if isinstance(found, Mapping):
+            found = found.get(part)
+        elif isinstance(found, Sequence) and not isinstance(found, str) and part.isdigit() and int(part) < len(found):
+            found = found[int(part)]
+        else:
+            return None
+    return found
+
+
+def types_of(map: Map) -> Btf | None:
+    """The types of a loaded map."""
+    from bpflens.kernel.btf import btf_by_id
+
+    btf_id = map.fields.get("btf_id")
+    return btf_by_id(btf_id) if btf_id else None
+
+
+def elements(
+    map: Map, where: Where | None = None, sort: str = "", limit: int | None = None, reverse: bool = False
+) -> Iterator[Element]:
+    """The elements of a loaded map in its order, or sorted by a part of them. KernelError for a type that cannot be read."""
+    found = (element for element in _all(map) if where is None or where.holds(element))
+    if not sort:
+        for number, element in enumerate(found):
+            if limit is not None and number >= limit:
+                return
+            yield element
+        return
+
+    def order(element: Element) -> tuple[bool, Any]:
+        value = field_of(element, sort)
+        return isinstance(value, str), value if isinstance(value, int | float | str) else 0
+
+    if limit is not None:
+        yield from (heapq.nlargest if reverse else heapq.nsmallest)(limit, found, key=order)
+    else:
+        yield from sorted(found, key=order, reverse=reverse)
+
+
+def _all(map: Map) -> Iterator[Element]:
+    from bpflens.kernel.map_data import is_percpu, items
+    from bpflens.kernel.maps import open_map
+
+    assert map.id is not None
+    btf = types_of(map)
+    key_reader = Reader(btf, map.key_type_id, map.type == _LPM_TRIE) if btf and map.key_type_id else None
+    value_reader = Reader(btf, map.value_type_id) if btf and map.value_type_id else None
+    percpu = is_percpu(map.type)
+    with open_map(map.id) as fd:
+        for key, raw in items(fd):
+            shown_key = readable(btf, map.key_type_id, key, key_reader)
+            if percpu and raw is not None:
+                step = map.value_size + 7 & ~7
+                parts = [readable(btf, map.value_type_id, raw[at : at + map.value_size], value_reader) for at in range(0, len(raw), step)]
+                yield Element(key, raw, shown_key, parts, total_of(parts))
+            else:
+                yield Element(key, raw, shown_key, readable(btf, map.value_type_id, raw, value_reader))
+
+
+def total_of(parts: Sequence[Value]) -> Value:
+    """The sum over CPUs: of numbers, and of numbers within structures; None where nothing can be added."""
+    if all(isinstance(part, int) for part in parts):
+        return sum(part for part in parts if isinstance(part, int))
+    if parts and all(isinstance(part, Mapping) for part in parts):
+        first = parts[0]
+        assert isinstance(first, Mapping)
+        return {name: total_of([part[name] for part in parts if isinstance(part, Mapping)]) for name in first}
+    return None

@@ -1,0 +1,130 @@
+"""The verb map on loaded maps: addresses and prefixes as people write them, conditions, changes that are planned first, orphans."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import needs
+from bpflens.cli.main import run
+from bpflens.errors import InputError
+from bpflens.maps.elements import Element, Where, total_of
+from bpflens.maps.encode import encode
+from bpflens.targets.kernel_object import maps_named
+
+pytestmark = pytest.mark.live
+
+
+@pytest.fixture(scope="module")
+def pins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A bpffs of our own with a hash of flows, a trie of prefixes and per-cpu counters."""
+    needs.root()
+    clang, bpftool = needs.tool("clang"), needs.tool("bpftool")
+    work = tmp_path_factory.mktemp("maps")
+    source, built, mount = Path(__file__).with_name("map_kinds.c"), work / "m.o", work / "bpf"
+    include = f"-I/usr/include/{os.uname().machine}-linux-gnu"
+    subprocess.run([clang, "-O2", "-g", "-target", "bpf", include, "-c", str(source), "-o", str(built)], check=True)
+    mount.mkdir()
+    subprocess.run(["mount", "-t", "bpf", "bpf", str(mount)], check=True)
+    try:
+        subprocess.run([bpftool, "prog", "load", str(built), str(mount / "f"), "pinmaps", str(mount)], check=True, capture_output=True)
+        yield str(mount)
+    finally:
+        subprocess.run(["umount", str(mount)], check=True)
+
+
+def out_of(capsys: pytest.CaptureFixture[str], *command: str, code: int = 0) -> list[str]:
+    assert run(list(command)) == code, capsys.readouterr().err
+    return capsys.readouterr().out.splitlines()
+
+
+FLOW = '{"saddr": "10.0.0.1", "dport": 80}'
+
+
+def test_elements_are_set_read_chosen_and_deleted(pins: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each change is planned first, and done with --apply only."""
+    flows = f"pin:{pins}/flows"
+    out_of(capsys, "map", "set", flows, FLOW, '{"packets": 3, "bytes": 180, "state": "B", "hi": 5}')
+    assert out_of(capsys, "map", "dump", flows) == []
+    out_of(capsys, "map", "set", flows, FLOW, '{"packets": 3, "bytes": 180, "state": "B", "hi": 5}', "--apply")
+    out_of(capsys, "map", "set", flows, '{"saddr": "192.168.0.9", "dport": 443}', '{"packets": 1}', "--apply")
+    chosen = out_of(capsys, "map", "dump", flows, "--where", "key.saddr in 10.0.0.0/8 and value.packets > 2")
+    assert chosen == ['{ .saddr = "10.0.0.1", .dport = 80, .flags = 0 } = { .packets = 3, .bytes = 180, .state = B, .lo = 0, .hi = 5 }']
+    first, second = (json.loads(line) for line in out_of(capsys, "--json", "map", "dump", flows, "--sort", "value.packets"))
+    assert (first["key"]["dport"], second["key"]["dport"]) == (443, 80)
+    assert second["raw_key"] == "0a00000100500000"
+    assert out_of(capsys, "map", "get", flows, FLOW)[0].startswith("{ .packets = 3")
+    out_of(capsys, "map", "delete", flows, FLOW, "--apply")
+    assert out_of(capsys, "map", "get", flows, FLOW, code=3) == []
+
+
+def test_prefixes_and_sums(pins: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The key of a trie is a prefix; a per-cpu value is set on all CPUs and summed."""
+    nets, counters = f"pin:{pins}/nets", f"pin:{pins}/cnt"
+    out_of(capsys, "map", "set", nets, "10.0.0.0/8", "7", "--apply")
+    assert out_of(capsys, "map", "dump", nets) == ["10.0.0.0/8 = 7"]
+    out_of(capsys, "map", "set", counters, "1", '{"packets": 4}', "--apply")
+    element = json.loads(out_of(capsys, "--json", "map", "get", counters, "1")[0])
+    assert element["sum"]["packets"] == 4 * len(element["value"])
+
+
+def test_differences_and_watching(pins: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same map does not differ from itself, and nothing changes while nobody writes."""
+    nets = f"pin:{pins}/nets"
+    assert out_of(capsys, "map", "diff", nets, nets) == []
+    assert out_of(capsys, "map", "watch", nets, "--rounds", "1", "--interval", "0.01") == []
+    other = f"pin:{pins}/cnt"
+    assert out_of(capsys, "map", "diff", nets, other, code=1)
+
+
+def test_the_list_says_what_holds_a_map(pins: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The pinned map names its pin and its program; it is no orphan."""
+    [row] = [json.loads(line) for line in out_of(capsys, "--json", "map", "ls", f"pin:{pins}/flows", "--count")]
+    assert row["pins"] == [f"{pins}/flows"] and len(row["users"]) == 1 and not row["orphaned"] and row["elements"] is not None
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        (["map", "dump", "no_such_map"], 3, "no map has this name"),
+        (["map", "get", "1"], 2, "takes 2 arguments"),
+        (["map", "dump", "pin:/nonexistent"], 3, "no such file"),
+    ],
+)
+def test_errors_are_one_line(command: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each names the object and the reason."""
+    assert run(command) == code
+    err = capsys.readouterr().err
+    assert said in err and "Traceback" not in err
+
+
+def test_values_that_do_not_fit(pins: str) -> None:
+    """What cannot be encoded is refused with the member that it is about."""
+    from bpflens.maps.change import plan_set
+
+    flows = next(map for map in maps_named("flows") if map.value_size == 24)
+    for key, value, said in [
+        ({"saddr": "10.0.0.1", "nope": 1}, {}, "no member 'nope'"),
+        ({"saddr": "ten"}, {}, "is no address"),
+        ({"saddr": "10.0.0.1"}, {"packets": 1 << 64}, "needs a number of 8 bytes"),
+        ({"saddr": "10.0.0.1"}, {"state": "C"}, "no constant 'C'"),
+        ({"saddr": "10.0.0.1"}, {"lo": 16}, "does not fit into 4 bits"),
+        (3, {}, "is a structure"),
+    ]:
+        with pytest.raises(InputError, match=said):
+            plan_set(flows, key, value)
+
+
+def test_conditions_and_sums() -> None:
+    """Without any kernel: numbers, texts, addresses, parts that are not there."""
+    element = Element(b"", b"", {"addr": "10.1.2.3", "name": "sshd"}, [{"n": 1}, {"n": 2}], total_of([{"n": 1}, {"n": 2}]))
+    assert element.total == {"n": 3}
+    assert Where("key.addr in 10.0.0.0/8 and sum.n == 3 and key.name ~ ssh").holds(element)
+    assert Where("value[1].n = 2").holds(element) and not Where("value[7].n = 2").holds(element)
+    assert not Where("key.addr in 192.168.0.0/16").holds(element)
+    assert encode(None, 0, 4, 17, "value") == b"\x11\0\0\0" and encode(None, 0, 2, "0xbeef", "key") == b"\xbe\xef"
