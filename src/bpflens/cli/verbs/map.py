@@ -25,11 +25,11 @@ from bpflens.program import Map
 EXAMPLES = (
     "bpflens map ls",
     "bpflens map ls --count --json",
-    "bpflens map dump 7 --where 'value > 100' --sort value --reverse --limit 10",
-    "bpflens map get 7 1",
-    "bpflens map set 7 1 42",
-    "bpflens map delete 7 1",
-    "bpflens map watch 7 --rounds 1 --interval 0.1",
+    "bpflens map dump map:7 --where 'value > 100' --sort value --reverse --limit 10",
+    "bpflens map get map:7 1",
+    "bpflens map set map:7 1 42",
+    "bpflens map delete map:7 1",
+    "bpflens map watch map:7 --rounds 1 --interval 0.1",
 )
 
 _ARGUMENTS = {
