@@ -236,10 +236,10 @@ def _software() -> Iterator[Finding]:
     present, detail = _libpcap()
     yield Finding("software", "libpcap", present, detail, "pcap: targets, proofs of explain", "install libpcap (Debian: libpcap0.8)")
     for module, lost, package in (
-        ("capstone", "dis --jited", "capstone"),
-        ("z3", "proofs that the diagrams cannot decide in explain and diff", "z3-solver"),
+        ("capstone", "dis --jited; built-in filters and the full audit of ls --deep where kallsyms has no variables", "capstone"),
+        ("z3", "the second key of equal in diff, what the diagrams cannot decide in explain, equality of extended programs", "z3-solver"),
     ):
-        there = importlib.util.find_spec(module) is not None
+        there = _installed(module)
         yield Finding("software", f"Python module {module}", there, _version(package) if there else "", lost, f"pip install {package}")
     for tool, lost in (
         ("ss", "ss -0 -b | bpflens dis -"),
@@ -251,6 +251,13 @@ def _software() -> Iterator[Finding]:
     ):
         path = shutil.which(tool) or shutil.which(tool, path="/usr/local/sbin:/usr/sbin:/sbin")
         yield Finding("software", tool, path is not None, path or "", f"nothing but its dumps: {lost}", "install it")
+
+
+def _installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ImportError:
+        return False
 
 
 def _version(package: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from bpflens.errors import NotSupported
 from bpflens.execute.symbolic.bits import zext
 from bpflens.execute.symbolic.terms import BOOL, Term, count
 
@@ -22,8 +23,11 @@ class Formulas:
     """The formulas of terms; `same` maps terms to those that were proved equal to them. `facts` hold for the variables in use."""
 
     def __init__(self) -> None:
-        import z3
-
+        try:
+            import z3
+        except ImportError:
+            reason = "the Python module z3 is not installed: extended programs are compared by running them only"
+            raise NotSupported("z3", reason, "pip install z3-solver") from None
         self.z3 = z3
         self.known: dict[Term, Any] = {}
         self.facts: list[Any] = []
