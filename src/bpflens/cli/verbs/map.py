@@ -121,8 +121,12 @@ def _dump(args: argparse.Namespace, settings: Settings) -> int:
 
     map = _map(args.arguments[0])
     where = Where(args.where) if args.where else None
+    some = False
     for element in elements(map, where, args.sort, args.limit, args.reverse):
+        some = True
         print(json.dumps(element_record(map, element)) if settings.json else element_line(element))
+    if not some:
+        print(f"bpflens: map {map.id} has no element{' for which that holds' if where else ''}", file=sys.stderr)
     return 0
 
 
