@@ -40,7 +40,7 @@ STILL_OUTSIDE = {
 }
 STILL_CIRCLES = {"bpflens.classic.seccomp.policy", "bpflens.classic.seccomp.terms"}
 # Rooms that are being built: judged when they stand.
-BUILDING = ("bpflens.compare", "bpflens.decompile", "bpflens.execute", "bpflens.findings", "bpflens.fleet", "bpflens.snapshot")
+BUILDING = ("bpflens.compare", "bpflens.decompile", "bpflens.execute", "bpflens.findings", "bpflens.fleet")
 KERNEL = ("bpflens.kernel",)
 
 
