@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ("ImageCheck", "check_image")
 
-_MAP_REFERENCES = (op.PSEUDO_MAP_FD, op.PSEUDO_MAP_VALUE)
+_MAP_REFERENCES = tuple(op.LD_IMM64 | source << 12 for source in (op.PSEUDO_MAP_FD, op.PSEUDO_MAP_VALUE))
 _WIDTH, _LOW = 0xFFFF, 0xFFFFFFFF
 _ARRAYS, _ARENA, _SK_SKB = (2, 6, 12), 33, 14  # types of maps and programs
 _IN_ARENA = ("address in the arena", "atomic that may fault")
@@ -60,7 +60,7 @@ def check_image(image: Image, layout: Layout, kernel: Kernel, btf: Btf | None) -
     """Compare what the tag does not cover. `btf`: the types of the kernel that made the image, where they are known."""
     altered = {*_references(image), *_odd_words(image)}
     unchecked: set[int] = set()
-    maps = {slot for slot, insn in enumerate(image.insns) if insn.code == op.LD_IMM64 and insn.src in _MAP_REFERENCES}
+    maps = {slot for slot in _wide_and_calls(image) if image.words[slot] & 0xF0FF in _MAP_REFERENCES}
     seen: dict[str, int] = {}  # number -> its value where it was met first
     for slot, _, group in layout.groups:
         if group.rewrite in _IN_ARENA:
@@ -79,8 +79,8 @@ def check_image(image: Image, layout: Layout, kernel: Kernel, btf: Btf | None) -
 def _references(image: Image) -> Iterator[int]:
     """Calls and addresses of functions whose two halves disagree: the distance, and the number of the function."""
     number = {start: index for index, start in enumerate(image.functions)}
-    for slot, insn in enumerate(image.insns):
-        target = image.targets[slot]
+    for slot in _wide_and_calls(image):
+        insn, target = image.insns[slot], image.targets[slot]
         if target not in number:
             continue
         if insn.code == op.CALL_CODE and insn.src == op.PSEUDO_CALL:
@@ -92,16 +92,22 @@ def _references(image: Image) -> Iterator[int]:
 
 def _odd_words(image: Image) -> Iterator[int]:
     """Calls and 64-bit constants with something in the fields that they do not use."""
-    slot = 0
-    while slot < len(image):
+    for slot in _wide_and_calls(image):
         insn = image.insns[slot]
         if insn.code == op.CALL_CODE and (insn.dst or insn.src > op.PSEUDO_KFUNC_CALL or (insn.src == 0 and insn.off)):
             yield slot
-        if insn.code == op.LD_IMM64 and slot + 1 < len(image):
-            if insn.off or image.words[slot + 1] & _LOW:
-                yield slot
-            slot += 1
-        slot += 1
+        if insn.code == op.LD_IMM64 and (insn.off or image.words[slot + 1] & _LOW):
+            yield slot
+
+
+def _wide_and_calls(image: Image) -> Iterator[int]:
+    """Slots of calls and of 64-bit constants."""
+    opcodes = bytes(word & 0xFF for word in image.words)
+    for code, end in ((op.CALL_CODE, len(image)), (op.LD_IMM64, len(image) - 1)):
+        slot = opcodes.find(code)
+        while 0 <= slot < end:
+            yield slot
+            slot = opcodes.find(code, slot + 1)
 
 
 def _judge(

@@ -8,20 +8,22 @@ work queues) may differ, and only in the slots where the reconstruction has such
 
 from __future__ import annotations
 
-import re
 import struct
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from bpflens.errors import BpflensError, KernelError
 from bpflens.isa.extended import opcodes as op
 from bpflens.kernel.load_attributes import F_SLEEPABLE, Attributes
-from bpflens.kernel.load_copy import Copy, Like
-from bpflens.kernel.prog_info import ProgDump
 from bpflens.original.image.image import Image
 from bpflens.original.invert.opcode_readings import PROGRAM_ARGUMENT
 from bpflens.original.invert.reconstruction import Layout
+
+if TYPE_CHECKING:
+    from bpflens.kernel.load_copy import Copy
+    from bpflens.kernel.prog_info import ProgDump
 
 __all__ = ("Reloaded", "candidates", "original_funcs", "original_lines", "reload")
 
@@ -67,6 +69,8 @@ def reload(
     """Load the reconstruction with each of `attributes` until one gives the identical image. `func_info`: of the reconstruction, where it
     is not the image's own.
     """
+    from bpflens.kernel.load_copy import Copy, Like
+
     if image.calls_hidden:  # two programs that call different functions have one image then
         return Reloaded(False, "loaded again it could not be compared, for calls are hidden")
     like = Like(image.prog_type, image.gpl, image.ifindex, image.btf_id, image.attach_btf_id, image.attach_btf_obj_id)
@@ -102,8 +106,8 @@ def _loaded(copy: Copy, image: Image, layout: Layout, attributes: Attributes) ->
 
 def _stopped_at(log: str) -> int | None:
     """The last instruction that a log of the verifier names: the one that it refused."""
-    found = re.findall(r"^(\d+): \(", log, re.MULTILINE)
-    return int(found[-1]) if found else None
+    numbers = [line.partition(": (")[0] for line in log.splitlines() if ": (" in line]
+    return next((int(number) for number in reversed(numbers) if number.isdecimal()), None)
 
 
 def original_funcs(image: Image, layout: Layout) -> tuple[tuple[int, int], ...]:

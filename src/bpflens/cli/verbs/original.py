@@ -91,23 +91,15 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _originals(target: str, args: argparse.Namespace) -> list[Original]:
-    from bpflens.original.image.image import of_program
     from bpflens.original.invert.tag_search import STEPS
-    from bpflens.original.kernels.exported import kernel_of
     from bpflens.original.recover import recover
-    from bpflens.snapshot.originals import saved_originals
 
-    saved = saved_originals(target)
-    if saved is not None:
-        return saved
     steps = STEPS if args.budget is None else args.budget
-    originals = []
-    for source in _sources(target, args):
-        if isinstance(source, int):
-            originals.append(recover(source, steps=steps, reload=not args.no_reload))
-        else:
-            image = of_program(source)
-            originals.append(recover(image, kernel_of(args.templates, args.kernel_btf, image), steps=steps))
+    ids = _ids(target, args)
+    if ids is not None:
+        originals = [recover(id, steps=steps, reload=not args.no_reload) for id in ids]
+    else:
+        originals = _from_elsewhere(target, args, steps)
     if args.objects:
         from bpflens.original.find_object import look_up
 
@@ -115,19 +107,33 @@ def _originals(target: str, args: argparse.Namespace) -> list[Original]:
     return originals
 
 
-def _sources(target: str, args: argparse.Namespace) -> list[int | Program]:
-    """Ids of programs that run in this kernel, and programs that were dumped elsewhere."""
+def _from_elsewhere(target: str, args: argparse.Namespace, steps: int) -> list[Original]:
+    """Of a snapshot, whose originals were saved, and of dumps."""
+    from bpflens.original.image.image import of_program
+    from bpflens.original.kernels.exported import kernel_of
+    from bpflens.original.recover import recover
+    from bpflens.snapshot.originals import saved_originals
+
+    saved = saved_originals(target)
+    if saved is not None:
+        return saved
+    images = [of_program(program) for program in _open(target, args)]
+    return [recover(image, kernel_of(args.templates, args.kernel_btf, image), steps=steps) for image in images]
+
+
+def _ids(target: str, args: argparse.Namespace) -> list[int] | None:
+    """Ids of the programs that a target names, where they run in this kernel."""
     from bpflens.targets.program_ids import program_ids
 
     ids = program_ids(target)
     if ids is None:
-        return list(_open(target, args))
+        return None
     if not ids:
         raise InputError(target, _CLASSIC, 'see "bpflens dis"')
     if args.templates or args.kernel_btf:
         option = "--templates" if args.templates else "--kernel-btf"
         raise UsageError(option, f"{target} runs in this kernel, which is asked itself", "it is for dumps")
-    return list(ids)
+    return ids
 
 
 def _open(target: str, args: argparse.Namespace) -> list[Program]:

@@ -23,22 +23,21 @@ if TYPE_CHECKING:
 __all__ = ("ALGORITHMS", "Tagger", "blanked", "tag", "tags")
 
 ALGORITHMS = ("sha256", "sha1")
+_LOW = 0xFFFFFFFF
 _MAP_REFERENCES = {(LD_IMM64 | src << 12) & 0xF0FF for src in (PSEUDO_MAP_FD, PSEUDO_MAP_VALUE)}
 
 
 def blanked(words: Sequence[int]) -> array[int]:
     """The words as the tag covers them: without the imm of map references."""
     out = array("Q", words)
-    second = False
-    for index, word in enumerate(out):
-        if word & 0xFF == LD_IMM64 and not second:
-            if word & 0xF0FF in _MAP_REFERENCES:
-                out[index] = word & 0xFFFFFFFF
-                second = True
-        elif second:
-            if word & 0xFFFFFFFF == 0:
-                out[index] = 0
-            second = False
+    opcodes = _bytes(out)[::8]
+    at = opcodes.find(LD_IMM64)
+    while at >= 0:
+        if out[at] & 0xF0FF in _MAP_REFERENCES:
+            out[at] &= _LOW
+            if at + 1 < len(out) and not out[at + 1] & _LOW:
+                out[at + 1] = 0
+        at = opcodes.find(LD_IMM64, at + 2)
     return out
 
 

@@ -132,16 +132,15 @@ class LiveKernel:
         return tuple(id for id in ids if id is not None)
 
     def _btf_id(self, name: str, kind: int) -> int | None:
+        """The id; that vmlinux does not have a name is remembered too, for reading its types takes longer than all else."""
         key = f"{kind} {name}"
         if key not in self._ids:
             from bpflens.btf.btf import Kind
 
-            found = self._vmlinux().find(name, Kind(kind))
-            if found is None:
-                return self._module_btf_id(name, kind)
-            self._ids[key] = found
+            self._ids[key] = self._vmlinux().find(name, Kind(kind))
             self._changed = True
-        return self._ids[key]
+        found = self._ids[key]
+        return found if found is not None else self._module_btf_id(name, kind)
 
     def _module_btf_id(self, name: str, kind: int) -> int | None:
         import os
