@@ -1,0 +1,104 @@
+"""What a return value means belongs to the hook: tc's verdicts and classes, matches, indexes."""
+
+from __future__ import annotations
+
+import pytest
+
+from bpflens.classic.diff import diff
+from bpflens.classic.explain import explain
+from bpflens.classic.hooks import hook_of
+from bpflens.classic.summary import Summaries
+from bpflens.formats.dumps.detect import read_programs
+from bpflens.isa.classic.insn import SockFilter, encode
+from bpflens.program import Isa, Origin, Program
+
+DA = "filter protocol all pref 1 bpf chain 0 handle 0x1 direct-action not_in_hw bytecode '{}'"
+CLASS = "filter protocol all pref 4 bpf chain 0 handle 0x1 flowid 1:1 not_in_hw bytecode '{}'"
+DROP_ALL, PASS_ALL, DROP_IP = "1,6 0 0 2", "1,6 0 0 0", "4,40 0 0 12,21 0 1 2048,6 0 0 2,6 0 0 0"
+
+
+def read(text: str) -> Program:
+    (program,) = read_programs(text.encode(), "-")
+    return program
+
+
+def test_a_program_that_drops_everything_says_so() -> None:
+    dropped, passed = explain(read(DA.format(DROP_ALL))), explain(read(DA.format(PASS_ALL)))
+
+    assert dropped.words == ("Every packet: TC_ACT_SHOT (dropped).",)
+    assert passed.words == ("Every packet: TC_ACT_OK (passed).",)
+    assert dropped.proof.grade == passed.proof.grade == "all-packets"
+    assert Summaries(5)(read(DA.format(DROP_ALL))).text == "every packet: TC_ACT_SHOT (dropped)"
+
+
+def test_each_verdict_has_its_packets() -> None:
+    found = explain(read(DA.format(DROP_IP)))
+
+    assert found.expression == "ip"
+    assert [(o.value, o.expression) for o in found.outcomes] == [("TC_ACT_SHOT (dropped)", "ip"), ("TC_ACT_OK (passed)", None)]
+    assert found.accepts == ""
+    assert "every packet is an Ethernet frame" in found.proof.assumptions
+    assert "every packet is an Ethernet frame" in found.outcomes[0].proof.assumptions  # type: ignore[union-attr]
+
+
+def test_a_packet_too_short_for_a_load_gets_what_0_means() -> None:
+    found = explain(read(DA.format("4,40 0 0 12,21 0 1 2048,6 0 0 2,6 0 0 7")))
+
+    assert found.words[-1] == "A packet that is too short for a load: TC_ACT_OK (passed)."
+
+
+def test_classes_without_direct_action() -> None:
+    found = explain(read(CLASS.format("6,40 0 0 12,21 0 1 2048,6 0 0 65537,21 0 1 2054,6 0 0 65538,6 0 0 0")))
+
+    assert [(o.value, o.expression) for o in found.outcomes] == [
+        ("class 1:1", "ip"), ("class 1:2", "arp"), ("no match (the next filter decides)", None),
+    ]  # fmt: skip
+    assert found.expression is None
+    own = explain(read(CLASS.format(DROP_IP.replace("6 0 0 2", "6 0 0 4294967295"))))
+    assert own.outcomes[0].value == "the class of the filter (flowid)"
+
+
+def test_diff_compares_verdicts() -> None:
+    different = diff(read(DA.format(DROP_ALL)), read(DA.format(PASS_ALL)))
+    same = diff(read(DA.format("1,6 0 0 1")), read(DA.format("1,6 0 0 99")))  # neither is a verdict for cls_bpf
+
+    assert different.witness is not None and not different.equal
+    assert same.equal
+
+
+@pytest.mark.parametrize(
+    ("source", "kind", "name"),
+    [
+        ("fanout", "number", "fanout"), ("reuseport", "number", "reuseport"), ("team/hash", "number", "team"),
+        ("xt_bpf", "match", "xt_bpf"), ("iptables", "match", "xt_bpf"), ("socket/packet", "length", "socket"), ("ss", "length", "socket"),
+        ("tc/action", "verdict", "tc action"),
+    ],
+)  # fmt: skip
+def test_the_table(source: str, kind: str, name: str) -> None:
+    hook = hook_of(Program(Isa.CLASSIC, b"", Origin(source, "x")))
+
+    assert (hook.kind, hook.name) == (kind, name)
+
+
+def test_an_index_has_no_expression() -> None:
+    insns = [SockFilter(0x30, 0, 0, 0), SockFilter(0x94, 0, 0, 4), SockFilter(0x16, 0, 0, 0)]
+    found = explain(Program(Isa.CLASSIC, encode(tuple(insns)), Origin("reuseport", "x", linktype="RAW")))
+
+    assert found.expression is None and found.proof.grade == "none"
+    assert "no verdict" in found.words[0]
+
+
+@pytest.mark.parametrize("quote", ['"', "'", '\\"'])
+def test_xt_bpf_begins_at_the_network_header_however_it_is_quoted(quote: str) -> None:
+    program = read(f"-A INPUT -m bpf --bytecode {quote}4,48 0 0 9,21 0 1 6,6 0 0 1,6 0 0 0{quote} -j DROP\n")
+
+    assert program.origin.linktype == "RAW" and program.origin.source == "iptables"
+    assert explain(program).expression == "link[9] = 6"
+
+
+def test_a_name_says_that_it_is_no_tcpdump_language() -> None:
+    insns = (SockFilter(0x20, 0, 0, 0xFFFFF004), SockFilter(0x15, 0, 1, 3), SockFilter(0x06, 0, 0, 0), SockFilter(0x06, 0, 0, 1))
+    found = explain(Program(Isa.CLASSIC, encode(insns), Origin("ss", "x")))
+
+    assert found.expression is None
+    assert found.extended == "@extension: @pkttype != 3"
