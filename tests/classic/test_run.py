@@ -140,7 +140,10 @@ def test_the_command_says_counts_values_and_hits(capture, capsys):
     assert command(["--json", "run", "--profile", "--returns", "pcap:arp", str(capture)]) == 0
     record = json.loads(capsys.readouterr().out)
     assert (record["schema"], record["packets"], record["matches"], record["model"]) == ("run/1", 150, 30, "libpcap")
-    assert record["returns"] == [{"value": 0, "packets": 120}, {"value": 262144, "packets": 30}]
+    assert record["returns"] == [
+        {"value": 0, "packets": 120, "meaning": "dropped"},
+        {"value": 262144, "packets": 30, "meaning": "at most 262144 bytes are kept"},
+    ]
     assert record["profile"][1] == {"pc": 1, "bytes": "1500000106080000", "text": "jeq #0x806, l2, l3", "hits": 120}
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bpflens.classic.hooks import LENGTH, Hook
+
 if TYPE_CHECKING:
     from bpflens.classic.samples.solve import GeneratedPacket
     from bpflens.records.schemas import Schema
@@ -14,9 +16,10 @@ if TYPE_CHECKING:
 __all__ = ("record", "schemas")
 
 
-def record(packet: GeneratedPacket, where: str) -> dict[str, Any]:
-    """A packet that was made for a program, as JSON values."""
-    return {"schema": "packets/1", "program": where, **packet._asdict(), "data": packet.data.hex()}
+def record(packet: GeneratedPacket, where: str, hook: Hook = LENGTH) -> dict[str, Any]:
+    """A packet that was made for a program, as JSON values; `meaning` of the value for the hook."""
+    told = {"data": packet.data.hex(), "hook": hook.name, "meaning": hook.meaning(packet.value)}
+    return {"schema": "packets/1", "program": where, **packet._asdict(), **told}
 
 
 def schemas() -> dict[str, Schema]:
@@ -24,4 +27,5 @@ def schemas() -> dict[str, Schema]:
     from bpflens.records.schemas import INTEGER, TEXT, line, mapping, maybe
 
     keys = {"program": TEXT, "kind": TEXT, "note": TEXT, "value": INTEGER, "data": TEXT, "aux": mapping(maybe(INTEGER))}
+    keys |= {"hook": TEXT, "meaning": TEXT}
     return {"packets/1": line("packets/1", "A packet for which a filter returns a value.", keys)}

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from bpflens.classic.hooks import hook_of
 from bpflens.isa.classic.insn import SockFilter, encode
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ __all__ = ("record", "schemas")
 
 def record(program: Program, insns: Sequence[SockFilter], capture: str, model: str, result: Result) -> dict[str, Any]:
     """The run/1 line: counts; `packets` null where not counted; `returns` and `profile` where asked for."""
+    hook = hook_of(program)
     line: dict[str, Any] = {
         "schema": "run/1",
         "program": program.name or program.origin.where,
@@ -29,9 +31,12 @@ def record(program: Program, insns: Sequence[SockFilter], capture: str, model: s
         "matches": result.matches,
         "engine": result.engine,
         "left_out": result.left_out,
+        "hook": hook.name,
     }
     if result.returns is not None:
-        line["returns"] = [{"value": value, "packets": count} for value, count in sorted(result.returns.items())]
+        line["returns"] = [
+            {"value": value, "packets": count, "meaning": hook.meaning(value)} for value, count in sorted(result.returns.items())
+        ]
     if result.hits is not None:
         from bpflens.isa.classic.text import format as format_insns
 
@@ -47,11 +52,11 @@ def schemas() -> dict[str, Schema]:
     """What stands in the lines."""
     from bpflens.records.schemas import INTEGER, TEXT, line, listing, maybe, record
 
-    returns = record({"value": INTEGER, "packets": INTEGER})
+    returns = record({"value": INTEGER, "packets": INTEGER, "meaning": TEXT})
     profile = record({"pc": INTEGER, "bytes": TEXT, "text": TEXT, "hits": INTEGER})
     return {
         "run/1": line("run/1", "How many packets of a capture a filter accepts.", {
             "program": TEXT, "capture": TEXT, "model": TEXT, "packets": maybe(INTEGER), "matches": INTEGER, "engine": TEXT,
-            "left_out": maybe(INTEGER),
+            "left_out": maybe(INTEGER), "hook": TEXT,
         }, {"returns": listing(returns), "profile": listing(profile)}),
     }  # fmt: skip

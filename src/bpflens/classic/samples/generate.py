@@ -21,6 +21,7 @@ from bpflens.classic.diagrams.symbolic import KERNEL, LIBPCAP, Machine, run_in
 from bpflens.classic.expression.candidates import load_constants, tests_of
 from bpflens.classic.machine.interpreter import Model, run
 from bpflens.classic.packets.build import Ranges, build, finish
+from bpflens.classic.proof.fragment import outside
 from bpflens.classic.samples.solve import MOST_RANGES, GeneratedPacket, Path, Work
 from bpflens.isa.classic.insn import SockFilter
 
@@ -92,7 +93,7 @@ def generate(
             packets += work.ends(answer, fields_tested) if fields_tested else work.boundaries(path, value)
         if rejected:
             packets += [*work.beyond(answer, fields_tested), *work.wrong_lengths(answer)] if fields_tested else work.near_misses(answer)
-    rejects_all = not paths
+    rejects_all = not paths and (outside(insns) is None or _by_proof(work, machine)[1])
     if unsolved and not any(packet.value for packet in packets):
         found, rejects_all = _by_proof(work, machine)
         packets += found

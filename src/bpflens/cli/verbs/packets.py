@@ -19,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
+    from bpflens.classic.hooks import Hook
     from bpflens.classic.machine.interpreter import Model
     from bpflens.classic.samples.generate import Generated
 
@@ -48,6 +49,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     from bpflens.classic.diagrams.diagram import TooComplex
     from bpflens.classic.diagrams.linktypes import PAYLOADS
     from bpflens.classic.diagrams.symbolic import Loop
+    from bpflens.classic.hooks import hook_of
     from bpflens.classic.samples.generate import generate
     from bpflens.formats.pcap.libpcap import dlt_value
 
@@ -70,8 +72,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if args.write:
         _write(args.write, made, dlt)
     if args.write != "-":
-        _print(made, where, settings, quiet=bool(args.write))
-    _notes(made, where)
+        _print(made, where, hook_of(program), settings, quiet=bool(args.write))
+    _notes(made, where, hook_of(program))
     return 0
 
 
@@ -100,30 +102,34 @@ def _write(path: str, made: Generated, dlt: int) -> None:
         write_whole(path, stream.getvalue())
 
 
-def _print(made: Generated, where: str, settings: Settings, quiet: bool) -> None:
+def _print(made: Generated, where: str, hook: Hook, settings: Settings, quiet: bool) -> None:
     if settings.json:
         import json
 
         from bpflens.records.packets import record
 
         for packet in made.packets:
-            print(json.dumps(record(packet, where)))
+            print(json.dumps(record(packet, where, hook)))
         return
     for number, packet in enumerate(made.packets, 1):
         aux = "".join(f" {key}={'none' if value is None else value}" for key, value in packet.aux.items())
-        print(f"{number} {packet.kind}: {packet.note}: returns {packet.value}, {len(packet.data)} bytes{aux and f' with{aux}'}")
+        told = hook.kind in ("verdict", "number")  # 0 is no refusal there
+        kind, value = ("packet", f"{packet.value} ({hook.meaning(packet.value)})") if told else (packet.kind, str(packet.value))
+        print(f"{number} {kind}: {packet.note}: returns {value}, {len(packet.data)} bytes{aux and f' with{aux}'}")
         if not quiet:
             print("\n".join(f"    {packet.data[i : i + 32].hex(' ', 2)}" for i in range(0, len(packet.data), 32)))
 
 
-def _notes(made: Generated, where: str) -> None:
+def _notes(made: Generated, where: str, hook: Hook) -> None:
     import sys
+
+    what = "is accepted" if hook.kind in ("length", "match") else "returns anything but 0"
 
     if made.left_out:
         print(f"bpflens: {where}: up to {made.left_out} more alternatives (--count)", file=sys.stderr)
     if made.unsolved:
         print(f"bpflens: {where}: no packet found for {made.unsolved} alternatives", file=sys.stderr)
     if made.rejects_all:
-        print(f"bpflens: {where}: no packet is accepted (proved)", file=sys.stderr)
+        print(f"bpflens: {where}: no packet {what} (proved)", file=sys.stderr)
     elif not any(packet.value for packet in made.packets):
-        print(f"bpflens: {where}: no packet that is accepted was found", file=sys.stderr)
+        print(f"bpflens: {where}: no packet that {what} was found", file=sys.stderr)

@@ -57,6 +57,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Count, write, profile."""
+    from bpflens.classic.hooks import hook_of
     from bpflens.classic.machine.captures import run_capture
     from bpflens.formats.pcap.capture import dlt_of, open_capture
     from bpflens.formats.pcap.libpcap import dlt_name
@@ -82,6 +83,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             if missing:
                 names = ", ".join(missing)
                 print(f"bpflens: {program.origin.where}: taken as 0, since no capture has it: {names} (--aux)", file=sys.stderr)
+            hook = hook_of(program)
             model: Model = args.model or ("libpcap" if program.origin.source == "pcap" else "kernel")
             result = run_capture(
                 insns,
@@ -89,7 +91,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
                 model,
                 total=args.total or _size(capture) < _COUNT_ALL_BELOW_BYTES,
                 output=args.write,
-                returns=args.returns,
+                returns=args.returns or hook.kind in ("verdict", "number"),
                 profile=args.profile,
                 aux=aux,
             )
@@ -103,7 +105,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         else:
             from bpflens.view.text.run import text
 
-            for line in text(insns, result, title(program) if len(filters) > 1 else ""):
+            for line in text(insns, result, title(program) if len(filters) > 1 else "", hook):
                 print(line, file=stream)
         left_out = left_out or result.left_out
         if result.other_linktype:

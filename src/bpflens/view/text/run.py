@@ -14,27 +14,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
+from bpflens.classic.hooks import LENGTH, Hook
 from bpflens.classic.machine.captures import Result
 from bpflens.isa.classic.insn import SockFilter
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ("text",)
 
 
-def text(insns: Sequence[SockFilter], result: Result, heading: str = "") -> Iterator[str]:
-    """Lines of text; `heading` names the program where there are several."""
+def text(insns: Sequence[SockFilter], result: Result, heading: str = "", hook: Hook = LENGTH) -> Iterator[str]:
+    """Lines of text; `heading` names the program where there are several, `hook` says what its values mean."""
     matches = f"{result.matches} of {result.packets}" if result.packets is not None else str(result.matches)
     plural = "packets match" if (result.packets if result.packets is not None else result.matches) != 1 else "packet matches"
+    if hook.kind in ("verdict", "number"):  # a value other than 0 is no match there
+        matches, plural = str(result.packets if result.packets is not None else sum((result.returns or {}).values())), "packets"
     yield f"{f'{heading}: ' if heading else ''}{matches} {plural}"
     if result.returns is not None:
         yield ""
         yield f"{'packets':>12}  return value"
         for value, count in sorted(result.returns.items(), key=lambda item: (-item[1], item[0])):
-            yield f"{count:>12}  {value}"
+            yield f"{count:>12}  {value}{'' if hook.kind == 'length' else f'  {hook.meaning(value)}'}"
     if result.hits is not None:
         from bpflens.isa.classic.text import format as format_insns
 
