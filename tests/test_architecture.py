@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import tomllib
 
 import import_graph
@@ -135,3 +136,18 @@ def test_sizes() -> None:
             if isinstance(node, ast.FunctionDef) and (node.end_lineno or 0) - node.lineno >= MAX_FUNCTION_LINES:
                 long[f"{module}.{node.name}"] = (node.end_lineno or 0) - node.lineno + 1
     assert {name: lines for name, lines in long.items() if lines > STILL_LONG.get(name, 0)} == {}
+
+
+def test_the_picture_is_the_contract() -> None:
+    """docs/architecture.md draws the layers of pyproject.toml, in their order."""
+    drawn = [line.split()[0] for line in (ROOT / "docs/architecture.md").read_text().splitlines() if line.startswith("    bpflens.")]
+    contract = [name.strip("()") for layer in LAYERS for name in layer.split(" | ")]
+    assert drawn == contract
+
+
+def test_the_files_that_contributing_names_are_there() -> None:
+    """The table of changes leads somewhere."""
+    table = (ROOT / "CONTRIBUTING.md").read_text().partition("## To add")[0]
+    named = [name for row in re.findall(r"^\|[^|]*\|(.*)\|$", table, re.M)[2:] for name in re.findall(r"`([\w/]+(?:\.py|/))`", row)]
+    missing = [name for name in named if not any(ROOT.glob(f"src/bpflens/**/{name}"))]
+    assert len(named) > 12 and missing == []

@@ -12,6 +12,7 @@ from bpflens.analysis.classic_notes import slot_notes
 from bpflens.isa.classic.insn import decode
 from bpflens.isa.classic.text import format, format_program
 from bpflens.program import Program
+from bpflens.view.style.colours import NOTE, painted
 
 __all__ = ("WHOLE", "classic_listing")
 
@@ -36,7 +37,7 @@ def classic_listing(
             text = f"{program.code[pc * 8 : pc * 8 + 8].hex(' ')}  {text}"
         if pc in said:
             note = f"; {', '.join(said[pc])}"
-            text = f"{text:<{_NOTE_COLUMN}} {f'{chr(27)}[32m{note}{chr(27)}[0m' if color else note}"
+            text = f"{text:<{_NOTE_COLUMN}} {painted(note, NOTE, color)}"
         yield text + "\n"
     tail = program.code[len(insns) * 8 :]
     if tail and stop is None:

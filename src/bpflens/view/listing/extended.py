@@ -26,6 +26,7 @@ from bpflens.isa.extended.text import format_word, with_name
 from bpflens.program import Program
 from bpflens.view.listing.bodies import CACHED_WORDS, INDENT, NOTE_COLUMN, Bodies, ListingOptions
 from bpflens.view.listing.jumps import MARKED, NOWHERE, SECOND_SLOT, TARGET, Jumps, Words, find_jumps, signed, words_of
+from bpflens.view.style.colours import LABEL, NOTE, REFERENCE, painted
 from bpflens.view.style.printable import printable
 
 __all__ = ("ListingOptions", "listing")
@@ -132,7 +133,8 @@ class _Writer:
         self.named = sorted(program.symbols)
         self.headed = sorted(names.before)
         if options.color:
-            self.label, self.reference, self.note = "\x1b[33m{}\x1b[0m", " \x1b[36m<{}>\x1b[0m", " \x1b[32m; {}\x1b[0m"
+            self.label, self.reference = painted("{}", LABEL), f" {painted('<{}>', REFERENCE)}"
+            self.note = f" {painted('; {}', NOTE)}"
         else:
             self.label, self.reference, self.note = "{}", " <{}>", " ; {}"
 

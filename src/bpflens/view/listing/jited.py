@@ -13,6 +13,7 @@ from bpflens.analysis.machine_code import listing
 from bpflens.isa.extended.insn import words
 from bpflens.isa.extended.text import format_word, is_pair, with_name
 from bpflens.program import Program
+from bpflens.view.style.colours import DIM, OFF
 from bpflens.view.style.printable import printable
 
 __all__ = ("jited_listing",)
@@ -23,7 +24,7 @@ _BYTES_WIDTH = 32
 def jited_listing(program: Program, raw_insn: bool = True, source: bool = False, color: bool = False) -> Iterator[str]:
     """The lines of a program's machine code, each with its newline. NotSupported where it cannot be decoded."""
     code = words(program.code)
-    dim, plain = ("\x1b[2m", "\x1b[0m") if color else ("", "")
+    dim, plain = (DIM, OFF) if color else ("", "")
     function = None
     for line in listing(program):
         if line.function != function:

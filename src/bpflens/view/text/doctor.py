@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from bpflens.view.style.colours import BAD, DOUBT, GOOD
+
 if TYPE_CHECKING:
     from bpflens.kernel.features import Finding
 
 __all__ = ("finding_lines",)
 
 _MARKS = {True: "yes", False: "no", None: "?"}
-_COLORS = {True: "\033[32m", False: "\033[31m", None: "\033[33m"}
+_COLORS = {True: GOOD, False: BAD, None: DOUBT}
 
 
 def finding_lines(findings: Iterable[Finding], color: bool = False) -> Iterator[str]:

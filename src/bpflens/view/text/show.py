@@ -11,6 +11,7 @@ from bpflens.isa.extended.uapi import MapType
 from bpflens.maps.contents import Contents, Entry
 from bpflens.overview import MapFacts, Overview, ProgramFacts
 from bpflens.program import Attachment, Holder, Isa, Loaded, Map, Program
+from bpflens.view.style.colours import HEADING, painted
 from bpflens.view.style.printable import printable
 
 __all__ = ("map_lines", "overview_lines", "program_lines")
@@ -236,7 +237,7 @@ def _bytes(size: int) -> str:
 
 
 def _bold(text: str, color: bool) -> str:
-    return f"\033[1m{printable(text)}\033[0m" if color else printable(text)
+    return painted(printable(text), HEADING, color)
 
 
 def _time(seconds: float) -> str:
