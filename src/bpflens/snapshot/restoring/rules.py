@@ -5,9 +5,9 @@ from __future__ import annotations
 from bpflens.formats.snapshot.manifest import SavedAttachment, SavedMap
 from bpflens.kernel.links import LINK
 
-__all__ = ("LINKS", "data_is_lost", "hook_is_lost", "map_is_lost")
+__all__ = ("LINKS", "data_is_lost", "data_is_written", "hook_is_lost", "map_is_lost")
 
-PROG_ARRAY, STACK_TRACE, BLOOM, STRUCT_OPS, RINGBUF = 3, 7, 30, 26, 27
+STRUCT_OPS = 26
 _DATA_LOST = {
     4: "perf events belong to processes: it is made empty, and its processes put theirs in again",
     7: "stack traces cannot be written: it is made empty and fills with traffic",

@@ -22,7 +22,7 @@ from bpflens.kernel.mapped_maps import PAGE, unread_records
 from bpflens.program import Map
 from bpflens.snapshot.taking.memory import KernelMemory
 
-__all__ = ("Contents", "contents", "read_pieces", "save_data")
+__all__ = ("Contents", "contents", "save_data")
 
 SINGLE, STABLE, QUIESCED = "single pass", "stable", "quiesced"
 _ARRAYS = frozenset({2, 6})
@@ -81,12 +81,6 @@ def contents(fd: int, map: Map, memory: KernelMemory) -> Contents | str:
     if map.type in _ARRAYS:
         return Contents("values", lambda: _values(fd, map, stride), stride, map.key_size, stride, cpus)
     return Contents("records", lambda: _records(fd, map, stride), map.key_size + stride, map.key_size, stride, cpus, ids)
-
-
-def read_pieces(fd: int, map: Map, memory: KernelMemory) -> tuple[Contents, _Pieces] | str:
-    """`contents` with one pass begun: for the comparison with a snapshot."""
-    found = contents(fd, map, memory)
-    return found if isinstance(found, str) else (found, found.pieces())
 
 
 def save_data(fd: int, map: Map, writer: ArchiveWriter, memory: KernelMemory, *, stable: bool, quiesced: bool) -> SavedData | str:

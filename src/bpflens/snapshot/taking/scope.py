@@ -30,7 +30,7 @@ _BY_OBJECT = frozenset({"dev", "cgroup", "netns", "sock", "pid"})
 class Scope:
     """Ids in ascending order when it is finished. `rows`: attachments of the inventory, `classic` ones only where a target names them.
 
-    `tail_calls` are (prog array, slot, program). `gone`: objects that vanished meanwhile.
+    `gone`: objects that vanished meanwhile.
     """
 
     inventory: Inventory
