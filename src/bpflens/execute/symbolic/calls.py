@@ -29,18 +29,19 @@ from bpflens.program import Map
 __all__ = ("handle_call",)
 
 MAX_BUFFER = 512
-_READ, _WRITTEN = "kvrbRB", "wobVWB"
+_READ, _WRITTEN = "kvrbRB", "wobVWBD"
 _STACK = ("fp", "buf")
 
 
 @dataclass(slots=True)
 class _Call:
-    """A call in the making: `shape` says what each term of `terms` is; `outputs`: (argument, place, size, all bytes written)."""
+    """A call in the making: `shape` says what each term of `terms` is; `outputs`: (argument, places on the stack under
+    conditions, size, all bytes written). `buffers`: bytes of frames that a callback writes."""
 
     helper: int | str
     shape: list[str] = field(default_factory=list)
     terms: list[Term] = field(default_factory=list)
-    outputs: list[tuple[int, Term, int, bool]] = field(default_factory=list)
+    outputs: list[tuple[int, list[tuple[Term, Term]], int, bool]] = field(default_factory=list)
     buffers: list[tuple[object, int]] = field(default_factory=list)
 
     def add(self, shape: str, *terms: Term) -> None:
@@ -120,7 +121,7 @@ def _arguments(machine: Machine, state: State, call: _Call, signature: tuple[Arg
             continue  # handled with the callback
         elif kind == "t":
             _string(setting, call, value)
-        elif kind in "kvVrwobRWB":
+        elif kind in "kvVrwobRWBD":
             _buffer(setting, state, call, index, kind, _size(state, index, kind, size, map), value)
         else:
             _plain(call, kind, value)
@@ -143,7 +144,11 @@ def _map_of(setting: Setting, value: Term) -> Map | None:
         outer = setting.code.maps.get(_label(value.args[0].args[2][0]))
         inner = outer.fields.get("inner") if outer is not None else None
         return inner if isinstance(inner, Map) else None
-    return setting.code.maps.get(_label(value))
+    known = [setting.code.maps.get(_label(leaf)) for _, leaf in leaves(value)]
+    first = known[0]
+    if first is None or any(m is None or (m.key_size, m.value_size) != (first.key_size, first.value_size) for m in known):
+        return None
+    return first
 
 
 def _size(state: State, index: int, kind: str, size: int, map: Map | None) -> tuple[int | None, bool]:
@@ -175,31 +180,40 @@ def _buffer(setting: Setting, state: State, call: _Call, index: int, kind: str, 
             call.add("a", value)
         return
     length = _length([leaf for (_, leaf), stack in zip(places, on_stack, strict=True) if stack], size)
+    if not all(on_stack):
+        _elsewhere(state, call, places, on_stack)
     if kind in _READ and length:
         _contents(setting, state, call, places, on_stack, length)
     if kind in _WRITTEN and length:
-        if len(places) > 1:
-            raise Refused("call: a choice of buffers to write to")
-        call.outputs.append((index, places[0][1], length, kind == "w" and size[1]))
+        stack = [place for place, known in zip(places, on_stack, strict=True) if known]
+        call.outputs.append((index, stack, length, kind in "wD" and size[1]))
         call.add(f"o{length}")
 
 
 def _contents(setting: Setting, state: State, call: _Call, places: list[tuple[Term, Term]], on_stack: list[bool], length: int) -> None:
-    """The bytes where the buffer is on the stack, and the address where it may be elsewhere or nowhere."""
+    """The bytes where the buffer is on the stack."""
     contents: Term | None = None
-    address: Term | None = None
     for (condition, leaf), stack in zip(places, on_stack, strict=True):
         part = load_leaf(setting, state, leaf, length) if stack else symbol(8 * length, "no buffer", length)
         contents = part if contents is None else choose(condition, part, contents)
-        where = symbol(64, "on the stack") if stack else leaf
-        address = where if address is None else choose(condition, where, address)
-    assert contents is not None and address is not None
-    contents, address = constrain(contents, state.guard), constrain(address, state.guard)
-    if depends_on(contents, *_STACK) or depends_on(address, *_STACK):
+    assert contents is not None
+    contents = constrain(contents, state.guard)
+    if depends_on(contents, *_STACK):
         raise Refused("call: a stack address inside of a buffer")
     call.add(f"s{length}", contents)
-    if not all(on_stack):
-        call.add("or a", address)
+
+
+def _elsewhere(state: State, call: _Call, places: list[tuple[Term, Term]], on_stack: list[bool]) -> None:
+    """The address where a buffer is not on the stack, or null."""
+    address: Term | None = None
+    for (condition, leaf), stack in zip(places, on_stack, strict=True):
+        where = symbol(64, "on the stack") if stack else leaf
+        address = where if address is None else choose(condition, where, address)
+    assert address is not None
+    address = constrain(address, state.guard)
+    if depends_on(address, *_STACK):
+        raise Refused("call: a stack address inside of a buffer")
+    call.add("at", address)
 
 
 def _on_stack(leaf: Term) -> bool:
@@ -254,11 +268,13 @@ def _finish(setting: Setting, state: State, call: _Call) -> Term:
     state.memories = {}
     state.registers[0] = make("ret", 64, (effect,))
     state.registers[1:6] = [None] * 5
-    for index, place, length, all_written in call.outputs:
-        for byte in range(length):
-            at = offset_by(place, byte)
-            old = () if all_written else (load_leaf(setting, state, at, 1),)
-            store_leaf(setting, state, at, 1, make("out", 8, (effect, index, byte, *old)))
+    for index, places, length, all_written in call.outputs:
+        for condition, place in places:
+            for byte in range(length):
+                at = offset_by(place, byte)
+                old = load_leaf(setting, state, at, 1)
+                new = make("out", 8, (effect, index, byte) if all_written else (effect, index, byte, old))
+                store_leaf(setting, state, at, 1, choose(constrain(condition, state.guard), new, old))
     for frame, offset in call.buffers:
         state.frames[frame, offset] = (make("out", 8, (effect, "context", offset)), 0)
     return effect
@@ -283,7 +299,7 @@ def _kfunc(setting: Setting, state: State, meaning: Meaning) -> None:
             raise Refused("input: an argument that was not set")
         value = constrain(value, state.guard)
         kind, size = signature[index] if signature is not None else Argument("n")
-        if kind in "RWB":
+        if kind in "RWBD":
             _buffer(setting, state, call, index, kind, (size, True), value)
         else:
             _plain(call, kind, value)

@@ -307,11 +307,11 @@ class _Machine:
             if kind == "m":
                 map = next((m for label, m in self.code.maps.items() if MAPS + self._place(label) == value), None)
                 given.append(map.name if map is not None else value)
-            elif kind in "kvVrwobRWBt":
+            elif kind in "kvVrwobRWBDt":
                 length = self._length(kind, size, map, r[2 + index] if index < 4 else 0, value)
                 if kind in "kvrbRBt":
                     given.append(self.bytes(value, length) if value >> 16 else value)
-                if kind in "wobVWB":
+                if kind in "wobVWBD":
                     outputs.append((value, length, kind == "w"))
             else:
                 given.append(value & 0xFFFFFFFF if kind == "u" else value)

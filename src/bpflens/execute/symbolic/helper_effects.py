@@ -8,7 +8,7 @@ replaces the call by code that uses all 64 bits):
     m   map                   k   key of the map, read         v   value, read         V   value, written
     r   buffer, read          w   buffer, every byte written   o   buffer, some bytes written     b   read and some bytes written
     t   constant string       ...  what the format asks for    f   callback            x   context of the callback
-    R16 W8 B4                 16 bytes read, some of 8 written, 4 read and some written (dynptrs are 16)
+    R16 W8 B4 D16             16 bytes read, some of 8 written, 4 read and some written, all of 16 written (a dynptr that is made)
 
 The size of a buffer is the next argument, or the map's key and value size. Every call may change all memory except the stack, the
 constants and what is behind "stack" arguments that are not written.
@@ -35,7 +35,7 @@ _ARGUMENTS = """
 137 p, 138 p, 139 p, 140 p, 141 poun, 142 cbun, 143 crun, 144 cun, 145 mpvn, 146 mp, 147 pbu, 148 wun, 149 burun, 150 prun, 151 c,
 152 urun, 153 pu, 154 p, 155 un, 156 mpvn, 157 mp, 158, 159 pn, 160, 161 pou, 162 p, 163 cuB4un, 164 mfxn, 165 butru, 166 ubu, 167 ruuu,
 168 u, 169 pmn, 170 pf, 171 pnn, 172 p, 173 c, 174 c, 175 p, 176 onn, 177 ruru, 178 p, 179 ruuW8, 180 pnfxn, 181 nfxn, 182 rut, 183 cnW8,
-184 cW8, 185 c, 186, 187 u, 188 c, 189 cuou, 190 curu, 191 ounpn, 192 cnu, 193 pou, 194 pp, 195 mkn, 196 p, 197 punW16, 198 munW16,
+184 cW8, 185 c, 186, 187 u, 188 c, 189 cuou, 190 curu, 191 ounpn, 192 cnu, 193 pou, 194 pp, 195 mkn, 196 p, 197 punD16, 198 munD16,
 199 B16n, 200 B16n, 201 ouR16un, 202 R16urun, 203 R16uu, 204 B20bu, 205 B40bu, 206 B20B20, 207 B40B20, 208, 209 mfxn, 210 mpvn, 211 mp
 """
 

@@ -13,16 +13,16 @@ from bpflens.execute.symbolic.helper_effects import Argument
 __all__ = ("kfunc_arguments",)
 
 _ARGUMENTS = {
-    "bpf_iter_num_new": "B8uu",
+    "bpf_iter_num_new": "D8uu",
     "bpf_iter_num_next": "B8",
     "bpf_iter_num_destroy": "B8",
-    "bpf_dynptr_from_skb": "pnB16",
-    "bpf_dynptr_from_xdp": "pnB16",
+    "bpf_dynptr_from_skb": "pnD16",
+    "bpf_dynptr_from_xdp": "pnD16",
     "bpf_dynptr_adjust": "B16uu",
     "bpf_dynptr_is_null": "R16",
     "bpf_dynptr_is_rdonly": "R16",
     "bpf_dynptr_size": "R16",
-    "bpf_dynptr_clone": "R16B16",
+    "bpf_dynptr_clone": "R16D16",
     "bpf_rcu_read_lock": "",
     "bpf_rcu_read_unlock": "",
     "bpf_preempt_disable": "",
