@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from bpflens.kernel.sys.bpf import bpf_errno, cmd
+from bpflens.kernel.sys.syscalls import libc
 
 __all__ = ("PACKET_TYPES", "RAW_TP", "RUNNABLE", "SYSCALL", "Ran", "TestRun", "one_cpu")
 
@@ -82,7 +83,9 @@ class TestRun:
 def one_cpu() -> Iterator[int]:
     """This thread on one CPU for the length of a with statement, so that runs see the same part of per-cpu maps; the CPU's number."""
     before = os.sched_getaffinity(0)
-    cpu = sorted(before)[os.getpid() % len(before)]  # not all processes on the first
+    cpu: int = libc.sched_getcpu()  # where it runs already: moving would wait for the other CPU
+    if cpu not in before:
+        cpu = min(before)
     os.sched_setaffinity(0, {cpu})
     try:
         yield cpu
