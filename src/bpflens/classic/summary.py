@@ -10,7 +10,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from bpflens.program import Program
+if TYPE_CHECKING:
+    from bpflens.program import Program
 
 if TYPE_CHECKING:
     from bpflens.classic.explanation import Explanation
@@ -19,6 +20,7 @@ __all__ = ("Summaries", "Summary")
 
 _CHOICES = {"reuseport": "the index of a socket", "fanout": "the index of a socket", "team/hash": "a hash"}  # neither accept nor reject
 _PROGRAM_SECONDS = 0.5  # for each: a hard one does not take the others' time
+_WARNING_SECONDS = 6.0
 _LEAST_SECONDS = 0.01
 
 
@@ -43,6 +45,7 @@ class Summaries:
 
     def __init__(self, seconds: float) -> None:
         self._until = time.monotonic() + seconds
+        self._patient = seconds >= _PROGRAM_SECONDS
         self.late = 0
         self._known: dict[tuple[object, ...], Summary] = {}
 
@@ -68,8 +71,9 @@ class Summaries:
             return Summary("(no time left to explain it)", reason="no time")
         summary = _explained(program, min(left, _PROGRAM_SECONDS))
         after = self._until - time.monotonic()
-        if summary.warning and left - after >= _PROGRAM_SECONDS / 2 and after > _PROGRAM_SECONDS:
-            summary = _explained(program, after)  # the one row that everybody wants to know of may take it all
+        if summary.warning and summary.expression is None and self._patient:
+            # the one row that everybody wants to know of may take longer than its share
+            summary = _explained(program, max(after, _WARNING_SECONDS))
         return summary
 
 

@@ -34,12 +34,16 @@ class Summariser:
     def __init__(self, as_json: bool, budget: float | None = None) -> None:
         default = EXPLAIN_SECONDS_JSON if as_json else EXPLAIN_SECONDS
         self._seconds = default if budget is None else budget
+        self._as_json = as_json
         self._summaries: object = None
 
     def __call__(self, row: InventoryRow) -> Summary | None:
         if row.classic is None:
             return None
-        from bpflens.classic.summary import Summaries
+        from bpflens.classic.summary import Summaries, Summary
+
+        if self._as_json and row.kind == "seccomp":
+            return Summary("", reason="policy")  # it has no expression, and the policy stands in text only
         from bpflens.inventory.rows import classic_program
 
         if not isinstance(self._summaries, Summaries):

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from bpflens.attachment import Attachment
 from bpflens.isa.extended.names import ATTACH_TYPES, LINK_TYPES, type_name
 from bpflens.isa.extended.uapi import AttachType
 from bpflens.kernel.links import LINK, LinkInfo
-from bpflens.program import Attachment
 
 __all__ = ("link_attachment",)
 

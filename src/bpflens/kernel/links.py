@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from bpflens.isa.extended.uapi import LinkType as LINK
 from bpflens.kernel.sys.bpf import Buffer, all_ids, cmd, info_by_fd, opened
@@ -25,8 +24,7 @@ PERF_TYPES = {1: "uprobe", 2: "uretprobe", 3: "kprobe", 4: "kretprobe", 5: "trac
 _PROTOCOL_FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}  # NFPROTO_*
 
 
-@dataclass(frozen=True, slots=True)
-class LinkInfo:
+class LinkInfo(NamedTuple):
     """A link. `prog_id` is 0 for struct_ops links (see `facts["map_id"]`). `attach_type` (enum bpf_attach_type) where the link says it.
 
     `facts` in the kernel's spelling: ifindex, cgroup_id, netns_ino, map_id, tp_name, target_name, target_obj_id, target_btf_id,
@@ -37,7 +35,7 @@ class LinkInfo:
     type: int
     prog_id: int
     attach_type: int | None = None
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = {}
 
 
 def link_ids() -> list[int]:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from bpflens.attachment import Holder
 from bpflens.classic.summary import Summary
-from bpflens.inventory.detach import how_to_detach
 from bpflens.inventory.facts.records import Inventory, InventoryRow
 from bpflens.isa.extended.names import PROG_TYPES, type_name
 
@@ -80,6 +79,8 @@ def json_rows(inventory: Inventory, rows: Iterable[InventoryRow], summarise: Sum
     for row in rows:
         one = record(inventory, row, summarise(row))
         if detach:
+            from bpflens.inventory.detach import how_to_detach
+
             one["how_to_detach"] = list(how_to_detach(row, inventory))
         yield encode(one)
 

@@ -3,7 +3,8 @@
 Polls the lists of program and link ids, which costs a few microseconds for each; the machine is walked when one of them has changed, and
 every ten seconds. A program is mostly attached a moment after it was loaded, so what is new is looked at once more at the next poll, and
 reported again where it then hangs on something else. A program that comes and goes between two polls leaves a gap in the ids, which are
-given out in order: then the line says how many were missed. Classic programs have no ids: they are not seen.
+given out in order: then the line says how many were missed. Classic programs have no ids: they are not seen. Kernel memory is not read,
+which would take programs with ids of our own. Interrupting it (Ctrl-C) is its normal end.
 """
 
 from __future__ import annotations
@@ -28,13 +29,20 @@ _Program = dict[str, Any]
 
 def watch(selection: Selection, seconds: float, count: int | None, settings: Settings) -> int:
     """Poll every `seconds`, `count` times or until interrupted. Exit code 0; KernelError where programs may not be listed."""
+    try:
+        return _watch(selection, seconds, count, settings)
+    except KeyboardInterrupt:
+        return 0
+
+
+def _watch(selection: Selection, seconds: float, count: int | None, settings: Settings) -> int:
     from bpflens.inventory.walk import collect
     from bpflens.kernel.prog_info import prog_ids
 
     if not seconds >= _SHORTEST_SECONDS:
         raise UsageError("--watch", f"polls at most every {_SHORTEST_SECONDS} seconds")
     emit = _json if settings.json else _text
-    inventory, walked = collect(), time.monotonic()
+    inventory, walked = collect(deep=False), time.monotonic()
     links = _link_ids()
     known = {id: _describe(id, inventory, selection) for id in prog_ids()}
     highest = max(known, default=0)
@@ -51,7 +59,7 @@ def watch(selection: Selection, seconds: float, count: int | None, settings: Set
                 emit("-", gone, None)
         look_again = bool(fresh) or links_now != links or time.monotonic() - walked > _WALK_SECONDS
         if new or look_again:
-            inventory, walked = collect(), time.monotonic()
+            inventory, walked = collect(deep=False), time.monotonic()
         if look_again:
             for id, before in known.items():
                 after = _describe(id, inventory, selection)

@@ -15,15 +15,15 @@ from bpflens.kernel.sys import procfs
 __all__ = ("Process", "process")
 
 _DELETED = " (deleted)"
-_UNIT = re.compile(r"\.(service|scope|socket|mount|timer|path|swap)$")
+_UNITS = (".service", ".scope", ".socket", ".mount", ".timer", ".path", ".swap")
 _RUNTIMES = (
-    ("docker", re.compile(r"docker[-/]([0-9a-f]{64})")),
-    ("podman", re.compile(r"libpod-(?:payload-)?([0-9a-f]{64})")),
-    ("cri-o", re.compile(r"crio-([0-9a-f]{64})")),
-    ("containerd", re.compile(r"(?:cri-containerd-|/kubepods[^:]*[/:])([0-9a-f]{64})")),
-    ("lxc", re.compile(r"/lxc(?:\.payload)?[./]([^/]+)")),
-    ("nspawn", re.compile(r"/machine\.slice/(?:systemd-nspawn@|machine-)([^/]+)\.(?:service|scope)")),
-    ("container", re.compile(r"/([0-9a-f]{64})(?:/|$)")),
+    ("docker", r"docker[-/]([0-9a-f]{64})"),
+    ("podman", r"libpod-(?:payload-)?([0-9a-f]{64})"),
+    ("cri-o", r"crio-([0-9a-f]{64})"),
+    ("containerd", r"(?:cri-containerd-|/kubepods[^:]*[/:])([0-9a-f]{64})"),
+    ("lxc", r"/lxc(?:\.payload)?[./]([^/]+)"),
+    ("nspawn", r"/machine\.slice/(?:systemd-nspawn@|machine-)([^/]+)\.(?:service|scope)"),
+    ("container", r"/([0-9a-f]{64})(?:/|$)"),
 )
 _SHOWN = 12  # digits of a container's id, as the runtimes print it
 
@@ -70,8 +70,8 @@ def _place(cgroup: str) -> tuple[str | None, str | None]:
         _, _, path = line.partition(":")
         _, _, path = path.partition(":")
         for part in path.split("/"):
-            if _UNIT.search(part):
+            if part.endswith(_UNITS):
                 unit = unit or part
-        if container is None:
-            container = next((f"{name}:{found[1][:_SHOWN]}" for name, pattern in _RUNTIMES if (found := pattern.search(path))), None)
+        if container is None and len(path) > 1:
+            container = next((f"{name}:{found[1][:_SHOWN]}" for name, pattern in _RUNTIMES if (found := re.search(pattern, path))), None)
     return unit, container

@@ -19,7 +19,8 @@ def hidden_holders(ctx: Context, reader: Reader) -> Holders | None:
     """Holders of programs and maps among `ctx.hidden_files`; None where kernel memory may not be read. Links are not looked for."""
     if not reader.can_read_memory:
         return None
-    own = {record.fd: record.operations for record in reader.files() if record.pid == os.getpid()}  # anew: with those of the reader
+    pid = os.getpid()
+    own = {record.fd: record.operations for record in reader.file_records if record.pid == pid}
     programs: dict[int, list[Holder]] = {}
     maps: dict[int, list[Holder]] = {}
     prog_operations, map_operations = own.get(reader.prog_fd), own.get(reader.map_fd)

@@ -32,17 +32,15 @@ class Layout:
 
     def offset(self, struct: str, path: str, module: str = "") -> int:
         """Byte offset of a member. `module`: where the struct is, if not in vmlinux."""
-        from bpflens.btf.fields import member_offset
-
         if module and os.path.exists(f"/sys/kernel/btf/{module}"):  # else it is built in, or not there
             key = (struct, path, module)
             if key not in self._of_modules:
-                self._of_modules[key] = member_offset(self._types(module), struct, path)
+                self._of_modules[key] = _member_offset(self._types(module), struct, path)
             return self._of_modules[key]
         found = self._known.get(f"{struct}.{path}")
         if found is None:
             try:
-                found = member_offset(self._types(""), struct, path)
+                found = _member_offset(self._types(""), struct, path)
             except InputError:
                 found = _ABSENT
             self._learn(f"{struct}.{path}", found)
@@ -126,3 +124,9 @@ class Layout:
         if module not in self._modules:
             self._modules[module] = module_types(module)
         return self._modules[module]
+
+
+def _member_offset(types: Btf, struct: str, path: str) -> int:
+    from bpflens.btf.fields import member_offset
+
+    return member_offset(types, struct, path)

@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import stat
-import tempfile
 from functools import cache
 from typing import Any
 
@@ -63,6 +62,8 @@ def load(name: str) -> Any:
 
 def store(name: str, value: Any) -> None:
     """Keep a JSON value for the running kernel. A cache that can't be written is no error."""
+    import tempfile
+
     path = _path(name)
     body = json.dumps(value, separators=(",", ":")).encode("ascii")
     with contextlib.suppress(OSError):

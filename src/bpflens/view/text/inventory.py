@@ -14,7 +14,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from bpflens.attachment import Holder
-from bpflens.inventory.detach import how_to_detach
 from bpflens.inventory.facts.processes import Process
 from bpflens.inventory.facts.records import Inventory, InventoryRow, NetNamespace
 from bpflens.isa.extended.names import PROG_TYPES, type_name
@@ -69,7 +68,11 @@ def table(
     if not lines:
         return
     cells = [[cell._replace(text=printable(cell.text)) for cell in line] for line in lines]
-    below = [[f"    {printable(line)}" for line in how_to_detach(group[0], inventory)] for group in groups] if layout.detach else []
+    below: list[list[str]] = []
+    if layout.detach:
+        from bpflens.inventory.detach import how_to_detach
+
+        below = [[f"    {printable(line)}" for line in how_to_detach(group[0], inventory)] for group in groups]
     head = list(_HEAD)
     if layout.width is not None and all(line[_NETNS].text in ("own", "-") for line in cells):
         del head[_NETNS]  # all is here: the room is for what tells more
