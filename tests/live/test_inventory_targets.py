@@ -204,6 +204,8 @@ def test_watch() -> None:
 def test_an_interrupted_watch_ends_well() -> None:
     """Ctrl-C is its normal end: exit code 0 and nothing on stderr."""
     import signal
+    import subprocess
+    import sys
     import time
 
     argv = [sys.executable, "-m", "bpflens", "ls", "--watch", "0.2"]
