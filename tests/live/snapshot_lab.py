@@ -34,6 +34,7 @@ class SnapshotLab:
         self.dir = directory
         self.prefix = f"{BPFFS}/bpflens-test-{os.getpid()}"
         self.fds: list[int] = []
+        self.pins: list[str] = []
 
     def fd(self, fd: int) -> int:
         """A descriptor of the original objects."""
@@ -75,12 +76,20 @@ class SnapshotLab:
         made = RestoreOptions(**options)  # type: ignore[arg-type]
         with Archive(path) as archive:
             plan = make_plan(archive, made)
-            return restore(archive, plan, made), plan
+            restored = restore(archive, plan, made)
+        self.pins += restored.pins
+        return restored, plan
 
     def close(self) -> None:
-        """Remove everything."""
+        """Remove everything, also what was pinned elsewhere to keep it."""
         self.unload()
         remove_pins(self.prefix)
+        for path in self.pins:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+            with contextlib.suppress(OSError):
+                os.rmdir(os.path.dirname(path))
+        self.pins.clear()
 
 
 def remove_pins(directory: str) -> None:
