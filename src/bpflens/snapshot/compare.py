@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from bpflens.formats.snapshot.archive import Archive
 from bpflens.formats.snapshot.manifest import SavedAttachment, SavedMap, SavedProgram
 from bpflens.snapshot.restoring.elements import checked_data, records
-from bpflens.snapshot.restoring.proof import EXACT_RECORDS
+from bpflens.snapshot.restoring.proof import compared_exactly
 
 __all__ = ("Change", "compare")
 
@@ -211,7 +211,7 @@ def _contents(then: Archive, now: Archive, saved: SavedMap, pair: SavedMap, ids:
         same = then.manifest.members[a.member] == now.manifest.members[b.member]
         return ("" if same else _changed_values(then, now, saved, pair), True)
     size = a.key_size + a.value_size
-    if max(a.entries, b.entries) > EXACT_RECORDS:
+    if not compared_exactly(max(a.entries, b.entries), size):
         same = a.entries == b.entries and _sum(records(then, saved), size) == _sum(_mapped(now, pair, ids), size)
         return ("" if same else f"contents: {a.entries} entries, now {b.entries}, and they differ", True)
     old = _dict(records(then, saved), a.key_size, size)

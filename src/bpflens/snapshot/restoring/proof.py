@@ -3,8 +3,8 @@
     program 12 xdp_main: tag 6deef7..., image of 47 slots, load attributes    same
     map 7 counters:      attributes, 200 entries                              same
 
-Contents in any order are compared exactly up to `EXACT_RECORDS` elements; above that by their number and the sum of a keyed 64-bit hash of
-each element (SipHash with a key of this process: equal sums of different contents have a chance of 2^-64).
+Contents in any order are compared exactly up to `EXACT_RECORDS` elements of `EXACT_BYTES` together; above that by their number and the sum
+of a keyed 64-bit hash of each element (SipHash with a key of this process: equal sums of different contents have a chance of 2^-64).
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from bpflens.kernel.prog_info import ProgDump, prog_dump
 from bpflens.snapshot.restoring.elements import checked_data, records
 from bpflens.snapshot.taking.memory import KernelMemory
 
-__all__ = ("EXACT_RECORDS", "Check", "check_map", "check_program", "id_mapper")
+__all__ = ("EXACT_BYTES", "EXACT_RECORDS", "Check", "check_map", "check_program", "compared_exactly", "id_mapper")
 
-EXACT_RECORDS = 100_000
+EXACT_RECORDS, EXACT_BYTES = 100_000, 16 << 20
 _VALUES_OF = frozenset({op.PSEUDO_MAP_FD, op.PSEUDO_MAP_VALUE, op.PSEUDO_MAP_IDX, op.PSEUDO_MAP_IDX_VALUE})
 _MASK = (1 << 64) - 1
 _ATTRIBUTES = (
@@ -241,11 +241,16 @@ def _check_in_order(name: str, data: SavedData, now: Iterable[bytes | bytearray 
     return Check(name, "contents", True, f"{data.entries} {data.layout}, by SHA-256")
 
 
+def compared_exactly(entries: int, record: int) -> bool:
+    """Whether contents of so many records of so many bytes are compared one by one: they are held in memory for that."""
+    return entries <= EXACT_RECORDS and entries * record <= EXACT_BYTES
+
+
 def _check_in_any_order(
     name: str, data: SavedData, now: Iterable[bytes | bytearray | memoryview], then: Iterable[bytes], record: int
 ) -> Check:
     layout = struct.Struct(f"{record}s")
-    if data.entries <= EXACT_RECORDS:
+    if compared_exactly(data.entries, record):
         left = set(chain.from_iterable(layout.iter_unpack(piece) for piece in then))
         more = 0
         for piece in now:
