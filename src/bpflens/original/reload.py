@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from bpflens.errors import BpflensError, KernelError
 from bpflens.isa.extended import opcodes as op
 from bpflens.kernel.load_attributes import F_SLEEPABLE, Attributes
+from bpflens.original.attach_types import ATTACH_TYPES, NONE
 from bpflens.original.image.image import Image
 from bpflens.original.invert.opcode_readings import PROGRAM_ARGUMENT
 from bpflens.original.invert.reconstruction import Layout
@@ -28,13 +29,6 @@ if TYPE_CHECKING:
 __all__ = ("Reloaded", "candidates", "original_funcs", "original_lines", "reload")
 
 _COLUMN = 0x3FFFFF  # line_col has 22 bits for the line: the number of the instruction
-
-# Expected attach types that a program of a type may have, where they can't be read (enum bpf_attach_type, v6.18).
-_ATTACH_TYPES = {
-    18: (8, 9, 10, 11, 14, 15, 19, 20, 29, 30, 31, 32, 49, 50, 51, 52, 53), 8: (0, 1), 9: (2, 34, 12, 13), 14: (0, 4, 5, 38), 25: (21, 22),
-    6: (0, 37, 33, 35), 13: (3,), 23: (18,), 15: (6,), 16: (7,), 30: (36,), 21: (39, 40), 22: (17,), 26: (23, 28, 24, 25, 26, 57),
-    2: (0, 42, 48, 56), 32: (45,), 20: (16,), 29: (27, 43), 27: tuple(range(64)), 3: (0, 46, 47, 54, 55),
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +52,7 @@ class Reloaded:
 
 def candidates(image: Image) -> Iterator[Attributes]:
     """Load attributes to try where the program's own can't be read."""
-    for attach in _ATTACH_TYPES.get(image.prog_type, (0,)):
+    for attach in ATTACH_TYPES.get(image.prog_type, (NONE,)):
         for flags in (0, F_SLEEPABLE):
             yield Attributes(attach, flags, image.attach_btf_id)
 

@@ -17,18 +17,14 @@ from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.contexts import IDENTITY, context_struct, fields
 from bpflens.isa.extended.insn import Insn
 from bpflens.kernel.rewritten import Prober, probe_map
+from bpflens.original.attach_types import NONE, PROBED
 from bpflens.original.image.blinding import unblind
 from bpflens.original.image.tag import ALGORITHMS, tags
 from bpflens.original.rewrites.ctx_access import PROBE_IMM, Row
 
-__all__ = ("ATTACH_TYPES", "learn_algorithm", "learn_context", "learn_sockets", "with_same_register")
+__all__ = ("learn_algorithm", "learn_context", "learn_sockets", "with_same_register")
 
 _XSKMAP = 17  # BPF_MAP_TYPE_XSKMAP
-# Expected attach types to ask with where the program's own is unknown: enough of them to see every field (v6.18).
-ATTACH_TYPES = {
-    6: (33,), 8: (0,), 9: (2, 12, 13), 13: (3,), 14: (5,), 16: (7,), 18: (8, 9, 10, 11, 14, 15, 19, 20, 29, 30), 21: (39, 40), 22: (17,),
-    23: (18,), 25: (21, 22), 30: (36,),
-}  # fmt: skip
 
 
 def learn_context(prog_type: int, attach_type: int | None) -> tuple[Row, ...]:
@@ -38,7 +34,7 @@ def learn_context(prog_type: int, attach_type: int | None) -> tuple[Row, ...]:
     struct_name = context_struct(prog_type)
     if prog_type in IDENTITY or not struct_name:
         return ()
-    attach_types = ATTACH_TYPES.get(prog_type, (0,)) if attach_type is None else (attach_type,)
+    attach_types = PROBED.get(prog_type, (NONE,)) if attach_type is None else (attach_type,)
     rows: dict[Row, None] = {}
     for attach in attach_types:
         prober = Prober(prog_type, attach)
