@@ -52,6 +52,7 @@ class Kernel:
     """An unpacked kernel package: its image and its modules."""
 
     def __init__(self, directory: Path) -> None:
+        self.release = directory.name.removeprefix("linux-image-")
         self.image = next(path for path in directory.rglob("vmlinuz*") if path.is_file() and not path.is_symlink())
         modules = next((path for path in directory.rglob("modules/*") if path.is_dir()), directory / "none")
         self.paths = {re.sub(r"\.ko(\.\w+)?$", "", path.name).replace("-", "_"): path for path in modules.rglob("*.ko*")}
