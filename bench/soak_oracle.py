@@ -30,7 +30,7 @@ from bpflens.execute.result import Verdict
 from bpflens.execute.subject import Subject, to_program
 from bpflens.execute.subject import subjects as subjects_of
 from bpflens.execute.symbolic.equal import prove_equal
-from bpflens.formats.elf.programs import find_embedded
+from bpflens.formats.elf.embedded import find_embedded
 from bpflens.isa.extended.insn import Insn
 from bpflens.isa.extended.table import lookup
 from execute import c_programs

@@ -116,10 +116,6 @@ STILL_LONG: dict[str, int] = {
     "bpflens.classic.proof.z3_formula": 455,
     "bpflens.classic.seccomp.policy": 404,
     "bpflens.classic.words.sentences": 467,
-    "bpflens.formats.elf.programs": 500,
-    "bpflens.formats.pcap.capture": 473,
-    "bpflens.isa.extended.table._arithmetic": 99,
-    "bpflens.isa.extended.table._jumps": 89,
 }
 
 

@@ -11,7 +11,8 @@ from bpflens.classic.machine.debugger import COMMANDS, HELP, PacketSource, Sessi
 from bpflens.cli.main import run as command
 from bpflens.errors import InputError, UsageError
 from bpflens.formats.pcap import libpcap
-from bpflens.formats.pcap.capture import Packet, write_pcap
+from bpflens.formats.pcap.capture import Packet
+from bpflens.formats.pcap.write import write_pcap
 
 IP = bytes.fromhex("4500003c00010000400600000a0000010a000002")
 FRAMES = [

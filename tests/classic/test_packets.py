@@ -17,7 +17,8 @@ from bpflens.classic.samples.generate import generate
 from bpflens.cli.main import run as command
 from bpflens.errors import InputError
 from bpflens.formats.pcap import libpcap
-from bpflens.formats.pcap.capture import Capture, Packet, open_capture, write_pcap
+from bpflens.formats.pcap.capture import Capture, Packet, open_capture
+from bpflens.formats.pcap.write import write_pcap
 from bpflens.isa.classic.insn import SockFilter
 from classic_oracles import corpus, kernel_filter, programs
 

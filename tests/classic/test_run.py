@@ -16,7 +16,8 @@ from bpflens.classic.machine.captures import models_agree, run_capture
 from bpflens.classic.machine.interpreter import run
 from bpflens.cli.main import run as command
 from bpflens.formats.pcap import libpcap
-from bpflens.formats.pcap.capture import Capture, Packet, open_capture, write_pcap, write_pcapng
+from bpflens.formats.pcap.capture import Capture, Packet, open_capture
+from bpflens.formats.pcap.write import write_pcap, write_pcapng
 from bpflens.isa.classic.check import runs_in_libpcap
 from bpflens.isa.classic.insn import SockFilter
 from classic_oracles import programs

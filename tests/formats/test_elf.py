@@ -14,8 +14,9 @@ import needs
 import objects
 from bpflens.btf.btf import Btf, Kind
 from bpflens.errors import InputError
+from bpflens.formats.elf.embedded import find_embedded
 from bpflens.formats.elf.file import ElfFile, Section
-from bpflens.formats.elf.programs import find_embedded, read_object
+from bpflens.formats.elf.programs import read_object
 from bpflens.formats.elf.sections import SECTIONS, Sec, section_type
 from bpflens.program import Function, Isa, Map, Program
 

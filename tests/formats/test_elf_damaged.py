@@ -10,7 +10,8 @@ import pytest
 from bpflens.cli.main import run
 from bpflens.errors import NoCode, SourceWarning
 from bpflens.formats.dumps.detect import read_programs
-from bpflens.formats.elf.programs import by_function, read_maps_of
+from bpflens.formats.elf.parts import by_function
+from bpflens.formats.elf.programs import read_maps_of
 from bpflens.program import Program
 
 OBJECTS = Path(__file__).parent.parent / "corpus/objects"

@@ -16,7 +16,8 @@ import objects
 from bpflens.btf.build import BtfBuilder
 from bpflens.errors import InputError
 from bpflens.formats.elf.btf_ext import CoreRelocation
-from bpflens.formats.elf.programs import find_embedded, read_object
+from bpflens.formats.elf.embedded import find_embedded
+from bpflens.formats.elf.programs import read_object
 from bpflens.formats.elf.write import write_object
 from bpflens.program import Declared, Function, Isa, Origin, Program
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 import needs
 from bpflens.errors import BpflensError, InputError, PartialResult
-from bpflens.formats.pcap.capture import Capture, Packet, PcapngWriter, dlt_of, linktype_of, open_capture, write_pcap, write_pcapng
+from bpflens.formats.pcap.capture import Capture, Packet, dlt_of, linktype_of, open_capture
+from bpflens.formats.pcap.write import PcapngWriter, write_pcap, write_pcapng
 
 PACKETS = [
     Packet(bytes(range(60)), 60, 1_700_000_000_123_456_789, 1),

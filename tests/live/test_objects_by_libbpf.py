@@ -10,7 +10,8 @@ import pytest
 
 import objects
 from bpflens.formats.elf.btf_ext import CORE_KINDS
-from bpflens.formats.elf.programs import find_embedded, read_object
+from bpflens.formats.elf.embedded import find_embedded
+from bpflens.formats.elf.programs import read_object
 from bpflens.formats.elf.write import write_object
 from bpflens.program import Program
 

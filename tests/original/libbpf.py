@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bpflens.formats.elf.programs import find_embedded
+from bpflens.formats.elf.embedded import find_embedded
 
 _PRINT = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
 _QUIET = _PRINT(lambda level, text, arguments: 0)

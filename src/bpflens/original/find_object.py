@@ -88,7 +88,7 @@ def _read(path: str) -> bytes | None:
 
 
 def _objects(data: bytes, path: str) -> Iterator[tuple[str, bytes]]:
-    from bpflens.formats.elf.programs import find_embedded
+    from bpflens.formats.elf.embedded import find_embedded
 
     for offset, blob in find_embedded(data):
         yield (f"{path}@{offset:#x}" if offset else path), blob

@@ -77,7 +77,7 @@ def open_with_maps(target: str, options: Options | None = None) -> tuple[list[Ma
 
     InputError or KernelError where there is neither.
     """
-    from bpflens.formats.elf.programs import by_function
+    from bpflens.formats.elf.parts import by_function
 
     kind, colon, name = target.partition(":")
     maps: list[Map] = []

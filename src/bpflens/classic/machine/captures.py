@@ -151,7 +151,7 @@ def _python(
 def _writer(output: str, capture: Capture) -> tuple[BinaryIO, Callable[[Packet], None]]:
     import sys
 
-    from bpflens.formats.pcap.capture import PcapngWriter, PcapWriter
+    from bpflens.formats.pcap.write import PcapngWriter, PcapWriter
 
     try:
         stream: BinaryIO = sys.stdout.buffer if output == "-" else open(output, "wb")  # noqa: SIM115

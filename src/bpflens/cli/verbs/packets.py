@@ -81,7 +81,8 @@ def _write(path: str, made: Generated, dlt: int) -> None:
     import sys
     from io import BytesIO
 
-    from bpflens.formats.pcap.capture import Packet, PcapngWriter, PcapWriter, linktype_of
+    from bpflens.formats.pcap.capture import Packet, linktype_of
+    from bpflens.formats.pcap.write import PcapngWriter, PcapWriter
     from bpflens.formats.whole_file import write_whole
 
     linktype = linktype_of(dlt)

@@ -18,7 +18,8 @@ from itertools import count
 from bpflens.btf.btf import Btf, Kind
 from bpflens.btf.c_text import Steps, declaration
 from bpflens.errors import InputError, NoCode
-from bpflens.formats.elf.btf_ext import BtfExt, CoreRelocation, SourceLines, core_text
+from bpflens.formats.elf.btf_ext import BtfExt, CoreRelocation, core_text
+from bpflens.formats.elf.embedded import find_embedded, machine_of
 from bpflens.formats.elf.file import (
     EM_BPF,
     EM_NONE,
@@ -34,19 +35,19 @@ from bpflens.formats.elf.file import (
     Reloc,
     Section,
     Symbol,
-    extent,
     machine_name,
 )
+from bpflens.formats.elf.linked_btf import linked_btf
 from bpflens.formats.elf.maps import c_type, is_data, read_maps
+from bpflens.formats.elf.parts import MAX_SHOWN, select, some
 from bpflens.formats.elf.relocations import Meaning, RelocationTable
 from bpflens.formats.elf.sections import section_type
 from bpflens.isa.extended.insn import words_of
 from bpflens.program import Declared, Function, Isa, Map, Origin, Program, Relocation
 
-__all__ = ("by_function", "find_embedded", "read_maps_of", "read_object")
+__all__ = ("little_endian", "read_maps_of", "read_object")
 
 LD_IMM64, CALL = 0x18, 0x85
-MAX_SHOWN = 20
 MAX_STEPS = 20_000  # spent on C declarations of one object, and some for each of its types; the largest of libbpf-tools takes 262
 STEPS_PER_TYPE = 8
 _NAME = "\1"  # stands for the name in a declaration
@@ -58,7 +59,7 @@ def read_object(data: bytes, where: str, part: str = "") -> list[Program]:
     InputError where the file is malformed, has no programs, or has no such part.
     """
     programs = _programs(data, where) if _is_object(data) else _embedded_programs(data, where)
-    return _select(programs, part, where) if part else programs
+    return select(programs, part, where) if part else programs
 
 
 def read_maps_of(data: bytes, where: str) -> tuple[tuple[Map, ...], tuple[str, ...]]:
@@ -69,39 +70,12 @@ def read_maps_of(data: bytes, where: str) -> tuple[tuple[Map, ...], tuple[str, .
     return object.maps, tuple(warnings)
 
 
-def by_function(program: Program) -> list[Program]:
-    """The programs of a section as the loader sees them, one per function; .text and a section of one function stay whole."""
-    starts = [function.start for function in program.functions]
-    if program.section in (None, ".text") or program.xlated or len(starts) < 2:
-        return [program]
-    return [_slice(program, index) for index in range(len(starts))]
-
-
 def _is_object(data: bytes) -> bool:
     """A BPF object itself: for BPF, or relocatable with its machine left at 0, as LLVM did before BPF had a number."""
     if data[:4] != b"\x7fELF" or len(data) < 20:
         return False
     relocatable = data[16:18] in (b"\1\0", b"\0\1")
-    return _machine(data) in (EM_BPF, EM_SBPF) or (_machine(data) == EM_NONE and relocatable)
-
-
-def find_embedded(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """(offset, bytes) of each BPF object inside a file, ended by what its section table says; objects do not overlap."""
-    at = data.find(b"\x7fELF")
-    while at >= 0:
-        length = 0
-        if data[at + 4 : at + 5] == b"\2" and _machine(data[at : at + 20]) == EM_BPF:
-            length = extent(data, at)
-        if length:
-            yield at, data[at : at + length]
-        at = data.find(b"\x7fELF", at + max(length, 4))
-
-
-def _machine(data: bytes) -> int:
-    if len(data) < 20:
-        return 0
-    found: int = struct.unpack_from(">H" if data[5] == 2 else "<H", data, 18)[0]
-    return found
+    return machine_of(data) in (EM_BPF, EM_SBPF) or (machine_of(data) == EM_NONE and relocatable)
 
 
 def _embedded_programs(data: bytes, where: str) -> list[Program]:
@@ -120,7 +94,7 @@ def _embedded_programs(data: bytes, where: str) -> list[Program]:
     if not programs:
         what = "not an ELF file"
         if data[:4] == b"\x7fELF":
-            what = f"an ELF file for {machine_name(_machine(data))}" if len(data) >= 20 else f"an ELF file of only {len(data)} bytes"
+            what = f"an ELF file for {machine_name(machine_of(data))}" if len(data) >= 20 else f"an ELF file of only {len(data)} bytes"
         raise InputError(where, f"{what}, and no BPF object is inside")
     return programs
 
@@ -182,7 +156,7 @@ class _Object:
             found = self._starts[section.index] = {s.value // 8: s.name for s in named if not s.value % 8}
             odd = [s.name for s in named if s.value % 8]
             if odd:
-                self.warnings.append(f"symbol {_some(odd)} starts within an instruction of section {section.name!r}: it is left out")
+                self.warnings.append(f"symbol {some(odd)} starts within an instruction of section {section.name!r}: it is left out")
         return found
 
     def core(self, section: Section) -> list[Relocation]:
@@ -220,7 +194,7 @@ def _programs(data: bytes, where: str) -> list[Program]:
 
 
 def _of_machine(elf: ElfFile) -> Iterator[str]:
-    machine = _machine(elf.data[:20])
+    machine = machine_of(elf.data[:20])
     if machine == EM_NONE:
         yield "its ELF header names no machine (0), as LLVM wrote before BPF had a number: read as BPF"
     elif machine == EM_SBPF:
@@ -238,7 +212,7 @@ def _types(elf: ElfFile, warnings: list[str]) -> tuple[Btf | None, BtfExt | None
         elf.without_symbols()
     try:
         if ".BTF" in sections:
-            btf = _linked_btf(elf, sections[".BTF"], ".BTF")
+            btf = linked_btf(elf, sections[".BTF"], ".BTF")
     except InputError as error:
         warnings.append(f".BTF: {error.reason}: types and what rests on them are left out")
     try:
@@ -248,32 +222,6 @@ def _types(elf: ElfFile, warnings: list[str]) -> tuple[Btf | None, BtfExt | None
         reason = error.reason.removeprefix(".BTF.ext: ")
         warnings.append(f".BTF.ext: {reason}: source lines, prototypes and CO-RE relocations are left out")
     return btf, ext
-
-
-def _linked_btf(elf: ElfFile, section: Section, where: str) -> Btf:
-    """.BTF with its relocations applied and the sizes of data sections filled in: compilers leave both to the linker or loader."""
-    raw = elf.bytes_of(section)
-    word = struct.Struct(elf.order + "I")
-    offsets, infos, addends = elf.relocation_columns(section)
-    if offsets:
-        blob = bytearray(raw)
-        values = elf.symbol_values
-        for offset, info, addend in zip(offsets, infos, addends, strict=True):
-            if offset + 4 <= len(raw):
-                value = (values[info >> 32] if info >> 32 < len(values) else elf.symbol(info >> 32).value) + addend
-                word.pack_into(blob, offset, (word.unpack_from(raw, offset)[0] + value) & 0xFFFFFFFF)
-        raw = bytes(blob)
-        del blob
-    btf = Btf.parse(raw, where=where)
-    sizes = {known.name: known.size for known in reversed(elf.sections)}
-    missing = {id: sizes[btf.name(id)] for id in btf.ids(Kind.DATASEC) if sizes.get(btf.name(id)) and not btf.type(id).size}
-    if not missing:
-        return btf
-    blob = bytearray(raw)
-    for id, size in missing.items():
-        word.pack_into(blob, btf.types_at + 4 * btf.position(id) + 8, size & 0xFFFFFFFF)
-    del raw, btf
-    return Btf.parse(bytes(blob), where=where)
 
 
 def _license(elf: ElfFile) -> str | None:
@@ -450,48 +398,3 @@ def _data(object: _Object, target: Section, symbol: Symbol, byte_off: int) -> tu
 
 
 # --- one part ---
-
-
-def _select(programs: Sequence[Program], part: str, where: str) -> list[Program]:
-    """The section (or, where there is none of that name, the functions) called `part`."""
-    sections = [p for p in programs if p.section is not None and part in (p.section, p.section.removeprefix("?"))]
-    if sections:
-        return sections
-    found = []
-    for program in programs:
-        index = next((index for index, function in enumerate(program.functions) if function.name == part), None)
-        if index is not None:
-            found.append(_slice(program, index))
-    if found:
-        return found
-    names = [p.section or "" for p in programs]
-    functions = [f.name for p in programs for f in p.functions]
-    raise InputError(
-        where, f"no section or function {part!r}", f"sections: {_some(names)}" + (f"; functions: {_some(functions)}" if functions else "")
-    )
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:MAX_SHOWN]) + (f" and {len(names) - MAX_SHOWN} more" if len(names) > MAX_SHOWN else "")
-
-
-def _slice(program: Program, index: int) -> Program:
-    """Function `index` of a program as a program of its own."""
-    function = program.functions[index]
-    start = function.start
-    end = min((f.start for f in program.functions if f.start > start), default=program.insn_count)
-    path = program.origin.where.partition("#")[0]
-    inside = program.lines.between(start, end) if isinstance(program.lines, SourceLines) else ()
-    lines = [replace(line, off_insns=line.off_insns - start) for line in inside]
-    relocations = [replace(r, off_insns=r.off_insns - start) for r in program.relocations if start <= r.off_insns < end]
-    return replace(
-        program,
-        code=program.code[8 * start : 8 * end],
-        origin=replace(program.origin, where=f"{path}#{function.name}"),
-        name=function.name,
-        functions=(replace(function, start=0),),
-        lines=tuple(lines),
-        relocations=tuple(relocations),
-    )
-
-

@@ -1,4 +1,4 @@
-"""Packet captures: pcap and pcapng, read as a stream and written.
+"""Packet captures: pcap and pcapng, read as a stream.
 
     with open_capture("x.pcapng") as capture:
         capture.linktype                      ──►  1 (LINKTYPE_ETHERNET)
@@ -18,17 +18,17 @@ import os
 import stat
 import struct
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from types import TracebackType
 from typing import BinaryIO, NamedTuple
 
 from bpflens.errors import InputError, PartialResult
+from bpflens.formats.pcap.input import Gunzip, Input
 
-__all__ = ("Capture", "Packet", "PcapWriter", "PcapngWriter", "dlt_of", "linktype_of", "open_capture", "write_pcap", "write_pcapng")
+__all__ = ("Capture", "Packet", "dlt_of", "linktype_of", "open_capture")
 
 # A record or block above this is taken as damage: libpcap's own largest snapshot length is 128 MiB, for D-Bus and USB.
 MAX_RECORD_BYTES = 128 << 20
-_CHUNK_BYTES = 1 << 18
 
 _PCAP_MAGICS = {
     b"\xd4\xc3\xb2\xa1": ("<", 1000, 16),
@@ -100,13 +100,13 @@ class Capture:
     def __init__(self, stream: BinaryIO, where: str, path: str = "") -> None:
         self.where = where
         self.path = path
-        self._input = _Input(stream, where)
+        self._input = Input(stream, where)
         self.linktype = 0
         self.snaplen = 0
         self.nanoseconds = False
         magic = self._input.take(4)
         if magic[:2] == _GZIP_MAGIC:
-            self._input = _Input(_Gunzip(self._input, magic), where)
+            self._input = Input(Gunzip(self._input, magic), where)
             self.path = ""  # the file's bytes are not the capture's
             magic = self._input.take(4)
         if magic in _PCAP_MAGICS:
@@ -211,89 +211,6 @@ class Capture:
                 yield packet
 
 
-class _Gunzip:
-    """The bytes of a gzip stream, of any number of members, in bounded pieces; InputError where it is damaged or cut."""
-
-    def __init__(self, source: _Input, head: bytes) -> None:
-        import zlib
-
-        self._source = source
-        self._head = head
-        self._new: Callable[[], zlib._Decompress] = lambda: zlib.decompressobj(wbits=31)
-        self._error = zlib.error
-        self._member = self._new()
-
-    def read(self, size: int) -> bytes:
-        """Up to `size` bytes, none at the end."""
-        while True:
-            packed = self._head or self._member.unconsumed_tail or self._source.piece()
-            self._head = b""
-            try:
-                data = self._member.decompress(packed, size)
-            except self._error as error:
-                raise InputError(self._source.where, f"the gzip data is damaged: {error}") from None
-            if self._member.eof and self._member.unused_data:
-                self._head, self._member = self._member.unused_data, self._new()
-            if data:
-                return data
-            if not packed:
-                if not self._member.eof:
-                    raise InputError(self._source.where, "the gzip data is cut short")
-                return b""
-
-    def close(self) -> None:
-        """Close the source."""
-        self._source.close()
-
-
-class _Input:
-    """A stream that is read in chunks; `where` names it in errors."""
-
-    def __init__(self, stream: BinaryIO | _Gunzip, where: str) -> None:
-        self._stream = stream
-        self._read: Callable[[int], bytes] = getattr(stream, "read1", stream.read)  # a pipe's packets are wanted when they come
-        self.where = where
-
-    def some(self, at_least: int) -> bytes:
-        """At least that many bytes, or what is left."""
-        parts = []
-        missing = at_least
-        try:
-            while missing > 0:
-                part = self._read(max(_CHUNK_BYTES, min(missing, 1 << 22)))
-                if not part:
-                    break
-                parts.append(part)
-                missing -= len(part)
-        except OSError as error:
-            raise InputError(self.where, error.strerror or str(error)) from None
-        return b"".join(parts)
-
-    def piece(self) -> bytes:
-        """Some bytes, none at the end."""
-        try:
-            return bytes(self._read(_CHUNK_BYTES))
-        except OSError as error:
-            raise InputError(self.where, error.strerror or str(error)) from None
-
-    def take(self, size: int) -> bytes:
-        """Exactly that many bytes, or what is left."""
-        data = b""
-        try:
-            while len(data) < size:
-                part = self._read(min(size - len(data), 1 << 22))
-                if not part:
-                    break
-                data += part
-        except OSError as error:
-            raise InputError(self.where, error.strerror or str(error)) from None
-        return data
-
-    def close(self) -> None:
-        if self._stream is not sys.stdin.buffer:
-            self._stream.close()
-
-
 # ---- pcapng
 
 _SECTION, _INTERFACE = 0x0A0D0D0A, 1
@@ -317,7 +234,7 @@ class _Interface(NamedTuple):
         return ((high << 32 | low) * 1_000_000_000) // self.ticks + self.offset_s * 1_000_000_000
 
 
-def _pcapng_blocks(source: _Input) -> Iterator[tuple[str, int, bytes]]:
+def _pcapng_blocks(source: Input) -> Iterator[tuple[str, int, bytes]]:
     """(byte order, type, body) of every block; the first section's type has been read already."""
     order = "<"
     buffer, at = _PCAPNG_MAGIC, 0
@@ -402,72 +319,3 @@ def _packet(body: bytes, start: int, captured: int, length: int, interface: _Int
     if start + captured > len(body):
         raise _Damaged(f"it claims {captured} bytes, and its block holds {max(len(body) - start, 0)}")
     return Packet(body[start : start + captured], length, interface.time_ns(*time) if time else 0, interface.linktype)
-
-
-# ---- writing
-
-
-class PcapWriter:
-    """Writes a little-endian pcap file packet by packet; times in nanoseconds where `nanoseconds`, else cut to microseconds."""
-
-    def __init__(self, stream: BinaryIO, linktype: int, nanoseconds: bool = False, snaplen: int = 262144) -> None:
-        self._stream = stream
-        self._unit_ns = 1 if nanoseconds else 1000
-        stream.write(struct.pack("<IHHIIII", 0xA1B23C4D if nanoseconds else 0xA1B2C3D4, 2, 4, 0, 0, snaplen, linktype))
-
-    def write(self, packet: Packet) -> None:
-        """Append one packet."""
-        seconds, rest = divmod(packet.time_ns, 1_000_000_000)
-        header = struct.pack("<IIII", seconds & 0xFFFFFFFF, rest // self._unit_ns, len(packet.data), packet.length)
-        self._stream.write(header + packet.data)
-
-
-class PcapngWriter:
-    """Writes a little-endian pcapng file: one section, an interface per link type (if_tsresol 9), enhanced packet blocks.
-
-    `comment` of a packet becomes its opt_comment.
-    """
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self._interfaces: dict[int, int] = {}
-        self._block(_SECTION, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1))
-
-    def write(self, packet: Packet, comment: str = "") -> None:
-        """Append one packet."""
-        index = self._interfaces.get(packet.linktype)
-        if index is None:
-            index = self._interfaces[packet.linktype] = len(self._interfaces)
-            options = struct.pack("<HHB3xHH", 9, 1, 9, 0, 0)
-            self._block(_INTERFACE, struct.pack("<HHI", packet.linktype, 0, 262144) + options)
-        data = packet.data
-        body = struct.pack("<IIIII", index, packet.time_ns >> 32 & 0xFFFFFFFF, packet.time_ns & 0xFFFFFFFF, len(data), packet.length)
-        body += data + bytes(-len(data) % 4)
-        if comment:
-            text = comment.encode()[:65535]
-            body += struct.pack("<HH", 1, len(text)) + text + bytes(-len(text) % 4) + bytes(4)
-        self._block(6, body)
-
-    def _block(self, kind: int, body: bytes) -> None:
-        total = struct.pack("<I", 12 + len(body))
-        self._stream.write(struct.pack("<I", kind) + total + body + total)
-
-
-def write_pcap(stream: BinaryIO, packets: Iterable[Packet], linktype: int, nanoseconds: bool = False) -> int:
-    """Write a pcap file; returns the number of packets."""
-    writer = PcapWriter(stream, linktype, nanoseconds)
-    count = 0
-    for packet in packets:
-        writer.write(packet)
-        count += 1
-    return count
-
-
-def write_pcapng(stream: BinaryIO, packets: Iterable[Packet]) -> int:
-    """Write a pcapng file; returns the number of packets."""
-    writer = PcapngWriter(stream)
-    count = 0
-    for packet in packets:
-        writer.write(packet)
-        count += 1
-    return count

@@ -80,77 +80,95 @@ def _bits(
     return mask, value
 
 
+_OPERATIONS = (
+    ("add", 0x00, "+=", "dst + {s}"),
+    ("sub", 0x10, "-=", "dst - {s}"),
+    ("mul", 0x20, "*=", "dst * {s}"),
+    ("div", 0x30, "/=", "{s} ? dst / {s} : 0"),
+    ("or", 0x40, "|=", "dst | {s}"),
+    ("and", 0x50, "&=", "dst & {s}"),
+    ("lsh", 0x60, "<<=", "dst << ({s} & {bits})"),
+    ("rsh", 0x70, ">>=", "dst >> ({s} & {bits})"),
+    ("mod", 0x90, "%=", "{s} ? dst % {s} : dst"),
+    ("xor", 0xA0, "^=", "dst ^ {s}"),
+    ("arsh", 0xC0, "s>>=", "(signed)dst >> ({s} & {bits})"),
+)
+_SIGNED = (
+    ("sdiv", 0x30, "s/=", "{s} ? (signed)dst / (signed){s} : 0"),
+    ("smod", 0x90, "s%=", "{s} ? (signed)dst % (signed){s} : dst"),
+)
+
+
 def _arithmetic() -> Iterator[Row]:
     """ALU and ALU64: RFC 9669 section 4.1."""
-    operations = (
-        ("add", 0x00, "+=", "dst + {s}"),
-        ("sub", 0x10, "-=", "dst - {s}"),
-        ("mul", 0x20, "*=", "dst * {s}"),
-        ("div", 0x30, "/=", "{s} ? dst / {s} : 0"),
-        ("or", 0x40, "|=", "dst | {s}"),
-        ("and", 0x50, "&=", "dst & {s}"),
-        ("lsh", 0x60, "<<=", "dst << ({s} & {bits})"),
-        ("rsh", 0x70, ">>=", "dst >> ({s} & {bits})"),
-        ("mod", 0x90, "%=", "{s} ? dst % {s} : dst"),
-        ("xor", 0xA0, "^=", "dst ^ {s}"),
-        ("arsh", 0xC0, "s>>=", "(signed)dst >> ({s} & {bits})"),
-    )
-    signed = (
-        ("sdiv", 0x30, "s/=", "{s} ? (signed)dst / (signed){s} : 0"),
-        ("smod", 0x90, "s%=", "{s} ? (signed)dst % (signed){s} : dst"),
-    )
-    doc = "RFC 9669 section 4.1"
     for alu, width, w in ((ALU64, "64", ""), (ALU, "32", "w")):
-        cast = "" if width == "64" else "(u32)"
-        mask = int(width) - 1
-        for name, op, symbol, meaning in operations:
-            group = ("divmul" if name in ("mul", "div", "mod") else "base") + width
-            since = "v3.18"
-            effect = f"dst = {cast}({meaning})"
-            yield Row(
-                f"{name}{width}_imm", *_bits(op | K | alu, src=0, off=0),
-                f"{{{w}dst}} {symbol} {{imm}}", f"{{{w}dst}} {symbol} {{ximm}}",
-                ("dst",), ("dst",), effect.format(s="imm", bits=mask), group, since, doc,
-            )
-            yield Row(
-                f"{name}{width}_reg", *_bits(op | X | alu, off=0, imm=0),
-                f"{{{w}dst}} {symbol} {{{w}src}}", f"{{{w}dst}} {symbol} {{{w}src}}",
-                ("dst", "src"), ("dst",), effect.format(s="src", bits=mask), group, since, doc,
-            )
-        for name, op, symbol, meaning in signed:
-            effect = f"dst = {cast}({meaning})"
-            yield Row(
-                f"{name}{width}_imm", *_bits(op | K | alu, src=0, off=1),
-                f"{{{w}dst}} {symbol} {{imm}}", f"{{{w}dst}} {symbol} {{ximm}}",
-                ("dst",), ("dst",), effect.format(s="imm"), f"divmul{width}", "v6.6", doc,
-            )
-            yield Row(
-                f"{name}{width}_reg", *_bits(op | X | alu, off=1, imm=0),
-                f"{{{w}dst}} {symbol} {{{w}src}}", f"{{{w}dst}} {symbol} {{{w}src}}",
-                ("dst", "src"), ("dst",), effect.format(s="src"), f"divmul{width}", "v6.6", doc,
-            )
+        yield from _operations(alu, width, w)
+        yield from _moves(alu, width, w)
+
+
+def _operations(alu: int, width: str, w: str) -> Iterator[Row]:
+    """Operations of two operands, in one width."""
+    doc = "RFC 9669 section 4.1"
+    cast = "" if width == "64" else "(u32)"
+    mask = int(width) - 1
+    for name, op, symbol, meaning in _OPERATIONS:
+        group = ("divmul" if name in ("mul", "div", "mod") else "base") + width
+        since = "v3.18"
+        effect = f"dst = {cast}({meaning})"
         yield Row(
-            f"neg{width}", *_bits(0x80 | alu, src=0, off=0, imm=0),
-            f"{{{w}dst}} = -{{{w}dst}}", f"{{{w}dst}} = -{{{w}dst}}",
-            ("dst",), ("dst",), f"dst = {cast}(-dst)", f"base{width}", "v3.18", doc,
+            f"{name}{width}_imm", *_bits(op | K | alu, src=0, off=0),
+            f"{{{w}dst}} {symbol} {{imm}}", f"{{{w}dst}} {symbol} {{ximm}}",
+            ("dst",), ("dst",), effect.format(s="imm", bits=mask), group, since, doc,
         )
         yield Row(
-            f"mov{width}_imm", *_bits(0xB0 | K | alu, src=0, off=0),
-            f"{{{w}dst}} = {{imm}}", f"{{{w}dst}} = {{ximm}}",
-            (), ("dst",), f"dst = {cast}imm", f"base{width}", "v3.18", doc,
+            f"{name}{width}_reg", *_bits(op | X | alu, off=0, imm=0),
+            f"{{{w}dst}} {symbol} {{{w}src}}", f"{{{w}dst}} {symbol} {{{w}src}}",
+            ("dst", "src"), ("dst",), effect.format(s="src", bits=mask), group, since, doc,
+        )
+    for name, op, symbol, meaning in _SIGNED:
+        effect = f"dst = {cast}({meaning})"
+        yield Row(
+            f"{name}{width}_imm", *_bits(op | K | alu, src=0, off=1),
+            f"{{{w}dst}} {symbol} {{imm}}", f"{{{w}dst}} {symbol} {{ximm}}",
+            ("dst",), ("dst",), effect.format(s="imm"), f"divmul{width}", "v6.6", doc,
         )
         yield Row(
-            f"mov{width}_reg", *_bits(0xB0 | X | alu, off=0, imm=0),
-            f"{{{w}dst}} = {{{w}src}}", f"{{{w}dst}} = {{{w}src}}",
-            ("src",), ("dst",), f"dst = {cast}src", f"base{width}", "v3.18", doc,
+            f"{name}{width}_reg", *_bits(op | X | alu, off=1, imm=0),
+            f"{{{w}dst}} {symbol} {{{w}src}}", f"{{{w}dst}} {symbol} {{{w}src}}",
+            ("dst", "src"), ("dst",), effect.format(s="src"), f"divmul{width}", "v6.6", doc,
         )
-        for narrow in (8, 16, 32):
-            if narrow < int(width):
-                yield Row(
-                    f"movsx{narrow}_{width}", *_bits(0xB0 | X | alu, off=narrow, imm=0),
-                    f"{{{w}dst}} = (s{narrow}){{{w}src}}", f"{{{w}dst}} = (s{narrow}){{{w}src}}",
-                    ("src",), ("dst",), f"dst = {cast}(s{narrow})src", f"base{width}", "v6.6", doc,
-                )
+
+
+def _moves(alu: int, width: str, w: str) -> Iterator[Row]:
+    """Negation and moves, in one width."""
+    doc = "RFC 9669 section 4.1"
+    cast = "" if width == "64" else "(u32)"
+    yield Row(
+        f"neg{width}", *_bits(0x80 | alu, src=0, off=0, imm=0),
+        f"{{{w}dst}} = -{{{w}dst}}", f"{{{w}dst}} = -{{{w}dst}}",
+        ("dst",), ("dst",), f"dst = {cast}(-dst)", f"base{width}", "v3.18", doc,
+    )
+    yield Row(
+        f"mov{width}_imm", *_bits(0xB0 | K | alu, src=0, off=0),
+        f"{{{w}dst}} = {{imm}}", f"{{{w}dst}} = {{ximm}}",
+        (), ("dst",), f"dst = {cast}imm", f"base{width}", "v3.18", doc,
+    )
+    yield Row(
+        f"mov{width}_reg", *_bits(0xB0 | X | alu, off=0, imm=0),
+        f"{{{w}dst}} = {{{w}src}}", f"{{{w}dst}} = {{{w}src}}",
+        ("src",), ("dst",), f"dst = {cast}src", f"base{width}", "v3.18", doc,
+    )
+    for narrow in (8, 16, 32):
+        if narrow < int(width):
+            yield Row(
+                f"movsx{narrow}_{width}", *_bits(0xB0 | X | alu, off=narrow, imm=0),
+                f"{{{w}dst}} = (s{narrow}){{{w}src}}", f"{{{w}dst}} = (s{narrow}){{{w}src}}",
+                ("src",), ("dst",), f"dst = {cast}(s{narrow})src", f"base{width}", "v6.6", doc,
+            )
+
+
+def _byte_orders() -> Iterator[Row]:
+    """END: RFC 9669 section 4.2."""
     doc = "RFC 9669 section 4.2"
     for bits in (16, 32, 64):
         group = "base64" if bits == 64 else "base32"
@@ -161,6 +179,10 @@ def _arithmetic() -> Iterator[Row]:
                 f"{name}{bits}", *_bits(code, src=0, off=0, imm=bits), text, text,
                 ("dst",), ("dst",), f"dst = (u{bits})dst, bytes {how}", group, since, doc,
             )
+
+
+def _casts() -> Iterator[Row]:
+    """Forms of mov and of mov32 that Linux gives another meaning."""
     yield Row(
         "addr_space_cast", *_bits(0xB0 | X | ALU64, off=1),
         "{dst} = addr_space_cast({src}, {hi16}, {lo16})", "{dst} = addr_space_cast({src}, {xhi16}, {xlo16})",
@@ -181,24 +203,26 @@ def _arithmetic() -> Iterator[Row]:
     )
 
 
-def _jumps() -> Iterator[Row]:
-    """JMP and JMP32: RFC 9669 section 4.3."""
+_CONDITIONS = (
+    ("jeq", 0x10, "==", "", "v3.18"),
+    ("jgt", 0x20, ">", "", "v3.18"),
+    ("jge", 0x30, ">=", "", "v3.18"),
+    ("jset", 0x40, "&", "", "v3.18"),
+    ("jne", 0x50, "!=", "", "v3.18"),
+    ("jsgt", 0x60, "s>", "(signed)", "v3.18"),
+    ("jsge", 0x70, "s>=", "(signed)", "v3.18"),
+    ("jlt", 0xA0, "<", "", "v4.14"),
+    ("jle", 0xB0, "<=", "", "v4.14"),
+    ("jslt", 0xC0, "s<", "(signed)", "v4.14"),
+    ("jsle", 0xD0, "s<=", "(signed)", "v4.14"),
+)
+
+
+def _conditions() -> Iterator[Row]:
+    """Conditional JMP and JMP32: RFC 9669 section 4.3."""
     doc = "RFC 9669 section 4.3"
-    conditions = (
-        ("jeq", 0x10, "==", "", "v3.18"),
-        ("jgt", 0x20, ">", "", "v3.18"),
-        ("jge", 0x30, ">=", "", "v3.18"),
-        ("jset", 0x40, "&", "", "v3.18"),
-        ("jne", 0x50, "!=", "", "v3.18"),
-        ("jsgt", 0x60, "s>", "(signed)", "v3.18"),
-        ("jsge", 0x70, "s>=", "(signed)", "v3.18"),
-        ("jlt", 0xA0, "<", "", "v4.14"),
-        ("jle", 0xB0, "<=", "", "v4.14"),
-        ("jslt", 0xC0, "s<", "(signed)", "v4.14"),
-        ("jsle", 0xD0, "s<=", "(signed)", "v4.14"),
-    )
     for jmp, width, w in ((JMP, "64", ""), (JMP32, "32", "w")):
-        for name, op, symbol, sign, since in conditions:
+        for name, op, symbol, sign, since in _CONDITIONS:
             release = since if jmp == JMP else "v5.1"
             plain = symbol.lstrip("s")
             low = "" if jmp == JMP else "(u32)"
@@ -212,6 +236,11 @@ def _jumps() -> Iterator[Row]:
                 f"if {{{w}dst}} {symbol} {{{w}src}} goto {{jump}}", f"if {{{w}dst}} {symbol} {{{w}src}} goto {{xjump}}",
                 ("dst", "src"), (), f"if {sign}{low}dst {plain} {sign}{low}src: pc += off", f"base{width}", release, doc, "cond",
             )
+
+
+def _gotos() -> Iterator[Row]:
+    """Jumps that are taken always, or as the kernel sees fit."""
+    doc = "RFC 9669 section 4.3"
     yield Row(
         "ja", *_bits(0x00 | JMP, dst=0, src=0, imm=0), "goto {jump}", "goto {xjump}",
         (), (), "pc += off", "base32", "v3.18", doc, "goto",
@@ -228,6 +257,11 @@ def _jumps() -> Iterator[Row]:
         "gotox", *_bits(0x00 | X | JMP, src=0, off=0, imm=0), "gotox {dst}", "gotox {dst}",
         ("dst",), (), "pc = dst, an address out of an instruction array", "linux", "v6.19", "Documentation/bpf: BPF_JA | BPF_X", "switch",
     )
+
+
+def _calls() -> Iterator[Row]:
+    """Calls and exit."""
+    doc = "RFC 9669 section 4.3"
     yield Row(
         "call_helper", *_bits(0x80 | JMP, dst=0, src=0, off=0), "call {helper}#{imm}", "call {uimm}",
         _ARGUMENTS, _CALLER_SAVED, "r0 = helper imm (r1 .. r5)", "base32", "v3.18", "RFC 9669 section 4.3.1", "call",
@@ -425,7 +459,9 @@ def _ld() -> Iterator[Row]:
         )
 
 
-ROWS: tuple[Row, ...] = (*_arithmetic(), *_jumps(), *_loads_and_stores(), *_atomics(), *_ld())
+ROWS: tuple[Row, ...] = (
+    *_arithmetic(), *_byte_orders(), *_casts(), *_conditions(), *_gotos(), *_calls(), *_loads_and_stores(), *_atomics(), *_ld(),
+)  # fmt: skip
 
 _by_code: list[list[Row]] = [[] for _ in range(256)]
 for _row in ROWS:
