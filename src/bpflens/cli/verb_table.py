@@ -31,6 +31,7 @@ VERBS = (
     Verb("asm", "asm", "Change", "assemble"),
     Verb("save", "save", "Change", "programs with their maps, data and attachments, into one file"),
     Verb("restore", "restore", "Change", "make a snapshot's programs, maps and attachments again, with proof"),
+    Verb("record", "record", "Change", "keep the originals of programs as they are loaded"),
     Verb("export", "export", "Change", "a snapshot's maps as CSV, JSON Lines or Parquet, its programs as objects"),
     Verb("diff", "diff", "Compare", "are two filters equal? if not, the packet that tells them apart"),
     Verb("verify", "verify", "Compare", "a snapshot with the running machine"),

@@ -21,7 +21,7 @@ __all__ = (
 Schema = Mapping[str, Any]
 
 FILES = (
-    "asm", "audit", "decompile", "diff", "dis", "doctor", "error", "explain", "ls", "map", "original", "packets", "refusal",
+    "asm", "audit", "decompile", "diff", "dis", "doctor", "error", "explain", "ls", "map", "original", "packets", "record", "refusal",
     "run", "seccomp", "show", "snapshot", "tree", "watch",
 )  # fmt: skip
 """The files of records/ that have a function `schemas`."""
