@@ -92,6 +92,7 @@ complete -c bpflens -n '__fish_seen_subcommand_from original' -l objects
 complete -c bpflens -n '__fish_seen_subcommand_from original' -l output
 complete -c bpflens -n '__fish_seen_subcommand_from original' -l side-by-side
 complete -c bpflens -n '__fish_seen_subcommand_from original' -l source
+complete -c bpflens -n '__fish_seen_subcommand_from original' -l store
 complete -c bpflens -n '__fish_seen_subcommand_from original' -l tag
 complete -c bpflens -n '__fish_seen_subcommand_from original' -l templates
 complete -c bpflens -n '__fish_seen_subcommand_from original' -l type
@@ -162,6 +163,15 @@ complete -c bpflens -n '__fish_seen_subcommand_from restore' -l reuse-maps
 complete -c bpflens -n '__fish_seen_subcommand_from restore' -l undo
 complete -c bpflens -n '__fish_seen_subcommand_from restore' -a 'id: name: tag: pin: map: link: fd: pid: sock: dev: cgroup: netns: pcap: comm: exe: unit:'
 complete -c bpflens -n '__fish_seen_subcommand_from restore' -a '(bpflens completion targets (commandline -ct) 2>/dev/null)'
+complete -c bpflens -n __fish_use_subcommand -a record -d 'keep the originals of programs as they are loaded'
+complete -c bpflens -n '__fish_seen_subcommand_from record' -l help
+complete -c bpflens -n '__fish_seen_subcommand_from record' -l max-mib
+complete -c bpflens -n '__fish_seen_subcommand_from record' -l ring-mib
+complete -c bpflens -n '__fish_seen_subcommand_from record' -l seconds
+complete -c bpflens -n '__fish_seen_subcommand_from record' -l self-test
+complete -c bpflens -n '__fish_seen_subcommand_from record' -l store
+complete -c bpflens -n '__fish_seen_subcommand_from record' -a 'id: name: tag: pin: map: link: fd: pid: sock: dev: cgroup: netns: pcap: comm: exe: unit:'
+complete -c bpflens -n '__fish_seen_subcommand_from record' -a '(bpflens completion targets (commandline -ct) 2>/dev/null)'
 complete -c bpflens -n __fish_use_subcommand -a export -d 'a snapshots maps as CSV, JSON Lines or Parquet, its programs as objects'
 complete -c bpflens -n '__fish_seen_subcommand_from export' -l format -x -a 'csv jsonl bpftool parquet elf'
 complete -c bpflens -n '__fish_seen_subcommand_from export' -l help
@@ -226,4 +236,4 @@ complete -c bpflens -n '__fish_seen_subcommand_from completion' -l help
 complete -c bpflens -n '__fish_seen_subcommand_from completion' -a 'bash zsh fish targets'
 complete -c bpflens -n __fish_use_subcommand -a help -d 'help on a verb or topic'
 complete -c bpflens -n '__fish_seen_subcommand_from help' -l help
-complete -c bpflens -n '__fish_seen_subcommand_from help' -a 'exit-codes targets proofs json ls tree show map dis explain original decompile seccomp asm save restore export diff verify packets run debug doctor completion help'
+complete -c bpflens -n '__fish_seen_subcommand_from help' -a 'exit-codes targets proofs json ls tree show map dis explain original decompile seccomp asm save restore record export diff verify packets run debug doctor completion help'

@@ -2,8 +2,8 @@
 
     for kept in record(Store("/var/lib/bpflens/records"), seconds=60): ...
 
-The kernel's own copy is taken before the verifier changes it (kernel/recorder/). A load is known by its load_time, its id by the same time in
-bpf_prog_info, and the tag of the kernel's info proves the record; what came in without its instructions is counted, not kept.
+The kernel's own copy is taken before the verifier changes it (kernel/recorder/). A load is known by its load_time, its id by the same time
+in bpf_prog_info, and the tag of the kernel's info proves the record; what came in without its instructions is counted, not kept.
 """
 
 from __future__ import annotations

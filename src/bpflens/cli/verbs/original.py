@@ -48,6 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     work.add_argument("--no-reload", action="store_true", help="load nothing into the kernel: proof by tag only")
     work.add_argument("--budget", type=int, metavar="STEPS", help="of the search among ambiguous readings (default 32768)")
     work.add_argument("--objects", nargs="+", metavar="PATH", default=[], help="files and directories to look in for the object it is from")
+    work.add_argument("--store", metavar="DIR", help="where `bpflens record` keeps originals: asked where the reconstruction is not exact")
     work.add_argument("--type", metavar="NAME", help="program type of a dump that does not tell (sched_cls, xdp ...)")
     work.add_argument("--tag", metavar="HEX", help="tag of a dump that does not tell")
     work.add_argument("--templates", metavar="FILE", help="rewriting rules of another kernel, for dumps from there")
@@ -100,6 +101,11 @@ def _originals(target: str, args: argparse.Namespace) -> list[Original]:
         originals = [recover(id, steps=steps, reload=not args.no_reload) for id in ids]
     else:
         originals = _from_elsewhere(target, args, steps)
+    if args.store:
+        from bpflens.original.from_record import from_record
+        from bpflens.original.record_store import Store
+
+        originals = [from_record(original, Store(args.store)) for original in originals]
     if args.objects:
         from bpflens.original.find_object import look_up
 

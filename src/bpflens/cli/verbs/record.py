@@ -1,8 +1,8 @@
 """Keep the original instructions of every program as it is loaded, for `original --store` and for evidence.
 
 A small tracing program of our own copies the kernel's own, still untouched instructions when the verifier begins (Linux 6.2 and newer).
-Nothing of the loader or the loaded program is changed. The store has one file for each tag, and loads.jsonl says who loaded it, when, and as
-which id. What could not be kept is counted and said. systemd/bpflens-record.service of the sources runs it as a service.
+Nothing of the loader or the loaded program is changed. The store has one file for each tag; loads.jsonl says who loaded it, when, and
+as which id. What could not be kept is counted and said. systemd/bpflens-record.service of the sources runs it as a service.
 
 In Python: bpflens.snapshot.record.record(Store("DIR"))."""
 
@@ -14,6 +14,10 @@ import sys
 
 from bpflens.cli.settings import Settings
 from bpflens.errors import NotSupported, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from bpflens.snapshot.record import Kept
 
 EXAMPLES = (
     "bpflens record --store kept --seconds 0.5 --self-test",
@@ -28,13 +32,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--store", metavar="DIR", default=DEFAULT_STORE, help=f"where to keep them (default {DEFAULT_STORE})")
     parser.add_argument("--seconds", type=float, metavar="N", help="end after so long (default: with Ctrl-C)")
     parser.add_argument("--max-mib", type=int, default=1024, metavar="N", help="remove the oldest records beyond this size (default 1024)")
-    parser.add_argument("--ring-mib", type=int, default=16, metavar="N", help="room for loads that nobody has read yet (default 16, a power of 2)")
+    parser.add_argument("--ring-mib", type=int, default=16, metavar="N", help="room for loads not read yet (default 16, a power of 2)")
     parser.add_argument("--self-test", action="store_true", help="load a program of two instructions first and see that it is recorded")
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Record; 5 where something could not be kept."""
-    from bpflens.isa.extended.names import PROG_TYPES, type_name
     from bpflens.kernel.recorder.recorder import Recorder
     from bpflens.original.record_store import Store
     from bpflens.records.record import kept_record
@@ -59,16 +62,21 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
                 if settings.json:
                     print(json.dumps(kept_record(kept)), flush=True)
                 else:
-                    state = ("kept" if kept.new else "known already") if kept.complete else "NOT KEPT: instructions were lost"
-                    load = kept.load
-                    what = f"id {kept.id}" if kept.id is not None else "no id (refused, or gone)"
-                    line = f"{what}: {type_name(PROG_TYPES, load.type)} {load.name}, {load.insn_count} insns, by {load.comm} (pid {load.pid}): {state}"
-                    print(printable(line), flush=True)
+                    print(printable(_line(kept)), flush=True)
         except KeyboardInterrupt:
             pass
         counters = recorder.counters()
     gone = store.prune()
-    print(
-        f"bpflens: {kept_count} loads kept, {lost} not; {counters['no_room']} pieces found no room; {gone} old records removed", file=sys.stderr
-    )
-    return 5 if lost or counters["no_room"] else 0
+    no_room = counters["no_room"]
+    print(f"bpflens: {kept_count} loads kept, {lost} not; {no_room} pieces found no room; {gone} old records removed", file=sys.stderr)
+    return 5 if lost or no_room else 0
+
+
+def _line(kept: Kept) -> str:
+    from bpflens.isa.extended.names import PROG_TYPES, type_name
+
+    load = kept.load
+    state = ("kept" if kept.new else "known already") if kept.complete else "NOT KEPT: instructions were lost"
+    what = f"id {kept.id}" if kept.id is not None else "no id (refused, or gone)"
+    who = f"by {load.comm} (pid {load.pid})"
+    return f"{what}: {type_name(PROG_TYPES, load.type)} {load.name}, {load.insn_count} insns, {who}: {state}"
