@@ -10,6 +10,7 @@ import pytest
 import objects
 from bpflens.execute.oracle import compare
 from bpflens.execute.result import Comparison, Input, Scene, Verdict
+from bpflens.execute.run import played
 from bpflens.execute.subject import Subject, subject_of
 
 pytestmark = pytest.mark.live
@@ -143,3 +144,13 @@ def test_given_scenes_are_run_as_given() -> None:
     scenes = [Scene((Input(packet),), {"table": {key: drop}}), Scene((Input(packet),))]
     result = compare(program(XDP % ""), program(XDP % ""), inputs=scenes)
     assert result.verdict is Verdict.EQUAL and result.retvals == (1, 2) and result.inputs == 2
+
+
+def test_one_program_on_chosen_inputs() -> None:
+    packet = bytes(12) + b"\x08\x00\x45" + bytes(8) + b"\x06" + bytes(20)
+    key, drop = (6).to_bytes(4, "little"), (7).to_bytes(8, "little") + bytes(8)
+    scene = Scene((Input(packet), Input(bytes(40))), {"table": {key: drop}})
+    for engine in ("kernel", "interpreter"):
+        result = played(program(XDP % ""), scene, engine=engine)
+        assert result.engine == engine and [outcome.retval for outcome in result.outcomes] == [1, 2]
+        assert result.maps["table"] == {key: drop[:8] + (1).to_bytes(8, "little")}
