@@ -201,6 +201,20 @@ def test_maps_of_maps(lab: SnapshotLab, type: int) -> None:
     }  # fmt: skip
 
 
+def test_inner_maps_that_differ_from_their_template(lab: SnapshotLab) -> None:
+    """The template is gone; the inner map that is there has more entries than it had."""
+    template = lab.fd(create_map(1, 4, 8, 5, name="template"))
+    inner = lab.fd(create_map(1, 4, 8, 50, name="inner"))
+    outer = lab.fd(create_map(13, 4, 4, 5, name="outer", inner_fd=template))
+    update(outer, struct.pack("=I", 1), struct.pack("=I", inner))
+    saved = lab.save(f"map:{id_of(outer)}")
+    lab.unload(saved)
+
+    restored, _ = lab.restore(saved.path)
+
+    assert failures(restored) == []
+
+
 def test_empty_map_of_maps_keeps_its_template(lab: SnapshotLab) -> None:
     inner = lab.fd(create_map(2, 4, 24, 6, flags=INNER))
     outer = lab.fd(create_map(12, 4, 4, 5, name="empty", inner_fd=inner))

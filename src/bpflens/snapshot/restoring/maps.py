@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from bpflens.errors import InputError, KernelError
-from bpflens.formats.snapshot.manifest import SavedData, SavedMap
+from bpflens.formats.snapshot.manifest import SavedData, SavedInner, SavedMap
 from bpflens.kernel.descriptors import btf_fd, device_index
 from bpflens.kernel.load import create_map
 from bpflens.kernel.map_batch import BATCHED, deinterleave, write_batch
@@ -153,14 +153,27 @@ def _where(map: SavedMap) -> str:
 
 
 def _inner(maker: Maker, map: SavedMap) -> int:
-    """A descriptor of something like the inner maps: one of them, or one that is made for it and goes again."""
-    for _, id in elements(maker.archive, map):
-        if id in maker.maps:
-            return maker.maps[id]
+    """A descriptor of the template: an inner map that is exactly like it, or one that is made for it, with an inner map's types, and goes
+    again. Inner maps may differ from the template in their number of entries.
+    """
     template = map.inner
     if template is None:
         raise KernelError(_where(map), "what its inner maps must be like is not known")
-    return maker.own(create_map(template.type, template.key_size, template.value_size, template.max_entries, flags=template.flags))
+    like: SavedMap | None = None
+    for _, id in elements(maker.archive, map):
+        inner = maker.saved_maps.get(id)
+        if inner is None or id not in maker.maps:
+            continue
+        like = like or inner
+        if SavedInner(inner.type, inner.key_size, inner.value_size, inner.max_entries, inner.flags) == template:
+            return maker.maps[id]
+    types_fd = maker.types.get(like.btf, 0) if like is not None else 0
+    key_type, value_type = (like.key_type_id, like.value_type_id) if like is not None and types_fd else (0, 0)
+    made = create_map(
+        template.type, template.key_size, template.value_size, template.max_entries, flags=template.flags, btf_fd=types_fd,
+        key_type_id=key_type, value_type_id=value_type,
+    )  # fmt: skip
+    return maker.own(made)
 
 
 def _struct_type(maker: Maker, map: SavedMap) -> tuple[int, int]:
