@@ -86,7 +86,8 @@ def test_explain_names_the_assumption(door: int) -> None:
 def test_reasons_without_an_expression(door: int) -> None:
     """No packet, no time and no expression are told apart."""
     with socket.socket(17, socket.SOCK_RAW, 0) as nothing, socket.socket(socket.AF_INET, socket.SOCK_RAW, 255) as raw:
-        for sock, code in ((nothing, ((0x06, 0, 0, 0),)), (raw, ((0x20, 0, 0, 0xFFFFF034), (0x15, 0, 1, 7), (0x06, 0, 0, 9), (0x06, 0, 0, 0)))):
+        random = ((0x20, 0, 0, 0xFFFFF034), (0x15, 0, 1, 7), (0x06, 0, 0, 9), (0x06, 0, 0, 0))
+        for sock, code in ((nothing, ((0x06, 0, 0, 0),)), (raw, random)):
             raw_code = b"".join(struct.pack("<HBBI", *row) for row in code)
             buffer = ctypes.create_string_buffer(raw_code, len(raw_code))
             sock.setsockopt(socket.SOL_SOCKET, 26, struct.pack("HxxxxxxP", len(code), ctypes.addressof(buffer)))

@@ -92,15 +92,16 @@ def walk(wanted: Callable[[Family], bool] | None, deep: bool | None, everything:
             if ctx.program_types is not None and type in ctx.program_types:
                 ctx.unanswered.update(dict.fromkeys(served))
         families = _of_memory(ctx, deep, wanted)
-        if families and reader is None:
+        hidden = deep is not False and "namespaces" in ctx.unanswered and _may_read_memory()
+        if (families or hidden) and reader is None:
             reader = _open_reader(ctx)
         if families and reader is not None:
             from bpflens.inventory.memory.links import link_places
             from bpflens.inventory.memory.merge import merge, placed
 
             rows = placed(merge(rows, _ask(ctx, reader, families)), link_places(reader))
-            asked = {family.key for family in families}
-            read = {served for served, keys in SERVED_BY.items() if asked.issuperset(keys)}
+            unasked = {family.key for family in DEEP_FAMILIES if wanted is None or wanted(family)} - {family.key for family in families}
+            read = {served for served, keys in SERVED_BY.items() if unasked.isdisjoint(keys)}
         if reader is not None:
             read |= _of_hidden_processes(ctx, reader)
     finally:
