@@ -191,3 +191,17 @@ def test_callbacks_are_functions_of_what_they_get(name: str) -> None:
     result = compare(a, b)
 
     assert result.proved is equal, result
+
+
+GARBAGE = "struct { __u8 a; __u32 b; } x; x.a = 1; x.b = %s; bpf_perf_event_output(ctx, &m, 0, &x, sizeof x); return 1;"
+
+
+def test_bytes_of_the_stack_that_no_one_wrote_are_a_stated_condition() -> None:
+    """The padding of a structure is handed on as it is: equal if what lies on the stack is."""
+    apart = "__u64 y[3]; __builtin_memset(y, 7, 24); bpf_perf_event_output(ctx, &m, 0, y, 24); "
+
+    result = compare(GARBAGE % "ctx->ingress_ifindex", apart.replace("24)", "24)") + GARBAGE % "ctx->ingress_ifindex")
+    alike = compare(GARBAGE % "5", GARBAGE % "(4 + 1)")
+
+    assert not result.proved
+    assert alike.proved and any("never written" in text for text in alike.assumptions)

@@ -32,7 +32,7 @@ class Setting:
     `one`: all memory is one region. `inlined`: sections of constants that the two programs do not share, read as the file has them.
     `assumed`: conditions that were used on the way. `regions`: those that were touched. `functions`: those that were executed.
     `given`: per frame of a callback's context the bytes that were read before they were written. `booleans`: offsets of global variables
-    of the type bool, by section.
+    of the type bool, by section. `garbage`: whose the bytes of the stack are that were never written, "" for one value in both programs.
     """
 
     code: Code
@@ -46,6 +46,7 @@ class Setting:
     functions: dict[str, None] = field(default_factory=dict)
     given: dict[Any, set[int]] = field(default_factory=dict)
     booleans: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    garbage: str = ""
 
     def __post_init__(self) -> None:
         self.struct = context_struct(self.code.program.type or 0)
@@ -131,7 +132,7 @@ def _load_frame(setting: Setting, state: State, frame: Any, anchor: Term | None,
         return ext(first[0], 8 * first[1], 8 * size_bytes)
     return cat(
         [
-            ext(cell[0], 8 * cell[1], 8) if cell is not None else uninitialised(setting.side, frame, offset + index)
+            ext(cell[0], 8 * cell[1], 8) if cell is not None else uninitialised(setting.garbage, frame, offset + index)
             for index, cell in enumerate(cells)
         ]
     )

@@ -373,7 +373,7 @@ def _context_bytes(setting: Setting, state: State, call: _Call, after: State, pl
     written = sorted(at for (where, at) in after.frames if where == frame)
     for offset in sorted({*written, *setting.given.get(frame, ())}):
         cell = state.frames.get((place[0], place[1] + offset))
-        byte = ext(cell[0], 8 * cell[1], 8) if cell is not None else uninitialised(setting.side, place[0], place[1] + offset)
+        byte = ext(cell[0], 8 * cell[1], 8) if cell is not None else uninitialised(setting.garbage, place[0], place[1] + offset)
         byte = constrain(byte, state.guard)
         if depends_on(byte, *_STACK):
             raise Refused("callback: a stack address in its context")

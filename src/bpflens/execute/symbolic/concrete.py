@@ -118,7 +118,7 @@ class _Machine:
     def byte(self, at: int) -> int:
         if STACK <= at < STACK + (1 << 40):
             known = self.stack.get(at)
-            return known if known is not None else self.world.number(8, "stack", self.side, at)
+            return known if known is not None else self.world.number(8, "stack", self.side, at if self.side else 0)
         known = self.written.get(at)
         if known is not None:
             return known

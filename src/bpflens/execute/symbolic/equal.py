@@ -25,7 +25,7 @@ from bpflens.execute.symbolic.memory import base, canonical
 from bpflens.execute.symbolic.regions import Ambiguous, Refused
 from bpflens.execute.symbolic.result import ASSUMPTIONS, Difference, Equality
 from bpflens.execute.symbolic.state import State
-from bpflens.execute.symbolic.terms import WORLD, OutOfSteps, Term, count, session, spent, symbol
+from bpflens.execute.symbolic.terms import WORLD, OutOfSteps, Term, all_terms, count, session, spent, symbol
 from bpflens.program import Program
 
 __all__ = ("STEPS", "Pair", "prove_equal")
@@ -74,23 +74,32 @@ def prove_equal(
 
 def _compare(a: Code, b: Code, z3: bool, run_both: Runs | None) -> Equality:
     shared = comparable(a, b)
-    try:
-        settings = _settings(a, b, shared, one=False)
-        states = [_execute(setting) for setting in settings]
-    except Ambiguous:
-        settings = _settings(a, b, shared, one=True)
-        states = [_execute(setting) for setting in settings]
-    result = _decide(observables(a, *states), z3)
+    result, settings = _attempt(a, b, shared, z3, same_garbage=False)
+    same_garbage = result.grade == "unknown" and any(term.op == "sym" and term.args[0] == "uninitialised" for term in all_terms())
+    if same_garbage:  # bytes of the stack that no one wrote are read: a second attempt with one value for all of them
+        result, settings = _attempt(a, b, shared, z3, same_garbage)
     assumed = {"verifier", "regions", "alone", "helpers", "little", *shared.assumed, *settings[0].assumed, *settings[1].assumed}
+    if same_garbage:
+        assumed.add("garbage")
     words = tuple(text for key, text in ASSUMPTIONS.items() if key in assumed)
     functions = (tuple(settings[0].functions), tuple(settings[1].functions))
     result = replace(result, assumptions=words if result.grade != "unknown" else (), functions=functions)
-    return _second_key(result, a, b, result_bits(a.program), run_both)
+    return _second_key(result, a, b, same_garbage, run_both)
 
 
-def _settings(a: Code, b: Code, shared: Comparable, one: bool) -> tuple[Setting, Setting]:
+def _attempt(a: Code, b: Code, shared: Comparable, z3: bool, same_garbage: bool) -> tuple[Equality, tuple[Setting, Setting]]:
+    try:
+        settings = _settings(a, b, shared, False, same_garbage)
+        states = [_execute(setting) for setting in settings]
+    except Ambiguous:
+        settings = _settings(a, b, shared, True, same_garbage)
+        states = [_execute(setting) for setting in settings]
+    return _decide(observables(a, *states), z3), settings
+
+
+def _settings(a: Code, b: Code, shared: Comparable, one: bool, same_garbage: bool) -> tuple[Setting, Setting]:
     def setting(code: Code, side: str) -> Setting:
-        return Setting(code, side, one, shared.inlined, booleans=shared.booleans)
+        return Setting(code, side, one, shared.inlined, booleans=shared.booleans, garbage="" if same_garbage else side)
 
     return setting(a, "a"), setting(b, "b")
 
@@ -155,14 +164,14 @@ def _decide(pairs: list[Pair], z3: bool) -> Equality:
     return Equality("proved", "alignment", queries=alignment.queries)
 
 
-def _second_key(result: Equality, a: Code, b: Code, bits: int, run_both: Runs | None) -> Equality:
+def _second_key(result: Equality, a: Code, b: Code, same_garbage: bool, run_both: Runs | None) -> Equality:
     """Run both: what is proved must agree, what differs must do so in a run."""
     if result.grade == "unknown" and not result.reason.startswith(("differs", "terms")):
         return result
     found = run_both() if run_both is not None else None
     agreed = 0
     if found is None:
-        found, agreed = _run_both(a, b, bits, RUNS if result.proved else SEARCH)
+        found, agreed = _run_both(a, b, result.proved and not same_garbage, RUNS if result.proved else SEARCH)
     if result.proved:
         if found is not None:
             return Equality("unknown", reason=f"contradiction: proved by {result.method}, but a run differs in the {found.what}")
@@ -170,14 +179,18 @@ def _second_key(result: Equality, a: Code, b: Code, bits: int, run_both: Runs | 
     return Equality("different", difference=found) if found is not None else result
 
 
-def _run_both(a: Code, b: Code, bits: int, runs: int) -> tuple[Difference | None, int]:
-    """(a run that differs, how many agreed) under worlds of numbers; runs with results that no kernel may give do not show a difference."""
+def _run_both(a: Code, b: Code, own_garbage: bool, runs: int) -> tuple[Difference | None, int]:
+    """(a run that differs, how many agreed) under worlds of numbers; runs with results that no kernel may give do not show a difference.
+
+    `own_garbage`: bytes of the stack that were never written differ between the programs.
+    """
+    bits = result_bits(a.program)
     pool = sorted({*constants_of(a), *constants_of(b)})
     agreed = 0
     for seed in range(runs):
         world = World(seed, pool)
         try:
-            one, two = run(a, world, "a"), run(b, world, "b")
+            one, two = (run(code, world, side if own_garbage else "") for code, side in ((a, "a"), (b, "b")))
         except NotRun:
             continue
         count("runs", one.steps + two.steps)

@@ -95,10 +95,10 @@ class Machine:
                 continue
             now = states[0]
             for other in states[1:]:
-                now = merge(now, other, self.setting.side)
+                now = merge(now, other, self.setting.garbage)
             for to, then in self._block(function, head, now, depth):
                 if to is None:
-                    out = then if out is None else merge(out, then, self.setting.side)
+                    out = then if out is None else merge(out, then, self.setting.garbage)
                 elif to not in function.order:
                     raise Refused("input: a jump out of the function")
                 else:

@@ -20,6 +20,7 @@ ASSUMPTIONS = {
     "core": "field offsets are compared as compiled, before CO-RE relocation",
     "data": "global variables start with the same contents",
     "booleans": "global variables of the type bool hold 0 or 1",
+    "garbage": "bytes of the stack that were never written hold one value, the same in both programs",
     "kfuncs": "a kfunc uses no memory of the stack but what its table row says",
     "callbacks": "a helper calls a callback as a function of what it was given",
     "little": "the machine is little-endian",

@@ -49,9 +49,9 @@ class State:
 
 
 def uninitialised(side: str, frame: Any, offset: int) -> Term:
-    """A byte of a frame that was never written: of unknown value, and another one for each program."""
+    """A byte of a frame that was never written: of unknown value, and another one for each program; one for all where `side` is ""."""
     if isinstance(frame, int):
-        return symbol(8, "uninitialised", side, frame, offset)
+        return symbol(8, "uninitialised", side, frame, offset) if side else symbol(8, "uninitialised")
     return symbol(8, "given", frame, offset)  # the callback's view of what the caller handed over: the same for both
 
 

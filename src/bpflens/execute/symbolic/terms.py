@@ -32,7 +32,7 @@ __all__ = (
     "TRUE",
     "WORLD",
     "OutOfSteps",
-    "Term",
+    "Term", "all_terms",
     "const",
     "count",
     "join",
