@@ -9,6 +9,7 @@ import pytest
 
 import objects
 from bpflens.execute.oracle import compare
+from bpflens.execute.poison import UNWRITTEN
 from bpflens.execute.result import Comparison, Input, Scene, Verdict
 from bpflens.execute.run import played
 from bpflens.execute.subject import Subject, subject_of
@@ -154,3 +155,23 @@ def test_one_program_on_chosen_inputs() -> None:
         result = played(program(XDP % ""), scene, engine=engine)
         assert result.engine == engine and [outcome.retval for outcome in result.outcomes] == [1, 2]
         assert result.maps["table"] == {key: drop[:8] + (1).to_bytes(8, "little")}
+
+
+def test_padding_that_nobody_wrote_is_not_held_against_a_program() -> None:
+    """The original puts the padding of a structure into a map; the values beside it are compared all the same."""
+    head = """struct padded { __u8 a; __u64 b; };
+    struct { __uint(type, BPF_MAP_TYPE_HASH); __type(key, __u32); __type(value, struct padded); __uint(max_entries, 64); }
+      holes SEC(".maps");
+    """
+    body = "struct padded q; q.a = p[14]; q.b = %s; bpf_map_update_elem(&holes, &key, &q, 0);"
+    first, same, other = (program(head + XDP % (body % value)) for value in ("5", "5", "6"))
+    result = compare(first, same, inputs=300)
+    assert result.verdict is Verdict.EQUAL and UNWRITTEN in result.left_out and not result.unsteady
+    assert compare(first, other, inputs=300).reason.startswith("map holes")
+
+
+def test_memory_that_only_the_second_program_reads_without_writing_it() -> None:
+    first = XDP % "volatile __u32 w[4]; w[1] = 3; w[2] = 4; if (p[14] & 1) return w[1] & 3;"
+    second = first.replace("w[1] = 3;", "")
+    result = compare(program(first), program(second), inputs=300)
+    assert result.verdict is Verdict.DIFFERENT and result.reason.startswith("return value")

@@ -12,8 +12,8 @@ from bpflens.execute.interpreter.engine import InterpretedProgram
 from bpflens.execute.mine import mine
 from bpflens.execute.objects import pointers
 from bpflens.execute.oracle import compare_runs
-from bpflens.execute.poison import PATTERNS
-from bpflens.execute.result import Comparison, Coverage, Scene
+from bpflens.execute.poison import ALIKE, PATTERNS, UNWRITTEN
+from bpflens.execute.result import Comparison, Coverage, Scene, Verdict
 from bpflens.execute.states import plan, settable
 from bpflens.execute.subject import Subject
 
@@ -25,9 +25,18 @@ _STEPS = 200_000
 
 def compare(a: Subject, b: Subject, inputs: int | Sequence[Scene], seed: int, effort: float) -> Comparison:
     """`oracle.compare` with the interpreter."""
+    result = _compare(a, b, inputs, seed, effort, PATTERNS)
+    if result.verdict is not Verdict.DIFFERENT and result.unsteady:
+        return replace(_compare(a, b, inputs, seed, effort, ALIKE), left_out=(*result.left_out, UNWRITTEN))
+    return result
+
+
+def _compare(
+    a: Subject, b: Subject, inputs: int | Sequence[Scene], seed: int, effort: float, patterns: tuple[int, int, int]
+) -> Comparison:
     b = replace(b, maps={**{name: map for name, map in a.maps.items() if name not in b.maps}, **b.maps})
     first, second, again = (
-        InterpretedProgram(subject, steps=_STEPS, pattern=pattern) for subject, pattern in zip((a, b, a), PATTERNS, strict=True)
+        InterpretedProgram(subject, steps=_STEPS, pattern=pattern) for subject, pattern in zip((a, b, a), patterns, strict=True)
     )
     maps = plan(a, b)
     coverage: Coverage | None = None

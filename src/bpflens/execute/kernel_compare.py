@@ -15,7 +15,7 @@ from bpflens.execute.kernel_engine import KernelProgram, Refused, Way, load, loa
 from bpflens.execute.mine import mine
 from bpflens.execute.objects import KernelObjects, pointers
 from bpflens.execute.oracle import compare_runs
-from bpflens.execute.poison import PATTERNS
+from bpflens.execute.poison import ALIKE, PATTERNS, UNWRITTEN
 from bpflens.execute.result import Comparison, Coverage, Scene, Verdict
 from bpflens.execute.states import plan, settable
 from bpflens.execute.subject import Subject
@@ -26,6 +26,17 @@ __all__ = ("compare",)
 
 def compare(a: Subject, b: Subject, inputs: int | Sequence[Scene], seed: int, effort: float) -> Comparison:
     """`oracle.compare` with the kernel."""
+    result = _compare(a, b, inputs, seed, effort, PATTERNS)
+    if result.verdict is not Verdict.DIFFERENT and result.unsteady:
+        alike = _compare(a, b, inputs, seed, effort, ALIKE)
+        if len(alike.unsteady) < len(result.unsteady):
+            return replace(alike, left_out=(*alike.left_out, UNWRITTEN))
+    return result
+
+
+def _compare(
+    a: Subject, b: Subject, inputs: int | Sequence[Scene], seed: int, effort: float, patterns: tuple[int, int, int]
+) -> Comparison:
     b = replace(b, maps={**{name: map for name, map in a.maps.items() if name not in b.maps}, **b.maps})
     try:
         with one_cpu(), ExitStack() as stack:
@@ -33,7 +44,7 @@ def compare(a: Subject, b: Subject, inputs: int | Sequence[Scene], seed: int, ef
             if a.prog_type not in PACKET_TYPES:
                 objects = KernelObjects()
                 stack.callback(objects.close)
-            loaded = _loaded(a, b, stack, objects)
+            loaded = _loaded(a, b, stack, objects, patterns)
             if isinstance(loaded, Comparison):
                 return loaded
             way, first, second, again = loaded
@@ -53,7 +64,7 @@ def compare(a: Subject, b: Subject, inputs: int | Sequence[Scene], seed: int, ef
 
 
 def _loaded(
-    a: Subject, b: Subject, stack: ExitStack, objects: KernelObjects | None
+    a: Subject, b: Subject, stack: ExitStack, objects: KernelObjects | None, patterns: tuple[int, int, int]
 ) -> Comparison | tuple[Way, KernelProgram, KernelProgram, KernelProgram]:
     """The first way in which the kernel loads both; else why it does not."""
     reasons: dict[str, None] = {}
@@ -64,7 +75,7 @@ def _loaded(
             continue
         try:
             first, second, again = (
-                stack.enter_context(load(subject, fits, objects, pattern)) for subject, pattern in zip((a, b, a), PATTERNS, strict=True)
+                stack.enter_context(load(subject, fits, objects, pattern)) for subject, pattern in zip((a, b, a), patterns, strict=True)
             )
         except Refused as refused:
             reasons[refused.reason] = None

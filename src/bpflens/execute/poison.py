@@ -18,10 +18,13 @@ from bpflens.execute.subject import Subject
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn
 
-__all__ = ("PATTERNS", "poisoned", "stack_depth")
+__all__ = ("ALIKE", "PATTERNS", "UNWRITTEN", "poisoned", "stack_depth")
 
 PATTERNS = (0x5A5A5A5A, 0x3C3C3C3C, 0x69696969)
 """What the first program, the second, and the copy of the first find."""
+ALIKE = (0x5A5A5A5A,) * 3
+"""For a first program that puts out stack memory that it did not write, such as the padding of a structure."""
+UNWRITTEN = "stack memory that the first program puts out without having written it"
 
 
 def poisoned(subject: Subject, pattern: int) -> Subject:
