@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from bpflens.decompile import ir
 from bpflens.decompile.bits import known_bits
 from bpflens.decompile.ir import Assign, Atomic, Block, Call, Const, Expr, Function, Statement, Var, join_slots, size_of, variables_of
+from bpflens.decompile.regions import postorder
 from bpflens.decompile.simplify import deeply, substitute
 from bpflens.decompile.webs import Webs, has_load, map_inputs, with_var, written
 
@@ -153,32 +154,27 @@ def relocates(expr: Expr) -> bool:
 def _everywhere(
     function: Function, webs: Webs, widths: Widths, named: Callable[[Expr], bool], inline: bool, barred: frozenset[int]
 ) -> bool:
-    """Substitute what has the same value wherever it is used."""
+    """Substitute what has the same value wherever it is used. In reverse postorder definitions come before their uses."""
     uses = count_uses(function)
     chosen: dict[int, tuple[Expr, ir.Slots]] = {}
-    for block in function.blocks.values():
-        for statement in block.statements:
-            if type(statement) is Assign and webs.single(statement.var) and statement.var not in barred:
-                expr = statement.value
-                count = uses.get(statement.var, 0)
-                if count and _goes_everywhere(expr, count, webs, named, inline):
-                    chosen[statement.var] = (expr, statement.slots)
-    if not chosen:
-        return False
-    resolved: dict[int, Expr] = {}
+    changed = False
 
     def of(web: int) -> Expr | None:
-        known = resolved.get(web)
-        if known is None and web in chosen:
-            known = resolved[web] = substitute(chosen[web][0], of, widths.of)
-        return known
+        known = chosen.get(web)
+        return None if known is None else known[0]
 
-    for block in function.blocks.values():
-        statements = []
+    for id in postorder(function.blocks, function.entry):
+        block = function.blocks[id]
+        statements: list[Statement] = []
         for statement in block.statements:
-            if type(statement) is Assign and statement.var in chosen:
-                continue
-            statements.append(_substituted(statement, of, chosen, widths))
+            statement = _substituted(statement, of, chosen, widths)
+            if type(statement) is Assign and webs.single(statement.var) and statement.var not in barred:
+                count = uses.get(statement.var, 0)
+                if count and _goes_everywhere(statement.value, count, webs, named, inline):
+                    chosen[statement.var] = (statement.value, statement.slots)
+                    changed = True
+                    continue
+            statements.append(statement)
         block.statements = statements
         for what in ("condition", "result"):
             expr = getattr(block, what)
@@ -187,20 +183,15 @@ def _everywhere(
                 if made is not expr:
                     block.end_slots = join_slots(block.end_slots, _slots_of(expr, chosen))
                     setattr(block, what, made)
-    return True
+    return changed
 
 
 def _slots_of(expr: Expr, chosen: dict[int, tuple[Expr, ir.Slots]]) -> ir.Slots:
-    """The instructions of what is substituted into an expression, and into that."""
+    """The instructions of what is substituted into an expression."""
     slots: ir.Slots = ()
-    pending = variables_of(expr)
-    seen: set[int] = set()
-    while pending:
-        var = pending.pop()
-        if var in chosen and var not in seen:
-            seen.add(var)
+    for var in variables_of(expr):
+        if var in chosen:
             slots = join_slots(slots, chosen[var][1])
-            pending += variables_of(chosen[var][0])
     return slots
 
 

@@ -349,12 +349,15 @@ def inputs(statement: Statement) -> tuple[Expr, ...]:
 
 
 def join_slots(a: Slots, b: Slots) -> Slots:
-    """The instructions of two things that became one."""
-    if not b or a == b:
+    """The instructions of two things that became one: the first 1,024 where it is more, so that long folded chains stay linear."""
+    if not b or a is b or len(a) >= _MAX_SLOTS:
         return a
     if not a:
         return b
     return tuple(sorted({*a, *b}))
+
+
+_MAX_SLOTS = 1024
 
 
 class Block:

@@ -94,6 +94,7 @@ def split_blocks(code: Code) -> dict[int, Block]:
         slot = after
     blocks: dict[int, Block] = {}
     current: Block | None = None
+    inside: list[int] = []
     slot = base
     while slot < end:
         insn = insns[slot - base]
@@ -101,12 +102,15 @@ def split_blocks(code: Code) -> dict[int, Block]:
         if slot in heads:
             if current is not None:
                 current.successors = [slot]
+                current.end_slots = tuple(inside)
             current = blocks[slot] = Block(slot, slot)
+            inside = []
             heads.discard(slot)
         if current is not None:
-            current.end_slots = (*current.end_slots, slot)
+            inside.append(slot)
             if slot in leaving:
                 current.successors = leaving[slot]
+                current.end_slots = tuple(inside)
                 current = None
         slot = after
     if current is not None:

@@ -101,11 +101,11 @@ def shape(tree: Tree) -> Tree:
 
 
 def _shape_list(nodes: Tree) -> Tree:
+    """The rules for one list; what an else brings up into it comes last, because it is in shape already."""
     nodes = _without_idle(nodes)
-    nodes = _early_exits(nodes)
     nodes = tuple(_loop(node) if type(node) is ForEver else node for node in nodes)
     nodes = _for_loops(nodes)
-    return tuple(_switch(node) if type(node) is If else node for node in nodes)
+    return _early_exits(tuple(_switch(node) if type(node) is If else node for node in nodes))
 
 
 def leaves(nodes: Tree) -> bool:

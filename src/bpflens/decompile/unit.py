@@ -183,8 +183,8 @@ def _related(program: Program) -> Program:
 
     known = {m.id for m in program.maps}
     code = program.code
-    if any(insn.code == op.LD_IMM64 and insn.src in (1, 2) and insn.imm not in known for insn in decode(code)):
-        ids = {insn.imm for insn in decode(code) if insn.code == op.LD_IMM64 and insn.src in (1, 2)} - known
+    if any(insn.code == op.LD_IMM64 and insn.src in (1, 2) and insn.imm & 0xFFFFFFFF not in known for insn in decode(code)):
+        ids = {insn.imm & 0xFFFFFFFF for insn in decode(code) if insn.code == op.LD_IMM64 and insn.src in (1, 2)} - known
         extra = tuple(Map(f"map_{id}", 0, 0, 0, 0, id=id, fields={"unknown": "not known here"}) for id in sorted(ids))
         program = replace(program, maps=(*program.maps, *extra))
     return from_live(program)
