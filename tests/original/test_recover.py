@@ -10,6 +10,8 @@ import pytest
 import needs
 from bpflens.errors import KernelError
 from bpflens.original.image.image import of_id
+from bpflens.original.invert.tag_search import Budget
+from bpflens.original.kernels.running import LiveKernel
 from bpflens.original.recover import recover
 from bpflens.targets.open import open_target
 from original.load import loaded
@@ -68,3 +70,32 @@ def test_steps_decide_not_the_clock():
         tried = {recover(one.id, steps=steps).tags_tried for steps in (0, 10, 1 << 20)}
 
     assert len(tried) == 1  # the first reading is always tried, and fits
+
+
+@pytest.mark.parametrize("name", ("branch never taken", "load into the base register", "cast_to_kern_ctx", "spilled context"))
+def test_the_answer_is_the_same_with_nothing_learnt_and_with_all(name, tmp_path, monkeypatch):
+    """Reading and learning cost the search nothing: a cold cache gives the grade, the instructions and the number of tags of a warm one."""
+    row = next(row for row in ROWS if row.name == name)
+    with contextlib.ExitStack() as stack:
+        try:
+            one = stack.enter_context(loaded(row))
+        except KernelError as error:
+            needs.kernel_feature(False, f"what this row needs: {error}")
+        found = []
+        for home in ("first", "first", "second"):
+            monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / home))
+            kernel = LiveKernel()
+            result = recover(one.id, kernel)
+            kernel.save()
+            found.append((result.grade, result.code, result.tags_tried, result.reason))
+
+    assert len(set(found)) == 1
+
+
+def test_a_budget_is_used_up_by_steps_alone():
+    budget = Budget(steps=10)
+
+    assert [budget.hash(100) for _ in range(11)] == [True] * 10 + [False]
+    assert Budget(steps=10).hash(5_000) is True  # 1 + 5000 // 512 steps
+    assert Budget(steps=9).hash(5_000) is False
+    assert Budget(steps=100).lay_out(3_200) is False
