@@ -29,7 +29,7 @@ class ProgramFacts:
     pins: tuple[str, ...] = ()
     holders: tuple[Holder, ...] = ()
     stats_enabled: bool | None = None
-    deep: bool | None = False
+    deep: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ def _of_program(program: Program, around: Surroundings | None, deep: bool | None
         pins=around.prog_pins.get(program.id, ()),
         holders=around.prog_holders.get(program.id, ()),
         stats_enabled=stats_enabled(),
-        deep=deep,
+        deep=deep is not False,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bpflens.view.style.columns import Cell, Column, columns
+from bpflens.view.style.columns import Cell, Column, columns, folded
 
 HEAD = (
     Column("KIND", least=8), Column("OBJECT", least=12, middle=True), Column("NETNS", least=5, optional=True), Column("PROGRAM", least=20),
@@ -44,3 +44,11 @@ def test_colours_and_lines_below() -> None:
     rows = [[Cell("a"), Cell("b"), Cell("c"), Cell("d", style="33")]]
     lines = list(columns(HEAD, rows, None, True, below=[["    rm x"]]))
     assert lines[0].startswith("\033[1mKIND\033[0m") and "\033[33md\033[0m" in lines[1] and lines[2] == "    rm x"
+
+
+@given(TEXT.map(lambda text: text.replace(".", " ")), st.integers(30, 90))
+def test_folded_lines_keep_every_word(text: str, width: int) -> None:
+    line = f"  {'label':13}{text}".rstrip()
+    pieces = folded(line, width, 15)
+    assert " ".join(pieces).split() == line.split()
+    assert all(len(piece) <= width or " " not in piece.strip() or " " not in piece[15:].strip() for piece in pieces)

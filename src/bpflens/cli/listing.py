@@ -71,11 +71,12 @@ def report(inventory: Inventory, rows: list[InventoryRow], selection: Selection)
         notes.append("[1/2]: it runs first of two on its hook; the rows of a hook are in their order of execution")
     if any(row.details.get("by_elimination") for row in rows):
         notes.append("(the only one): no interface says which program it is, and only this loaded one can be it")
+    missing = [denial for denial in inventory.denied if selection.concerns(denial)]
     if not rows:
-        notes.append(f"nothing that could be looked at fits {' '.join(selection.words)}" if selection.words else "no BPF program was found")
+        words = f"fits {' '.join(selection.words)}" if selection.words else "was found"
+        notes.append(f"no BPF program {words}" if not missing else f"nothing that could be looked at {words}")
     for note in notes:
         print(f"bpflens: note: {note}", file=sys.stderr)
-    missing = [denial for denial in inventory.denied if selection.concerns(denial)]
     for denial in missing:
         print(f"bpflens: not shown: {denial.what}: needs {denial.needs}", file=sys.stderr)
     return 5 if missing else 0

@@ -72,6 +72,8 @@ def _lines(found: Overview, settings: Settings) -> Iterator[str]:
         from bpflens.records.show import plain, show_records
 
         return (json.dumps(record, default=plain) for record in show_records(found))
-    from bpflens.view.text.show import overview_lines
+    from bpflens.view.style.columns import folded, terminal_width
+    from bpflens.view.text.show import LABEL_COLUMN, overview_lines
 
-    return overview_lines(found, settings.color)
+    width = terminal_width()
+    return (piece for line in overview_lines(found, settings.color) for piece in folded(line, width, LABEL_COLUMN))

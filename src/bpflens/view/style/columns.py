@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-__all__ = ("Cell", "Column", "columns", "terminal_width")
+__all__ = ("Cell", "Column", "columns", "folded", "terminal_width")
 
 _GAP = 2
 
@@ -128,3 +128,21 @@ def _joined(parts: list[tuple[list[str], int, str]], color: bool) -> Iterator[st
             pad = " " * max(room - len(piece), 0)
             text += (" " * _GAP if column else "") + (f"\033[{style}m{piece}\033[0m" if color and style and piece else piece) + pad
         yield text.rstrip()
+
+
+def folded(line: str, width: int | None, indent: int) -> list[str]:
+    """A line in pieces no wider than a terminal, broken between words and hanging by `indent`. What has colours is left whole."""
+    if width is None or len(line) <= width or "\033" in line or width < indent + _GAP:
+        return [line]
+    pieces: list[str] = []
+    rest = line
+    while len(rest) > width:
+        lead = len(rest) - len(rest.lstrip())
+        at = rest.rfind(" ", max(lead, indent if pieces or lead < indent else lead) + 1, width + 1)
+        if at < 0:
+            at = rest.find(" ", width)
+            if at < 0:
+                break
+        pieces.append(rest[:at].rstrip())
+        rest = " " * indent + rest[at:].lstrip()
+    return [*pieces, rest]

@@ -14,9 +14,11 @@ from bpflens.program import Attachment, Holder, Isa, Loaded, Map, Program
 from bpflens.view.style.colours import HEADING, painted
 from bpflens.view.style.printable import printable
 
-__all__ = ("map_lines", "overview_lines", "program_lines")
+__all__ = ("LABEL_COLUMN", "map_lines", "overview_lines", "program_lines")
 
 _LABEL = 13  # width of the column of labels
+LABEL_COLUMN = 2 + _LABEL
+"""Where values begin, and go on where a line is folded."""
 _MAPS_OF_PROGRAMS = frozenset({MapType.PROG_ARRAY})
 _MAPS_OF_MAPS = frozenset({MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS})
 # Facts of an attachment that its kind and object say already.
