@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from bpflens.execute.symbolic.access import Setting, constant_bytes, load_leaf, memories, store_leaf
+from bpflens.execute.symbolic.access import Setting, constant_bytes, load_leaf, memories, region_at, store_leaf
+from bpflens.execute.symbolic.addresses import addresses
 from bpflens.execute.symbolic.bits import ext, mask, offset_by, plus, zext
 from bpflens.execute.symbolic.code import FunctionCode, Meaning, Place
 from bpflens.execute.symbolic.comparisons import equal
@@ -29,6 +30,7 @@ from bpflens.program import Map
 __all__ = ("handle_call",)
 
 MAX_BUFFER = 512
+TIMER_SET_CALLBACK = 170
 _READ, _WRITTEN = "kvrbRB", "wobVWBD"
 _STACK = ("fp", "buf")
 
@@ -116,7 +118,7 @@ def _arguments(machine: Machine, state: State, call: _Call, signature: tuple[Arg
             map = _map_of(setting, value)
             call.add("m", value)
         elif kind == "f":
-            _callback(machine, state, call, index, _label(state.registers[1]), depth)
+            _callback(machine, state, call, index, _map_of_callback(setting, state, call), depth)
         elif kind == "x":
             continue  # handled with the callback
         elif kind == "t":
@@ -136,6 +138,16 @@ def _plain(call: _Call, kind: str, value: Term) -> None:
 def _label(value: Term | None) -> str:
     """The label of a map argument that is one known map, else ""."""
     return str(value.args[1]) if value is not None and value.op == "sym" and value.args[0] == "map" else ""
+
+
+def _map_of_callback(setting: Setting, state: State, call: _Call) -> str:
+    """The map whose elements a callback gets: the map argument, or for a timer the map that it lies in."""
+    first = state.registers[1]
+    if call.helper != TIMER_SET_CALLBACK or first is None:
+        return _label(first)
+    regions = {region_at(setting, leaf) for _, leaf in addresses(first, state.guard)}
+    region = regions.pop() if len(regions) == 1 else ""
+    return region.removeprefix("map:") if isinstance(region, str) and region.startswith("map:") else ""
 
 
 def _map_of(setting: Setting, value: Term) -> Map | None:
