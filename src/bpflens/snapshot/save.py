@@ -35,10 +35,10 @@ PROG_ARRAY = 3
 class SaveOptions:
     """`data`: contents of maps too; `redact`: ids or names of maps without them. `stable`: read each map until two passes are equal.
 
-    `deep`: attachments that only kernel memory tells: None where no interface tells them, True all, False none.
-    `quiesce`: stop the programs while maps are read; `freeze`: cgroups whose processes are stopped meanwhile. `jited`: machine code too.
-    `reload`: a reconstruction may be loaded for its proof. `hashes`: SHA-256 of the holders' executables. `templates`:
-    rules for reading the images on another kernel. `audit`: count the images.
+    `deep`: attachments that only kernel memory tells: None where no interface tells them, True all, False none. `quiesce`: stop the
+    programs while maps are read; `freeze`: cgroups whose processes are stopped meanwhile. `jited`: machine code too. `originals`: the
+    instructions that were loaded; `reload`: a reconstruction may be loaded for its proof. `hashes`: SHA-256 of the holders' executables.
+    `templates`: rules for reading the images on another kernel. `audit`: count the images.
     """
 
     everything: bool = False
@@ -49,6 +49,7 @@ class SaveOptions:
     freeze: tuple[str, ...] = ()
     jited: bool = False
     reload: bool = True
+    originals: bool = True
     deep: bool | None = None
     hashes: bool = True
     templates: bool = False
@@ -140,7 +141,7 @@ def _programs(
         if progress is not None:
             progress(f"program {id}")
         try:
-            found.append(read_program(id, writer, btfs, keep, jited=options.jited, reload=options.reload))
+            found.append(read_program(id, writer, btfs, keep, jited=options.jited, reload=options.reload, originals=options.originals))
         except NotFound:
             incomplete.append(f"id:{id} went away meanwhile")
     return found

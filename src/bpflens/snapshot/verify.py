@@ -20,7 +20,7 @@ def verify(archive: Archive, *, data: bool = True, new: bool = True, progress: C
     """What is the same, changed, missing and new. KernelError (4) where the machine cannot be looked at."""
     archive.check()
     scope = _scope(archive)
-    options = SaveOptions(data=data, reload=False, hashes=False)
+    options = SaveOptions(data=data, originals=False, hashes=False)
     with tempfile.TemporaryDirectory(prefix="bpflens-") as directory:
         path = os.path.join(directory, "now.bpfsnap")
         writer = ArchiveWriter(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bpflens.errors import BpflensError, KernelError
@@ -23,56 +24,82 @@ __all__ = ("read_program",)
 _BTF_ID = 3  # src of ld_imm64: BPF_PSEUDO_BTF_ID
 
 
-def read_program(id: int, writer: ArchiveWriter, btfs: Btfs, keep: Keepers, *, jited: bool = False, reload: bool = True) -> SavedProgram:
-    """Program `id` with its code in the archive. NotFound where it is gone, NotPermitted where its instructions may not be read."""
-    from bpflens.kernel.load_attributes import read_attributes
-    from bpflens.kernel.progs import resolve_symbols
-    from bpflens.original.recover import recover
+def read_program(
+    id: int, writer: ArchiveWriter, btfs: Btfs, keep: Keepers, *, jited: bool = False, reload: bool = True, originals: bool = True
+) -> SavedProgram:
+    """Program `id` with its code in the archive. NotFound where it is gone, NotPermitted where its instructions may not be read.
 
-    where = f"programs/{id}"
+    `originals`: also the instructions that were loaded; without them nothing can be restored, but everything else compared.
+    """
+    from bpflens.kernel.load_attributes import read_attributes
+
     with open_prog(id) as fd:
         dump = prog_dump(fd, f"id:{id}", jited=jited)
-        original = recover(id, reload=reload)
         attributes = read_attributes(id)
-    if attributes is None:
+        original = _recovered(id, reload) if originals else None
+    if attributes is None and original is not None:
         attributes = original.attributes
+    saved = _facts(dump, attributes, writer, btfs, keep)
+    return saved if original is None else _with_original(saved, original, writer)
+
+
+def _recovered(id: int, reload: bool) -> Original:
+    from bpflens.original.recover import recover
+
+    return recover(id, reload=reload)
+
+
+def _facts(dump: ProgDump, attributes: Attributes | None, writer: ArchiveWriter, btfs: Btfs, keep: Keepers) -> SavedProgram:
+    """What the kernel itself shows."""
     info = dump.info
-    references = _references(original)
-    code = original.code
-    usable = bool(code) and original.grade != "unproven"
+    where = f"programs/{info.id}"
     return SavedProgram(
-        id=id,
+        id=info.id,
         name=info.name,
-        full_name=_full_name(original, info.name, info.btf_id),
         type=info.type,
         type_name=type_name(PROG_TYPES, info.type),
         tag=info.tag,
-        tag_algorithm=original.algorithm,
-        grade=str(original.grade),
-        reason=original.reason,
-        insns=len(code) // 8,
-        original=writer.add(f"{where}/original.bin", code) if code else None,
+        grade="unproven",
+        reason="its original was not asked for",
+        insns=0,
         xlated=writer.add(f"{where}/xlated.bin", dump.xlated) if dump.xlated else None,
         jited=writer.add(f"{where}/jited.bin", dump.jited) if dump.jited else None,
-        line_info=writer.add(f"{where}/line_info.bin", _lines(original)) if original.line_info else None,
         license="GPL" if info.gpl_compatible else "Proprietary",
         expected_attach_type=attributes.expected_attach_type if attributes else None,
         flags=attributes.flags if attributes else None,
         ifindex=info.ifindex,
         target=_target(dump, attributes),
         btf=btfs.add(info.btf_id) if info.btf_id else 0,
-        func_info=tuple(original.func_info),
         maps=dump.map_ids,
-        bound=tuple(id for id in dump.map_ids if id not in {map for _, map in references}) if usable else (),
-        references=references,
-        symbols=_symbols(original, resolve_symbols(dump.xlated)),
         verified_insns=info.verified_insns,
         run_cnt=info.run_cnt,
         run_time_ns=info.run_time_ns,
         load_time=info.load_time,
         uid=info.uid,
-        pins=keep.pins.get(("prog", id), ()),
-        holders=keep.holders.get(("prog", id), ()),
+        pins=keep.pins.get(("prog", info.id), ()),
+        holders=keep.holders.get(("prog", info.id), ()),
+    )
+
+
+def _with_original(saved: SavedProgram, original: Original, writer: ArchiveWriter) -> SavedProgram:
+    """With the instructions that were loaded, and what stands in their terms."""
+    where = f"programs/{saved.id}"
+    references = _references(original)
+    code = original.code
+    usable = bool(code) and original.grade != "unproven"
+    return replace(
+        saved,
+        full_name=_full_name(original, saved.name, saved.btf),
+        tag_algorithm=original.algorithm,
+        grade=str(original.grade),
+        reason=original.reason,
+        insns=len(code) // 8,
+        original=writer.add(f"{where}/original.bin", code) if code else None,
+        line_info=writer.add(f"{where}/line_info.bin", _lines(original)) if original.line_info else None,
+        func_info=tuple(original.func_info),
+        bound=tuple(id for id in saved.maps if id not in {map for _, map in references}) if usable else (),
+        references=references,
+        symbols=_symbols(original),
     )
 
 
@@ -109,7 +136,7 @@ def _references(original: Original) -> tuple[tuple[int, int], ...]:
     return tuple(found)
 
 
-def _symbols(original: Original, image_symbols: dict[int, str]) -> tuple[SavedSymbol, ...]:
+def _symbols(original: Original) -> tuple[SavedSymbol, ...]:
     """The kernel functions and variables that the original refers to by BTF id: ids differ between kernels, names do not."""
     code = original.code
     found = []
