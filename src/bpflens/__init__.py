@@ -13,10 +13,12 @@ The library has the verbs of the command under the same names; each is imported 
 from __future__ import annotations
 
 import sys
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # typing is not imported for it
 if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any
+
     from bpflens.library import (
         asm,
         debug,
@@ -40,6 +42,9 @@ if TYPE_CHECKING:
         verify,
     )  # fmt: skip
     from bpflens.program import Program
+
+else:
+    ModuleType = type(sys)
 
 __version__ = "0.1.0"
 __all__ = (

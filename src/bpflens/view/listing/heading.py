@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from bpflens.isa.extended.names import ATTACH_TYPES, PROG_TYPES, type_name
 from bpflens.program import Isa, Program
 from bpflens.view.style.printable import printable
 
@@ -15,10 +14,7 @@ __all__ = ("heading",)
 def heading(program: Program) -> str:
     """What is known of a program in one line, without the comment sign."""
     origin = program.origin
-    what = [type_name(PROG_TYPES, program.type) if program.isa is Isa.EXTENDED else "classic", program.name]
-    parts = [" ".join(word for word in what if word)]
-    if program.expected_attach_type:
-        parts.append(f"attach type {type_name(ATTACH_TYPES, program.expected_attach_type)}")
+    parts = _extended(program) if program.isa is Isa.EXTENDED else [f"classic {program.name}".rstrip()]
     if program.section and not origin.where.endswith(f"#{program.section}"):
         parts.append(f"section {program.section}")
     if program.tag:
@@ -34,3 +30,12 @@ def heading(program: Program) -> str:
         parts.append(origin.note)
     lineno = f":{origin.lineno}" if origin.lineno and f":{origin.lineno}" not in origin.where else ""
     return printable(f"{origin.where}{lineno}: " + ", ".join(part for part in parts if part))
+
+
+def _extended(program: Program) -> list[str]:
+    """Type, name and hook."""
+    from bpflens.isa.extended.names import ATTACH_TYPES, PROG_TYPES, type_name
+
+    attach_type = program.expected_attach_type
+    head = " ".join(filter(None, (type_name(PROG_TYPES, program.type), program.name)))
+    return [head, f"attach type {type_name(ATTACH_TYPES, attach_type)}"] if attach_type else [head]

@@ -229,7 +229,7 @@ def test_kfuncs_of_a_verifier_log() -> None:
     assert "call kfunc bpf_cgroup_from_id#27896" in "".join(listing(program, ListingOptions()))
 
 
-SOURCES = Path(__file__).parent.parent / "corpus/sources"
+SOURCES = Path(__file__).parents[2] / "corpus/sources"
 
 
 def test_gnu_objdump() -> None:

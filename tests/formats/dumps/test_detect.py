@@ -19,7 +19,7 @@ from bpflens.isa.classic.text import DIALECTS, format_program
 from bpflens.program import Isa, Program
 from damage import damaged
 
-CORPUS = json.loads((Path(__file__).parents[1] / "corpus" / "cbpf_corpus.json").read_text())
+CORPUS = json.loads((Path(__file__).parents[2] / "corpus" / "cbpf_corpus.json").read_text())
 INSNS = [tuple(SockFilter(*insn) for insn in entry["insns"]) for entry in CORPUS]
 SMALL = (SockFilter(0x28, 0, 0, 12), SockFilter(0x15, 0, 1, 0x800), SockFilter(6, 0, 0, 0xFFFFFFFF), SockFilter(6, 0, 0, 0))
 
@@ -285,7 +285,7 @@ def test_corpus_file():
 
 def test_raw_code_with_one_unknown_instruction() -> None:
     """One slot of a hundred that nobody knows does not hide the others; an odd second half of ld_imm64 is no sign of byte order."""
-    objects = Path(__file__).parent.parent / "corpus/objects"
+    objects = Path(__file__).parents[2] / "corpus/objects"
     [program] = read_programs((objects / "unknown_1_of_101.bin").read_bytes(), "x")
     assert (program.insn_count, program.origin.note) == (101, "raw struct bpf_insn, with unknown instructions")
     data = (objects / "lddw_second_op.bin").read_bytes()

@@ -20,7 +20,7 @@ from bpflens.isa.classic.text import format_program
 
 EXPRESSIONS = [
     tuple(line.split("\t"))
-    for line in (Path(__file__).parents[1] / "corpus" / "pcap_expressions.txt").read_text().splitlines()
+    for line in (Path(__file__).parents[2] / "corpus" / "pcap_expressions.txt").read_text().splitlines()
     if line and not line.startswith("#")
 ]
 

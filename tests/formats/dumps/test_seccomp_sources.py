@@ -19,7 +19,7 @@ from bpflens.formats.dumps.seccomp_code import ARG, NR, If, Return, code_of
 from bpflens.isa.classic.insn import decode, encode
 from bpflens.program import Isa, Origin, Program
 
-CASES = Path(__file__).parent.parent / "corpus/sources"
+CASES = Path(__file__).parents[2] / "corpus/sources"
 COMPARISONS = {"EQ": pyseccomp.EQ, "NE": pyseccomp.NE, "LT": pyseccomp.LT, "LE": pyseccomp.LE, "GT": pyseccomp.GT, "GE": pyseccomp.GE}
 
 

@@ -14,7 +14,7 @@ from bpflens.formats.elf.parts import by_function
 from bpflens.formats.elf.programs import read_maps_of
 from bpflens.program import Program
 
-OBJECTS = Path(__file__).parent.parent / "corpus/objects"
+OBJECTS = Path(__file__).parents[2] / "corpus/objects"
 
 
 def opened(name: str) -> tuple[list[Program], list[str]]:
