@@ -176,7 +176,8 @@ def compound(target: str, made: str, value: Expr) -> str:
         if made.startswith(head) and type(value) is ir.Binary and value.op in (op, "-" if op == "+" else "+" if op == "-" else op):
             rest = made[len(head) :]
             if re.fullmatch(r"[\w.>()\-\[\]*& ]+", rest) and _balanced(rest) and _single(rest):
-                return f"{target}++" if op == "+" and rest == "1" else f"{target} {op}= {rest}"
+                increment = f"({target})++" if target.startswith("*") else f"{target}++"  # *p++ would move the pointer
+                return increment if op == "+" and rest == "1" else f"{target} {op}= {rest}"
     return f"{target} = {made}"
 
 
