@@ -11,9 +11,9 @@ from bpflens.execute.inputs import InputMaker
 from bpflens.execute.interpreter.engine import InterpretedProgram
 from bpflens.execute.mine import mine
 from bpflens.execute.objects import pointers
-from bpflens.execute.oracle import compare_runs
 from bpflens.execute.poison import ALIKE, PATTERNS, UNWRITTEN
 from bpflens.execute.result import Comparison, Coverage, Scene, Verdict
+from bpflens.execute.side_by_side import compare_runs
 from bpflens.execute.states import plan, settable
 from bpflens.execute.subject import Subject
 

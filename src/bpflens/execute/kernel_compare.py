@@ -14,9 +14,9 @@ from bpflens.execute.inputs import InputMaker
 from bpflens.execute.kernel_engine import KernelProgram, Refused, Way, load, load_prepared, prepared_for, refusal, ways, widened
 from bpflens.execute.mine import mine
 from bpflens.execute.objects import KernelObjects, pointers
-from bpflens.execute.oracle import compare_runs
 from bpflens.execute.poison import ALIKE, PATTERNS, UNWRITTEN
 from bpflens.execute.result import Comparison, Coverage, Scene, Verdict
+from bpflens.execute.side_by_side import compare_runs
 from bpflens.execute.states import plan, settable
 from bpflens.execute.subject import Subject
 from bpflens.kernel.test_run import PACKET_TYPES, one_cpu

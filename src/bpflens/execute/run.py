@@ -54,7 +54,7 @@ def played(subject: Subject, scene: Scene, *, engine: str = "auto") -> Played:
 def _by_kernel(subject: Subject, scene: Scene) -> Played:
     from bpflens.execute.kernel_engine import Refused, load, ways, widened
     from bpflens.execute.objects import KernelObjects
-    from bpflens.execute.oracle import assumptions
+    from bpflens.execute.side_by_side import assumptions
     from bpflens.kernel.test_run import PACKET_TYPES, one_cpu
 
     reasons: dict[str, None] = {}
