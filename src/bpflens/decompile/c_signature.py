@@ -116,7 +116,8 @@ def section_name(code: Code) -> str:
             return code.section
     attach = code.program.expected_attach_type
     of_type = [row for row in SECTIONS if row.prog_type == code.prog_type]
-    fits = [row for row in of_type if attach is not None and row.attach_type == attach] or of_type
-    if fits:
-        return fits[0].name.rstrip("+")
+    fits = [row for row in of_type if attach and row.attach_type == attach and not row.flags]
+    plain = sorted((row for row in fits or of_type if not row.flags), key=lambda row: (len(row.name), row.name))
+    if plain:
+        return plain[0].name.rstrip("+")
     return code.section or "socket"

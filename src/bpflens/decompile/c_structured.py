@@ -17,6 +17,7 @@ from bpflens.decompile.c_scope import UnitScope, context_field
 from bpflens.decompile.c_signature import WORDS, head_of
 from bpflens.decompile.c_statement import FunctionScope, Signature, as_assigned, assigned, relocated, statement_lines
 from bpflens.decompile.ir import Function, Node, Tree
+from bpflens.decompile.macros import VERDICTS
 from bpflens.decompile.result import Line
 from bpflens.decompile.shape import leaves
 from bpflens.decompile.unit import Code
@@ -183,6 +184,9 @@ class Structured(FunctionScope):
 
     def verdict(self, value: ir.Expr) -> str | None:
         """A result by the name that the program type gives it."""
+        names = VERDICTS.get(self.code.prog_type, ())
+        if self.code.role == "entry" and isinstance(value, ir.Const) and value.value < len(names):
+            return self.macro(names[value.value])
         return None
 
     def context_name(self) -> str:

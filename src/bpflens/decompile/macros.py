@@ -4,7 +4,7 @@ words for. Instructions that an assembler may not know are given as bytes, so th
 
 from __future__ import annotations
 
-__all__ = ("MACROS", "macro_text")
+__all__ = ("MACROS", "VERDICTS", "macro_text")
 
 _FIXED = {
     "CTX_LOAD": (
@@ -101,7 +101,18 @@ def _made() -> dict[str, str]:
     return out
 
 
-MACROS: dict[str, str] = _made()
+VERDICTS = {
+    6: ("XDP_ABORTED", "XDP_DROP", "XDP_PASS", "XDP_TX", "XDP_REDIRECT"),
+    3: (
+        "TC_ACT_OK", "TC_ACT_RECLASSIFY", "TC_ACT_SHOT", "TC_ACT_PIPE", "TC_ACT_STOLEN", "TC_ACT_QUEUED", "TC_ACT_REPEAT",
+        "TC_ACT_REDIRECT",
+    ),
+}  # fmt: skip
+"""What results of XDP and SCHED_CLS programs are called, by number (include/uapi/linux/bpf.h, pkt_cls.h)."""
+
+MACROS: dict[str, str] = _made() | {
+    name: f"#define {name} {number}" for names in VERDICTS.values() for number, name in enumerate(names)
+}
 
 
 def macro_text(name: str) -> str:

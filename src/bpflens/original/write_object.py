@@ -107,6 +107,11 @@ def section_name(original: Original, attributes: Attributes | None) -> str:
     raise InputError(image.where, f"libbpf has no section name for {what}")
 
 
+def section_of(original: Original) -> str:
+    """`section_name` with what the kernel says of the program; InputError where libbpf has no name for it."""
+    return section_name(original, _attributes(original))
+
+
 def _attributes(original: Original) -> Attributes | None:
     from bpflens.kernel.load_attributes import read_attributes
 

@@ -110,10 +110,19 @@ def _original(program: Program) -> Program:
     """The program as it was loaded."""
     if program.origin.source != "kernel" or not program.id:
         return program
+    from dataclasses import replace
+
+    from bpflens.errors import BpflensError
     from bpflens.original.recover import recover
     from bpflens.original.to_program import to_program
+    from bpflens.original.write_object import section_of
 
-    return to_program(recover(program.id, reload=False))
+    original = recover(program.id, reload=False)
+    made = to_program(original)
+    try:
+        return replace(made, declared=replace(made.declared, section=section_of(original)))
+    except BpflensError:
+        return made
 
 
 def _check_names(made: Decompiled, names: Sequence[str], target: str) -> None:
