@@ -43,7 +43,7 @@ def test_a_small_program_is_proved(small):
     (function,) = made.functions
     assert function.level is Level.STRUCTURED
     assert function.badge is Badge.PROVED, function.reason
-    assert "200 inputs agree" in function.reason
+    assert "inputs agree" in function.reason
 
 
 def test_without_clang_nothing_is_claimed(small, monkeypatch):
