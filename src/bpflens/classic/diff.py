@@ -8,13 +8,13 @@ The difference of two diagrams is a diagram, so the same search that explains a 
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bpflens.classic.diagrams.diagram import FALSE, TRUE, Store, TooComplex
 from bpflens.classic.diagrams.linktypes import LAYOUTS, linktype_name
 from bpflens.classic.diagrams.symbolic import KERNEL, LIBPCAP, Loop, Machine, loops, run_in
+from bpflens.classic.explain_filter import CEILING
 from bpflens.classic.expression.at_terms import extended_literals, marked
 from bpflens.classic.expression.candidates import tests_of
 from bpflens.classic.expression.find import Compiler, find
@@ -99,7 +99,7 @@ def diff(
     names = names or (a.origin.where, b.origin.where)
     if names[0] == names[1]:
         names = (f"{names[0]} (first)", f"{names[1]} (second)")
-    store = Store(deadline=time.monotonic() + 2 * deadline + 5)
+    store = Store(deadline=2 * deadline + 5, ceiling_s=CEILING * deadline)
     compiler = Compiler(store, linktype)
     from bpflens.formats.pcap import libpcap
 
@@ -127,7 +127,7 @@ def diff(
     if verdict.grade != "none" or verdict.witness is None or hook.kind in ("verdict", "number"):
         return result(verdict)
     try:
-        sides = _sides(store, compiler, one, two, machine, assumed, names, linktype, time.monotonic() + deadline, verdict)
+        sides = _sides(store, compiler, one, two, machine, assumed, names, linktype, store.clock() + deadline, verdict)
     except TooComplex:
         sides = ()
     return result(verdict, sides)
@@ -174,7 +174,7 @@ def _sides(
         part = store.conj(part, universe)
         if part == FALSE:
             continue
-        share = time.monotonic() + max(0.3, (deadline - time.monotonic()) / (2 - i))
+        share = store.clock() + max(0.3, (deadline - store.clock()) / (2 - i))
         upper = store.disj(part, store.negate(universe))
         run = runner(one, two, machine, assumption, side=i)
         candidates = itertools.chain(

@@ -38,8 +38,9 @@ _SOCKET_DOES_NOT_SAY = "every packet is an Ethernet frame (the socket does not s
 def explain(program: Program, given: Sequence[str] = (), linktype: str | None = None, deadline: float = 10.0) -> Explanation:
     """Explain a classic program. `given`: expressions that hold for every packet (default: what the program's origin says).
 
-    `linktype`: libpcap's name (default: the origin's, else EN10MB, which is an assumption then). `deadline`: seconds for the search; the
-    best answer so far is given. Raises InputError for an extended program, an unknown link type or assumption, and what is no program.
+    `linktype`: libpcap's name (default: the origin's, else EN10MB, which is an assumption then). `deadline`: the steps of the search, in
+    seconds of an idle machine (diagram.STEPS_PER_SECOND); the best answer so far is given. Raises InputError for an extended program, an
+    unknown link type or assumption, and what is no program.
     """
     if program.isa is not Isa.CLASSIC:
         raise InputError(program.origin.where, "is an extended (eBPF) program; explain speaks about classic filters")
@@ -58,9 +59,9 @@ def explain(program: Program, given: Sequence[str] = (), linktype: str | None = 
     if hook.kind == "verdict":
         from bpflens.classic.verdicts import verdicts
 
-        result = verdicts(program, insns, hook, lambda code: _on_packets(program, code, given, chosen, start, deadline))
+        result = verdicts(program, insns, hook, lambda code: _on_packets(program, code, given, chosen, deadline))
     else:
-        result = _on_packets(program, insns, given, chosen, start, deadline)
+        result = _on_packets(program, insns, given, chosen, deadline)
     if hook.kind == "number":
         result = _as_number(result, hook, insns)
     if cooked is not None:
@@ -89,24 +90,24 @@ def _reads_packets(insns: tuple[SockFilter, ...]) -> bool:
 
 
 def _on_packets(
-    program: Program, insns: tuple[SockFilter, ...], given: Sequence[str], linktype: str, start: float, deadline: float
+    program: Program, insns: tuple[SockFilter, ...], given: Sequence[str], linktype: str, deadline: float
 ) -> Explanation:
     """What a filter accepts, where a value that is not 0 accepts."""
     result = None
     if program.origin.given and not given:
         # What the origin says of the packets is only assumed where it makes the answer plainer.
-        result = FilterExplainer(program, insns, (), linktype, start + deadline / 2).run()
+        result = FilterExplainer(program, insns, (), linktype, deadline / 2).run()
         if result.expression is None or "[" in result.expression or result.proof.grade == "none":
             result = None
     if result is None:
-        result = FilterExplainer(program, insns, tuple(given) or program.origin.given, linktype, start + deadline).run()
+        result = FilterExplainer(program, insns, tuple(given) or program.origin.given, linktype, deadline).run()
     if program.origin.given and not given and not result.given and _accepts_nothing(insns, program.origin.given, linktype):
         shown = " and ".join(program.origin.given)
         but = f"But only packets that satisfy `{shown}` come to it, and it accepts none of them: proved."
         result = replace(result, words=(*result.words, but))
     numbers = result.expression is not None and ("link[" in result.expression or "ether[" in result.expression)
     if numbers and result.expression is not None and not (result.given or result.outcomes):
-        plainer = _if_only_ip(program, insns, linktype, start + deadline)
+        plainer = _if_only_ip(program, insns, linktype, deadline)
         if plainer is not None and len(plainer) < len(result.expression):
             note = f"if only IPv4 packets come to it (--given ip), it is the same as: {plainer}"
             result = replace(result, notes=(*result.notes, note))
@@ -138,10 +139,10 @@ def _accepts_nothing(insns: tuple[SockFilter, ...], given: tuple[str, ...], link
 
 def _if_only_ip(program: Program, insns: tuple[SockFilter, ...], linktype: str, deadline: float) -> str | None:
     """The expression under the assumption that a filter without a test of the IP version often makes; None where it is no plainer."""
-    if linktype in PAYLOADS or time.monotonic() > deadline - 0.5:
+    if linktype in PAYLOADS or deadline <= 0.5:
         return None
     try:
-        result = FilterExplainer(program, insns, ("ip",), linktype, min(deadline, time.monotonic() + 2)).run()
+        result = FilterExplainer(program, insns, ("ip",), linktype, min(deadline, 2.0)).run()
     except InputError:
         return None
     if result.expression is None or result.expression == "1 = 1" or result.proof.grade == "none":

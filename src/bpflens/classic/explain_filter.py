@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 from bpflens.classic.diagrams.diagram import FALSE, TRUE, Store, TooComplex
@@ -34,11 +33,12 @@ from bpflens.program import Program
 __all__ = ("REJECT", "FilterExplainer")
 
 MAX_OUTCOMES = 24
+CEILING = 6.0  # real seconds for each second of steps: only a very slow machine gets there, and it is said
 REJECT = ((0x06, 0, 0, 0),)
 
 
 class FilterExplainer:
-    """Explains one program for the packets of one link type; `run()` does it, within `deadline` (time.monotonic)."""
+    """Explains one program for the packets of one link type; `run()` does it within `deadline` on the clock of steps of its diagrams."""
 
     def __init__(self, program: Program, insns: tuple[SockFilter, ...], given: tuple[str, ...], linktype: str, deadline: float) -> None:
         self.program = program
@@ -49,7 +49,7 @@ class FilterExplainer:
         self.notes: list[str] = []
         self.assumptions: list[str] = []
         self.machine: Machine = KERNEL
-        self.store = Store(deadline=deadline + 1)
+        self.store = Store(deadline=deadline + 1, ceiling_s=CEILING * deadline)
 
     def run(self) -> Explanation:
         from bpflens.isa.classic.check import check, runs_in_libpcap
@@ -83,7 +83,7 @@ class FilterExplainer:
             if layout is not None and layout.network is not None:
                 self.machine = KERNEL.at_network_offset(layout.network)
                 self.assumptions.append(f"the network header is at byte {layout.network}")
-                store = self.store = Store(deadline=self.deadline + 1)
+                store = self.store = Store(deadline=self.deadline + 1, ceiling_s=CEILING * self.deadline)
                 self.compiler = Compiler(store, self.linktype, self.machine)
                 node = run_in(store, self.insns, self.machine, bounds=False, accept=True)
                 tests = tests_of(store)
@@ -98,7 +98,7 @@ class FilterExplainer:
                 words = describe(vlan.expression, self.compiler, universe)
                 return self.result(vlan, words, None, self.accepts(values), self.confirmed(node))
         found = find(self.compiler, lower, upper, tests, self.deadline, literals)
-        if found is None and time.monotonic() < self.deadline:
+        if found is None and self.store.clock() < self.deadline:
             found = find(self.compiler, lower, upper, tests, self.deadline, extended_literals(store, tests, plain=True))
         known = name_of(self.compiler, lower, upper, tests)
         accepts = self.accepts(values)
@@ -111,7 +111,7 @@ class FilterExplainer:
             verdict = prove.compare(self.insns, REJECT, self.machine, given=self.assumed())
             return self.result(None, words, None, "", self.proof(verdict))
         if found is None:
-            reason = "no expression was found in time" if time.monotonic() >= self.deadline else "no expression was found"
+            reason = "no expression was found in time" if self.store.clock() >= self.deadline else "no expression was found"
             return self.result(None, self.tests_in_words(tests), known, accepts, self.unproved(reason), outcomes)
         found = self.in_best_order(found)
         known = known or pattern_of(found.text)
@@ -165,7 +165,7 @@ class FilterExplainer:
         terms = value_terms(store)
         found = []
         for number, value in enumerate(list(values)[:MAX_OUTCOMES]):
-            share = time.monotonic() + max(0.2, (self.deadline - time.monotonic()) / (min(len(values), MAX_OUTCOMES) - number))
+            share = self.store.clock() + max(0.2, (self.deadline - self.store.clock()) / (min(len(values), MAX_OUTCOMES) - number))
             node = store.map_terminals(self.valued, lambda v, value=value: int(v == value))  # type: ignore[misc]
             lower, upper = store.conj(node, universe), store.disj(node, store.negate(universe))
             answer = find(self.compiler, lower, upper, tests, share, extended_literals(store, tests, plain=True))
@@ -218,7 +218,7 @@ class FilterExplainer:
 
         Only packets that are cut short can tell the orders apart.
         """
-        if len(found.text) > 1000 or time.monotonic() > self.deadline:
+        if len(found.text) > 1000 or self.store.clock() > self.deadline:
             return found
         store = self.store
         program = run_in(store, self.insns, self.machine, bounds=True, accept=True)
@@ -229,12 +229,12 @@ class FilterExplainer:
 
         if found.extended or equal(found.text):
             return found
-        end = min(self.deadline, time.monotonic() + 0.5)
+        end = min(self.deadline, self.store.clock() + 0.5)
         for other in orders(found.expression):
             shown = text(other)
             if len(shown) <= len(found.text) and self.compiler.node(shown) == found.node and equal(shown):
                 return found._replace(expression=other, text=shown)
-            if time.monotonic() > end:
+            if self.store.clock() > end:
                 break
         return found
 
@@ -257,6 +257,8 @@ class FilterExplainer:
         proof: Proof,
         outcomes: tuple[Outcome, ...] = (),
     ) -> Explanation:
+        if self.store.stopped:
+            self.notes.append(f"the search was stopped after {CEILING * self.deadline:g} seconds, before its steps were done")
         return Explanation(
             self.program.origin.where,
             self.program.name,

@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-__all__ = ("FALSE", "TRUE", "Base", "Diagram", "Field", "Store", "TooComplex", "terminal", "value_of")
+__all__ = ("FALSE", "STEPS_PER_SECOND", "TRUE", "Base", "Diagram", "Field", "Store", "TooComplex", "terminal", "value_of")
 
 FALSE = -1
 TRUE = -2
@@ -100,15 +100,26 @@ class Diagram:
         return Diagram(self.store, self.store.map_terminals(self.node, wanted))
 
 
-class Store:
-    """Hash-consed nodes and the operations on them. `max_nodes` and `deadline` (time.monotonic) bound it: TooComplex beyond."""
+STEPS_PER_SECOND = 400_000
+"""Steps that an idle machine of 2024 does in a second: budgets are said in such seconds, so no machine's speed changes an answer."""
 
-    def __init__(self, max_nodes: int = 4_000_000, deadline: float | None = None) -> None:
+
+class Store:
+    """Hash-consed nodes and the operations on them, each counted as a step of `work`.
+
+    TooComplex beyond `max_nodes`, beyond `deadline` on the clock of steps, and beyond `ceiling_s` seconds of real time, which only keeps
+    a slow machine from working for ever: `stopped` tells that it was hit.
+    """
+
+    def __init__(self, max_nodes: int = 4_000_000, deadline: float | None = None, ceiling_s: float | None = None) -> None:
         self.var: list[int] = []
         self.starts: list[tuple[int, ...]] = []
         self.kids: list[tuple[int, ...]] = []
         self.max_nodes = max_nodes
         self.deadline = deadline
+        self.work = 0
+        self.stopped = False
+        self._ceiling = None if ceiling_s is None else time.monotonic() + ceiling_s
         self._unique: dict[tuple[int, tuple[int, ...], tuple[int, ...]], int] = {}
         self._and: dict[tuple[int, int], int] = {}
         self._or: dict[tuple[int, int], int] = {}
@@ -164,15 +175,25 @@ class Store:
         if found is not None:
             return found
         number = len(self.var)
-        if not number & 1023 and (
-            number > self.max_nodes or (self.deadline is not None and time.monotonic() > self.deadline)
-        ):
-            raise TooComplex(f"its decision diagram has {number} nodes and was not done in time")
+        self.work += 1
+        if not number & 1023:
+            self._check(number)
         self._unique[key] = number
         self.var.append(variable)
         self.starts.append(starts)
         self.kids.append(kids)
         return number
+
+    def clock(self) -> float:
+        """The work done so far, in seconds of an idle machine (STEPS_PER_SECOND)."""
+        return self.work / STEPS_PER_SECOND
+
+    def _check(self, nodes: int) -> None:
+        if nodes > self.max_nodes or (self.deadline is not None and self.clock() > self.deadline):
+            raise TooComplex(f"its decision diagram has {nodes} nodes and was not done in {self.work} steps")
+        if self._ceiling is not None and time.monotonic() > self._ceiling:
+            self.stopped = True
+            raise TooComplex(f"its decision diagram has {nodes} nodes, and the ceiling of time was hit")
 
     def intervals(self, variable: int, ranges: Iterable[tuple[int, int]], width: int = 8) -> int:
         """TRUE where the variable lies in one of the sorted, disjoint, inclusive ranges."""
@@ -255,6 +276,7 @@ class Store:
         return work[0] if work else FALSE
 
     def _apply(self, op: Callable[[int, int], int], a: int, b: int) -> int:
+        self.work += 1
         va = self.var[a] if a >= 0 else -1
         vb = self.var[b] if b >= 0 else -1
         starts: list[int] = []
@@ -312,6 +334,7 @@ class Store:
         found = self._ite.get(key)
         if found is not None:
             return found
+        self.work += 1
         top = self.var[c]
         if a >= 0:
             top = min(top, self.var[a])
@@ -369,6 +392,7 @@ class Store:
         return found
 
     def _every(self, test: Callable[[int, int], bool], a: int, b: int) -> bool:
+        self.work += 1
         va = self.var[a] if a >= 0 else -1
         vb = self.var[b] if b >= 0 else -1
         if vb < 0 or 0 <= va < vb:

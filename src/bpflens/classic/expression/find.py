@@ -9,7 +9,6 @@ has the diagram that was asked for.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -43,20 +42,14 @@ class Compiler:
         self._library = libpcap.load()
         self._dlt = self._library.dlt_value("RAW" if linktype in PAYLOADS else linktype)
         self._nodes: dict[str, int | None] = {}
-        self.compiling = 0.0  # seconds spent in libpcap
         self._programs: dict[str, tuple[tuple[int, int, int, int], ...]] = {}
 
     def program(self, expression: str) -> tuple[tuple[int, int, int, int], ...]:
         """libpcap's instructions, optimized unless the text is so long that the optimizer would take minutes; InputError if it refuses."""
         found = self._programs.get(expression)
         if found is None:
-            start = time.monotonic()
             found = self._library.compile(expression, self._dlt, len(expression) < OPTIMIZED_UP_TO)
             self._programs[expression] = found
-            spent = time.monotonic() - start
-            self.compiling += spent
-            if self.store.deadline is not None:
-                self.store.deadline += spent  # libpcap's optimizer takes seconds for hundreds of hosts
         return found
 
     def node(self, expression: str) -> int | None:
@@ -97,8 +90,8 @@ def find(
 ) -> Found | None:
     """The shortest readable expression E with lower ≤ E ≤ upper, for packets not cut short; None where none was found.
 
-    `tests`: the jumps of the program, where constants are taken from. `deadline`: time.monotonic(). `extended`: terms of the extension
-    that may be used where libpcap has none.
+    `tests`: the jumps of the program, where constants are taken from. `deadline`: on the store's clock of steps. `extended`: terms of the
+    extension that may be used where libpcap has none.
     """
     store = compiler.store
     if lower == FALSE:
@@ -106,14 +99,14 @@ def find(
     if upper == TRUE:
         return Found(TRUTH, text(TRUTH), TRUE)
     search = _Search(compiler, lower, upper, list(tests), deadline, list(extended))
-    before, spent = store.deadline, compiler.compiling
+    before = store.deadline
     store.deadline = deadline + 2
     try:
         return search.run()
     except TooComplex:
         return search.best
     finally:
-        store.deadline = before if before is None else before + compiler.compiling - spent
+        store.deadline = before
 
 
 class _Search:
@@ -131,12 +124,12 @@ class _Search:
         self.best_cost = 1 << 40
 
     def run(self) -> Found | None:
-        end, now = self.deadline, time.monotonic()
+        end, now = self.deadline, self.store.clock()
         self.deadline = now + 0.6 * (end - now)  # what the program tests, put together directly, must get its turn
         try:
             self.named()
         except TooComplex:
-            if self.best is None and time.monotonic() > end:
+            if self.best is None and self.store.clock() > end:
                 raise
         self.deadline = end
         if self.best is None or self.best_cost > _COST_OF_DIRECT:
@@ -185,7 +178,7 @@ class _Search:
 
     def good(self) -> bool:
         """Whether to stop looking."""
-        return (self.best is not None and "[" not in self.best.text) or time.monotonic() > self.deadline
+        return (self.best is not None and "[" not in self.best.text) or self.store.clock() > self.deadline
 
     def offer(self, e: Expression | None) -> None:
         """Keep the expression if its text compiles to what is wanted and it is the cheapest so far."""
@@ -230,7 +223,7 @@ class _Search:
     def synthesize(
         self, literals: list[tuple[Candidate, int]], universe: int, lower: int, upper: int, compile: object
     ) -> Expression | None:
-        deadline = self.deadline if self.best is None else min(self.deadline, time.monotonic() + 2)
+        deadline = self.deadline if self.best is None else min(self.deadline, self.store.clock() + 2)
         synthesis = Synthesis(self.store, literals, universe, deadline, target=self.lower, compile=compile if callable(compile) else None)
         found = synthesis.solve(lower, upper, limit=self.best_cost)
         return None if found is None else synthesis.clarified(synthesis.polished(found))
@@ -323,7 +316,7 @@ class _Search:
         if store.implies(self.lower, node):
             before = shown.removesuffix(f" or {last}")
             return Within(before, "or", Literal(Candidate(last, "", len(last)))) if last else None
-        if shown.count(" or ") >= _LONGEST_CHAIN or " and " in shown or time.monotonic() > self.deadline:
+        if shown.count(" or ") >= _LONGEST_CHAIN or " and " in shown or self.store.clock() > self.deadline:
             return None
         for word in self.following(shown):
             longer = self.compiler.node(f"{shown} or {word}")

@@ -12,7 +12,6 @@ the search keeps the best answer so far and stops at its deadline.
 from __future__ import annotations
 
 import bisect
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -60,7 +59,7 @@ class Synthesis:
         """`target`: the diagram to be expressed, by which literals are chosen. `compile`: the node of a further primitive's text."""
         self.store = store
         self.universe = universe
-        self.deadline = deadline if deadline is not None else time.monotonic() + 10
+        self.deadline = deadline if deadline is not None else store.clock() + 10
         self.compile = compile
         self.nodes: dict[Candidate, int] = {}
         self.choices: list[Choice] = []
@@ -91,7 +90,7 @@ class Synthesis:
         self._effort = 0
         self._calls = 0
         self._settled = False
-        self._patience = float("inf")  # process_time() at which the search for something better ends
+        self._patience = float("inf")  # the store's clock at which the search for something better ends
         self._collect_bounds([target, *(choice.node for choice in self.choices)])
 
     # measure
@@ -159,7 +158,7 @@ class Synthesis:
             if best is not None:
                 if best[0] <= 12:
                     break
-                self._patience = time.process_time() + patience
+                self._patience = self.store.clock() + patience
             try:
                 found = self._solve(lower, upper, 0, limit if best is None else best[0])
             except _Inseparable:
@@ -209,7 +208,7 @@ class Synthesis:
         return either(*sorted((choice.expression for choice in group), key=_natural))
 
     def _late(self) -> bool:
-        return time.monotonic() > self.deadline or time.process_time() > self._patience
+        return self.store.clock() > min(self.deadline, self._patience)
 
     def separable(self, inside: int, outside: int, budget: int = 3000) -> bool:
         """Whether some combination of the literals tells the two sets of packets apart; True also where the budget ends first.

@@ -53,21 +53,19 @@ def generate(
     most: int = 32,
     boundaries: bool = True,
     rejected: bool = True,
-    deadline: float | None = None,
 ) -> Generated:
     """Packets of link type `dlt` for a valid filter: `most` alternatives at most.
 
-    Raises Loop (symbolic.py) for a program that loops, TooComplex where its diagram grows beyond its budget (`deadline` in time.monotonic
-    seconds).
+    Raises Loop (symbolic.py) for a program that loops, TooComplex where its diagram grows beyond its budget.
     """
     network = _NETWORK_OFFSETS.get(dlt, 0)
     machine = LIBPCAP if model == "libpcap" else KERNEL.at_network_offset(network)
-    store = Store(deadline=deadline, max_nodes=_MOST_NODES)
+    store = Store(max_nodes=_MOST_NODES)
     work = Work(tuple(insns), dlt, model, network)
     try:
         node = run_in(store, insns, machine)
     except TooComplex:  # return values computed from the packet can be many: accepted or not is simpler
-        store = Store(deadline=deadline)
+        store = Store()
         node = run_in(store, insns, machine, accept=True)
         work.any_value = True
     paths, left_out = _cover(store, node, most)

@@ -188,12 +188,12 @@ def run_stack(stack: Sequence[Insns], data: bytes) -> int:
     return canonical(action)
 
 
-def policy(stack: Sequence[Insns], arches: Sequence[Arch] = (), deadline: float | None = None) -> Policy:
+def policy(stack: Sequence[Insns], arches: Sequence[Arch] = ()) -> Policy:
     """The policy of a stack of valid filters (oldest first). `arches` are listed even where the filters treat them like others.
 
-    TooComplex where a diagram grows beyond its budget (`deadline` in time.monotonic seconds).
+    TooComplex where a diagram grows beyond its budget.
     """
-    store = Store(deadline=deadline)
+    store = Store()
     node = stack_node(store, stack)
     checks = any(store.depends(node, variable) for variable in store.variables(ARCH))
     others = elsewhere(store, node)
