@@ -316,6 +316,8 @@ def _symbols(scope: UnitScope, types: _Types) -> list[str]:
     kconfig = scope.unit.maps.get(".kconfig")
     names = {v[0] for v in kconfig.datasec.values()} if kconfig is not None else set()
     for name in scope.used_symbols:
+        if name in scope.used_kfuncs:  # declared as the function that it is
+            continue
         id = _symbol_type(scope.unit, name)
         section = ".kconfig" if name in names or name.startswith("CONFIG_") or name == "LINUX_KERNEL_VERSION" else ".ksyms"
         shown = types.declare(id, name) if id and types.add(id) else f"const void {name}"
@@ -358,7 +360,8 @@ def _kfuncs(scope: UnitScope) -> list[str]:
     for name in scope.used_kfuncs:
         found = kfunc_declaration(scope, name)
         text = found[0] if found is not None else f"__u64 {name}(void)"
-        out.append(f'extern {text} __attribute__((section(".ksyms")));')
+        weak = " __attribute__((weak))" if name in scope.used_symbols else ""
+        out.append(f'extern {text} __attribute__((section(".ksyms"))){weak};')
     return out
 
 
