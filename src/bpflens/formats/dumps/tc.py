@@ -70,7 +70,7 @@ def read_tc(text: SourceText) -> list[Program]:
         given = (_PRIMITIVE[protocol],) if protocol in _PRIMITIVE else ()
         if kind == "action":
             facts["kind"] = kind
-        note = f"tc {kind}" + "".join(f" {key} {value}" for key, value in facts.items())
+        note = f"tc {kind}" + "".join(f" {key} {value}" for key, value in facts.items() if key not in ("kind", "direct-action"))
         programs.append(Program(Isa.CLASSIC, code, text.origin("tc", start, found.end(), given=given, note=note, row=facts)))
         taken.append((start, found.end()))
     text.take(taken)
