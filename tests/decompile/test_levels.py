@@ -55,3 +55,32 @@ def test_json_maps_both_ways(object_file, capsys):
 def test_classic_code_is_refused(capsys):
     assert run(["decompile", "pcap:tcp"]) == 3
     assert "classic" in capsys.readouterr().err
+
+
+SPILLED = """
+    r1 = 7
+    *(u64 *)(r10 - 16) = r1
+    *(u64 *)(r10 - 8) = r1
+    r1 = r10
+    r1 += -16
+    *(u64 *)(r10 - {slot}) = r1
+    r2 = 8
+    r3 = 0
+    call bpf_probe_read_kernel
+    r1 = 0
+    *(u64 *)(r10 - 8) = r1
+    r1 = *(u64 *)(r10 - {slot})
+    r2 = {size}
+    call bpf_get_current_comm
+    r0 = *(u64 *)(r10 - 8)
+    exit
+"""
+
+
+def test_an_address_that_was_kept_in_the_frame(tmp_path):
+    """The first call gets 8 bytes of it, the second one all 16: they are one object."""
+    (tmp_path / "x.s").write_text(SPILLED.format(slot=32, size=16))
+    assert run(["asm", str(tmp_path / "x.s"), "-o", str(tmp_path / "x.o")]) == 0
+    text = decompile(open_target(str(tmp_path / "x.o")), "x.o", Level.STRUCTURED).text()
+    assert "get_current_comm(&stack_16, 16)" in text
+    assert "return stack_16.at_8" in text

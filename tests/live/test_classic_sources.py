@@ -89,7 +89,7 @@ def test_ss_of_cooked_sockets():
     finally:
         for sock in sockets:
             sock.close()
-    mine = {program.info["inode"]: program for program in read_programs(table, "-") if program.info.get("inode") in inodes}
+    mine = {program.origin.row["inode"]: program for program in read_programs(table, "-") if program.origin.row.get("inode") in inodes}
     found = [(mine[inode].code, mine[inode].origin.linktype, mine[inode].origin.given) for inode in inodes]
     expected = [("RAW", ("ip",)), ("RAW", ("ip6",)), (None, ("ether proto 0x888e",)), ("RAW", ())]
     assert found == [(encode([(6, 0, 0, 0x5EED0000 + number)]), *facts) for number, facts in enumerate(expected)]
@@ -168,9 +168,7 @@ def test_llvm_objdump_of_an_object(tmp_path):
     """Text with and without raw bytes gives the section's bytes."""
     source = "int f(int a, long *p) { if (a > 3) *p += a; return a * 7; }"
     binary = tmp_path / "x.o"
-    subprocess.run(
-        [needs.tool("clang"), "-O1", "-target", "bpf", "-x", "c", "-c", "-", "-o", binary], input=source.encode(), check=True
-    )
+    subprocess.run([needs.tool("clang"), "-O1", "-target", "bpf", "-x", "c", "-c", "-", "-o", binary], input=source.encode(), check=True)
     section = tmp_path / "text"
     subprocess.run([needs.tool("llvm-objcopy"), "-O", "binary", "-j", ".text", binary, section], check=True)
     for flags in (["-d"], ["-d", "--no-show-raw-insn"], ["-dr"]):

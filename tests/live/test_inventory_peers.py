@@ -107,7 +107,7 @@ def test_bpftool_prog(machine: Machine) -> None:
     assert machine.ids <= set(shown) and machine.ids <= set(programs)
     for id in machine.ids:
         assert programs[id].tag == shown[id]["tag"]
-        assert programs[id].map_count == len(shown[id].get("map_ids", ()))
+        assert programs[id].nr_map_ids == len(shown[id].get("map_ids", ()))
 
 
 def test_bpftool_link(machine: Machine) -> None:

@@ -44,6 +44,7 @@ _POINTERS = frozenset(("ctx", "frame", "packet", "packet_meta", "value", "data",
 _PACKETS = {"packet", "packet_end", "packet_meta"}
 State = tuple[list[Region | None], dict[int, Region]]
 _MAX_BASES = 16
+_LOWEST = -512  # MAX_BPF_STACK
 
 
 @dataclass(slots=True)
@@ -148,7 +149,7 @@ def analyse_regions(
 
 
 def _merge(known: State, registers: list[Region | None], frame: dict[int, Region]) -> bool:
-    """Join into `known`; whether it changed."""
+    """Join into `known`; whether it changed. A stack slot that only one path knows may hold the pointer."""
     changed = False
     old, old_frame = known
     for number in range(11):
@@ -158,14 +159,27 @@ def _merge(known: State, registers: list[Region | None], frame: dict[int, Region
             changed = True
     for offset in list(old_frame):
         other = frame.get(offset)
-        joined = join(old_frame[offset], other) if other is not None else None
-        if joined is None:
-            del old_frame[offset]
-            changed = True
-        elif joined != old_frame[offset]:
+        before = old_frame[offset]
+        if other is None:
+            _blur(old_frame, offset)
+        else:
+            joined = join(before, other)
+            assert joined is not None
             old_frame[offset] = joined
+        changed = changed or old_frame.get(offset) != before
+    for offset, region in frame.items():
+        if offset not in old_frame and region.bases:
+            old_frame[offset] = Region("mixed", "", None, region.bases)
             changed = True
     return changed
+
+
+def _blur(frame: dict[int, Region], at: int) -> None:
+    """A stack slot that may hold something else by now, or still the pointer."""
+    if frame[at].bases:
+        frame[at] = Region("mixed", "", None, frame[at].bases)
+    else:
+        del frame[at]
 
 
 class _Flow:
@@ -216,6 +230,13 @@ class _Flow:
         elif base.bases:
             self.result.loose |= base.bases
 
+    def forget(self, frame: dict[int, Region], lowest: int) -> None:
+        """What lies above `lowest` may be read and written. A pointer that was kept there may go anywhere, and may still be there."""
+        for at in [at for at in frame if at + 8 > lowest]:
+            if self.recording:
+                self.taken(frame[at])
+            _blur(frame, at)
+
     def load(self, slot: int, insn: Insn, registers: list[Region | None], frame: dict[int, Region]) -> None:
         base = registers[insn.src] if insn.src < 11 else None
         size = op.SIZE_BYTES[insn.code & 0x18]
@@ -249,11 +270,14 @@ class _Flow:
             assert base is not None and base.offset is not None
             at = base.offset + insn.off
             for old in [o for o in frame if o < at + size and at < o + 8]:
-                del frame[old]
+                if at <= old and old + 8 <= at + size:
+                    del frame[old]
+                else:
+                    _blur(frame, old)
             if value is not None and size == 8 and not atomic:
                 frame[at] = value
         elif base is not None and base.bases:
-            frame.clear()
+            self.forget(frame, _LOWEST)
         if self.recording and value is not None and value.bases and (atomic or not in_frame or size != 8):
             self.taken(value)
         if atomic and insn.imm & op.FETCH:
@@ -320,12 +344,13 @@ class _Flow:
 
     def call(self, slot: int, insn: Insn, registers: list[Region | None], frame: dict[int, Region]) -> None:
         count = call_arity(insn, self.code.references.get(slot), self.arities)
-        touches = False
+        reached: int | None = None  # a callee gets at what lies above the addresses that it is given, not below
         for number in range(1, count + 1):
             region = registers[number]
             if region is None or not region.bases:
                 continue
-            touches = True
+            lowest = region.offset if region.kind == "frame" and region.offset is not None else _LOWEST
+            reached = lowest if reached is None else min(reached, lowest)
             if self.recording:
                 if region.kind == "frame" and region.offset is not None:
                     self.result.passed.append((region.offset, slot, number))
@@ -333,8 +358,8 @@ class _Flow:
                     self.result.loose |= region.bases
         if self.recording:
             self.result.arguments[slot] = tuple(registers[1:6])
-        if touches:
-            frame.clear()
+        if reached is not None:
+            self.forget(frame, reached)
         result = NUMBER
         if insn.src == 0:
             prototype = helper_prototype(insn.imm) or ""

@@ -16,7 +16,7 @@ from bpflens.decompile.duplicate import duplicate_returns
 from bpflens.decompile.fold import drop_unused, fold
 from bpflens.decompile.frame_types import type_objects
 from bpflens.decompile.ir import Call, Function, Tree
-from bpflens.decompile.lift import lift
+from bpflens.decompile.lift import Unsayable, lift
 from bpflens.decompile.pointees import find_pointees
 from bpflens.decompile.pointers import find_pointers, is_packet_load
 from bpflens.decompile.reduce import duplicate_tails, reduce_graph
@@ -77,6 +77,7 @@ def build_structured(
     drop_unused(function)
     widths = fold(function, webs, results.bits, named, options.inline, barred)  # what the smaller graph allows
     reduce_graph(function)
+    _check_addresses(function)
     tree = shape(structure(function))  # blocks to a tree of ifs and loops
     type_objects(function, unit.maps, unit.btf)  # what stack objects are
     pointers = find_pointers(function, webs, context, code.role == "entry", results.pointer)
@@ -90,6 +91,18 @@ def build_structured(
     signs = signed_uses(function, widths.of)
     types = {web: _type(web, pointers, pointees, narrow, signs, widths.known, barred, unit) for web in range(webs.count)}
     return StructuredFunction(function, tree, types, widths.known, webs, barred, pointees, narrow)
+
+
+def _check_addresses(function: Function) -> None:
+    """Unsayable where an address in the frame lies outside the object that it is written with: C would have another object there."""
+    for block in function.blocks.values():
+        pending = [expr for statement in block.statements for expr in ir.inputs(statement)]
+        pending += [end for end in (block.condition, block.result) if end is not None]
+        while pending:
+            node = pending.pop()
+            pending += ir.children(node)
+            if isinstance(node, ir.StackRef) and not 0 <= node.offset <= function.objects[node.start].size:
+                raise Unsayable(f"an address {node.start + node.offset} in the frame lies in no object that is known")
 
 
 class _Results:
