@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bpflens.classic.diagrams.condition import evaluate
-from bpflens.classic.diagrams.diagram import Base, Field, Store
+from bpflens.classic.diagrams.diagram import Store
+from bpflens.classic.diagrams.fields import Base, Field
 from bpflens.classic.diagrams.symbolic import value_terms
 from bpflens.classic.diagrams.term import Length, Load, Term, leaves
 

@@ -109,7 +109,10 @@ def test_example(example: str, playground: tuple[Path, dict[str, str]], tmp_path
     done = shell(command, where)
 
     # 1 is an answer ("different", "findings"); 5 is a part that this machine's privileges keep back
+    if "no process has this name" in done.stderr:  # an init system that this machine does not have
+        assert done.returncode == 3
+        return
     assert done.returncode in (0, 1, 5), done.stderr
     writes_file = any(option in command for option in (" -o ", " -w ", " --export-templates "))
-    assert done.stdout or writes_file or re.match(r"bpflens (ls|tree|map dump|map watch) .", command)  # nothing may be attached there
+    assert done.stdout or writes_file or re.match(r"bpflens (ls|tree|map dump|map watch|record) .", command)  # nothing may be there
     assert "internal error" not in done.stderr

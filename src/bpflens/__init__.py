@@ -29,10 +29,12 @@ if TYPE_CHECKING:
         explain,
         export,
         ls,
+        map,
         open,
         open_all,
         original,
         packets,
+        record,
         restore,
         run,
         save,
@@ -48,8 +50,8 @@ else:
 
 __version__ = "0.1.0"
 __all__ = (
-    "Program", "__version__", "asm", "debug", "decompile", "diff", "dis", "doctor", "explain", "export", "ls", "open", "open_all",
-    "original", "packets", "restore", "run", "save", "seccomp", "show", "tree", "verify",
+    "Program", "__version__", "asm", "debug", "decompile", "diff", "dis", "doctor", "explain", "export", "ls", "map", "open", "open_all",
+    "original", "packets", "record", "restore", "run", "save", "seccomp", "show", "tree", "verify",
 )  # fmt: skip
 
 

@@ -24,10 +24,12 @@ if TYPE_CHECKING:
     from bpflens.inventory.facts.records import Inventory
     from bpflens.isa.classic.insn import SockFilter
     from bpflens.kernel.features import Finding
+    from bpflens.maps.elements import Element
     from bpflens.original.result import Original
     from bpflens.overview import Overview
     from bpflens.program import Program
     from bpflens.snapshot.compare import Change
+    from bpflens.snapshot.record import Kept
     from bpflens.snapshot.restore import Restored
     from bpflens.snapshot.restoring.options import RestoreOptions
     from bpflens.snapshot.restoring.plan import Plan
@@ -35,8 +37,8 @@ if TYPE_CHECKING:
     from bpflens.targets.open import Options
 
 __all__ = (
-    "Text", "asm", "debug", "decompile", "diff", "dis", "doctor", "explain", "export", "ls", "open", "open_all", "original", "packets",
-    "restore", "run", "save", "seccomp", "show", "tree", "verify",
+    "Text", "asm", "debug", "decompile", "diff", "dis", "doctor", "explain", "export", "ls", "map", "open", "open_all", "original",
+    "packets", "record", "restore", "run", "save", "seccomp", "show", "tree", "verify",
 )  # fmt: skip
 
 
@@ -250,6 +252,23 @@ def export(path: str, map: str) -> list[dict[str, Any]]:
             for one in found
             for element in elements_of(archive, one)
         ]
+
+
+def map(target: str, where: str | None = None, limit: int | None = None) -> list[Element]:
+    """The elements of loaded maps ("map:7", "pin:PATH"), decoded by their types; `where`: "key.saddr in 10.0.0.0/8 and value > 100"."""
+    from bpflens.maps.elements import Where, elements
+    from bpflens.targets.open import open_with_maps
+
+    condition = Where(where) if where else None
+    return [element for one in open_with_maps(target)[0] for element in elements(one, condition, limit=limit)]
+
+
+def record(directory: str, seconds: float) -> list[Kept]:
+    """Keep what is loaded within `seconds` in a store, as it was loaded; root. `bpflens original --store` finds it there."""
+    from bpflens.original.record_store import Store
+    from bpflens.snapshot.record import record as recorded
+
+    return list(recorded(Store(directory, 1 << 30), seconds))
 
 
 # --- what the verbs share ---

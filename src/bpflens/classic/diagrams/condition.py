@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bpflens.classic.diagrams.diagram import FALSE, LENGTH, TRUE, Base, Store
+from bpflens.classic.diagrams.diagram import FALSE, TRUE, Store
+from bpflens.classic.diagrams.fields import LENGTH, Base
 from bpflens.classic.diagrams.term import MASK, Length, Linear, Load, Op, Term, add, leaves, linear, mask, scale, upper_bound
 
 __all__ = ("Ranges", "compare", "decided", "evaluate", "member", "test")

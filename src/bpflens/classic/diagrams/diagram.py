@@ -25,9 +25,10 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
-__all__ = ("FALSE", "STEPS_PER_SECOND", "TRUE", "Base", "Diagram", "Field", "Store", "TooComplex", "terminal", "value_of")
+from bpflens.classic.diagrams.fields import Base, Field
+
+__all__ = ("FALSE", "STEPS_PER_SECOND", "TRUE", "Diagram", "Store", "TooComplex", "terminal", "value_of")
 
 FALSE = -1
 TRUE = -2
@@ -49,31 +50,6 @@ def terminal(value: int) -> int:
 def value_of(node: int) -> int:
     """The return value of a terminal."""
     return ~node
-
-
-class Base(NamedTuple):
-    """Where offsets count from.
-
-    `region`: "packet" (start of the data), "link" (SKF_LL_OFF), "net" (SKF_NET_OFF), "data" (struct seccomp_data), "ancillary" (SKF_AD_OFF;
-    the offset of a field is 4 times the SKF_AD_ number, plus the byte), "length" (skb->len), "room" (bytes captured from the base
-    that `term` names on), "atom" (a condition that no single field decides; `term` is the condition, its value 0 or 1).
-    `term`: the term of X that is added, None for a fixed place.
-    """
-
-    region: str
-    term: object = None
-
-
-class Field(NamedTuple):
-    """`width` bits at byte `offset` from `base`, most significant byte first."""
-
-    base: Base
-    offset: int
-    width: int
-
-
-PACKET = Base("packet")
-LENGTH = Field(Base("length"), 0, 32)
 
 
 @dataclass(frozen=True, slots=True)

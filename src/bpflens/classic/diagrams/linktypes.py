@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from bpflens.classic.diagrams.diagram import Base, Store
+from bpflens.classic.diagrams.diagram import Store
+from bpflens.classic.diagrams.fields import Base
 from bpflens.classic.diagrams.term import Load, Op, Term, scale
 
 __all__ = ("LAYOUTS", "PACKET", "PAYLOADS", "Layout", "header_base", "layout_of", "linktype_name", "pieces")

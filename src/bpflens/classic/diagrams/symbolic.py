@@ -30,7 +30,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bpflens.classic.diagrams import condition
-from bpflens.classic.diagrams.diagram import FALSE, Base, Diagram, Store, TooComplex, terminal
+from bpflens.classic.diagrams.diagram import FALSE, Diagram, Store, TooComplex, terminal
+from bpflens.classic.diagrams.fields import Base
 from bpflens.classic.diagrams.liveness import RETURNS_A, liveness
 from bpflens.classic.diagrams.term import ANCILLARY_BYTES, LEN, MASK, Load, Term, add, binary, is_larger, linear, scale, upper_bound
 from bpflens.errors import InputError

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, Union
 
-from bpflens.classic.diagrams.diagram import Base
+from bpflens.classic.diagrams.fields import Base
 
 __all__ = (
     "ANCILLARY_BYTES", "LEN", "Length", "Linear", "Load", "Op", "Term", "binary", "header_length_of", "is_larger", "leaves", "linear",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from bpflens.classic.diagrams.diagram import Base
+from bpflens.classic.diagrams.fields import Base
 from bpflens.classic.diagrams.linktypes import PACKET, Layout, header_base
 from bpflens.classic.diagrams.term import MASK, Length, Linear, Load, Op, Term, add, leaves, linear
 

@@ -13,7 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from bpflens.classic.diagrams.condition import test as condition
-from bpflens.classic.diagrams.diagram import Base, Store
+from bpflens.classic.diagrams.diagram import Store
+from bpflens.classic.diagrams.fields import Base
 from bpflens.classic.diagrams.term import MASK, Length, Linear, Load, Op, Term, header_length_of
 from bpflens.classic.expression.arithmetic import number
 from bpflens.classic.expression.candidates import Candidate, Test

@@ -12,15 +12,16 @@ import ipaddress
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from bpflens.classic.diagrams.diagram import LENGTH, Base, Store
+from bpflens.classic.diagrams.diagram import Store
+from bpflens.classic.diagrams.fields import LENGTH, Base
 from bpflens.classic.diagrams.linktypes import PACKET, PAYLOADS, Layout, header_base, layout_of, pieces
 from bpflens.classic.diagrams.term import Length, Load, Op, Term, leaves, linear
 from bpflens.classic.expression.arithmetic import Names, bases_of, relations
+from bpflens.classic.expression.networks import networks, prefix_length
 
 __all__ = ("Candidate", "Test", "candidates", "tests_of")
 
 MANY = 60  # address ranges from which on each is offered in one form only
-MAX_SINGLES = 64  # an address or port range is also offered value by value up to this size
 INDEX_COST = 25  # what `ip[9] = 17` must save, in characters, to be preferred to a named primitive
 
 
@@ -186,7 +187,7 @@ class _Collector:
             for test in self.tests:
                 if type(test.b) is int and type(test.a) is Op and test.a.op == "and" and type(test.a.b) is int:
                     mask = test.a.b
-                    if mask > 0xFFFF and _prefix_length(mask) is not None:
+                    if mask > 0xFFFF and prefix_length(mask) is not None:
                         self.ipv4(test.b, test.b | (~mask & 0xFFFFFFFF), _DIRECTIONS, ("", "ip "))
             return
         told = bool({0x800, 0x806, 0x8035, 0x86DD} & self.ethertypes) and not self.inside
@@ -234,7 +235,7 @@ class _Collector:
         return set(pieces(self.store, node, base, offset, size, complements=size <= 2))
 
     def ipv4(self, low: int, high: int, directions: Iterable[str], families: Iterable[str]) -> None:
-        for network, length in _networks(low, high, 32):
+        for network, length in networks(low, high, 32):
             address = str(ipaddress.IPv4Address(network))
             for direction in directions:
                 for family in families:
@@ -244,7 +245,7 @@ class _Collector:
                         self.add(f"{family}{direction}net", f"{address}/{length}")
 
     def ipv6(self, low: int, high: int, directions: Iterable[str]) -> None:
-        for network, length in _networks(low, high, 128):
+        for network, length in networks(low, high, 128):
             address = str(ipaddress.IPv6Address(network))
             for direction in directions:
                 if length == 128:
@@ -471,37 +472,6 @@ def _mentions(bases: set[Base], header: Base) -> bool:
     """Whether one of the bases is the end of the IPv4 header or counts from there."""
     (part,) = linear(header.term)[1].items()  # type: ignore[arg-type]
     return any(base.term is not None and part in linear(base.term)[1].items() for base in bases)  # type: ignore[arg-type]
-
-
-def _prefix_length(mask: int) -> int | None:
-    inverse = ~mask & 0xFFFFFFFF
-    return None if inverse & (inverse + 1) else 32 - inverse.bit_length()
-
-
-def _networks(low: int, high: int, bits: int) -> list[tuple[int, int]]:
-    """(address, prefix length) pairs to offer for a range: itself where it is a network, its members where they are few, its parts."""
-    size = high - low + 1
-    if size & (size - 1) == 0 and low % size == 0:
-        networks = [(low, bits - size.bit_length() + 1)]
-        if 1 < size <= 4:
-            networks += [(value, bits) for value in range(low, high + 1)]
-        return networks
-    if size <= MAX_SINGLES:
-        networks = [(value, bits) for value in range(low, high + 1)]
-        if size <= 16:
-            return networks
-    else:
-        networks = []
-    parts: list[tuple[int, int]] = []
-    while low <= high:
-        step = low & -low if low else 1 << bits
-        while low + step - 1 > high:
-            step >>= 1
-        parts.append((low, bits - step.bit_length() + 1))
-        low += step
-        if len(parts) > 8:
-            return networks
-    return networks + parts
 
 
 def load_constants(test: Test) -> list[Load]:

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from bpflens.classic.diagrams.condition import member
-from bpflens.classic.diagrams.diagram import FALSE, Base, Store
+from bpflens.classic.diagrams.diagram import FALSE, Store
+from bpflens.classic.diagrams.fields import Base
 from bpflens.classic.diagrams.term import Load, mask
 from bpflens.classic.expression.candidates import Test
 from bpflens.classic.expression.find import Compiler, Found, find

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from bpflens.classic.diagrams.condition import evaluate
-from bpflens.classic.diagrams.diagram import Base, Field, Store
+from bpflens.classic.diagrams.diagram import Store
+from bpflens.classic.diagrams.fields import Base, Field
 from bpflens.classic.diagrams.term import Length, Load, Term, leaves
 from bpflens.classic.machine.interpreter import ANCILLARY, SKF_LL_OFF, SKF_NET_OFF
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bpflens.classic.diagrams.diagram import Base, Field, Store
+from bpflens.classic.diagrams.diagram import Store
+from bpflens.classic.diagrams.fields import Base, Field
 from bpflens.classic.diagrams.symbolic import SKF_LL_OFF, SKF_NET_OFF, value_terms
 from bpflens.classic.diagrams.term import Length, Linear, Load, Op, Term
 from bpflens.classic.proof.z3_world import World

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from bpflens.classic.diagrams.condition import evaluate
-from bpflens.classic.diagrams.diagram import Base, Field, Store
+from bpflens.classic.diagrams.diagram import Store
+from bpflens.classic.diagrams.fields import Base, Field
 from bpflens.classic.diagrams.term import Load, Term, leaves
 from bpflens.classic.machine.interpreter import ANCILLARY, Model, run
 from bpflens.classic.packets.build import Ranges, allows, build, finish

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from bpflens.classic.diagrams.condition import decided
-from bpflens.classic.diagrams.diagram import FALSE, TRUE, Field, Store, TooComplex, terminal
+from bpflens.classic.diagrams.diagram import FALSE, TRUE, Store, TooComplex, terminal
+from bpflens.classic.diagrams.fields import Field
 from bpflens.classic.diagrams.symbolic import SECCOMP, run_in, value_terms
 from bpflens.classic.diagrams.term import Load
 from bpflens.classic.seccomp.actions import ALLOW, canonical, precedence
@@ -30,7 +31,6 @@ __all__ = (
     "for_other", "is_seccomp", "numbers_of", "pieces_of", "policy", "run_stack", "seccomp_data", "second_key", "stack_node",
     "without_names",
 )  # fmt: skip
-
 
 NR = Field(DATA, 0, 32)
 ARCH = Field(DATA, 4, 32)

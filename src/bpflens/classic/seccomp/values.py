@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from bpflens.classic.diagrams.diagram import FALSE, TRUE, Base, Field, Store, TooComplex
+from bpflens.classic.diagrams.diagram import FALSE, TRUE, Store, TooComplex
+from bpflens.classic.diagrams.fields import Base, Field
 
 __all__ = ("DATA", "Place", "Values", "cases", "describe")
 

@@ -9,7 +9,7 @@
   watch MAP        changes, as they are seen
 
 A MAP is a number, a name, map:N or pin:PATH. Keys and values are JSON (numbers, "10.0.0.0/8", {"saddr": "10.0.0.1"}) or 0x and all bytes.
-In Python: bpflens.maps.elements.elements(map)."""
+In Python: bpflens.map("map:7", where="value > 100") gives the elements."""
 
 from __future__ import annotations
 
