@@ -164,3 +164,30 @@ def test_equalities_are_about_bits() -> None:
 def test_verdicts(type: int, value: int, name: str) -> None:
     """By program type, as the kernel's headers name them."""
     assert verdict(type, value).name == name
+
+
+@pytest.mark.parametrize(
+    ("inside", "expected"),
+    [
+        (  # a way ends inside the branch: the rest of both ways is said
+            "call bpf_get_smp_processor_id\n if w0 != 3 goto out",
+            "If ((the CPU number is 3 and the user id is not 7) or the user id is 7), it sends signal 9",
+        ),
+        ("call bpf_get_smp_processor_id", "Sends signal 9"),  # both ways go on: nothing need hold
+    ],
+)
+def test_conditions_where_ways_meet(inside: str, expected: str, tmp_path: Path) -> None:
+    text = f"""
+        call bpf_get_current_uid_gid
+        if w0 == 7 goto go
+        {inside}
+    go:
+        r1 = 9
+        call bpf_send_signal
+    out:
+        r0 = 0
+        exit
+    """
+    (tmp_path / "x.s").write_text(text)
+    assert run(["asm", str(tmp_path / "x.s"), "-o", str(tmp_path / "x.o")]) == 0
+    assert any(expected in sentence.replace("It sends", "Sends") for sentence in said(tmp_path / "x.o")), said(tmp_path / "x.o")

@@ -9,13 +9,15 @@ ways to it share still holds; within loops what the loop changes is unknown.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from bpflens.decompile import ir
 from bpflens.decompile.summary.bits import Source, byte_run
 from bpflens.decompile.summary.conditions import Condition, Kind, condition_of, key_phrase, layers_of
+from bpflens.decompile.summary.joins import UNSAID, added, leaves, met
 from bpflens.decompile.summary.naming import Namer
 from bpflens.decompile.summary.sources import COMM, Scope
 
@@ -102,7 +104,7 @@ class _Walker:
             from_gotos = self.label_choices.get(node.label)
             if from_gotos is not None:
                 self.choices = from_gotos if here is None else _joined(self.choices, from_gotos)
-            return there if here is None else here if there is None else _shared(here, there)
+            return there if here is None else here if there is None else met(here, there)
         assert here is not None
         self.namer.layers = layers_of(here, self.namer)
         match node:
@@ -117,7 +119,7 @@ class _Walker:
                 return self.switch(node, here, depth)
             case ir.Goto():
                 known = self.to_label.get(node.label)
-                self.to_label[node.label] = here if known is None else _shared(known, here)
+                self.to_label[node.label] = here if known is None else met(known, here)
                 chosen = self.label_choices.get(node.label)
                 self.label_choices[node.label] = dict(self.choices) if chosen is None else _joined(chosen, self.choices)
                 return None
@@ -146,7 +148,7 @@ class _Walker:
         self.scope.frame.join(after_then)
         self.scope.bindings = _same(self.scope.bindings, bound_then)
         self.choices = _joined(chosen_then, self.choices, then, other)
-        return _shared(then, other)
+        return here if then == here + yes and other == here + no else met(then, other)
 
     def returned(self, node: ir.Return, here: tuple[Condition, ...]) -> Iterator[Returned]:
         """A return, once for each value that its variable may have been given, with the conditions of that."""
@@ -164,8 +166,7 @@ class _Walker:
             yield Returned(value, here, node.slots, self.may > 0)
             return
         for chosen, conditions in choices:
-            later = here[len(_shared(here, conditions)) :]
-            yield Returned(chosen, conditions + tuple(each for each in later if each not in conditions), node.slots, self.may > 0)
+            yield Returned(chosen, conditions + added(conditions, here), node.slots, self.may > 0)
 
     def given(self, expr: ir.Expr) -> Choice | None:
         """The values of an expression over a variable that has one of several."""
@@ -185,6 +186,7 @@ class _Walker:
         value = self.scope.now(node.value)
         self.note_reads(value, node.slots)
         ends: list[tuple[Condition, ...]] = []
+        whole = True  # every case goes on behind the switch
         before, choices, bound = self.scope.frame, dict(self.choices), dict(self.scope.bindings)
         chosen: list[Choices] = []
         others: tuple[Condition, ...] = ()
@@ -201,6 +203,7 @@ class _Walker:
                 Condition(Kind.TELLING, alternatives=alternatives, slots=node.slots),)  # fmt: skip
             self.scope.frame, self.choices, self.scope.bindings = before.copy(), dict(choices), dict(bound)
             end = self.block(case.body, here + said, depth + 1)
+            whole = whole and end == here + said
             if end is not None:
                 ends.append(end)
                 chosen.append(self.choices)
@@ -215,10 +218,7 @@ class _Walker:
             self.choices = _joined(self.choices, each)
         if not ends:
             return None
-        joined = ends[0]
-        for end in ends[1:]:
-            joined = _shared(joined, end)
-        return joined
+        return here if whole else functools.reduce(met, ends)
 
     def loop(self, node: ir.ForEver | ir.While | ir.DoWhile | ir.For, here: tuple[Condition, ...], depth: int) -> tuple[Condition, ...]:
         self.forget()
@@ -226,7 +226,7 @@ class _Walker:
         self.block(node.body, here, depth + 1)
         self.may -= 1
         self.forget()
-        return here
+        return (*here, UNSAID) if leaves(node.body) else here
 
     def settle(self) -> None:
         """A variable that has one of several values where ways have met gets a name for just that."""
@@ -353,7 +353,7 @@ def _same(a: dict[int, ir.Expr], b: dict[int, ir.Expr]) -> dict[int, ir.Expr]:
 def _under(values: Choice, conditions: tuple[Condition, ...]) -> Choice:
     """The same values, under what else holds on this way."""
     return tuple(
-        (value, (*known, *(each for each in conditions[len(_shared(known, conditions)) :] if each not in known))) for value, known in values
+        (value, known + added(known, conditions)) for value, known in values
     )
 
 
@@ -371,13 +371,3 @@ def _loads(expr: ir.Expr) -> Iterator[ir.Load]:
         if isinstance(node, ir.Load):
             yield node
         pending.extend(ir.children(node))
-
-
-def _shared(a: Sequence[Condition], b: Sequence[Condition]) -> tuple[Condition, ...]:
-    """The conditions that two ways have in common from the start."""
-    out = []
-    for one, other in zip(a, b, strict=False):
-        if one != other:
-            break
-        out.append(one)
-    return tuple(out)
