@@ -71,6 +71,7 @@ def _basic_types() -> list[str]:
     out = [f"typedef {c} {name};" for name, c in _BASIC.items()]
     out.append("/* memory accesses of one width: may alias any type */")
     out += [f"typedef __{name} {name} __attribute__((may_alias));" for name in _RAW]
+    out.append("#define _Bool __u8 /* the program may see any byte; C would take it for 0 or 1 */")
     return out
 
 
