@@ -26,7 +26,7 @@ _RAX, _RDI, _ORIG_RAX = 10, 14, 15  # struct user_regs_struct, in words
 
 
 @contextlib.contextmanager
-def loaded_by(argv: Sequence[str], seconds: float = 3.0) -> Iterator[list[int]]:
+def loaded_by(argv: Sequence[str], seconds: float = 10.0) -> Iterator[list[int]]:
     """Descriptors of the programs that a command loads before it ends, or within `seconds`; closed at the end, the command killed."""
     fds: list[int] = []
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})

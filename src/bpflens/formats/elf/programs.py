@@ -233,8 +233,8 @@ def _declared(elf: ElfFile) -> Declared:
     """What the whole object declares."""
     number = None
     version = elf.section("version")
-    if version and version.size >= 4:
-        number = struct.unpack_from(elf.order + "I", elf.bytes_of(version))[0]
+    if version and len(data := elf.bytes_of(version)) >= 4:  # a section without bytes (SHT_NOBITS) may claim a size
+        number = struct.unpack_from(elf.order + "I", data)[0]
     return Declared(license=_license(elf), byte_order="big" if elf.big_endian else "little", version=number)
 
 
