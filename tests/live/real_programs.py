@@ -15,6 +15,7 @@ import struct
 import time
 from collections.abc import Iterator, Sequence
 
+from bpflens.kernel.prog_info import prog_info_by_fd
 from bpflens.kernel.sys.bpf import cmd
 from bpflens.kernel.sys.syscalls import libc, pidfd_getfd, pidfd_open, ptrace, unshare
 
@@ -64,8 +65,14 @@ def _run_traced(argv: Sequence[str]) -> None:
         os._exit(127)
 
 
+def own(fd: int) -> bool:
+    """A program of the tool: libbpf's probes of the kernel have no name, or one of libbpf's."""
+    name = prog_info_by_fd(fd).name
+    return bool(name) and not name.startswith("libbpf_")
+
+
 def _trace(pid: int, fds: list[int], deadline: float) -> None:
-    """Follow the process and its threads until it ends, its last load is 0.5 s old, or the time is over; then kill it."""
+    """Follow the process and its threads until it ends, the last load of its own is 0.5 s old, or the time is over; then kill it."""
     os.waitpid(pid, 0)
     ptrace(_SETOPTIONS, pid, 0, _TRACESYSGOOD | _TRACEFORK | _TRACEVFORK | _TRACECLONE | _EXITKILL)
     ptrace(_SYSCALL, pid)
@@ -92,7 +99,8 @@ def _trace(pid: int, fds: list[int], deadline: float) -> None:
                     pidfd = pidfd_open(pid)
                     fds.append(pidfd_getfd(pidfd, words[_RAX]))
                     os.close(pidfd)
-                    quiet_since = time.monotonic()
+                    if own(fds[-1]):  # after libbpf's probes it reads types, which takes as long as the machine needs
+                        quiet_since = time.monotonic()
             else:
                 entering.add(tid)
         elif stop not in (signal.SIGTRAP, signal.SIGSTOP):

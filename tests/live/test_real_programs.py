@@ -12,7 +12,7 @@ import pytest
 
 import needs
 from bpflens.kernel.prog_info import prog_info_by_fd
-from live.real_programs import loaded_by
+from live.real_programs import loaded_by, own
 
 pytestmark = pytest.mark.live
 
@@ -70,11 +70,10 @@ def ours(id: int, capsys: pytest.CaptureFixture[str]) -> tuple[list[int], list[s
 
 
 def named(fds: list[int]) -> Iterator[tuple[int, int]]:
-    """(descriptor, id) of the tool's own programs: libbpf's probes of the kernel have no name, or one of libbpf's."""
+    """(descriptor, id) of the tool's own programs."""
     for fd in fds:
-        info = prog_info_by_fd(fd)
-        if info.name and not info.name.startswith("libbpf_"):
-            yield fd, info.id
+        if own(fd):
+            yield fd, prog_info_by_fd(fd).id
 
 
 @pytest.fixture(scope="module")
