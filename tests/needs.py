@@ -27,6 +27,11 @@ def tool(name: str) -> str:
     return path
 
 
+def module(name: str) -> None:
+    """An extra (`pip install bpflens[all]`)."""
+    pytest.importorskip(name, reason=f"needs the module {name}")
+
+
 def kernel_feature(present: bool, name: str) -> None:
     """A feature that was probed for: `present` is what the probe found."""
     if not present:

@@ -1,4 +1,4 @@
-"""What is said of an extended program: five unlike programs word for word, and nothing that falls over."""
+"""What is said of an extended program: unlike programs word for word, and nothing that falls over."""
 
 # ruff: noqa: E501
 
@@ -57,6 +57,12 @@ def said(path: Path) -> list[str]:
 
 
 WORDS = {
+    "keeper": [  # what was loaded from the stack, and the key of a look-up, before the place was written again
+        "If the user id is 1000, m has an entry for the user id and m has no entry for the CPU number, it sends signal 9 (SIGKILL) to the "
+        "current process.",
+        "Map m (hash): looks up, by the user id and CPU number.",
+        "Reads: user id.",
+    ],
     "firewall": [
         "Drops IPv4 TCP packets, with an error trace (XDP_ABORTED) when the source address is in 127.0.0.0/8 and h4blk has no entry for the TCP "
         "destination port.",

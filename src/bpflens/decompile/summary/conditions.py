@@ -156,7 +156,7 @@ def _of_call(call: ir.Call, op: str, constant: int, expr: ir.Compare, holds: boo
     there = (op == "!=") == holds
     if call.name in _LOOKUPS and call.args and isinstance(map_ref := scope.resolved(call.args[0]), ir.MapRef):
         map = scope.unit.maps.get(map_ref.name)
-        key = key_phrase(call, scope, namer)
+        key = scope.keys.get(call.slots) or key_phrase(call, scope, namer)
         kind = Kind.PRESENT if map is not None and map.type in _ARRAYS and key.isdigit() and int(key) < map.max_entries else Kind.TELLING
         return Condition(kind, f"{map_ref.name} has {'an' if there else 'no'} entry for {'the ' * (not key[:1].isdigit())}{key}")
     if call.name in _POINTERS:

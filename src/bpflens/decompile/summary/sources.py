@@ -9,7 +9,7 @@ are called is in naming.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -34,8 +34,8 @@ class Definitions(dict[int, Definition]):
     several: frozenset[int] = frozenset()
 
 
-def definitions_of(tree: ir.Tree) -> Definitions:
-    """The variables of a tree that are assigned once."""
+def definitions_of(tree: ir.Tree, parameters: Collection[int] = ()) -> Definitions:
+    """The variables of a tree that are assigned once. One of the `parameters` has a value before its first assignment."""
     found, several = Definitions(), set()
     statements: list[ir.Statement] = []
     for node in ir.walk(tree):
@@ -47,7 +47,7 @@ def definitions_of(tree: ir.Tree) -> Definitions:
         var = getattr(statement, "var", None)
         if var is None or isinstance(statement, ir.Store):
             continue
-        if var in found:
+        if var in found or var in parameters:
             several.add(var)
         found[var] = statement
     for var in several:
@@ -93,8 +93,9 @@ class Scope:
     section: str
     definitions: Definitions
     frame: Frame = field(default_factory=Frame)
-    arguments: Mapping[int, int] = field(default_factory=dict)  # argument register -> variable
     bindings: dict[int, ir.Expr] = field(default_factory=dict)  # variable with several assignments -> what it stands for here
+    keys: dict[ir.Slots, str] = field(default_factory=dict)  # call -> what its key was when it was made
+    _kept_bits: dict[int, Bits | None] = field(default_factory=dict)  # variable of our own -> what was loaded from the frame
     _fresh: int = -1
 
     def fresh(self, made: Definition | None = None) -> ir.Var:
@@ -119,6 +120,25 @@ class Scope:
         parts = ir.children(expr)
         return ir.rebuild(expr, tuple(self._now(part, depth + 1) for part in parts)) if parts else expr
 
+    def kept(self, expr: ir.Expr, depth: int = 0) -> ir.Expr:
+        """The same number in terms that later stores to the frame do not change."""
+        if depth > 60:
+            return self.fresh()
+        if isinstance(expr, ir.Load) and expr.place.kind == "frame":
+            return self._kept_load(expr)
+        parts = ir.children(expr)
+        changed = tuple(self.kept(part, depth + 1) for part in parts)
+        return expr if all(a is b for a, b in zip(parts, changed, strict=True)) else ir.rebuild(expr, changed)
+
+    def _kept_load(self, load: ir.Load) -> ir.Expr:
+        at = load.place.offset
+        content = None if at is None or load.signed else self.frame.cells.get((at, load.size))
+        if content is not None and not isinstance(content, Source) and ir.size_of(content) < _MOST_SUBSTITUTED:
+            return content if load.size == 8 else ir.Zext(8 * load.size, content)
+        var = self.fresh()
+        self._kept_bits[var.id] = None if at is None else self._from_frame(at, load, [_MOST_NODES])
+        return var
+
     def bind(self, var: int, made: Definition) -> None:
         """An assignment, whose inputs are in terms of now."""
         if var in self.definitions.several:
@@ -139,6 +159,8 @@ class Scope:
         if isinstance(expr, ir.Load):
             return self._load(expr, budget)
         if isinstance(expr, ir.Var):
+            if expr.id in self._kept_bits:
+                return self._kept_bits[expr.id]
             made = self.definitions.get(expr.id)
             if isinstance(made, ir.Assign):
                 return bits_of(made.value, lambda leaf: self._read(leaf, budget))

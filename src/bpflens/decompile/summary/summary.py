@@ -105,7 +105,8 @@ def summarise_function(unit: Unit, name: str) -> Summary:
         if not function.tree:
             gaps.append(f"{function.name} has no structured form ({'; '.join(function.refused) or function.level})")
             continue
-        scope = Scope(unit, program.type or 0, program.declared.section or "", definitions_of(function.tree), arguments=function.arguments)
+        definitions = definitions_of(function.tree, function.arguments.values())
+        scope = Scope(unit, program.type or 0, program.declared.section or "", definitions)
         namer = Namer(unit, program.type or 0, program.declared.section or "")
         walked = walk(function.tree, scope, namer)
         if not walked.complete:

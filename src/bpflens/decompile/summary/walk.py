@@ -256,13 +256,16 @@ class _Walker:
             texts = tuple(self.argument(arg) for arg in statement.args)
             first = self.scope.resolved(statement.args[0]) if statement.args else None
             if isinstance(first, ir.MapRef) and statement.kind == "helper":
-                key = key_phrase(statement, self.scope, self.namer)
+                key = self.scope.keys[statement.slots] = key_phrase(statement, self.scope, self.namer)
         self.out.done.append(Done(statement, here, texts, key, self.may > 0))
         self.follow_frame(statement)
 
     def current(self, statement: ir.Statement) -> ir.Statement:
         """The statement with its inputs in terms of now."""
-        now = self.scope.now
+
+        def now(expr: ir.Expr) -> ir.Expr:
+            return self.scope.kept(self.scope.now(expr))
+
         match statement:
             case ir.Assign():
                 value = now(statement.value)
