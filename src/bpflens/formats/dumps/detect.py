@@ -248,11 +248,11 @@ def _gnu_objdump(text: SourceText) -> list[Program]:
 
 
 def _llvm_objdump(text: SourceText) -> list[Program]:
-    if not re.search(r"^[ \t]*\d{1,8}:[ \t]+[0-9a-f]{2} |^Disassembly of section |^[0-9a-f]{16} <", text.body, re.MULTILINE):
+    if "Disassembly" not in text.body and not re.search(r"^[ \t]*\d{1,8}:[ \t]+[0-9a-f]{2} |^[0-9a-f]{16} <", text.body, re.MULTILINE):
         return []
-    from bpflens.formats.dumps.extended_listing import read_llvm_objdump
+    from bpflens.formats.dumps.llvm_objdump import read
 
-    return read_llvm_objdump(text)
+    return read(text)
 
 
 def _bpftool(text: SourceText) -> list[Program]:

@@ -1,8 +1,8 @@
-"""Listings of extended code: `bpftool prog dump xlated`, verifier logs, `llvm-objdump -d`, and assembler.
+"""Listings of extended code in the kernel's words: `bpftool prog dump xlated`, verifier logs; and assembler.
 
-    int prog(struct xdp_md * ctx):                 0000000000000000 <prog>:
-    ; return XDP_PASS;                                    0:	b7 00 00 00 02 00 00 00	r0 = 2
-       0: (b7) r0 = 2                                     1:	95 00 00 00 00 00 00 00	exit
+    int prog(struct xdp_md * ctx):
+    ; return XDP_PASS;
+       0: (b7) r0 = 2
        1: (95) exit
 
 Where a listing has raw bytes they are the program; without them its text is assembled, line by line, and what the tool left out of
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from bpflens.errors import InputError
 from bpflens.formats.dumps.source_text import SourceText
-from bpflens.program import Declared, Function, Isa, Program, Relocation, SourceLine
+from bpflens.program import Function, Isa, Program, Relocation, SourceLine
 
 __all__ = (
     "assemble_line",
@@ -26,7 +26,6 @@ __all__ = (
     "looks_like_assembler",
     "read_assembler",
     "read_bpftool",
-    "read_llvm_objdump",
     "source_line",
 )
 
@@ -46,19 +45,8 @@ _LOG = re.compile(
 _LINUM = re.compile(r"\[file:([^\n]*?) line_num:(\d{1,9}) line_col:(\d{1,9})\][ \t]*$")
 _AT = re.compile(r"[ \t]@ (\S+):(\d{1,9})[ \t]*$")
 
-_LLVM_LINE = re.compile(
-    r"^(?:[ \t]*(?P<slot>\d{1,8}):[ \t]+"
-    r"(?:(?P<bytes>(?:[0-9a-f]{2}[ ]){7}(?:[0-9a-f]{2}[ ]){0,8}[0-9a-f]{2})(?=[ \t]|$)[^\n]*|(?P<text>\S[^\n]*))"
-    r"|Disassembly of section (?P<section>[^\n]+):[ \t]*"
-    r"|[0-9a-f]{8,16} <(?P<label>[^>\n]+)>:[ \t]*"
-    r"|[ \t]+[0-9a-f]{8,16}:[ \t]+(?P<reloc>R_BPF_\w+)[ \t]+(?P<symbol>\S+)[ \t]*)$",
-    re.MULTILINE,
-)
 _CALL = re.compile(r"call (?:kfunc )?(?!(?:unknown|kernel-function)#)([A-Za-z_$.][\w$.]*)#(-?\d{1,10})(?!\S)")
 _SUBPROG_NAME = re.compile(r"(call pc([+-]\d{1,5}))#(\S+)")
-_OBJDUMP = re.compile(r"^(?:Disassembly of section |[^\n]*file format elf64-bpf|[0-9a-f]{16} <[^>\n]+>:)", re.MULTILINE)
-_BARE_CALL = re.compile(r"call[ \t]+-?(?:0x[0-9a-f]+|\d+)[ \t]*\Z")
-_BLOCK_LABEL = re.compile(r"\.?L(?:BB)?\d+(?:_\d+)?\Z")
 _TEXT_NOTE = "assembled from the listing's text; a dump with opcodes is exact"
 
 
@@ -70,10 +58,8 @@ class _Listing:
     end: int = 0
     entries: dict[int, tuple[re.Match[str], bytes | None]] = field(default_factory=dict)
     next_slot: int = 0
-    section: str | None = None
     functions: list[Function] = field(default_factory=list)
     lines: list[SourceLine] = field(default_factory=list)
-    relocations: list[Relocation] = field(default_factory=list)
 
 
 def read_bpftool(text: SourceText) -> list[Program]:
@@ -265,100 +251,11 @@ def jited_calls(texts: Mapping[int, str], functions: Sequence[Function]) -> dict
     return {slot: Insn.make(0x85, src=1, off=off, imm=index[slot + 1 + off]).word.to_bytes(8, "little") for slot, off in calls.items()}
 
 
-def _assemble_match(text: SourceText, match: re.Match[str], dialect: str = "kernel") -> bytes:
+def _assemble_match(text: SourceText, match: re.Match[str]) -> bytes:
     try:
-        return assemble_line(match["text"], int(match["code"], 16) if dialect == "kernel" else None, dialect)
+        return assemble_line(match["text"], int(match["code"], 16))
     except InputError as error:
         text.fail(match.start(), error.reason, error.hint)
-
-
-def read_llvm_objdump(text: SourceText) -> list[Program]:
-    """Every section of `llvm-objdump -d` (-r, -S, --no-show-raw-insn), as one program each."""
-    is_objdump = _OBJDUMP.search(text.body) is not None
-    listings: list[_Listing] = []
-    section: str | None = None
-    labels: list[re.Match[str]] = []
-    taken = []
-    for match in _LLVM_LINE.finditer(text.body):
-        if match["section"] is not None:
-            section = match["section"]
-            labels = []
-        elif match["label"] is not None:
-            labels.append(match)
-        elif match["slot"] is not None:
-            if match["text"] is not None and not is_objdump:
-                continue  # other listings have numbers in front too
-            slot = int(match["slot"])
-            if slot == 0:
-                listings.append(_Listing((labels[0] if labels else match).start(), section=section))
-            if not listings or slot != listings[-1].next_slot:
-                expected = listings[-1].next_slot if listings else 0
-                text.fail(match.start(), f"slot {slot} where slot {expected} is expected")
-            listing = listings[-1]
-            code = bytes.fromhex(match["bytes"]) if match["bytes"] else _assemble_match(text, match, "llvm")
-            if len(code) % 8:
-                text.fail(match.start(), f"{len(code)} bytes are not a whole number of slots")
-            listing.entries[slot] = (match, code)
-            listing.next_slot = slot + len(code) // 8
-            listing.functions += [Function(slot, label["label"]) for label in labels if not _BLOCK_LABEL.match(label["label"])]
-            listing.end = match.end()
-            labels = []
-        elif listings:
-            slot = next(reversed(listings[-1].entries))
-            listings[-1].relocations.append(_relocation(slot, match["reloc"], match["symbol"]))
-            if match["reloc"] == "R_BPF_64_32":  # of a function, whatever the text before looks like
-                _set_call(listings[-1], slot, _PSEUDO_CALL)
-        taken.append(match.span())
-    if not listings:
-        return []
-    text.take(taken)
-    for listing in listings:
-        _tell_unknown_calls(listing)
-    return [_llvm_program(text, listing) for listing in listings]
-
-
-_PSEUDO_CALL, _UNKNOWN_CALL = 1, 15
-
-
-def _set_call(listing: _Listing, slot: int, src: int) -> None:
-    """Where the text alone made a call: what is called is in the source register's field."""
-    match, code = listing.entries[slot]
-    if match["text"] is not None and code and code[0] == 0x85:
-        listing.entries[slot] = (match, bytes((code[0], src << 4, *code[2:])))
-
-
-def _tell_unknown_calls(listing: _Listing) -> None:
-    """`call 0x6` is helper 6 or the function 7 slots on: llvm-objdump prints both alike, so that without bytes neither may be said."""
-    told = {relocation.off_insns for relocation in listing.relocations}
-    for slot, (match, code) in listing.entries.items():
-        if match["text"] is None or not code or code[0] != 0x85 or slot in told or not _BARE_CALL.match(match["text"]):
-            continue
-        imm = int.from_bytes(code[4:8], "little", signed=True)
-        if imm < 0:
-            _set_call(listing, slot, _PSEUDO_CALL)
-        else:
-            _set_call(listing, slot, _UNKNOWN_CALL)
-            what = f"call {imm:#x}: a helper or a function, which this text does not tell"
-            listing.relocations.append(Relocation(slot, "extern", "", text=what))
-    listing.relocations.sort(key=lambda relocation: relocation.off_insns)
-
-
-def _relocation(slot: int, kind: str, symbol: str) -> Relocation:
-    kinds = {"R_BPF_64_32": "call", "R_BPF_64_64": "map"}
-    return Relocation(slot, kinds.get(kind, "extern"), symbol, text=f"{kind} {symbol}")
-
-
-def _llvm_program(text: SourceText, listing: _Listing) -> Program:
-    from_text = any(match["bytes"] is None for match, _ in listing.entries.values())
-    return Program(
-        Isa.EXTENDED,
-        b"".join(code for _, code in listing.entries.values() if code),
-        text.origin("llvm-objdump", listing.start, listing.end, note=_TEXT_NOTE if from_text else None),
-        name=listing.functions[0].name if listing.functions else "",
-        declared=Declared(section=listing.section),
-        functions=tuple(listing.functions),
-        relocations=tuple(listing.relocations),
-    )
 
 
 _ASSEMBLER = re.compile(
