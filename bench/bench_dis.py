@@ -143,8 +143,8 @@ class loaded_program:
     def __enter__(self) -> str | None:
         from bpflens.errors import BpflensError
         from bpflens.isa.extended.asm import assemble
-        from bpflens.kernel.load import load_program
-        from bpflens.kernel.prog_info import prog_info_by_fd
+        from bpflens.kernel.programs.load import load_program
+        from bpflens.kernel.programs.prog_info import prog_info_by_fd
 
         self.fd = -1
         try:

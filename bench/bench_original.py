@@ -28,8 +28,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn, encode
-from bpflens.kernel.load import create_map, load_program
-from bpflens.kernel.prog_info import prog_info_by_fd
+from bpflens.kernel.programs.load import create_map, load_program
+from bpflens.kernel.programs.prog_info import prog_info_by_fd
 from bpflens.original.recover import recover
 
 COMMAND = str(Path(sysconfig.get_path("scripts")) / "bpflens")

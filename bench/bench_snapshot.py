@@ -17,9 +17,9 @@ import sys
 import tempfile
 from typing import NamedTuple
 
-from bpflens.kernel.load import create_map
-from bpflens.kernel.map_batch import write_batch
-from bpflens.kernel.maps import map_by_fd
+from bpflens.kernel.maps.map_batch import write_batch
+from bpflens.kernel.maps.maps import map_by_fd
+from bpflens.kernel.programs.load import create_map
 
 PREFIX = f"/sys/fs/bpf/bpflens-bench-{os.getpid()}"
 

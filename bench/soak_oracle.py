@@ -23,13 +23,13 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 import objects
 from bpflens.errors import BpflensError
+from bpflens.execute.inputs.mutate import mutants
+from bpflens.execute.inputs.packets import random_packet
 from bpflens.execute.interpreter.engine import InterpretedProgram
 from bpflens.execute.interpreter.memory import SHIFT
 from bpflens.execute.interpreter.packet import PACKET_REGION
 from bpflens.execute.kernel_engine import refusal
-from bpflens.execute.mutate import mutants
-from bpflens.execute.oracle import compare
-from bpflens.execute.packets import random_packet
+from bpflens.execute.oracle.oracle import compare
 from bpflens.execute.result import Input, Verdict
 from bpflens.execute.subject import Subject, to_program
 from bpflens.execute.subject import subjects as subjects_of

@@ -19,9 +19,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from bpflens.errors import KernelError
-from bpflens.kernel.load import create_map
-from bpflens.kernel.map_data import items, update, value_stride
+from bpflens.kernel.maps.map_data import items, update, value_stride
 from bpflens.kernel.pins import opened_pin
+from bpflens.kernel.programs.load import create_map
 from live.snapshot_lab import failures, id_of, snapshot_lab
 
 HASH, ARRAY, PERCPU_HASH, PERCPU_ARRAY, LRU, LPM = 1, 2, 5, 6, 9, 11

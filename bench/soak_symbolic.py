@@ -16,7 +16,7 @@ import time
 from collections import Counter
 
 from bpflens.errors import BpflensError
-from bpflens.execute.oracle import compare
+from bpflens.execute.oracle.oracle import compare
 from bpflens.execute.result import Verdict
 from bpflens.execute.subject import subject_of
 from bpflens.execute.symbolic import Equality, prove_equal

@@ -21,7 +21,7 @@ import pytest
 
 import needs
 from bpflens.cli.verb_table import VERBS
-from bpflens.kernel.load import load_program
+from bpflens.kernel.programs.load import load_program
 from live.loaded import RETURN_0, SOCKET_FILTER
 
 EXAMPLES = [example for verb in VERBS for example in importlib.import_module(f"bpflens.cli.verbs.{verb.module}").EXAMPLES]

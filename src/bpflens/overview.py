@@ -126,7 +126,7 @@ def _of_map(map: Map, program: Program | None, around: Surroundings | None, elem
 
 
 def _struct_ops(map: Map) -> StructOpsFacts | None:
-    from bpflens.kernel.struct_ops import MAP_TYPE, STATES, struct_ops
+    from bpflens.kernel.maps.struct_ops import MAP_TYPE, STATES, struct_ops
 
     if map.type != MAP_TYPE or map.id is None:
         return None

@@ -13,7 +13,7 @@ from bpflens.analysis.refusals import REFUSALS, refusal_for
 from bpflens.analysis.refused_load import explain_refusal
 from bpflens.cli.main import run
 from bpflens.formats.dumps.detect import read_programs
-from bpflens.formats.dumps.verifier_log import parse_log
+from bpflens.formats.dumps.listings.verifier_log import parse_log
 
 LOGS = Path(__file__).parent.parent / "corpus/verifier_logs"
 

@@ -57,20 +57,21 @@ def test_without_clang_nothing_is_claimed(small, monkeypatch):
 def test_a_difference_is_seen_and_the_level_lowered(small, monkeypatch):
     """A pass that goes wrong in a way that loads: the comparison's constant changed on its way to C."""
     needs.root()
-    from bpflens.decompile import structured
+    from bpflens.decompile import passes
 
-    right = structured.shape
+    right = passes.shape
 
     def wrong(tree):
         from dataclasses import replace
 
         from bpflens.decompile import ir
+        from bpflens.decompile.tree import Return
 
         return tuple(
-            ir.Return(ir.Const(1), node.slots) if isinstance(node, ir.Return) else replace(node) for node in right(tree)
+            Return(ir.Const(1), node.slots) if isinstance(node, Return) else replace(node) for node in right(tree)
         )
 
-    monkeypatch.setattr(structured, "shape", wrong)
+    monkeypatch.setattr(passes, "shape", wrong)
     unit = make_unit(open_target(str(small)), "x.o")
     (function,) = checked(unit, subjects(small.read_bytes(), "x.o"), inputs=200).functions
     assert function.level is not Level.STRUCTURED

@@ -6,17 +6,17 @@ from dataclasses import replace
 from random import Random
 
 import objects
-from bpflens.execute.coverage import COVERAGE, instrumented
 from bpflens.execute.edit import edit, piece
 from bpflens.execute.effects import made_repeatable, said_of_effect, scalar_arguments
+from bpflens.execute.inputs.mine import mine
+from bpflens.execute.inputs.mutate import KINDS, mutants
+from bpflens.execute.inputs.packets import checksum, random_packet
 from bpflens.execute.interpreter.engine import InterpretedProgram
-from bpflens.execute.mine import mine
-from bpflens.execute.mutate import KINDS, mutants
-from bpflens.execute.oracle import compare
-from bpflens.execute.packets import checksum, random_packet
+from bpflens.execute.oracle.coverage import COVERAGE, instrumented
+from bpflens.execute.oracle.oracle import compare
+from bpflens.execute.oracle.states import declared_differently, plan, settable
 from bpflens.execute.poison import PATTERNS, poisoned
 from bpflens.execute.result import Input, Scene, Verdict
-from bpflens.execute.states import declared_differently, plan, settable
 from bpflens.execute.subject import Subject, from_program, malformed, subject_of, to_program
 from bpflens.isa.extended.insn import Insn
 from execute import c_programs

@@ -13,11 +13,11 @@ from bpflens.inventory.audit import Verdict
 from bpflens.inventory.facts.processes import Process
 from bpflens.inventory.facts.records import Inventory, InventoryRow, MapUse, NetNamespace
 from bpflens.inventory.families import DEEP_FAMILIES, FAMILIES
-from bpflens.inventory.memory.builtin import converted
 from bpflens.inventory.memory.judge import Judged, finds_of
 from bpflens.inventory.memory.merge import merge
+from bpflens.inventory.memory.structures.builtin import converted
 from bpflens.inventory.select import KINDS, Selection
-from bpflens.kernel.loaded import MapHead
+from bpflens.kernel.programs.loaded import MapHead
 from bpflens.records.audit import audit_record
 from bpflens.records.ls import json_rows
 from bpflens.view.text.audit import audit_lines
@@ -94,7 +94,7 @@ def test_selection_spares_families() -> None:
     """A kind asks only the families that can have it; what hangs on nothing needs all of them."""
     wanted = Selection(["xdp"]).families
     assert wanted is not None
-    assert {family.module for family in FAMILIES if wanted(family)} == {"finders.xdp", "finders.maps", "finders.links"}
+    assert {family.module for family in FAMILIES if wanted(family)} == {"finders.network.xdp", "finders.maps", "finders.links"}
     assert Selection(["pin"]).families is None and Selection([]).families is None and Selection(["pid:1"]).families is None
     assert all(kind in KINDS for family in FAMILIES + DEEP_FAMILIES for kind in family.kinds)
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 
 from bpflens.btf.fields import member_offset
 from bpflens.isa.extended.asm import assemble
-from bpflens.kernel.load import create_map
-from bpflens.kernel.map_data import update
-from bpflens.kernel.prog_info import prog_info_by_fd
+from bpflens.kernel.maps.map_data import update
+from bpflens.kernel.programs.load import create_map
+from bpflens.kernel.programs.prog_info import prog_info_by_fd
 from bpflens.kernel.sys import syscalls
 from bpflens.kernel.sys.bpf import Buffer, bpf, cmd
 from live.attach_lab import ATTACH, Attached, Fprog, Lab, Lacking, inode, insns, ioctl, setsockopt
@@ -516,7 +516,7 @@ def struct_ops(lab: Lab) -> Iterator[Attached]:
     """29: a TCP congestion control"""
     from bpflens.btf.btf import Kind
     from bpflens.kernel.btf import vmlinux
-    from bpflens.kernel.load import load_btf
+    from bpflens.kernel.programs.load import load_btf
 
     btf = vmlinux()
     ops, value = btf.find("tcp_congestion_ops", Kind.STRUCT), btf.find("bpf_struct_ops_tcp_congestion_ops", Kind.STRUCT)
@@ -538,7 +538,7 @@ def struct_ops(lab: Lab) -> Iterator[Attached]:
     update(fd, bytes(4), bytes(image))
 
     def unregister() -> None:
-        from bpflens.kernel.map_data import delete
+        from bpflens.kernel.maps.map_data import delete
 
         delete(fd, bytes(4))
 
@@ -549,7 +549,7 @@ def struct_ops(lab: Lab) -> Iterator[Attached]:
 
 def lab_struct_ops(lab: Lab, ops: int, member: int) -> tuple[int, int]:
     from bpflens.errors import KernelError
-    from bpflens.kernel.load import load_program
+    from bpflens.kernel.programs.load import load_program
 
     try:
         fd = lab.fd(load_program(assemble("r0 = 2\nexit", "llvm"), 27, attach_btf_id=ops, expected_attach_type=member, name="bl_ops"))

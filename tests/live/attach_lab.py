@@ -20,8 +20,8 @@ from typing import NamedTuple
 from bpflens.errors import KernelError
 from bpflens.isa.extended.asm import assemble
 from bpflens.isa.extended.names import ATTACH_TYPES, PROG_TYPES
-from bpflens.kernel.load import load_program
-from bpflens.kernel.prog_info import prog_info_by_fd
+from bpflens.kernel.programs.load import load_program
+from bpflens.kernel.programs.prog_info import prog_info_by_fd
 from bpflens.kernel.sys import syscalls
 from bpflens.kernel.sys.bpf import Buffer, bpf, cmd
 

@@ -8,9 +8,9 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from bpflens.kernel.load import create_map, load_program
-from bpflens.kernel.maps import map_by_fd
-from bpflens.kernel.prog_info import prog_info_by_fd
+from bpflens.kernel.maps.maps import map_by_fd
+from bpflens.kernel.programs.load import create_map, load_program
+from bpflens.kernel.programs.prog_info import prog_info_by_fd
 
 SOCKET_FILTER = 1
 HASH, ARRAY = 1, 2

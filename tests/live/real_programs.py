@@ -15,7 +15,7 @@ import struct
 import time
 from collections.abc import Iterator, Sequence
 
-from bpflens.kernel.prog_info import prog_info_by_fd
+from bpflens.kernel.programs.prog_info import prog_info_by_fd
 from bpflens.kernel.sys.bpf import cmd
 from bpflens.kernel.sys.syscalls import libc, pidfd_getfd, pidfd_open, ptrace, unshare
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from bpflens.errors import NotFound
 from bpflens.formats.snapshot.archive import Archive
 from bpflens.kernel import pins
-from bpflens.kernel.maps import map_by_fd, map_ids
-from bpflens.kernel.prog_info import prog_ids
+from bpflens.kernel.maps.maps import map_by_fd, map_ids
+from bpflens.kernel.programs.prog_info import prog_ids
 from bpflens.snapshot.restore import Restored, restore
 from bpflens.snapshot.restoring.options import RestoreOptions
 from bpflens.snapshot.restoring.plan import Plan, make_plan
@@ -135,7 +135,7 @@ def pinned_files(directory: str) -> list[str]:
 
 def gone(ids: Sequence[int]) -> bool:
     """Whether none of these maps is loaded."""
-    from bpflens.kernel.maps import read_map_info
+    from bpflens.kernel.maps.maps import read_map_info
 
     for id in ids:
         with contextlib.suppress(NotFound):

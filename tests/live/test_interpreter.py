@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 
 import objects
 from bpflens.execute.effects import CALLS, OUTSIDE
-from bpflens.execute.guide import guided
-from bpflens.execute.inputs import InputMaker
+from bpflens.execute.inputs.guide import guided
+from bpflens.execute.inputs.inputs import InputMaker
+from bpflens.execute.inputs.mine import mine
 from bpflens.execute.interpreter.engine import InterpretedProgram
 from bpflens.execute.kernel_engine import Way, load, ways
 from bpflens.execute.kernel_maps import ARRAY, LPM_TRIE, PERCPU_ARRAY, PERCPU_HASH, MapState
-from bpflens.execute.mine import mine
 from bpflens.execute.result import Input
 from bpflens.execute.subject import Subject, subject_of
-from bpflens.kernel.map_data import possible_cpus
-from bpflens.kernel.test_run import SYSCALL, one_cpu
+from bpflens.kernel.maps.map_data import possible_cpus
+from bpflens.kernel.programs.test_run import SYSCALL, one_cpu
 from bpflens.program import Map
 from execute import c_programs, random_programs
 

@@ -23,7 +23,7 @@ from bpflens.inventory.memory.judge import EXPLAINED, Judged, finds_of, judge
 from bpflens.inventory.memory.reader import open_reader
 from bpflens.inventory.memory.vmalloc import areas, count_areas
 from bpflens.inventory.walk import collect, in_own_thread, walk
-from bpflens.kernel.loaded import prog_heads
+from bpflens.kernel.programs.loaded import prog_heads
 from live.attach_kinds import KINDS
 from live.attach_lab import Lab, Lacking, classic, insns
 

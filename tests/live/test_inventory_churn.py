@@ -13,8 +13,8 @@ from bpflens.inventory.facts.records import Inventory
 from bpflens.inventory.memory.reader import NAME
 from bpflens.inventory.walk import collect
 from bpflens.isa.extended.asm import assemble
-from bpflens.kernel.load import load_program
-from bpflens.kernel.prog_info import prog_ids, prog_info
+from bpflens.kernel.programs.load import load_program
+from bpflens.kernel.programs.prog_info import prog_ids, prog_info
 
 pytestmark = pytest.mark.live
 

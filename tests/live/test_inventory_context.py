@@ -11,7 +11,7 @@ import pytest
 
 import needs
 from bpflens.classic.explain import explain
-from bpflens.inventory.finders.sockets import filter_context, packet_context
+from bpflens.inventory.finders.network.sockets import filter_context, packet_context
 from bpflens.inventory.walk import collect
 from bpflens.targets.attach_point import open_object
 from live.attach_lab import Lab, inode, insns, setsockopt

@@ -132,7 +132,7 @@ def test_nothing_is_shown_that_is_not_so(machine: Machine) -> None:
 
 def test_nothing_is_left(machine: Machine) -> None:
     """No descriptor stays open, no program of our own stays loaded or is listed."""
-    from bpflens.kernel.prog_info import prog_ids, prog_info
+    from bpflens.kernel.programs.prog_info import prog_ids, prog_info
 
     assert machine.descriptors_after - machine.descriptors == set()
     own = os.getpid()

@@ -142,9 +142,9 @@ def test_tree(lab: Lab) -> None:
     import struct
 
     from bpflens.isa.extended.asm import assemble
-    from bpflens.kernel.load import create_map, load_program
-    from bpflens.kernel.map_data import update
-    from bpflens.kernel.prog_info import prog_info_by_fd
+    from bpflens.kernel.maps.map_data import update
+    from bpflens.kernel.programs.load import create_map, load_program
+    from bpflens.kernel.programs.prog_info import prog_info_by_fd
 
     jumps = lab.fd(create_map(3, 4, 4, 4, name="bl_tree"))
     loop = struct.pack("<BBhi", 0x18, 1 << 4 | 2, 0, jumps) + bytes(8)
@@ -182,7 +182,7 @@ def test_watch() -> None:
     import time
 
     from bpflens.isa.extended.asm import assemble
-    from bpflens.kernel.load import load_program
+    from bpflens.kernel.programs.load import load_program
 
     fds: list[int] = []
 
@@ -230,7 +230,7 @@ def test_watch_shows_what_is_attached_later(lab: Lab) -> None:
     import time
 
     from bpflens.isa.extended.asm import assemble
-    from bpflens.kernel.load import load_program
+    from bpflens.kernel.programs.load import load_program
 
     by_link = lab.fd(load_program(assemble("r0 = 1\nexit", "llvm"), 8, name="bl_later", expected_attach_type=0))
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 import objects
-from bpflens.execute.oracle import compare
+from bpflens.execute.oracle.oracle import compare
 from bpflens.execute.poison import UNWRITTEN
 from bpflens.execute.result import Comparison, Input, Scene, Verdict
 from bpflens.execute.run import played

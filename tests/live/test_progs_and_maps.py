@@ -14,8 +14,9 @@ import pytest
 import needs
 from bpflens.errors import KernelError, NotFound
 from bpflens.isa.extended.names import MAP_TYPES, PROG_TYPES, flag_names
-from bpflens.kernel import map_data, maps, progs
-from bpflens.kernel.load import create_map, load_btf, load_program, load_program_log, run_program, verify
+from bpflens.kernel.maps import map_data, maps
+from bpflens.kernel.programs import progs
+from bpflens.kernel.programs.load import create_map, load_btf, load_program, load_program_log, run_program, verify
 from bpflens.kernel.sys.bpf import bpf, cmd
 from live.loaded import ARRAY, HASH, RETURN_0, SOCKET_FILTER, insn, open_fds, program_with_map
 

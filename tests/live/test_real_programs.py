@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import needs
-from bpflens.kernel.prog_info import prog_info_by_fd
+from bpflens.kernel.programs.prog_info import prog_info_by_fd
 from live.real_programs import loaded_by, own
 
 pytestmark = pytest.mark.live
@@ -84,7 +84,7 @@ def seen() -> set[str]:
 
 @pytest.mark.parametrize("tool", TOOLS)
 def test_text_is_bpftools(tool: str, seen: set[str], capsys: pytest.CaptureFixture[str]) -> None:
-    from bpflens.kernel.progs import read_program_fd
+    from bpflens.kernel.programs.progs import read_program_fd
 
     needs.root()
     name, *args = tool.split()

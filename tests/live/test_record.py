@@ -11,8 +11,8 @@ import pytest
 import needs
 from bpflens.errors import BpflensError, InputError, NotSupported
 from bpflens.isa.extended.asm import assemble
-from bpflens.kernel.load import load_program
-from bpflens.kernel.prog_info import prog_info_by_fd
+from bpflens.kernel.programs.load import load_program
+from bpflens.kernel.programs.prog_info import prog_info_by_fd
 from bpflens.kernel.recorder.recorder import Recorder
 from bpflens.original.from_record import from_record
 from bpflens.original.record_store import Recorded, Store

@@ -12,10 +12,11 @@ import pytest
 import needs
 from bpflens.cli.main import run
 from bpflens.isa.extended.names import MAP_TYPES, PROG_TYPES
-from bpflens.kernel import maps, probes
-from bpflens.kernel.load import create_map, load_btf, load_program
-from bpflens.kernel.maps import map_by_fd, map_ids
-from bpflens.kernel.prog_info import prog_ids
+from bpflens.kernel import probes
+from bpflens.kernel.maps import maps
+from bpflens.kernel.maps.maps import map_by_fd, map_ids
+from bpflens.kernel.programs.load import create_map, load_btf, load_program
+from bpflens.kernel.programs.prog_info import prog_ids
 from live import attach_kinds, nobody
 from live.attach_lab import Lab
 from live.loaded import RETURN_0, SOCKET_FILTER, open_fds, program_with_map

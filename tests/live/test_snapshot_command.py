@@ -15,10 +15,10 @@ import pytest
 
 import needs
 from bpflens.isa.extended.asm import assemble
-from bpflens.kernel.load import create_map, load_btf, load_program, run_program
-from bpflens.kernel.map_data import lookup, update
+from bpflens.kernel.maps.map_data import lookup, update
 from bpflens.kernel.pins import opened_pin
-from bpflens.kernel.prog_info import prog_info_by_fd
+from bpflens.kernel.programs.load import create_map, load_btf, load_program, run_program
+from bpflens.kernel.programs.prog_info import prog_info_by_fd
 from live import nobody
 from live.snapshot_lab import INT, INT_BTF, LONG, SnapshotLab, id_of, pinned_files, remove_pins, snapshot_lab
 
@@ -180,7 +180,7 @@ def test_a_quiesced_map_holds_still(lab: SnapshotLab, tmp_path: Path) -> None:
         record = json.loads(run("--json", "save", f"id:{id}", "-o", str(tmp_path / "x"), "--quiesce", codes=(0, 5)).stdout)
 
         assert record["maps"][0]["consistency"] == "quiesced"
-        from bpflens.kernel.links import link_by_fd
+        from bpflens.kernel.attachments.links import link_by_fd
 
         assert link_by_fd(link).prog_id == id
         assert not [name for name in os.listdir("/sys/fs/bpf") if name.startswith(f"bpflens-quiesce-{os.getpid()}")]
@@ -189,7 +189,7 @@ def test_a_quiesced_map_holds_still(lab: SnapshotLab, tmp_path: Path) -> None:
 def test_a_link_gets_the_restored_program_at_once(lab: SnapshotLab, tmp_path: Path) -> None:
     """--replace: the link stays, another program is in it; where a later step fails, the former one comes back."""
     from bpflens.errors import BpflensError
-    from bpflens.kernel.links import link_by_fd
+    from bpflens.kernel.attachments.links import link_by_fd
     from bpflens.kernel.sys import faults
     from live.attach_lab import Lab
 

@@ -19,8 +19,8 @@ import needs
 from bpflens.errors import BpflensError
 from bpflens.formats.snapshot.archive import Archive
 from bpflens.inventory.walk import collect
-from bpflens.kernel.load import create_map
-from bpflens.kernel.map_data import update
+from bpflens.kernel.maps.map_data import update
+from bpflens.kernel.programs.load import create_map
 from bpflens.kernel.sys import faults
 from bpflens.snapshot.restoring.journal import unfinished
 from bpflens.snapshot.undo import undo_all
@@ -55,7 +55,7 @@ class Subject:
         array = lab.fd(create_map(3, 4, 4, 2, name="bl_fault_jump"))
         code = f"r1 = map[fd:{counters}]\nr1 = map[fd:{array}]\nr0 = 2\nexit"
         from bpflens.isa.extended.asm import assemble
-        from bpflens.kernel.load import load_program
+        from bpflens.kernel.programs.load import load_program
 
         prog = lab.fd(load_program(assemble(code, "kernel"), 6, name="bl_fault_xdp"))
         update(array, bytes(4), prog.to_bytes(4, "little"))
@@ -202,7 +202,7 @@ def test_a_killed_quiesce_is_undone(subject: Subject, tmp_path: Path) -> None:
     group = machine.fd(os.open(machine.cgroup_mount + subject.cgroup, os.O_RDONLY))
     prog, id = machine.load("cgroup_skb", "cgroup_inet_egress", "r0 = 1\nexit", name="bl_quiesce")
     link = machine.link(prog, group, "cgroup_inet_egress")
-    from bpflens.kernel.links import link_by_fd
+    from bpflens.kernel.attachments.links import link_by_fd
 
     code = """
 import os, signal, sys
@@ -228,7 +228,7 @@ def test_ids_are_not_leaked(subject: Subject) -> None:
     with faults.failing(60), contextlib.suppress(BpflensError, OSError):
         subject.lab.restore(subject.saved.path)
     clean(subject)
-    from bpflens.kernel.maps import read_map_info
+    from bpflens.kernel.maps.maps import read_map_info
 
     def ours() -> list[str]:
         new = []

@@ -15,10 +15,10 @@ import needs
 from bpflens.errors import KernelError
 from bpflens.isa.extended.names import MAP_TYPES
 from bpflens.kernel import pins
-from bpflens.kernel.load import create_map, load_btf
-from bpflens.kernel.map_data import freeze, items, lookup, possible_cpus, update, value_stride
-from bpflens.kernel.maps import map_by_fd
+from bpflens.kernel.maps.map_data import freeze, items, lookup, possible_cpus, update, value_stride
+from bpflens.kernel.maps.maps import map_by_fd
 from bpflens.kernel.probes import map_type
+from bpflens.kernel.programs.load import create_map, load_btf
 from live.snapshot_lab import INT, INT_BTF, LONG, SnapshotLab, failures, id_of, snapshot_lab
 
 pytestmark = pytest.mark.live
@@ -266,7 +266,7 @@ def test_cgroups_are_restored_by_path(lab: SnapshotLab) -> None:
 
 
 def test_arena(lab: SnapshotLab) -> None:
-    from bpflens.kernel.mapped_maps import PAGE, write_pages
+    from bpflens.kernel.maps.mapped_maps import PAGE, write_pages
 
     needs.kernel_feature(map_type(33) is not False, "arenas")
     address = 0x7E00_0000_0000
@@ -285,7 +285,7 @@ def test_arena(lab: SnapshotLab) -> None:
 
 def test_unread_records_of_a_ring_buffer_are_saved(lab: SnapshotLab) -> None:
     from bpflens.isa.extended.asm import assemble
-    from bpflens.kernel.load import load_program, run_program
+    from bpflens.kernel.programs.load import load_program, run_program
 
     fd = lab.fd(create_map(27, 0, 0, 4096, name="ring"))
     code = assemble(

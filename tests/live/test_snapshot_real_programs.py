@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import needs
-from bpflens.kernel.prog_info import prog_ids, prog_info
+from bpflens.kernel.programs.prog_info import prog_ids, prog_info
 from live.real_programs import loaded_by
 from live.snapshot_lab import SnapshotLab, failures, snapshot_lab
 from live.test_real_programs import TOOLS, named

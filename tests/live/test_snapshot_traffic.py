@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 import needs
-from bpflens.kernel.map_data import items, lookup, update
-from bpflens.kernel.maps import map_by_fd
+from bpflens.kernel.maps.map_data import items, lookup, update
+from bpflens.kernel.maps.maps import map_by_fd
 from bpflens.kernel.pins import opened_pin
 from live.attach_lab import ATTACH, Lab, Lacking
 from live.snapshot_lab import SnapshotLab, failures, pinned_files, remove_pins, snapshot_lab

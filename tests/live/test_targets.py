@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 import needs
 from bpflens.errors import BpflensError, InputError, NotFound
 from bpflens.kernel import pins
-from bpflens.kernel.load import load_program
-from bpflens.kernel.prog_info import prog_info_by_fd
+from bpflens.kernel.programs.load import load_program
+from bpflens.kernel.programs.prog_info import prog_info_by_fd
 from bpflens.kernel.sys.syscalls import libc
 from bpflens.targets.kernel_object import open_live
 from live import attach_kinds, nobody

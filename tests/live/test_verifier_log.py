@@ -17,7 +17,7 @@ from bpflens.isa.extended.insn import words
 from bpflens.isa.extended.table import ROWS, Row, lookup
 from bpflens.isa.extended.text import format_word, is_pair
 from bpflens.kernel.btf import vmlinux
-from bpflens.kernel.load import create_map, load_btf, load_program_log
+from bpflens.kernel.programs.load import create_map, load_btf, load_program_log
 
 pytestmark = pytest.mark.live
 

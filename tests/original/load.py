@@ -15,8 +15,8 @@ from bpflens.btf.fields import member_offset
 from bpflens.errors import NotSupported
 from bpflens.isa.extended.asm import assemble
 from bpflens.kernel.btf import vmlinux
-from bpflens.kernel.load import create_map, load_btf, load_program
-from bpflens.kernel.prog_info import prog_info_by_fd
+from bpflens.kernel.programs.load import create_map, load_btf, load_program
+from bpflens.kernel.programs.prog_info import prog_info_by_fd
 from bpflens.kernel.sys.syscalls import libc
 from original.matrix import MAPS, TYPE, Row
 

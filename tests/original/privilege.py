@@ -27,7 +27,7 @@ def drop_all_but(*kept: int) -> None:
 @contextmanager
 def held_by_child(load: Callable[[], int], kept: tuple[int, ...]) -> Iterator[int]:
     """The id of the program that `load` loads in a child with only the capabilities `kept`; the child holds it."""
-    from bpflens.kernel.prog_info import prog_info_by_fd
+    from bpflens.kernel.programs.prog_info import prog_info_by_fd
 
     reading, writing = os.pipe()
     waiting, done = os.pipe()

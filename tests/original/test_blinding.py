@@ -14,10 +14,10 @@ from bpflens.analysis.cfg import jump_target
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn
 from bpflens.isa.extended.insn import words as words_of
-from bpflens.kernel.load import create_map
-from bpflens.kernel.map_addresses import map_addresses
-from bpflens.kernel.maps import map_by_fd
-from bpflens.kernel.prog_info import prog_dump
+from bpflens.kernel.maps.map_addresses import map_addresses
+from bpflens.kernel.maps.maps import map_by_fd
+from bpflens.kernel.programs.load import create_map
+from bpflens.kernel.programs.prog_info import prog_dump
 from bpflens.original.image.blinding import _refer_to_maps, canonical_zeros, unblind
 from bpflens.original.image.image import of_dump, of_id
 from bpflens.original.image.tag import blanked

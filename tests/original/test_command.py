@@ -13,7 +13,7 @@ import pytest
 
 import needs
 from bpflens.cli.main import run
-from bpflens.kernel.prog_info import prog_ids, prog_info
+from bpflens.kernel.programs.prog_info import prog_ids, prog_info
 from bpflens.original.image.tag import tags
 from original.load import loaded
 from original.matrix import ROWS

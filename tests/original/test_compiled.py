@@ -12,7 +12,7 @@ import pytest
 
 import needs
 from bpflens.cli.main import run
-from bpflens.kernel.prog_info import prog_info_by_fd
+from bpflens.kernel.programs.prog_info import prog_info_by_fd
 from bpflens.original.find_object import look_up
 from bpflens.original.image.tag import blanked
 from bpflens.original.recover import recover

@@ -12,8 +12,8 @@ from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.contexts import IDENTITY, context_struct, fields
 from bpflens.isa.extended.insn import Insn, encode
 from bpflens.isa.extended.names import PROG_TYPES
-from bpflens.kernel.load import load_program
-from bpflens.kernel.prog_info import prog_info_by_fd
+from bpflens.kernel.programs.load import load_program
+from bpflens.kernel.programs.prog_info import prog_info_by_fd
 from bpflens.original.image.tag import blanked
 from bpflens.original.kernels.probe import learn_context, learn_sockets
 from bpflens.original.recover import recover

@@ -9,8 +9,8 @@ import pytest
 from bpflens.analysis.liveness import written_before
 from bpflens.isa.extended.asm import assemble
 from bpflens.isa.extended.insn import decode
-from bpflens.kernel.load import load_program
-from bpflens.kernel.prog_info import prog_info_by_fd
+from bpflens.kernel.programs.load import load_program
+from bpflens.kernel.programs.prog_info import prog_info_by_fd
 from bpflens.original.recover import recover
 
 EXACT = {

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 import needs
-from bpflens.kernel.prog_info import prog_info_by_fd
+from bpflens.kernel.programs.prog_info import prog_info_by_fd
 from bpflens.original.find_object import look_up
 from bpflens.original.recover import recover
 from original.libbpf import library, loaded

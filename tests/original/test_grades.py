@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from bpflens.errors import KernelError
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn, encode
-from bpflens.kernel.load import load_program
-from bpflens.kernel.prog_info import prog_dump, prog_info_by_fd
+from bpflens.kernel.programs.load import load_program
+from bpflens.kernel.programs.prog_info import prog_dump, prog_info_by_fd
 from bpflens.original.image.blinding import unblind
 from bpflens.original.image.image import of_code, of_id
 from bpflens.original.image.tag import blanked, tags

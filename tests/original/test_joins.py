@@ -9,7 +9,7 @@ import pytest
 
 import needs
 from bpflens.analysis.pointer_types import Pointer, join, may_be
-from bpflens.kernel.prog_info import prog_info_by_fd
+from bpflens.kernel.programs.prog_info import prog_info_by_fd
 from bpflens.original import guided
 from bpflens.original.image.tag import tags
 from bpflens.original.invert import segment

@@ -16,7 +16,7 @@ import time
 import pytest
 
 from bpflens.errors import KernelError
-from bpflens.kernel.prog_info import prog_ids, prog_info
+from bpflens.kernel.programs.prog_info import prog_ids, prog_info
 from original.load import loaded
 from original.matrix import ROWS
 

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from bpflens.isa.extended.asm import assemble
-from bpflens.kernel.load import create_map, load_program
+from bpflens.kernel.programs.load import create_map, load_program
 from bpflens.original.image.tag import blanked
 from bpflens.original.recover import recover
 from original.privilege import CAP_BPF, CAP_NET_ADMIN, CAP_SYS_ADMIN, drop_all_but, held_by_child
@@ -68,7 +68,7 @@ def recovered_by_child(text, kept):
     if pid == 0:
         try:
             drop_all_but(*kept)
-            from bpflens.kernel.prog_info import prog_info_by_fd
+            from bpflens.kernel.programs.prog_info import prog_info_by_fd
 
             original = recover(prog_info_by_fd(fd).id)
             said = f"{original.grade} hidden={original.image.calls_hidden} {original.reason} {original.code.hex()}"

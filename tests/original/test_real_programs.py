@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bpflens.kernel.prog_info import prog_info_by_fd
+from bpflens.kernel.programs.prog_info import prog_info_by_fd
 from bpflens.original.find_object import look_up
 from bpflens.original.image.tag import blanked, tags
 from bpflens.original.recover import recover

@@ -9,8 +9,8 @@ import pytest
 
 from bpflens.errors import NotFound
 from bpflens.isa.extended.asm import assemble
-from bpflens.kernel.maps import map_ids
-from bpflens.kernel.prog_info import prog_ids
+from bpflens.kernel.maps.maps import map_ids
+from bpflens.kernel.programs.prog_info import prog_ids
 from bpflens.original.image.image import of_code, of_id
 from bpflens.original.kernels.running import live_kernel
 from bpflens.original.recover import recover

@@ -106,8 +106,8 @@ def _constant_data(m: Map) -> bytes | None:
 
 @lru_cache(maxsize=16)
 def _live_value(map_id: int) -> bytes | None:
-    from bpflens.kernel.map_data import lookup
-    from bpflens.kernel.maps import open_map
+    from bpflens.kernel.maps.map_data import lookup
+    from bpflens.kernel.maps.maps import open_map
 
     try:
         with open_map(map_id) as fd:

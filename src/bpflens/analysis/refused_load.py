@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bpflens.analysis.refusals import refusal_for
-from bpflens.formats.dumps.verifier_log import Step, VerifierLog
+from bpflens.formats.dumps.listings.verifier_log import Step, VerifierLog
 
 __all__ = ("RefusedLoad", "explain_refusal")
 

@@ -51,7 +51,7 @@ def explain_extended(programs: Sequence[Program], args: argparse.Namespace, sett
 
 def _refused(program: Program) -> RefusedLoad | None:
     from bpflens.analysis.refused_load import explain_refusal
-    from bpflens.formats.dumps.verifier_log import parse_log
+    from bpflens.formats.dumps.listings.verifier_log import parse_log
 
     return explain_refusal(parse_log(program.origin.line or ""))
 

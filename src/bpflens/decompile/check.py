@@ -18,8 +18,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bpflens.decompile.decompile import Attempt, decompile_unit
+from bpflens.decompile.passes import Options
 from bpflens.decompile.result import Badge, Decompiled, DecompiledFunction, Level
-from bpflens.decompile.structured import Options
 from bpflens.decompile.unit import Unit
 from bpflens.errors import BpflensError
 from bpflens.execute.result import Comparison, Verdict
@@ -190,7 +190,7 @@ def _entry(original: Subject, candidate: Subject, state: _State, inputs: int, na
     known = state.badges.get(name)
     if known is not None and known[0] in (Badge.TESTED, Badge.PROVED, Badge.LOADS) and not state.tried.get(name):
         return known[0], known[1], ""
-    from bpflens.execute.oracle import compare
+    from bpflens.execute.oracle.oracle import compare
 
     result = compare(original, candidate, inputs=inputs)
     if result.verdict is Verdict.DIFFERENT:

@@ -11,20 +11,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bpflens.decompile.arity import arities_of, variable_arguments
-from bpflens.decompile.c_assembly import assembly_lines
-from bpflens.decompile.c_file import file_head, file_tail
-from bpflens.decompile.c_instructions import instruction_lines
-from bpflens.decompile.c_scope import UnitScope
-from bpflens.decompile.c_signature import make_signatures
-from bpflens.decompile.c_statement import Signature
-from bpflens.decompile.c_structured import Structured, structured_lines
-from bpflens.decompile.demand import TooNarrow
-from bpflens.decompile.ir import Variable
-from bpflens.decompile.lift import Unsayable, lift, split_blocks
-from bpflens.decompile.regions import Regions, analyse_regions
+from bpflens.decompile.c_text.assembly import assembly_lines
+from bpflens.decompile.c_text.file import file_head, file_tail
+from bpflens.decompile.c_text.instructions import instruction_lines
+from bpflens.decompile.c_text.signature import make_signatures
+from bpflens.decompile.c_text.statement import Signature
+from bpflens.decompile.c_text.structured import Structured, structured_lines
+from bpflens.decompile.c_text.unit_scope import UnitScope
+from bpflens.decompile.function import Variable
+from bpflens.decompile.lift.arity import arities_of, variable_arguments
+from bpflens.decompile.lift.lift import Unsayable, lift, split_blocks
+from bpflens.decompile.lift.regions import Regions, analyse_regions
+from bpflens.decompile.passes import Options, build_structured
 from bpflens.decompile.result import Decompiled, DecompiledFunction, Level, Line
-from bpflens.decompile.structured import Options, build_structured
+from bpflens.decompile.types.demand import TooNarrow
 from bpflens.decompile.unit import Code, Unit, make_unit
 from bpflens.program import Program
 

@@ -18,11 +18,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from bpflens.decompile import ir
-from bpflens.decompile.bits import known_bits
-from bpflens.decompile.ir import Assign, Atomic, Block, Call, Const, Expr, Function, Statement, Var, join_slots, size_of, variables_of
-from bpflens.decompile.regions import postorder
+from bpflens.decompile.function import Function
+from bpflens.decompile.ir import Assign, Atomic, Block, Call, Const, Expr, Statement, Var, join_slots, size_of, variables_of
+from bpflens.decompile.lift.regions import postorder
+from bpflens.decompile.lift.webs import Webs, has_load, map_inputs, with_var, written
 from bpflens.decompile.simplify import deeply, substitute
-from bpflens.decompile.webs import Webs, has_load, map_inputs, with_var, written
+from bpflens.decompile.types.bits import known_bits
 
 __all__ = ("Widths", "count_uses", "drop_unused", "fold", "widths_of")
 

@@ -1,10 +1,10 @@
-"""What the passes work on: expressions, statements, blocks, and the structured tree that becomes C.
+"""What the passes work on: expressions, statements and blocks.
 
     0: r2 = *(u32 *)(r1 +4)      ──►   Assign(Var(2), Load(4, False, Var(1) + 4), slots=(0,))
     1: w2 += 1                   ──►   Assign(Var(2), Binary("+", Var(2), Const(1), 32), slots=(1,))
 
 Every expression is a number of 64 bits, unsigned. An operation of width 32 takes the low halves of its operands and extends its result
-with zeros, as the instructions do; so no expression needs a type to have a meaning. Statements and tree nodes carry `slots`, the
+with zeros, as the instructions do; so no expression needs a type to have a meaning. Statements (and nodes of tree.py) carry `slots`: the
 instructions that they came from, in ascending order; expressions belong to the statement that they are in.
 
 Expressions and statements are immutable and are shared freely. A `Block` is mutable: passes replace its lists.
@@ -12,15 +12,13 @@ Expressions and statements are immutable and are shared freely. A `Block` is mut
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 __all__ = (
-    "And", "Asm", "Assign", "Atomic", "Binary", "Block", "Break", "Call", "Case", "Compare", "Const", "Continue", "CoreRef", "DataRef",
-    "DoWhile", "Expr", "For", "ForEver", "FrameRef", "FuncRef", "Goto", "If", "Label", "Load", "MapRef", "Negate", "Node", "Not", "Or",
-    "Place", "Return", "Sext", "Simple", "Slots", "StackObject", "StackRef", "Statement", "Store", "Swap", "Switch", "SymRef", "Tree",
-    "Var", "Variable", "While", "Zext", "children", "inputs", "join_slots", "rebuild", "size_of", "variables_of",
+    "And", "Asm", "Assign", "Atomic", "Binary", "Block", "Call", "Compare", "Const", "CoreRef", "DataRef", "Expr", "FrameRef", "FuncRef",
+    "Load", "MapRef", "Negate", "Not", "Or", "Place", "Sext", "Slots", "StackRef", "Statement", "Store", "Swap", "SymRef", "Var", "Zext",
+    "children", "inputs", "join_slots", "rebuild", "size_of", "variables_of",
 )  # fmt: skip
 
 Slots: TypeAlias = tuple[int, ...]
@@ -374,188 +372,3 @@ class Block:
         self.condition: Expr | None = None
         self.result: Expr | None = None
         self.end_slots: Slots = ()
-
-
-# --- the tree ---
-
-
-@dataclass(frozen=True, slots=True)
-class Simple:
-    """A statement."""
-
-    statement: Statement
-
-    @property
-    def slots(self) -> Slots:
-        """The instructions of the statement."""
-        return self.statement.slots
-
-
-@dataclass(frozen=True, slots=True)
-class Return:
-    """Leave the function with `value`."""
-
-    value: Expr
-    slots: Slots = ()
-
-
-@dataclass(frozen=True, slots=True)
-class If:
-    """`then` where `condition` holds, else `other`."""
-
-    condition: Expr
-    then: Tree
-    other: Tree = ()
-    slots: Slots = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ForEver:
-    """A loop that only break, goto and return leave."""
-
-    body: Tree
-    slots: Slots = ()
-
-
-@dataclass(frozen=True, slots=True)
-class While:
-    """`body` while `condition` holds."""
-
-    condition: Expr
-    body: Tree
-    slots: Slots = ()
-
-
-@dataclass(frozen=True, slots=True)
-class DoWhile:
-    """`body`, and again while `condition` holds. `body` has no continue."""
-
-    condition: Expr
-    body: Tree
-    slots: Slots = ()
-
-
-@dataclass(frozen=True, slots=True)
-class For:
-    """`first`; while `condition` holds: `body`, `step` (after continue, too)."""
-
-    first: Assign | None
-    condition: Expr
-    step: Assign
-    body: Tree
-    slots: Slots = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """A branch of a switch for `values`; () is the default."""
-
-    values: tuple[int, ...]
-    body: Tree
-
-
-@dataclass(frozen=True, slots=True)
-class Switch:
-    """The case for `value`; a case does not run on into the next one."""
-
-    value: Expr
-    cases: tuple[Case, ...]
-    slots: Slots = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Goto:
-    """To the label of that number."""
-
-    label: int
-    slots: Slots = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Label:
-    """Where gotos go."""
-
-    label: int
-    slots: Slots = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Break:
-    """Leave the innermost loop."""
-
-    slots: Slots = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Continue:
-    """To the next round of the innermost loop."""
-
-    slots: Slots = ()
-
-
-Node: TypeAlias = Simple | Return | If | ForEver | While | DoWhile | For | Switch | Goto | Label | Break | Continue
-Tree: TypeAlias = tuple[Node, ...]
-
-
-# --- what a function has besides ---
-
-
-@dataclass(frozen=True, slots=True)
-class Variable:
-    """A C variable: `type` as C text ("__u32", "struct iphdr *"). `read`: its name was read from debug information, not inferred."""
-
-    name: str
-    type: str
-    read: bool = False
-    initialised: bool = False  # "= 0": on some path nothing is assigned before it is read
-
-
-@dataclass(frozen=True, slots=True)
-class StackObject:
-    """Bytes `start` to `start + size` of the frame as one C object: of BTF type `type_id`, else a struct of `members` (offset, size, name;
-    a single one without a name is a plain number), else an array of bytes.
-    """
-
-    start: int
-    size: int
-    name: str
-    type_id: int = 0
-    members: tuple[tuple[int, int, str], ...] = ()
-
-
-def walk(tree: Tree) -> Iterator[Node]:
-    """Every node of a tree, in the order of the text. Uses its own stack: trees may be 10,000 deep."""
-    pending: list[Iterator[Node]] = [iter(tree)]
-    while pending:
-        for node in pending[-1]:
-            yield node
-            kind = type(node)
-            if kind is If:
-                pending.append(iter((*node.then, *node.other)))  # type: ignore[union-attr]
-                break
-            if kind in (ForEver, While, DoWhile, For):
-                pending.append(iter(node.body))  # type: ignore[union-attr]
-                break
-            if kind is Switch:
-                pending.append(iter([inner for case in node.cases for inner in case.body]))  # type: ignore[union-attr]
-                break
-        else:
-            pending.pop()
-
-
-@dataclass(slots=True)
-class Function:
-    """A function on its way through the passes.
-
-    `blocks` by id, the entry first; `variables` by id once there are webs; `objects` by start in the frame; `arguments`: variable of
-    each argument register that is read, by register; `tree` once it is structured.
-    """
-
-    name: str
-    blocks: dict[int, Block]
-    entry: int
-    arity: int
-    objects: dict[int, StackObject] = field(default_factory=dict)
-    variables: dict[int, Variable] = field(default_factory=dict)
-    arguments: Mapping[int, int] = field(default_factory=dict)
-    tree: Tree = ()

@@ -6,7 +6,8 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bpflens.decompile.ir import StackObject, Tree, Variable
+from bpflens.decompile.function import StackObject, Variable
+from bpflens.decompile.tree import Tree
 
 __all__ = ("Badge", "Decompiled", "DecompiledFunction", "Level", "Line")
 

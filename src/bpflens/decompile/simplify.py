@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bpflens.decompile import ir
-from bpflens.decompile.bits import known_bits
 from bpflens.decompile.ir import MASK64, Binary, Compare, Const, Expr, Sext, Swap, Zext
+from bpflens.decompile.types.bits import known_bits
 
 __all__ = ("evaluate", "negate", "simplify", "substitute")
 

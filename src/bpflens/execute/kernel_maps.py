@@ -15,9 +15,9 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from bpflens.errors import BpflensError, KernelError
-from bpflens.kernel import map_data
-from bpflens.kernel.load import create_map, load_btf
-from bpflens.kernel.map_memory import RingBuffer, map_array
+from bpflens.kernel.maps import map_data
+from bpflens.kernel.maps.map_memory import RingBuffer, map_array
+from bpflens.kernel.programs.load import create_map, load_btf
 from bpflens.kernel.sys.bpf import close
 from bpflens.program import Map
 
@@ -68,7 +68,7 @@ def kept_flags(map: Map) -> int:
 
 def read_limits(map: Map) -> int:
     """max_entries of the map that is made for a test: capped in number and bytes, some where the object leaves it open."""
-    from bpflens.kernel.map_data import possible_cpus
+    from bpflens.kernel.maps.map_data import possible_cpus
 
     entries = map.max_entries
     if map.type in (SK_STORAGE, INODE_STORAGE, TASK_STORAGE, CGRP_STORAGE, CGROUP_STORAGE, 21):

@@ -13,10 +13,10 @@ from random import Random
 
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn, encode
-from bpflens.kernel.load import create_map, load_program
-from bpflens.kernel.map_memory import map_array
+from bpflens.kernel.maps.map_memory import map_array
+from bpflens.kernel.programs.load import create_map, load_program
+from bpflens.kernel.programs.test_run import SYSCALL, TestRun
 from bpflens.kernel.sys.bpf import close
-from bpflens.kernel.test_run import SYSCALL, TestRun
 
 __all__ = ("KERNEL", "SIZE", "USER", "KernelObjects", "made_memory", "pointers")
 

@@ -54,8 +54,8 @@ def played(subject: Subject, scene: Scene, *, engine: str = "auto") -> Played:
 def _by_kernel(subject: Subject, scene: Scene) -> Played:
     from bpflens.execute.kernel_engine import Refused, load, ways, widened
     from bpflens.execute.objects import KernelObjects
-    from bpflens.execute.side_by_side import assumptions
-    from bpflens.kernel.test_run import PACKET_TYPES, one_cpu
+    from bpflens.execute.oracle.side_by_side import assumptions
+    from bpflens.kernel.programs.test_run import PACKET_TYPES, one_cpu
 
     reasons: dict[str, None] = {}
     with one_cpu(), ExitStack() as stack:

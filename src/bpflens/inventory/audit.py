@@ -122,7 +122,7 @@ def _verdict(first: list[Judged], unexplained: tuple[Judged, ...], walks: int) -
 
 def _images(inventory: Inventory) -> list[Judged]:
     """Every image there is now, judged by what the walk found and by what is listed now. OSError where they cannot be had."""
-    from bpflens.kernel.loaded import prog_heads
+    from bpflens.kernel.programs.loaded import prog_heads
 
     context = Context()
     reader = open_reader(context)

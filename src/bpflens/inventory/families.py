@@ -23,24 +23,24 @@ class Family(NamedTuple):
 
     @property
     def key(self) -> str:
-        """A name for it: "memory.tun.find"."""
+        """A name for it: "memory.structures.tun.find"."""
         return f"{self.module}.{self.function}"
 
 
 FAMILIES = (
-    Family("finders.sockets", "find_packet", ("socket/packet", "fanout"), True, "packet sockets", "CAP_NET_ADMIN"),
-    Family("finders.xdp", "find", ("xdp",), True, "XDP programs", "CAP_NET_ADMIN"),
-    Family("finders.tcx", "find", ("tcx", "netkit"), True, "tcx and netkit programs", "CAP_NET_ADMIN"),
-    Family("finders.tc", "find", ("tc",), True, "traffic control", "CAP_NET_ADMIN"),
-    Family("finders.routes", "find", ("lwt", "seg6local"), True, "routes", "CAP_NET_ADMIN"),
-    Family("finders.netns_progs", "find", ("flow_dissector", "sk_lookup"), True, "programs of network namespaces", "CAP_NET_ADMIN"),
-    Family("finders.netfilter", "find", ("netfilter",), True, "netfilter hooks", "CAP_NET_ADMIN"),
-    Family("finders.xtables", "find_legacy", ("xt_bpf",), True, "iptables rules", "CAP_NET_ADMIN and CAP_NET_RAW"),
-    Family("finders.xtables", "find_nft", ("xt_bpf",), True, "nftables rules", "CAP_NET_ADMIN"),
-    Family("finders.team", "find", ("team",), True, "team devices", "CAP_NET_ADMIN"),
-    Family("finders.sockets", "find_sockets", ("socket",), False, "socket filters", "CAP_SYS_PTRACE"),
-    Family("finders.sockets", "find_unheld", ("socket",), True, "sockets that no descriptor leads to", "CAP_NET_ADMIN"),
-    Family("finders.tun", "find", ("tap",), False, "tap devices", "CAP_SYS_PTRACE"),
+    Family("finders.network.sockets", "find_packet", ("socket/packet", "fanout"), True, "packet sockets", "CAP_NET_ADMIN"),
+    Family("finders.network.xdp", "find", ("xdp",), True, "XDP programs", "CAP_NET_ADMIN"),
+    Family("finders.network.tcx", "find", ("tcx", "netkit"), True, "tcx and netkit programs", "CAP_NET_ADMIN"),
+    Family("finders.network.tc", "find", ("tc",), True, "traffic control", "CAP_NET_ADMIN"),
+    Family("finders.network.routes", "find", ("lwt", "seg6local"), True, "routes", "CAP_NET_ADMIN"),
+    Family("finders.network.netns_progs", "find", ("flow_dissector", "sk_lookup"), True, "programs of network namespaces", "CAP_NET_ADMIN"),
+    Family("finders.network.netfilter", "find", ("netfilter",), True, "netfilter hooks", "CAP_NET_ADMIN"),
+    Family("finders.network.xtables", "find_legacy", ("xt_bpf",), True, "iptables rules", "CAP_NET_ADMIN and CAP_NET_RAW"),
+    Family("finders.network.xtables", "find_nft", ("xt_bpf",), True, "nftables rules", "CAP_NET_ADMIN"),
+    Family("finders.network.team", "find", ("team",), True, "team devices", "CAP_NET_ADMIN"),
+    Family("finders.network.sockets", "find_sockets", ("socket",), False, "socket filters", "CAP_SYS_PTRACE"),
+    Family("finders.network.sockets", "find_unheld", ("socket",), True, "sockets that no descriptor leads to", "CAP_NET_ADMIN"),
+    Family("finders.network.tun", "find", ("tap",), False, "tap devices", "CAP_SYS_PTRACE"),
     Family("finders.seccomp", "find", ("seccomp",), False, "seccomp filters", "CAP_SYS_ADMIN and CAP_SYS_PTRACE"),
     Family("finders.cgroups", "find", ("cgroup", "lsm_cgroup"), False, "programs on cgroups", "CAP_NET_ADMIN"),
     Family("finders.maps", "find", ("xdp/devmap", "xdp/cpumap", "sockmap", "struct_ops"), False, "programs on maps", "CAP_SYS_ADMIN"),
@@ -58,27 +58,27 @@ FAMILIES = (
 
 _MEMORY = "CAP_BPF and CAP_PERFMON"
 DEEP_FAMILIES = (
-    Family("memory.sockets", "find", ("socket", "reuseport", "fanout", "kcm"), False, "sockets in kernel memory", _MEMORY),
-    Family("memory.kept", "find_in_flight", ("socket",), True, "sockets in flight between processes", _MEMORY),
-    Family("memory.sockets", "find_lists", ("socket",), True, "sockets that no descriptor leads to", _MEMORY),
-    Family("memory.kept", "find_io_uring", ("socket",), False, "sockets of io_uring", _MEMORY),
-    Family("memory.tun", "find", ("tun", "tap"), True, "tun devices in kernel memory", _MEMORY),
-    Family("memory.tasks", "find_seccomp", ("seccomp",), False, "seccomp filters in kernel memory", _MEMORY),
-    Family("memory.tasks", "find_perf", ("perf_event",), False, "perf events in kernel memory", _MEMORY),
-    Family("memory.tasks", "find_ppp", ("ppp",), False, "PPP filters in kernel memory", _MEMORY),
-    Family("memory.builtin", "find", ("ptp_classifier",), False, "the kernel's own programs", _MEMORY),
-    Family("memory.routes", "find", ("lwt",), True, "routes in kernel memory", _MEMORY),
+    Family("memory.structures.sockets", "find", ("socket", "reuseport", "fanout", "kcm"), False, "sockets in kernel memory", _MEMORY),
+    Family("memory.structures.kept", "find_in_flight", ("socket",), True, "sockets in flight between processes", _MEMORY),
+    Family("memory.structures.sockets", "find_lists", ("socket",), True, "sockets that no descriptor leads to", _MEMORY),
+    Family("memory.structures.kept", "find_io_uring", ("socket",), False, "sockets of io_uring", _MEMORY),
+    Family("memory.structures.tun", "find", ("tun", "tap"), True, "tun devices in kernel memory", _MEMORY),
+    Family("memory.structures.tasks", "find_seccomp", ("seccomp",), False, "seccomp filters in kernel memory", _MEMORY),
+    Family("memory.structures.tasks", "find_perf", ("perf_event",), False, "perf events in kernel memory", _MEMORY),
+    Family("memory.structures.tasks", "find_ppp", ("ppp",), False, "PPP filters in kernel memory", _MEMORY),
+    Family("memory.structures.builtin", "find", ("ptp_classifier",), False, "the kernel's own programs", _MEMORY),
+    Family("memory.structures.routes", "find", ("lwt",), True, "routes in kernel memory", _MEMORY),
 )
 # What a family that asks the kernel's interfaces may find that it cannot tell the whole of -> the family that reads it from kernel memory.
 SERVED_BY = {
-    "sockets": ("memory.sockets.find",),
-    "unheld sockets": ("memory.sockets.find_lists", "memory.kept.find_in_flight"),
-    "io_uring": ("memory.kept.find_io_uring",),
-    "tun": ("memory.tun.find",),
-    "perf": ("memory.tasks.find_perf",),
-    "ppp": ("memory.tasks.find_ppp",),
-    "routes": ("memory.routes.find",),
-    "seccomp": ("memory.tasks.find_seccomp",),
+    "sockets": ("memory.structures.sockets.find",),
+    "unheld sockets": ("memory.structures.sockets.find_lists", "memory.structures.kept.find_in_flight"),
+    "io_uring": ("memory.structures.kept.find_io_uring",),
+    "tun": ("memory.structures.tun.find",),
+    "perf": ("memory.structures.tasks.find_perf",),
+    "ppp": ("memory.structures.tasks.find_ppp",),
+    "routes": ("memory.structures.routes.find",),
+    "seccomp": ("memory.structures.tasks.find_seccomp",),
 }
 # Kinds of rows that are found in network namespaces.
 OF_NAMESPACES = tuple(kind for family in FAMILIES if family.per_netns for kind in family.kinds)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from bpflens.inventory.finders.maps import prog_array_entries
-from bpflens.kernel.loaded import MapHead, prog_map_ids
+from bpflens.kernel.programs.loaded import MapHead, prog_map_ids
 
 __all__ = ("MapNode", "ProgNode", "program_tree")
 

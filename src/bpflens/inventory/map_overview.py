@@ -33,7 +33,7 @@ class MapRow:
 def overview(maps: Sequence[Map] | None = None, count: bool = False) -> tuple[list[MapRow], tuple[tuple[str, str], ...]]:
     """(rows by id, what was not looked at and needs); `count` walks the elements of each map."""
     from bpflens.inventory.around import surroundings
-    from bpflens.kernel.maps import map_ids, read_map_info
+    from bpflens.kernel.maps.maps import map_ids, read_map_info
 
     if maps is None:
         maps = []
@@ -60,8 +60,8 @@ def _memory(map: Map) -> int | None:
 
 
 def _count(map: Map) -> int | None:
-    from bpflens.kernel.map_data import items
-    from bpflens.kernel.maps import open_map
+    from bpflens.kernel.maps.map_data import items
+    from bpflens.kernel.maps.maps import open_map
 
     try:
         with open_map(map.id or 0) as fd:

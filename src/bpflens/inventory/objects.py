@@ -209,7 +209,7 @@ def _no_map(rest: str, all: Inventory) -> str | None:
 
 def _no_link(rest: str, all: Inventory) -> str | None:
     from bpflens.errors import KernelError
-    from bpflens.kernel.links import link_ids
+    from bpflens.kernel.attachments.links import link_ids
 
     try:
         return None if int(rest) in link_ids() else "no link with this id"

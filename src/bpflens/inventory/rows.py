@@ -21,7 +21,7 @@ def open_row(inventory: Inventory, row: InventoryRow) -> Program | None:
         )  # fmt: skip
     if row.prog_id is None:
         return None
-    from bpflens.kernel.progs import read_program
+    from bpflens.kernel.programs.progs import read_program
 
     program = read_program(row.prog_id)
     return replace(program, attachments=(*program.attachments, attachment(row)), holders=row.holders)

@@ -96,8 +96,8 @@ def walk(wanted: Callable[[Family], bool] | None, deep: bool | None, everything:
         if (families or hidden) and reader is None:
             reader = _open_reader(ctx)
         if families and reader is not None:
-            from bpflens.inventory.memory.links import link_places
             from bpflens.inventory.memory.merge import merge, placed
+            from bpflens.inventory.memory.structures.links import link_places
 
             rows = placed(merge(rows, _ask(ctx, reader, families)), link_places(reader))
             unasked = {family.key for family in DEEP_FAMILIES if wanted is None or wanted(family)} - {family.key for family in families}
@@ -149,7 +149,7 @@ def _of_hidden_processes(ctx: Context, reader: Reader) -> set[str]:
     read = set()
     try:
         if ctx.hidden_files:
-            from bpflens.inventory.memory.holders import hidden_holders
+            from bpflens.inventory.memory.structures.holders import hidden_holders
 
             found = hidden_holders(ctx, reader)
             if found is not None:
@@ -165,7 +165,7 @@ def _of_hidden_processes(ctx: Context, reader: Reader) -> set[str]:
 
 
 def _map_use(ctx: Context, programs: Mapping[int, ProgInfo] | None) -> MapUse:
-    from bpflens.kernel.loaded import prog_map_ids
+    from bpflens.kernel.programs.loaded import prog_map_ids
 
     users: dict[int, list[int]] = {}
     for id, info in (programs or {}).items():
@@ -176,7 +176,7 @@ def _map_use(ctx: Context, programs: Mapping[int, ProgInfo] | None) -> MapUse:
 
 def _full_names(programs: Mapping[int, ProgInfo] | None) -> dict[int, str]:
     """Names that are longer than what the kernel keeps of them."""
-    from bpflens.kernel.full_name import full_name
+    from bpflens.kernel.programs.full_name import full_name
 
     return {id: name for id, info in (programs or {}).items() if (name := full_name(info)) != info.name}
 

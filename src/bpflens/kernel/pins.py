@@ -1,4 +1,4 @@
-"""Pins: paths of a BPF filesystem that keep programs, maps and links. Every pin of the machine: inventory/pins.py."""
+"""Pins: paths of a BPF filesystem that keep programs, maps and links. Every pin of the machine: inventory/facts/pins.py."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from bpflens.errors import BpflensError, KernelError
 from bpflens.isa.extended.uapi import AttachType, MapType, ProgType
-from bpflens.kernel.load import create_map, load_btf, load_program
+from bpflens.kernel.programs.load import create_map, load_btf, load_program
 from bpflens.kernel.sys.bpf import bpf_errno, cmd
 
 __all__ = ("COMMANDS", "command", "map_type", "prog_type", "reads_kernel_memory", "tracing")

@@ -31,8 +31,8 @@ class Change:
 
     def apply(self) -> None:
         """Do it; KernelError where the kernel refuses."""
-        from bpflens.kernel.map_data import delete, update
-        from bpflens.kernel.maps import open_map
+        from bpflens.kernel.maps.map_data import delete, update
+        from bpflens.kernel.maps.maps import open_map
 
         with open_map(self.map.id or 0) as fd:
             if self.raw_value is None:
@@ -43,7 +43,7 @@ class Change:
 
 def plan_set(map: Map, key: Any, value: Any) -> Change:
     """Set an element. A per-cpu value is set on all CPUs. InputError where key or value do not fit their types."""
-    from bpflens.kernel.map_data import is_percpu, possible_cpus
+    from bpflens.kernel.maps.map_data import is_percpu, possible_cpus
 
     if map.type in _OF_OBJECTS:
         raise UsageError(f"map {map.id}", "holds kernel objects, which are no values", "programs set such elements by descriptors")
@@ -72,8 +72,8 @@ def _shown_key(map: Map, raw: bytes) -> Value:
 
 def _key(map: Map, key: Any) -> tuple[bytes, Value]:
     """(the bytes of a key, the value that it has now)."""
-    from bpflens.kernel.map_data import lookup
-    from bpflens.kernel.maps import open_map
+    from bpflens.kernel.maps.map_data import lookup
+    from bpflens.kernel.maps.maps import open_map
 
     raw = encode(types_of(map), map.key_type_id, map.key_size, key, "key", map.type == _LPM_TRIE)
     with open_map(map.id or 0) as fd:
@@ -83,8 +83,8 @@ def _key(map: Map, key: Any) -> tuple[bytes, Value]:
 
 def value_of(map: Map, key: Any) -> Element | None:
     """The element with this key; None where there is none."""
-    from bpflens.kernel.map_data import lookup
-    from bpflens.kernel.maps import open_map
+    from bpflens.kernel.maps.map_data import lookup
+    from bpflens.kernel.maps.maps import open_map
 
     raw = encode(types_of(map), map.key_type_id, map.key_size, key, "key", map.type == _LPM_TRIE)
     with open_map(map.id or 0) as fd:
@@ -93,7 +93,7 @@ def value_of(map: Map, key: Any) -> Element | None:
 
 
 def _element(map: Map, raw_key: bytes, raw: bytes) -> Element:
-    from bpflens.kernel.map_data import is_percpu
+    from bpflens.kernel.maps.map_data import is_percpu
 
     btf = types_of(map)
     if not is_percpu(map.type):

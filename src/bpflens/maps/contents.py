@@ -71,8 +71,8 @@ def _of_object(map: Map, btf: Btf | None) -> Contents:
 
 def _of_kernel(map: Map, id: int, limit: int) -> Contents:
     from bpflens.kernel.btf import btf_by_id
-    from bpflens.kernel.map_data import is_percpu, items
-    from bpflens.kernel.maps import open_map
+    from bpflens.kernel.maps.map_data import is_percpu, items
+    from bpflens.kernel.maps.maps import open_map
 
     btf_id = map.fields.get("btf_id")
     btf = btf_by_id(btf_id) if btf_id else None

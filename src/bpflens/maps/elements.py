@@ -129,8 +129,8 @@ def elements(
 
 
 def _all(map: Map) -> Iterator[Element]:
-    from bpflens.kernel.map_data import is_percpu, items
-    from bpflens.kernel.maps import open_map
+    from bpflens.kernel.maps.map_data import is_percpu, items
+    from bpflens.kernel.maps.maps import open_map
 
     assert map.id is not None
     btf = types_of(map)

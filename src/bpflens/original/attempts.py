@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from bpflens.kernel.load_attributes import Attributes
+from bpflens.kernel.programs.load_attributes import Attributes
 from bpflens.original.image.image import Image
 from bpflens.original.image.tag import ALGORITHMS, tag, tags
 from bpflens.original.invert.question import Options
@@ -69,7 +69,7 @@ class Case:
 
     def load(self, layout: Layout) -> Reloaded:
         """The reconstruction, loaded for a moment with the program's attributes, or with those that it may have."""
-        from bpflens.kernel.load_attributes import read_attributes
+        from bpflens.kernel.programs.load_attributes import read_attributes
 
         if not self._attributes:
             known = read_attributes(self.image.id)

@@ -223,7 +223,7 @@ def removed_insns(layout: Layout) -> list[int]:
 
 def _live_maps(image: Image) -> dict[str, Map]:
     """The program's live maps by name."""
-    from bpflens.kernel.maps import with_types
+    from bpflens.kernel.maps.maps import with_types
 
     return {known.name: with_types(known) for known in image.maps.values()} if image.live else {}
 

@@ -2,8 +2,8 @@
 
 The reconstruction is loaded with the same maps (by id), BTF, function info, and one line_info record per instruction (the "dye"): the
 kernel hands the records back with rewritten offsets and so reports where each instruction went. Nothing is attached, everything is
-closed again (kernel/load_copy.py). Only the addresses that the kernel gives the program itself (prog->aux as hidden argument of timers and
-work queues) may differ, and only in the slots where the reconstruction has such a call.
+closed again (kernel/programs/load_copy.py). Only the addresses that the kernel gives the program itself (prog->aux as hidden argument of
+timers and work queues) may differ, and only in the slots where the reconstruction has such a call.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING
 
 from bpflens.errors import BpflensError, KernelError
 from bpflens.isa.extended import opcodes as op
-from bpflens.kernel.load_attributes import F_SLEEPABLE, Attributes
+from bpflens.kernel.programs.load_attributes import F_SLEEPABLE, Attributes
 from bpflens.original.attach_types import ATTACH_TYPES, NONE
 from bpflens.original.image.image import Image
 from bpflens.original.invert.opcode_readings import PROGRAM_ARGUMENT
 from bpflens.original.invert.reconstruction import Layout
 
 if TYPE_CHECKING:
-    from bpflens.kernel.load_copy import Copy
-    from bpflens.kernel.prog_info import ProgDump
+    from bpflens.kernel.programs.load_copy import Copy
+    from bpflens.kernel.programs.prog_info import ProgDump
 
 __all__ = ("Reloaded", "candidates", "original_funcs", "original_lines", "reload")
 
@@ -63,7 +63,7 @@ def reload(
     """Load the reconstruction with each of `attributes` until one gives the identical image. `func_info`: of the reconstruction, where it
     is not the image's own.
     """
-    from bpflens.kernel.load_copy import Copy, Like
+    from bpflens.kernel.programs.load_copy import Copy, Like
 
     if image.calls_hidden:  # two programs that call different functions have one image then
         return Reloaded(False, "loaded again it could not be compared, for calls are hidden")

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bpflens.isa.extended.insn import Insn, decode
-from bpflens.kernel.load_attributes import Attributes
+from bpflens.kernel.programs.load_attributes import Attributes
 from bpflens.original.image.image import Image
 from bpflens.original.image_check import ImageCheck
 from bpflens.original.invert.reconstruction import Layout

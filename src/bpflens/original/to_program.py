@@ -96,14 +96,14 @@ def _lines(original: Original, btf: Btf | None) -> tuple[SourceLine, ...]:
 
 def _maps(image: Image) -> tuple[Map, ...]:
     """The maps of the image with their C types."""
-    from bpflens.kernel.maps import with_types
+    from bpflens.kernel.maps.maps import with_types
 
     return tuple(with_types(image.maps[id]) for id in image.map_ids if id in image.maps)
 
 
 def call_names(image: Image) -> dict[int, str]:
     """Slot of the image -> name of the kernel function that it calls."""
-    from bpflens.kernel.progs import resolve_symbols
+    from bpflens.kernel.programs.progs import resolve_symbols
 
     names = resolve_symbols(b"".join(word.to_bytes(8, "little") for word in image.words))
     return {slot: name for slot, name in names.items() if image.insns[slot].code == CALL_CODE}

@@ -9,7 +9,7 @@ from bpflens.errors import BpflensError, InputError
 from bpflens.formats.elf.data_maps import data_section, from_live
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.names import ATTACH_TYPES, PROG_TYPES, type_name
-from bpflens.kernel.load_attributes import F_SLEEPABLE, F_XDP_HAS_FRAGS, Attributes
+from bpflens.kernel.programs.load_attributes import F_SLEEPABLE, F_XDP_HAS_FRAGS, Attributes
 from bpflens.original.result import Original
 from bpflens.original.to_program import btf_of, to_program
 from bpflens.program import Function, Map, Program, Relocation
@@ -113,7 +113,7 @@ def section_of(original: Original) -> str:
 
 
 def _attributes(original: Original) -> Attributes | None:
-    from bpflens.kernel.load_attributes import read_attributes
+    from bpflens.kernel.programs.load_attributes import read_attributes
 
     return read_attributes(original.image.id) if original.image.id else None
 
@@ -203,8 +203,8 @@ def _as_created(m: Map) -> Map:
     with their inner map, and without the flags that the kernel adds and refuses from users.
     """
     from bpflens.errors import KernelError
-    from bpflens.kernel.inner_maps import inner_map
-    from bpflens.kernel.maps import lookup, open_map
+    from bpflens.kernel.maps.inner_maps import inner_map
+    from bpflens.kernel.maps.maps import lookup, open_map
 
     if m.data is None and m.type == 2 and m.max_entries == 1 and m.id is not None:
         try:

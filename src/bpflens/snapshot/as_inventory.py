@@ -14,7 +14,7 @@ from bpflens.formats.snapshot.archive import Archive
 from bpflens.formats.snapshot.manifest import SavedAttachment, SavedHolder, SavedMap, SavedProgram
 from bpflens.inventory.facts.records import Inventory, InventoryRow, MapUse, NetNamespace
 from bpflens.inventory.graph import MapNode, ProgNode
-from bpflens.kernel.loaded import MapHead
+from bpflens.kernel.programs.loaded import MapHead
 from bpflens.snapshot.restoring.elements import elements
 
 __all__ = ("inventory_of", "tree_of")

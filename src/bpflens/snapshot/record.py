@@ -60,7 +60,7 @@ def record(
 
 def _learn_ids(known: dict[int, tuple[int, str]]) -> None:
     """load_time -> (id, tag) of the programs that are loaded now."""
-    from bpflens.kernel.loaded import prog_heads
+    from bpflens.kernel.programs.loaded import prog_heads
 
     known.clear()
     known.update({info.load_time: (id, info.tag) for id, info in prog_heads().items()})

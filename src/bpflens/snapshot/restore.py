@@ -14,9 +14,9 @@ from bpflens.errors import InputError, KernelError
 from bpflens.formats.snapshot.archive import Archive
 from bpflens.formats.snapshot.manifest import SavedMap
 from bpflens.kernel.limits import raise_memlock
-from bpflens.kernel.load import load_btf
-from bpflens.kernel.maps import map_by_fd
-from bpflens.kernel.prog_info import prog_info_by_fd
+from bpflens.kernel.maps.maps import map_by_fd
+from bpflens.kernel.programs.load import load_btf
+from bpflens.kernel.programs.prog_info import prog_info_by_fd
 from bpflens.snapshot.restoring import attach as attaching
 from bpflens.snapshot.restoring import maps, programs
 from bpflens.snapshot.restoring.maker import Maker
@@ -165,7 +165,7 @@ def _expected(check: Check, saved: SavedMap, partial: bool) -> Check:
 
 
 def _prove_links(maker: Maker) -> list[Check]:
-    from bpflens.kernel.links import link_by_fd
+    from bpflens.kernel.attachments.links import link_by_fd
 
     checks = []
     for index, fd in maker.links.items():
@@ -177,7 +177,7 @@ def _prove_links(maker: Maker) -> list[Check]:
 
 
 def _result(maker: Maker, checks: list[Check], plan: Plan) -> Restored:
-    from bpflens.kernel.links import link_by_fd
+    from bpflens.kernel.attachments.links import link_by_fd
 
     map_ids, program_ids = _ids(maker)
     links = {maker.manifest.attachments[index].link or 0: link_by_fd(fd).id for index, fd in maker.links.items()}

@@ -151,7 +151,7 @@ def _maps(
     scope: Scope, programs: Sequence[SavedProgram], writer: ArchiveWriter, btfs: Btfs, keep: Keepers, memory: KernelMemory,
     options: SaveOptions, incomplete: list[str], progress: Callable[[str], None] | None,
 ) -> list[SavedMap]:  # fmt: skip
-    from bpflens.kernel.maps import read_map_info
+    from bpflens.kernel.maps.maps import read_map_info
     from bpflens.snapshot.taking.maps import read_map
     from bpflens.snapshot.taking.scope import namespace_of_map
 
@@ -183,8 +183,8 @@ def _maps(
 
 def _tail_calls(maps: Sequence[SavedMap]) -> tuple[tuple[int, int, int], ...]:
     """(prog array, slot, program) of every tail call that can be made; also in the contents of the maps, but not for jq."""
-    from bpflens.kernel.map_data import items
-    from bpflens.kernel.maps import open_map
+    from bpflens.kernel.maps.map_data import items
+    from bpflens.kernel.maps.maps import open_map
 
     found = []
     for map in maps:
@@ -203,7 +203,7 @@ def kernel_identity() -> SavedKernel:
     """The running kernel."""
     import hashlib
 
-    from bpflens.kernel.map_data import possible_cpus
+    from bpflens.kernel.maps.map_data import possible_cpus
 
     uname = os.uname()
     try:

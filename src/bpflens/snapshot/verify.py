@@ -40,8 +40,8 @@ def verify_file(path: str, *, data: bool = True) -> list[Change]:
 
 def _scope(archive: Archive) -> Scope:
     """What to look at: the targets of the snapshot as far as they still mean something, its pins, and programs of its names and tags."""
-    from bpflens.kernel.maps import map_ids
-    from bpflens.kernel.prog_info import prog_ids, prog_info
+    from bpflens.kernel.maps.maps import map_ids
+    from bpflens.kernel.programs.prog_info import prog_ids, prog_info
     from bpflens.snapshot.save import kernel_identity
 
     manifest = archive.manifest

@@ -31,7 +31,7 @@ def candidates(word: str) -> list[tuple[str, str]]:
 
 def _programs() -> list[tuple[int, str, str, str]]:
     from bpflens.isa.extended.names import PROG_TYPES, type_name
-    from bpflens.kernel.loaded import prog_heads
+    from bpflens.kernel.programs.loaded import prog_heads
 
     return [(info.id, info.name, type_name(PROG_TYPES, info.type), info.tag) for info in prog_heads().values()]
 
@@ -50,7 +50,7 @@ def _tags(rest: str) -> Found:
 
 def _maps(rest: str) -> Found:
     from bpflens.isa.extended.names import MAP_TYPES, type_name
-    from bpflens.kernel.loaded import map_heads
+    from bpflens.kernel.programs.loaded import map_heads
 
     heads = map_heads().values()
     yield from ((str(head.id), f"{type_name(MAP_TYPES, head.type)} {head.name}") for head in heads)
@@ -59,7 +59,7 @@ def _maps(rest: str) -> Found:
 
 def _links(rest: str) -> Found:
     from bpflens.isa.extended.names import LINK_TYPES, type_name
-    from bpflens.kernel.loaded import link_heads
+    from bpflens.kernel.programs.loaded import link_heads
 
     return ((str(head.id), f"{type_name(LINK_TYPES, head.type)} of program {head.prog_id}") for head in link_heads().values())
 

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 from bpflens.errors import InputError, KernelError, NotFound, NotPermitted
 from bpflens.isa.extended.uapi import LinkType
-from bpflens.kernel.prog_info import open_prog, prog_dump, prog_ids, prog_info
-from bpflens.kernel.progs import read_program, read_program_fd
+from bpflens.kernel.programs.prog_info import open_prog, prog_dump, prog_ids, prog_info
+from bpflens.kernel.programs.progs import read_program, read_program_fd
 from bpflens.program import Attachment, Holder, Map, ProgInfo, Program
 
 if TYPE_CHECKING:
-    from bpflens.kernel.links import LinkInfo
+    from bpflens.kernel.attachments.links import LinkInfo
 
 __all__ = ("maps_named", "open_live", "programs_of_map")
 
@@ -64,7 +64,7 @@ def _id(name: str, jited: bool) -> list[Program]:
 def _name(name: str, jited: bool) -> list[Program]:
     """Programs of this name, with the wildcards * ? [...]; the whole name is that of the program's function, from its BTF."""
     from bpflens.inventory.objects import name_fits
-    from bpflens.kernel.full_name import full_name
+    from bpflens.kernel.programs.full_name import full_name
 
     found = []
     for info in _infos():
@@ -99,7 +99,7 @@ def _pin(path: str, jited: bool) -> list[Program]:
 
 def maps_named(name: str) -> list[Map]:
     """The map of this id, or all maps of this name (as much of it as the kernel keeps). NotFound where there is none."""
-    from bpflens.kernel.maps import map_ids, read_map_info
+    from bpflens.kernel.maps.maps import map_ids, read_map_info
 
     if name.isdecimal():
         return [read_map_info(_number("map", name))]
@@ -121,7 +121,7 @@ def _map(name: str, jited: bool) -> list[Program]:
 
 
 def _link(name: str, jited: bool) -> list[Program]:
-    from bpflens.kernel.links import link_info
+    from bpflens.kernel.attachments.links import link_info
 
     return _programs_of_link(link_info(_number("link", name)), f"link:{name}", jited)
 
@@ -180,8 +180,8 @@ def _held(pid: int, number: int, link: str, where: str, jited: bool) -> list[Pro
 
 def _object(fd: int, where: str, jited: bool) -> list[Program]:
     """The programs of a BPF descriptor of this process: a program itself, a map's users, a link's program."""
-    from bpflens.kernel.links import link_by_fd
-    from bpflens.kernel.maps import map_by_fd
+    from bpflens.kernel.attachments.links import link_by_fd
+    from bpflens.kernel.maps.maps import map_by_fd
     from bpflens.kernel.pins import fd_kind
 
     kind = fd_kind(fd)
@@ -207,13 +207,13 @@ def _read_all(ids: list[int], where: str, jited: bool) -> list[Program]:
 
 
 def _programs_of_link(link: LinkInfo, where: str, jited: bool) -> list[Program]:
-    from bpflens.kernel.link_attachment import link_attachment
+    from bpflens.kernel.attachments.link_attachment import link_attachment
 
     attachment = link_attachment(link)
     if link.prog_id:
         return [_with_attachment(read_program(link.prog_id, jited), attachment, link.attach_type)]
     if link.type == LinkType.STRUCT_OPS and link.facts.get("map_id"):
-        from bpflens.kernel.struct_ops import struct_ops
+        from bpflens.kernel.maps.struct_ops import struct_ops
 
         ids = struct_ops(link.facts["map_id"]).programs
         return [_with_attachment(read_program(id, jited), attachment, member) for member, id in ids.values()]
@@ -239,7 +239,7 @@ def _perf_event(pid: int, number: int, where: str, jited: bool) -> list[Program]
 def _socket(fd: int, pid: int, number: int, where: str) -> Program:
     from bpflens.inventory.facts.records import InventoryRow
     from bpflens.inventory.facts.sockets import socket_facts
-    from bpflens.inventory.finders.sockets import filter_context
+    from bpflens.inventory.finders.network.sockets import filter_context
     from bpflens.inventory.rows import classic_program
     from bpflens.targets.attach_point import open_object
 

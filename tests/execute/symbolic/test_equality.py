@@ -150,7 +150,7 @@ def test_a_packet_load_that_fails_leaves_only_its_function() -> None:
 @pytest.mark.live
 def test_the_kernel_agrees_on_packet_loads_that_fail() -> None:
     needs.root()
-    from bpflens.execute.oracle import compare as run_both
+    from bpflens.execute.oracle.oracle import compare as run_both
     from bpflens.execute.result import Verdict
     from bpflens.execute.subject import subject_of
 

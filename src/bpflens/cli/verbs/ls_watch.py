@@ -37,7 +37,7 @@ def watch(selection: Selection, seconds: float, count: int | None, settings: Set
 
 def _watch(selection: Selection, seconds: float, count: int | None, settings: Settings) -> int:
     from bpflens.inventory.walk import collect
-    from bpflens.kernel.prog_info import prog_ids
+    from bpflens.kernel.programs.prog_info import prog_ids
 
     if not seconds >= _SHORTEST_SECONDS:
         raise UsageError("--watch", f"polls at most every {_SHORTEST_SECONDS} seconds")
@@ -79,7 +79,7 @@ def _watch(selection: Selection, seconds: float, count: int | None, settings: Se
 
 
 def _link_ids() -> list[int]:
-    from bpflens.kernel.links import link_ids
+    from bpflens.kernel.attachments.links import link_ids
 
     try:
         return link_ids()

@@ -66,7 +66,7 @@ def _maps(name: str) -> list[Map]:
     from bpflens.targets.kernel_object import maps_named
 
     if name.startswith("pin:"):
-        from bpflens.kernel.maps import map_by_fd
+        from bpflens.kernel.maps.maps import map_by_fd
         from bpflens.kernel.pins import fd_kind, opened_pin
 
         with opened_pin(name[4:]) as fd:

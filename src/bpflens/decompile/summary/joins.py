@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bpflens.decompile import ir
 from bpflens.decompile.summary.conditions import Condition, Kind
+from bpflens.decompile.tree import Goto, Return, Tree, walk
 
 __all__ = ("UNSAID", "added", "leaves", "met", "shared")
 
@@ -57,6 +57,6 @@ def added(known: Ways, here: Ways) -> Ways:
     return tuple(each for each in later if each not in known and not any(set(side) <= set(known) for side in each.alternatives))
 
 
-def leaves(tree: ir.Tree) -> bool:
+def leaves(tree: Tree) -> bool:
     """A way out of a loop's body that does not lead behind the loop."""
-    return any(isinstance(node, ir.Return | ir.Goto) for node in ir.walk(tree))
+    return any(isinstance(node, Return | Goto) for node in walk(tree))

@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 from bpflens.decompile import ir
 from bpflens.decompile.summary.bits import Bits, Source, bits_of, read_bits
+from bpflens.decompile.tree import For, Simple, Tree, walk
 from bpflens.decompile.unit import Unit
 from bpflens.isa.extended.contexts import context_struct, field_at
 
@@ -34,14 +35,14 @@ class Definitions(dict[int, Definition]):
     several: frozenset[int] = frozenset()
 
 
-def definitions_of(tree: ir.Tree, parameters: Collection[int] = ()) -> Definitions:
+def definitions_of(tree: Tree, parameters: Collection[int] = ()) -> Definitions:
     """The variables of a tree that are assigned once. One of the `parameters` has a value before its first assignment."""
     found, several = Definitions(), set()
     statements: list[ir.Statement] = []
-    for node in ir.walk(tree):
-        if isinstance(node, ir.Simple):
+    for node in walk(tree):
+        if isinstance(node, Simple):
             statements.append(node.statement)
-        elif isinstance(node, ir.For):
+        elif isinstance(node, For):
             statements += [each for each in (node.first, node.step) if each is not None]
     for statement in statements:
         var = getattr(statement, "var", None)

@@ -20,6 +20,7 @@ from bpflens.decompile.summary.conditions import Condition, Kind, condition_of, 
 from bpflens.decompile.summary.joins import UNSAID, added, leaves, met
 from bpflens.decompile.summary.naming import Namer
 from bpflens.decompile.summary.sources import COMM, Scope
+from bpflens.decompile.tree import Break, Continue, DoWhile, For, ForEver, Goto, If, Label, Node, Return, Simple, Switch, Tree, While
 
 __all__ = ("Done", "Returned", "Walk", "walk")
 
@@ -66,7 +67,7 @@ class Walk:
     complete: bool = True
 
 
-def walk(tree: ir.Tree, scope: Scope, namer: Namer) -> Walk:
+def walk(tree: Tree, scope: Scope, namer: Namer) -> Walk:
     """Walk over a function's tree."""
     walker = _Walker(scope, namer)
     walker.block(tree, (), 0)
@@ -82,22 +83,22 @@ class _Walker:
         self.label_choices: dict[int, Choices] = {}
         self.may = 0  # loops and unknown joins around
 
-    def block(self, tree: ir.Tree, conditions: tuple[Condition, ...], depth: int) -> tuple[Condition, ...] | None:
+    def block(self, tree: Tree, conditions: tuple[Condition, ...], depth: int) -> tuple[Condition, ...] | None:
         """Walk a sequence; the conditions behind it, None where nothing goes on there."""
         if depth > _DEEPEST:
             self.out.complete = False
             return conditions
         here: tuple[Condition, ...] | None = conditions
         for node in tree:
-            if here is None and not isinstance(node, ir.Label):
+            if here is None and not isinstance(node, Label):
                 continue
             here = self.node(node, here, depth)
-            if here is not None and not isinstance(node, ir.Simple):
+            if here is not None and not isinstance(node, Simple):
                 self.settle()
         return here
 
-    def node(self, node: ir.Node, here: tuple[Condition, ...] | None, depth: int) -> tuple[Condition, ...] | None:
-        if isinstance(node, ir.Label):
+    def node(self, node: Node, here: tuple[Condition, ...] | None, depth: int) -> tuple[Condition, ...] | None:
+        if isinstance(node, Label):
             there = self.to_label.get(node.label)
             self.scope.frame.forget()
             self.scope.bindings = {}
@@ -108,28 +109,28 @@ class _Walker:
         assert here is not None
         self.namer.layers = layers_of(here, self.namer)
         match node:
-            case ir.Simple():
+            case Simple():
                 self.statement(node.statement, here)
-            case ir.Return():
+            case Return():
                 self.out.returns += self.returned(node, here)
                 return None
-            case ir.If():
+            case If():
                 return self.branch(node, here, depth)
-            case ir.Switch():
+            case Switch():
                 return self.switch(node, here, depth)
-            case ir.Goto():
+            case Goto():
                 known = self.to_label.get(node.label)
                 self.to_label[node.label] = here if known is None else met(known, here)
                 chosen = self.label_choices.get(node.label)
                 self.label_choices[node.label] = dict(self.choices) if chosen is None else _joined(chosen, self.choices)
                 return None
-            case ir.Break() | ir.Continue():
+            case Break() | Continue():
                 return None
-            case ir.ForEver() | ir.While() | ir.DoWhile() | ir.For():
+            case ForEver() | While() | DoWhile() | For():
                 return self.loop(node, here, depth)
         return here
 
-    def branch(self, node: ir.If, here: tuple[Condition, ...], depth: int) -> tuple[Condition, ...] | None:
+    def branch(self, node: If, here: tuple[Condition, ...], depth: int) -> tuple[Condition, ...] | None:
         condition = self.scope.now(node.condition)
         yes = condition_of(condition, True, self.scope, self.namer, node.slots)
         no = condition_of(condition, False, self.scope, self.namer, node.slots)
@@ -150,7 +151,7 @@ class _Walker:
         self.choices = _joined(chosen_then, self.choices, then, other)
         return here if then == here + yes and other == here + no else met(then, other)
 
-    def returned(self, node: ir.Return, here: tuple[Condition, ...]) -> Iterator[Returned]:
+    def returned(self, node: Return, here: tuple[Condition, ...]) -> Iterator[Returned]:
         """A return, once for each value that its variable may have been given, with the conditions of that."""
         value = self.scope.constant(self.scope.now(node.value))
         expr = self.scope.stored(self.scope.now(node.value))
@@ -182,7 +183,7 @@ class _Walker:
             (None if number is None else self.scope.constant(_put(expr, var, number)), known) for number, known in self.choices[var]
         )
 
-    def switch(self, node: ir.Switch, here: tuple[Condition, ...], depth: int) -> tuple[Condition, ...] | None:
+    def switch(self, node: Switch, here: tuple[Condition, ...], depth: int) -> tuple[Condition, ...] | None:
         value = self.scope.now(node.value)
         self.note_reads(value, node.slots)
         ends: list[tuple[Condition, ...]] = []
@@ -220,7 +221,7 @@ class _Walker:
             return None
         return here if whole else functools.reduce(met, ends)
 
-    def loop(self, node: ir.ForEver | ir.While | ir.DoWhile | ir.For, here: tuple[Condition, ...], depth: int) -> tuple[Condition, ...]:
+    def loop(self, node: ForEver | While | DoWhile | For, here: tuple[Condition, ...], depth: int) -> tuple[Condition, ...]:
         self.forget()
         self.may += 1
         self.block(node.body, here, depth + 1)

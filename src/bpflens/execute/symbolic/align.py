@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from bpflens.execute.symbolic.diagrams import cofactors, top
-from bpflens.execute.symbolic.formula import Formulas
-from bpflens.execute.symbolic.terms import BOOL, WORLD, Term, count
+from bpflens.execute.symbolic.values.diagrams import cofactors, top
+from bpflens.execute.symbolic.values.formula import Formulas
+from bpflens.execute.symbolic.values.terms import BOOL, WORLD, Term, count
 
 __all__ = ("QUERIES", "Alignment", "effects_of")
 

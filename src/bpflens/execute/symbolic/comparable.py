@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bpflens.execute.symbolic.code import Code
-from bpflens.execute.symbolic.regions import Refused
+from bpflens.execute.symbolic.machine.code import Code
+from bpflens.execute.symbolic.machine.regions import Refused
 from bpflens.program import Map
 
 __all__ = ("Comparable", "comparable")

@@ -10,9 +10,9 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import Any
 
-from bpflens.execute.symbolic.code import Code, FunctionCode, Meaning, Place
-from bpflens.execute.symbolic.comparisons import divide_numbers
-from bpflens.execute.symbolic.helper_effects import CHANGES_PACKET, LOOKUPS, TAIL_CALL, arguments, conversions
+from bpflens.execute.symbolic.machine.code import Code, FunctionCode, Meaning, Place
+from bpflens.execute.symbolic.machine.helper_effects import CHANGES_PACKET, LOOKUPS, TAIL_CALL, arguments, conversions
+from bpflens.execute.symbolic.values.comparisons import divide_numbers
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.contexts import context_struct, fields
 from bpflens.isa.extended.insn import Insn

@@ -12,20 +12,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from bpflens.execute.symbolic.access import Setting
 from bpflens.execute.symbolic.align import QUERIES, Alignment
-from bpflens.execute.symbolic.bits import ext, plus, zext
-from bpflens.execute.symbolic.calls import handle_call
-from bpflens.execute.symbolic.code import Code
 from bpflens.execute.symbolic.comparable import Comparable, comparable
 from bpflens.execute.symbolic.concrete import NotRun, World, constants_of, run
 from bpflens.execute.symbolic.interpretation import Interpretation
-from bpflens.execute.symbolic.machine import Machine
-from bpflens.execute.symbolic.memory import base, canonical
-from bpflens.execute.symbolic.regions import Ambiguous, Refused
+from bpflens.execute.symbolic.machine.access import Setting
+from bpflens.execute.symbolic.machine.calls import handle_call
+from bpflens.execute.symbolic.machine.code import Code
+from bpflens.execute.symbolic.machine.machine import Machine
+from bpflens.execute.symbolic.machine.memory import base, canonical
+from bpflens.execute.symbolic.machine.regions import Ambiguous, Refused
+from bpflens.execute.symbolic.machine.state import State
 from bpflens.execute.symbolic.result import ASSUMPTIONS, Difference, Equality
-from bpflens.execute.symbolic.state import State
-from bpflens.execute.symbolic.terms import WORLD, OutOfSteps, Term, all_terms, count, session, spent, symbol
+from bpflens.execute.symbolic.values.bits import ext, plus, zext
+from bpflens.execute.symbolic.values.terms import WORLD, OutOfSteps, Term, all_terms, count, session, spent, symbol
 from bpflens.program import Program
 
 __all__ = ("STEPS", "Pair", "prove_equal")

@@ -9,9 +9,9 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import Any
 
-from bpflens.execute.symbolic.comparisons import divide_numbers
-from bpflens.execute.symbolic.helper_effects import LOOKUPS
-from bpflens.execute.symbolic.terms import MEM, Term, count
+from bpflens.execute.symbolic.machine.helper_effects import LOOKUPS
+from bpflens.execute.symbolic.values.comparisons import divide_numbers
+from bpflens.execute.symbolic.values.terms import MEM, Term, count
 
 __all__ = ("Interpretation",)
 

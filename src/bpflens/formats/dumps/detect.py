@@ -136,7 +136,7 @@ def _isa(name: str) -> Isa:
 
 
 def _read_binary(data: bytes, where: str, isa: Isa | None) -> Program:
-    from bpflens.formats.dumps.raw_code import from_bytes
+    from bpflens.formats.dumps.tools.raw_code import from_bytes
 
     for magic, kind in _OTHER_FILES:
         if data.startswith(magic):
@@ -170,7 +170,7 @@ def _read_text(text: SourceText, isa: Isa | None) -> list[Program]:
 def _json(text: SourceText) -> list[Program]:
     if text.body.lstrip()[:1] not in ("[", "{"):
         return []
-    from bpflens.formats.dumps.json import read
+    from bpflens.formats.dumps.tools.json import read
 
     return read(text)
 
@@ -178,7 +178,7 @@ def _json(text: SourceText) -> list[Program]:
 def _own_listing(text: SourceText) -> list[Program]:
     if " insn" not in text.body:
         return []
-    from bpflens.formats.dumps.own_listing import read
+    from bpflens.formats.dumps.listings.own_listing import read
 
     return read(text)
 
@@ -186,7 +186,7 @@ def _own_listing(text: SourceText) -> list[Program]:
 def _ss(text: SourceText) -> list[Program]:
     if "bpf" not in text.body:
         return []
-    from bpflens.formats.dumps.ss import read
+    from bpflens.formats.dumps.tools.ss import read
 
     return read(text)
 
@@ -194,7 +194,7 @@ def _ss(text: SourceText) -> list[Program]:
 def _tc(text: SourceText) -> list[Program]:
     if "bytecode" not in text.body:
         return []
-    from bpflens.formats.dumps.tc import read_tc
+    from bpflens.formats.dumps.tools.tc import read_tc
 
     return read_tc(text)
 
@@ -202,7 +202,7 @@ def _tc(text: SourceText) -> list[Program]:
 def _iptables(text: SourceText) -> list[Program]:
     if "--bytecode" not in text.body and "match bpf" not in text.body:
         return []
-    from bpflens.formats.dumps.tc import read_iptables
+    from bpflens.formats.dumps.tools.tc import read_iptables
 
     return read_iptables(text)
 
@@ -210,7 +210,7 @@ def _iptables(text: SourceText) -> list[Program]:
 def _tcpdump(text: SourceText) -> list[Program]:
     if "(000)" not in text.body and not re.search(r"^[ \t]*\(\d{3,7}\)[ \t]", text.body, re.MULTILINE):
         return []
-    from bpflens.formats.dumps.classic_listing import read_tcpdump
+    from bpflens.formats.dumps.listings.classic_listing import read_tcpdump
 
     return read_tcpdump(text)
 
@@ -218,7 +218,7 @@ def _tcpdump(text: SourceText) -> list[Program]:
 def _seccomp_dump(text: SourceText) -> list[Program]:
     if not re.search(r"^[ \t]*\d{4,5}: (?:0x)?[0-9a-f]{2} ", text.body, re.MULTILINE):
         return []
-    from bpflens.formats.dumps.classic_listing import read_seccomp_dump
+    from bpflens.formats.dumps.listings.classic_listing import read_seccomp_dump
 
     return read_seccomp_dump(text)
 
@@ -226,7 +226,7 @@ def _seccomp_dump(text: SourceText) -> list[Program]:
 def _pfc(text: SourceText) -> list[Program]:
     if "($arch " not in text.body and "($syscall " not in text.body:
         return []
-    from bpflens.formats.dumps.pfc import read
+    from bpflens.formats.dumps.seccomp.pfc import read
 
     return read(text)
 
@@ -234,7 +234,7 @@ def _pfc(text: SourceText) -> list[Program]:
 def _go_bpf(text: SourceText) -> list[Program]:
     if "bpf." not in text.body and "ret " not in text.body:
         return []
-    from bpflens.formats.dumps.go_bpf import read_structs, read_text
+    from bpflens.formats.dumps.languages.go_bpf import read_structs, read_text
 
     return [*read_structs(text), *read_text(text)]
 
@@ -242,7 +242,7 @@ def _go_bpf(text: SourceText) -> list[Program]:
 def _gnu_objdump(text: SourceText) -> list[Program]:
     if "elf64-bpf" not in text.body and "%r" not in text.body:
         return []
-    from bpflens.formats.dumps.gnu_objdump import looks_like_gnu_objdump, read
+    from bpflens.formats.dumps.listings.gnu_objdump import looks_like_gnu_objdump, read
 
     return read(text) if looks_like_gnu_objdump(text.body) else []
 
@@ -250,7 +250,7 @@ def _gnu_objdump(text: SourceText) -> list[Program]:
 def _llvm_objdump(text: SourceText) -> list[Program]:
     if "Disassembly" not in text.body and not re.search(r"^[ \t]*\d{1,8}:[ \t]+[0-9a-f]{2} |^[0-9a-f]{16} <", text.body, re.MULTILINE):
         return []
-    from bpflens.formats.dumps.llvm_objdump import read
+    from bpflens.formats.dumps.listings.llvm_objdump import read
 
     return read(text)
 
@@ -258,7 +258,7 @@ def _llvm_objdump(text: SourceText) -> list[Program]:
 def _bpftool(text: SourceText) -> list[Program]:
     if not re.search(r"\([0-9a-f]{2}\)", text.body):
         return []
-    from bpflens.formats.dumps.extended_listing import read_bpftool
+    from bpflens.formats.dumps.listings.extended_listing import read_bpftool
 
     return read_bpftool(text)
 
@@ -266,31 +266,31 @@ def _bpftool(text: SourceText) -> list[Program]:
 def _c_source(text: SourceText) -> list[Program]:
     if "{" not in text.body and "BPF_" not in text.body:
         return []
-    from bpflens.formats.dumps.c_source import read
+    from bpflens.formats.dumps.languages.c_source import read
 
     return read(text)
 
 
 def _quads(text: SourceText) -> list[Program]:
-    from bpflens.formats.dumps.quads import read
+    from bpflens.formats.dumps.tools.quads import read
 
     return read(text)
 
 
 def _hex(text: SourceText, isa: Isa | None) -> list[Program]:
-    from bpflens.formats.dumps.raw_code import read_hex
+    from bpflens.formats.dumps.tools.raw_code import read_hex
 
     return read_hex(text, isa)
 
 
 def _assembler(text: SourceText, isa: Isa | None) -> list[Program]:
-    from bpflens.formats.dumps.classic_listing import looks_like_bpf_asm, read_bpf_asm
-    from bpflens.formats.dumps.extended_listing import looks_like_assembler, read_assembler
+    from bpflens.formats.dumps.listings.classic_listing import looks_like_bpf_asm, read_bpf_asm
+    from bpflens.formats.dumps.listings.extended_listing import looks_like_assembler, read_assembler
 
     if isa is not Isa.EXTENDED and looks_like_bpf_asm(text.body):
         return read_bpf_asm(text)
     if isa is not Isa.EXTENDED and "A" in text.body and "=" in text.body:
-        from bpflens.formats.dumps.seccomp_asm import looks_like_seccomp_asm, read
+        from bpflens.formats.dumps.seccomp.seccomp_asm import looks_like_seccomp_asm, read
 
         if looks_like_seccomp_asm(text.body):
             return read(text)

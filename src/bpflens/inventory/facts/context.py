@@ -14,7 +14,7 @@ from bpflens.attachment import Holder, ProgInfo
 from bpflens.errors import NotSupported
 from bpflens.inventory.facts.processes import Process, process
 from bpflens.inventory.facts.records import Denial, Holders, NetNamespace
-from bpflens.kernel.loaded import LinkHead, MapHead
+from bpflens.kernel.programs.loaded import LinkHead, MapHead
 from bpflens.kernel.sys import procfs
 
 __all__ = ("OF_DESCRIPTORS", "UNSEEN_PROCESSES", "Context")
@@ -98,7 +98,7 @@ class Context:
     @cached_property
     def programs(self) -> dict[int, ProgInfo] | None:
         """Every loaded program; None where they may not be listed."""
-        from bpflens.kernel.loaded import prog_heads
+        from bpflens.kernel.programs.loaded import prog_heads
 
         try:
             return prog_heads()
@@ -111,7 +111,7 @@ class Context:
     @cached_property
     def links(self) -> dict[int, LinkHead]:
         """Every link; empty where they may not be listed."""
-        from bpflens.kernel.loaded import link_heads
+        from bpflens.kernel.programs.loaded import link_heads
 
         try:
             return link_heads()
@@ -124,7 +124,7 @@ class Context:
     @cached_property
     def maps(self) -> dict[int, MapHead]:
         """Every map; empty where they may not be listed."""
-        from bpflens.kernel.loaded import map_heads
+        from bpflens.kernel.programs.loaded import map_heads
 
         try:
             return map_heads()

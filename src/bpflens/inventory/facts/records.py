@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from bpflens.attachment import Holder, ProgInfo
 from bpflens.inventory.facts.processes import Process
-from bpflens.kernel.loaded import MapHead
+from bpflens.kernel.programs.loaded import MapHead
 
 __all__ = ("Denial", "Holders", "Inventory", "InventoryRow", "MapUse", "NetNamespace")
 

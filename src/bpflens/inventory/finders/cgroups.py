@@ -13,7 +13,7 @@ from typing import Any
 from bpflens.inventory.facts.context import Context
 from bpflens.inventory.facts.namespaces import mount_namespaces
 from bpflens.inventory.facts.records import Inventory, InventoryRow
-from bpflens.kernel.prog_query import EFFECTIVE, query
+from bpflens.kernel.attachments.prog_query import EFFECTIVE, query
 
 __all__ = ("ATTACH_TYPES", "cgroup_root", "effective", "find", "inherited")
 

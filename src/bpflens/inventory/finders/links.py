@@ -2,7 +2,7 @@
 
 A link on a device, namespace or cgroup is first claimed by the family that finds the same attachment at its object, because only there the
 network namespace is known: link info gives an ifindex without saying of which namespace. What is left here is of a namespace that could not
-be reached, or of a kind that only links have. The wording is kernel/attachments.py's, so `show link:N` says the same.
+be reached, or of a kind that only links have. The wording is kernel/attachments/link_attachment.py's, so `show link:N` says the same.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from bpflens.errors import KernelError
 from bpflens.inventory.facts.context import Context
 from bpflens.inventory.facts.records import InventoryRow
-from bpflens.kernel.loaded import LinkHead
+from bpflens.kernel.programs.loaded import LinkHead
 
 __all__ = ("LINK_NETFILTER", "NETFILTER_HOOKS", "claim", "find")
 
@@ -50,8 +50,8 @@ def find(ctx: Context) -> Iterable[InventoryRow]:
 
 
 def _row(ctx: Context, link: LinkHead) -> InventoryRow | None:
-    from bpflens.kernel.link_attachment import link_attachment
-    from bpflens.kernel.links import link_info
+    from bpflens.kernel.attachments.link_attachment import link_attachment
+    from bpflens.kernel.attachments.links import link_info
 
     try:
         attachment = link_attachment(link_info(link.id))
@@ -76,7 +76,7 @@ def _row(ctx: Context, link: LinkHead) -> InventoryRow | None:
 def _function_of_program(prog_id: int, type_id: int) -> str | None:
     """The name of a function of another program, from that program's BTF."""
     from bpflens.kernel.btf import func_name
-    from bpflens.kernel.prog_info import prog_info
+    from bpflens.kernel.programs.prog_info import prog_info
 
     try:
         btf_id = prog_info(prog_id).btf_id

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from bpflens.inventory.facts.context import Context
 from bpflens.inventory.facts.records import InventoryRow
-from bpflens.kernel.prog_query import query
+from bpflens.kernel.attachments.prog_query import query
 
 __all__ = ("find",)
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from bpflens.errors import BpflensError, KernelError
 from bpflens.inventory.facts.context import Context
 from bpflens.inventory.facts.records import InventoryRow
-from bpflens.kernel.loaded import MapHead
-from bpflens.kernel.prog_query import query
+from bpflens.kernel.attachments.prog_query import query
+from bpflens.kernel.programs.loaded import MapHead
 from bpflens.kernel.sys.bpf import cmd, fd_by_id
 
 __all__ = ("SOCKMAP_HOOKS", "find", "find_prog_arrays", "prog_array_entries")
@@ -49,7 +49,7 @@ def prog_array_entries(head: MapHead) -> list[tuple[int, int]]:
 
 
 def _entries(head: MapHead) -> Iterator[tuple[bytes, bytes]]:
-    from bpflens.kernel.map_data import items
+    from bpflens.kernel.maps.map_data import items
 
     try:
         fd = fd_by_id(cmd.MAP_GET_FD_BY_ID, head.id, f"map:{head.id}")
@@ -102,7 +102,7 @@ def _sockmap(ctx: Context, head: MapHead) -> Iterator[InventoryRow]:
 
 
 def _struct_ops(ctx: Context, head: MapHead) -> Iterator[InventoryRow]:
-    from bpflens.kernel.struct_ops import STATES, struct_ops
+    from bpflens.kernel.maps.struct_ops import STATES, struct_ops
 
     try:
         ops = struct_ops(head.id)

@@ -107,7 +107,7 @@ class Reader:
 
     def open_memory(self) -> None:
         """Load the program that reads memory; KernelError where the kernel refuses it."""
-        from bpflens.kernel.load import create_map, load_program
+        from bpflens.kernel.programs.load import create_map, load_program
 
         fd = create_map(_ARRAY, 4, programs.READ_BYTES, 1, name=NAME, flags=_MMAPABLE)
         self._fds.append(fd)
@@ -161,7 +161,7 @@ class Reader:
 
     def iterate(self, target: str, text: str) -> bytes:
         """What an iterator's program writes. NotPermitted, or KernelError where the kernel has no such iterator."""
-        from bpflens.kernel.load import load_program
+        from bpflens.kernel.programs.load import load_program
 
         function = self.layout.function(f"bpf_iter_{target}")
         if function is None:
@@ -183,7 +183,7 @@ class Reader:
                     os.close(opened)
 
     def _note(self, prog: int) -> None:
-        from bpflens.kernel.prog_info import prog_info_by_fd
+        from bpflens.kernel.programs.prog_info import prog_info_by_fd
 
         self.own_programs.add(prog_info_by_fd(prog).id)
 

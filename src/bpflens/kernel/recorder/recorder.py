@@ -18,10 +18,10 @@ from types import TracebackType
 from bpflens.errors import BpflensError, InputError, NotSupported
 from bpflens.isa.extended.asm import assemble
 from bpflens.isa.extended.uapi import MapType, ProgType
-from bpflens.kernel.attach import raw_tracepoint_open
+from bpflens.kernel.attachments.attach import raw_tracepoint_open
 from bpflens.kernel.btf import vmlinux
-from bpflens.kernel.load import create_map, load_btf, load_program
-from bpflens.kernel.map_data import lookup, possible_cpus
+from bpflens.kernel.maps.map_data import lookup, possible_cpus
+from bpflens.kernel.programs.load import create_map, load_btf, load_program
 from bpflens.kernel.recorder.program import ATTR_BYTES, FUNCTIONS, HEADER_AT_ATTR, Layout, functions_btf, recorder_text
 from bpflens.kernel.recorder.ring import Ring
 

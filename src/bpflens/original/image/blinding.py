@@ -19,7 +19,7 @@ from bpflens.isa.extended.insn import Insn
 from bpflens.original.image.hidden_register import hidden_register
 
 if TYPE_CHECKING:
-    from bpflens.kernel.prog_info import ProgDump
+    from bpflens.kernel.programs.prog_info import ProgDump
 
 __all__ = ("Plain", "canonical_zeros", "plain_dump", "unblind")
 
@@ -157,7 +157,7 @@ def plain_dump(dump: ProgDump) -> tuple[ProgDump, bool]:
 
 def _refer_to_maps(words: array[int], ids: Sequence[int]) -> None:
     """References to maps in place of their addresses, as the kernel itself shows them (bpf_map_direct_value_meta)."""
-    from bpflens.kernel.map_addresses import map_addresses
+    from bpflens.kernel.maps.map_addresses import map_addresses
 
     places = map_addresses(ids)
     at = 0

@@ -15,7 +15,7 @@ from bpflens.isa.extended.insn import Insn, decode, words
 from bpflens.isa.extended.opcodes import CALL_CODE, LD_IMM64, PSEUDO_CALL, PSEUDO_FUNC
 
 if TYPE_CHECKING:
-    from bpflens.kernel.prog_info import ProgDump
+    from bpflens.kernel.programs.prog_info import ProgDump
     from bpflens.program import Map, Program
 
 __all__ = ("Image", "of_code", "of_dump", "of_id", "of_program")
@@ -119,7 +119,7 @@ def of_id(prog_id: int) -> Image:
     NotFound where it is gone, NotPermitted where its instructions may not be read.
     """
     from bpflens.errors import NotPermitted
-    from bpflens.kernel.prog_info import open_prog, prog_dump
+    from bpflens.kernel.programs.prog_info import open_prog, prog_dump
 
     with open_prog(prog_id) as fd:
         dump = prog_dump(fd, f"id:{prog_id}", tags=True)
@@ -161,7 +161,7 @@ def of_dump(dump: ProgDump) -> Image:
 def _live_maps(ids: Sequence[int]) -> dict[int, Map]:
     """Live maps by id, without their C types; those that can't be read are missing."""
     from bpflens.errors import KernelError
-    from bpflens.kernel.maps import read_map_info
+    from bpflens.kernel.maps.maps import read_map_info
 
     maps = {}
     for id in ids:

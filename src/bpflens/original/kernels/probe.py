@@ -16,7 +16,7 @@ from bpflens.errors import KernelError
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.contexts import IDENTITY, context_struct, fields
 from bpflens.isa.extended.insn import Insn
-from bpflens.kernel.rewritten import Prober, probe_map
+from bpflens.kernel.programs.rewritten import Prober, probe_map
 from bpflens.original.attach_types import NONE, PROBED
 from bpflens.original.image.blinding import unblind
 from bpflens.original.image.tag import ALGORITHMS, tags

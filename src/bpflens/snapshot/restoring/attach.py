@@ -12,12 +12,12 @@ from typing import Any
 
 from bpflens.errors import InputError, KernelError
 from bpflens.formats.snapshot.manifest import SavedAttachment
-from bpflens.kernel import attach as kernel
-from bpflens.kernel.attach_netlink import PARENTS, TcFilter, add_clsact, add_filter, has_clsact, has_filter, set_xdp
+from bpflens.kernel.attachments import attach as kernel
+from bpflens.kernel.attachments.attach_netlink import PARENTS, TcFilter, add_clsact, add_filter, has_clsact, has_filter, set_xdp
+from bpflens.kernel.attachments.links import LINK
 from bpflens.kernel.descriptors import close, device_index, link_fd, program_fd
-from bpflens.kernel.links import LINK
-from bpflens.kernel.maps import map_by_fd
-from bpflens.kernel.prog_info import prog_info_by_fd
+from bpflens.kernel.maps.maps import map_by_fd
+from bpflens.kernel.programs.prog_info import prog_info_by_fd
 from bpflens.snapshot.restoring.maker import Maker
 from bpflens.snapshot.restoring.namespaces import in_namespace, namespace_path
 from bpflens.snapshot.restoring.replacing import link_there, replace_program
@@ -157,7 +157,7 @@ def _iter_link(maker: Maker, attachment: SavedAttachment, where: str) -> int:
 
 
 def _perf_link(maker: Maker, attachment: SavedAttachment, where: str) -> int:
-    from bpflens.kernel.perf_events import open_probe, open_tracepoint
+    from bpflens.kernel.attachments.perf_events import open_probe, open_tracepoint
 
     details = attachment.details
     kind = str(details.get("perf_type", attachment.kind))
@@ -263,7 +263,7 @@ def _xdp(maker: Maker, attachment: SavedAttachment, where: str) -> None:
 def _xdp_there(ifindex: int) -> int:
     """The id of the program on a device, 0 where there is none."""
     from bpflens.inventory.facts.context import Context
-    from bpflens.inventory.finders.xdp import find
+    from bpflens.inventory.finders.network.xdp import find
 
     return next((row.prog_id for row in find(Context()) if row.details.get("ifindex") == ifindex and row.prog_id), 0)
 

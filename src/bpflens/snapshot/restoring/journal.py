@@ -16,9 +16,9 @@ from collections.abc import Callable
 from typing import Any
 
 from bpflens.errors import KernelError
-from bpflens.kernel import attach as kernel
 from bpflens.kernel import pins
-from bpflens.kernel.attach_netlink import TcFilter, delete_clsact, delete_filter, set_xdp
+from bpflens.kernel.attachments import attach as kernel
+from bpflens.kernel.attachments.attach_netlink import TcFilter, delete_clsact, delete_filter, set_xdp
 from bpflens.kernel.descriptors import close, enter_namespace, link_fd, map_fd, program_fd
 from bpflens.kernel.sys import faults
 
@@ -170,7 +170,7 @@ def _directory(record: Record) -> str:
 
 def _xdp(record: Record) -> str:
     from bpflens.inventory.facts.context import Context
-    from bpflens.inventory.finders.xdp import find
+    from bpflens.inventory.finders.network.xdp import find
 
     ifindex, mode = int(record["ifindex"]), str(record["mode"])
     there = {row.prog_id for row in find(Context()) if row.details.get("ifindex") == ifindex}
@@ -216,7 +216,7 @@ def _attached(record: Record) -> str:
 
 def _struct_ops(record: Record) -> str:
     """Unregister: BPF_MAP_DELETE_ELEM of key 0."""
-    from bpflens.kernel.map_data import delete
+    from bpflens.kernel.maps.map_data import delete
 
     map_id = int(record["map"])
     fd = map_fd(map_id)

@@ -14,8 +14,8 @@ from bpflens.errors import BpflensError, KernelError
 from bpflens.formats.snapshot.archive import Archive
 from bpflens.formats.snapshot.manifest import SavedMap, SavedProgram
 from bpflens.kernel import pins
+from bpflens.kernel.attachments.links import link_by_fd
 from bpflens.kernel.descriptors import close
-from bpflens.kernel.links import link_by_fd
 from bpflens.snapshot.restoring.journal import Journal, Record, undo_record
 from bpflens.snapshot.restoring.options import RestoreOptions
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from bpflens.errors import InputError, KernelError
 from bpflens.formats.snapshot.manifest import SavedData, SavedInner, SavedMap
 from bpflens.kernel.descriptors import btf_fd, device_index
-from bpflens.kernel.load import create_map
-from bpflens.kernel.map_batch import BATCHED, deinterleave, write_batch
-from bpflens.kernel.map_data import freeze, possible_cpus, update
-from bpflens.kernel.mapped_maps import PAGE, write_pages
+from bpflens.kernel.maps.map_batch import BATCHED, deinterleave, write_batch
+from bpflens.kernel.maps.map_data import freeze, possible_cpus, update
+from bpflens.kernel.maps.mapped_maps import PAGE, write_pages
+from bpflens.kernel.programs.load import create_map
 from bpflens.snapshot.restoring.elements import checked_data, elements, records
 from bpflens.snapshot.restoring.maker import Maker
 from bpflens.snapshot.restoring.namespaces import in_namespace, namespace_path
@@ -56,7 +56,7 @@ def create(maker: Maker, map: SavedMap) -> None:
 def use_pinned(maker: Maker, map: SavedMap, path: str) -> None:
     """The map that is pinned at `path` in place of a new one; KernelError where it is of another shape."""
     from bpflens.kernel import pins
-    from bpflens.kernel.maps import map_by_fd
+    from bpflens.kernel.maps.maps import map_by_fd
 
     fd = maker.own(pins.get(path))
     if pins.fd_kind(fd) != "map":
@@ -105,7 +105,7 @@ def fill_elements(maker: Maker, map: SavedMap) -> None:
     if map.type == _STRUCT_OPS:
         value = struct_ops_value(maker, map)
         if not map.flags & _LINK:  # without it the update registers the structure
-            from bpflens.kernel.maps import map_by_fd
+            from bpflens.kernel.maps.maps import map_by_fd
 
             maker.about_to({"do": "struct_ops", "map": map_by_fd(fd, types=False).id})
         update(fd, bytes(4), value)

@@ -59,7 +59,7 @@ class Plan:
 
 def make_plan(archive: Archive, options: RestoreOptions) -> Plan:
     """The plan for this machine. InputError where `only` names nothing, or the manifest contradicts itself."""
-    from bpflens.kernel.map_data import possible_cpus
+    from bpflens.kernel.maps.map_data import possible_cpus
 
     manifest = archive.manifest
     planner = _Planner(manifest, options, possible_cpus(), archive.digest)

@@ -7,8 +7,8 @@ import struct
 from bpflens.errors import BpflensError, InputError, KernelError
 from bpflens.formats.snapshot.manifest import SavedProgram
 from bpflens.isa.extended import opcodes as op
-from bpflens.kernel.load import load_program
-from bpflens.kernel.prog_info import LINE_INFO
+from bpflens.kernel.programs.load import load_program
+from bpflens.kernel.programs.prog_info import LINE_INFO
 from bpflens.snapshot.restoring.maker import Maker
 from bpflens.snapshot.restoring.maps import module_btf_fd
 
@@ -50,7 +50,7 @@ def load(maker: Maker, program: SavedProgram) -> None:
 
 def bind(maker: Maker, program: SavedProgram, map_id: int) -> None:
     """BPF_PROG_BIND_MAP."""
-    from bpflens.kernel.attach import bind_map
+    from bpflens.kernel.attachments.attach import bind_map
 
     bind_map(maker.programs[program.id], maker.maps[map_id], f"program {program.id} {program.name}")
 

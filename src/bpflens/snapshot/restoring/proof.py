@@ -18,7 +18,7 @@ from bpflens.errors import BpflensError, KernelError
 from bpflens.formats.snapshot.archive import Archive
 from bpflens.formats.snapshot.manifest import SavedData, SavedMap, SavedProgram
 from bpflens.isa.extended import opcodes as op
-from bpflens.kernel.prog_info import ProgDump, prog_dump
+from bpflens.kernel.programs.prog_info import ProgDump, prog_dump
 from bpflens.snapshot.restoring.elements import checked_data, records
 from bpflens.snapshot.taking.memory import KernelMemory
 
@@ -45,7 +45,7 @@ class Check:
 
 def check_program(archive: Archive, saved: SavedProgram, fd: int, map_ids: Mapping[int, int]) -> list[Check]:
     """The program behind `fd` against the saved one. `map_ids`: new id -> saved id."""
-    from bpflens.kernel.load_attributes import read_attributes
+    from bpflens.kernel.programs.load_attributes import read_attributes
 
     name = f"program {saved.id} {saved.name}".rstrip()
     dump = prog_dump(fd, name)
@@ -142,13 +142,13 @@ def check_map(
     archive: Archive, saved: SavedMap, fd: int, memory: KernelMemory, ids: Mapping[str, Mapping[int, int]], *, data: bool = True
 ) -> list[Check]:
     """The map behind `fd` against the saved one. `ids`: "programs" and "maps", new id -> saved id. `data`: contents too."""
-    from bpflens.kernel.maps import map_by_fd
+    from bpflens.kernel.maps.maps import map_by_fd
     from bpflens.snapshot.taking.maps import record_of_map
 
     name = f"map {saved.id} {saved.name}".rstrip()
     live = map_by_fd(fd, name, types=False)
     if live.id not in memory.attributes:
-        from bpflens.kernel.map_attributes import map_attributes
+        from bpflens.kernel.maps.map_attributes import map_attributes
 
         memory.attributes = map_attributes()
     now = record_of_map(live, None, memory)
@@ -174,7 +174,7 @@ def check_map(
 def _check_data(
     archive: Archive, saved: SavedMap, fd: int, memory: KernelMemory, ids: Mapping[str, Mapping[int, int]], name: str
 ) -> Check:
-    from bpflens.kernel.maps import map_by_fd
+    from bpflens.kernel.maps.maps import map_by_fd
     from bpflens.snapshot.taking.data import contents
 
     data = checked_data(archive, saved)

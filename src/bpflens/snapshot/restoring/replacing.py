@@ -7,10 +7,10 @@ import os
 from bpflens.errors import BpflensError, KernelError
 from bpflens.formats.snapshot.manifest import SavedAttachment
 from bpflens.kernel import pins
-from bpflens.kernel.attach import link_update
+from bpflens.kernel.attachments.attach import link_update
+from bpflens.kernel.attachments.links import LINK, LinkInfo, link_by_fd, link_info
 from bpflens.kernel.descriptors import link_fd, program_fd
-from bpflens.kernel.links import LINK, LinkInfo, link_by_fd, link_info
-from bpflens.kernel.prog_info import prog_info
+from bpflens.kernel.programs.prog_info import prog_info
 from bpflens.snapshot.restoring.maker import Maker
 from bpflens.snapshot.restoring.options import BPFFS, pin_path
 

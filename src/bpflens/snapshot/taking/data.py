@@ -16,9 +16,9 @@ from typing import NamedTuple
 from bpflens.errors import BpflensError, KernelError
 from bpflens.formats.snapshot.archive import ArchiveWriter
 from bpflens.formats.snapshot.manifest import SavedData
-from bpflens.kernel.map_batch import BATCHED, interleave, read_batches
-from bpflens.kernel.map_data import is_percpu, items, lookup, possible_cpus, value_stride
-from bpflens.kernel.mapped_maps import PAGE, unread_records
+from bpflens.kernel.maps.map_batch import BATCHED, interleave, read_batches
+from bpflens.kernel.maps.map_data import is_percpu, items, lookup, possible_cpus, value_stride
+from bpflens.kernel.maps.mapped_maps import PAGE, unread_records
 from bpflens.program import Map
 from bpflens.snapshot.taking.memory import KernelMemory
 

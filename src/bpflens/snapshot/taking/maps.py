@@ -9,7 +9,7 @@ from bpflens.errors import BpflensError
 from bpflens.formats.snapshot.archive import ArchiveWriter
 from bpflens.formats.snapshot.manifest import SavedData, SavedInner, SavedMap
 from bpflens.isa.extended.names import MAP_TYPES, type_name
-from bpflens.kernel.maps import map_by_fd, open_map
+from bpflens.kernel.maps.maps import map_by_fd, open_map
 from bpflens.program import Map
 from bpflens.snapshot.taking.data import save_data
 from bpflens.snapshot.taking.holders import Keepers
@@ -92,7 +92,7 @@ def _struct_ops(map: Map) -> tuple[str | None, str, dict[str, int], int]:
     if map.type != _STRUCT_OPS:
         return None, "", {}, 0
     from bpflens.kernel.btf import btf_info
-    from bpflens.kernel.struct_ops import struct_ops
+    from bpflens.kernel.maps.struct_ops import struct_ops
 
     try:
         found = struct_ops(map.id or 0)
@@ -114,7 +114,7 @@ def _named(data: SavedData, space: NetNamespace | None) -> SavedData:
     if data.ids_of != "device":
         return data
     from bpflens.inventory.facts.namespaces import entered
-    from bpflens.inventory.finders.sockets import interfaces
+    from bpflens.inventory.finders.network.sockets import interfaces
     from bpflens.inventory.walk import in_own_thread
 
     def look() -> dict[int, tuple[str, int]]:

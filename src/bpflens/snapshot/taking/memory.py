@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from bpflens.errors import BpflensError
 from bpflens.inventory.memory.reader import Reader, open_reader
-from bpflens.kernel.map_attributes import MapAttributes, map_attributes
+from bpflens.kernel.maps.map_attributes import MapAttributes, map_attributes
 
 __all__ = ("KernelMemory",)
 

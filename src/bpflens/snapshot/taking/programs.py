@@ -11,11 +11,11 @@ from bpflens.formats.snapshot.archive import ArchiveWriter
 from bpflens.formats.snapshot.manifest import SavedProgram, SavedSymbol, SavedTarget
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.names import PROG_TYPES, type_name
-from bpflens.kernel.prog_info import LINE_INFO, ProgDump, open_prog, prog_dump
+from bpflens.kernel.programs.prog_info import LINE_INFO, ProgDump, open_prog, prog_dump
 from bpflens.snapshot.taking.holders import Keepers
 
 if TYPE_CHECKING:
-    from bpflens.kernel.load_attributes import Attributes
+    from bpflens.kernel.programs.load_attributes import Attributes
     from bpflens.original.result import Original
     from bpflens.snapshot.taking.btfs import Btfs
 
@@ -31,7 +31,7 @@ def read_program(
 
     `originals`: also the instructions that were loaded; without them nothing can be restored, but everything else compared.
     """
-    from bpflens.kernel.load_attributes import read_attributes
+    from bpflens.kernel.programs.load_attributes import read_attributes
 
     with open_prog(id) as fd:
         dump = prog_dump(fd, f"id:{id}", jited=jited)

@@ -17,10 +17,10 @@ from contextlib import contextmanager
 from bpflens.errors import InputError, KernelError, NotFound
 from bpflens.formats.snapshot.manifest import SavedAttachment
 from bpflens.kernel import descriptors, pins
-from bpflens.kernel.attach import link_update
-from bpflens.kernel.links import LINK
-from bpflens.kernel.load_attributes import read_attributes
-from bpflens.kernel.prog_info import prog_info
+from bpflens.kernel.attachments.attach import link_update
+from bpflens.kernel.attachments.links import LINK
+from bpflens.kernel.programs.load_attributes import read_attributes
+from bpflens.kernel.programs.prog_info import prog_info
 from bpflens.snapshot.taking.cgroups import cgroup_directory, cgroup_paths
 
 __all__ = ("JOURNALS", "journals", "quiesced", "undo")
@@ -84,7 +84,7 @@ def _stop(link: int, link_type: int, program: int, directory: str) -> None:
 
 def _stub(program: int, verdict: int) -> int:
     """A program of the same kind that does nothing."""
-    from bpflens.kernel.load import load_program
+    from bpflens.kernel.programs.load import load_program
 
     info, attributes = prog_info(program), read_attributes(program)
     if attributes is None:

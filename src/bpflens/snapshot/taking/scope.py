@@ -46,8 +46,8 @@ def find_scope(targets: Sequence[str], *, everything: bool = False, deep: bool |
     NotFound (3) where a target names nothing, NotPermitted (4) where it may not be looked at.
     """
     from bpflens.inventory.walk import collect
-    from bpflens.kernel.maps import map_ids
-    from bpflens.kernel.prog_info import prog_ids
+    from bpflens.kernel.maps.maps import map_ids
+    from bpflens.kernel.programs.prog_info import prog_ids
 
     inventory = collect(deep=deep)
     seeds: set[int] = set()
@@ -124,9 +124,9 @@ def add_target(target: str, inventory: Inventory, programs: set[int], maps: set[
 
 def _pins(path: str, programs: set[int], maps: set[int]) -> None:
     from bpflens.kernel import pins
-    from bpflens.kernel.links import link_by_fd
-    from bpflens.kernel.maps import map_by_fd
-    from bpflens.kernel.prog_info import prog_info_by_fd
+    from bpflens.kernel.attachments.links import link_by_fd
+    from bpflens.kernel.maps.maps import map_by_fd
+    from bpflens.kernel.programs.prog_info import prog_info_by_fd
 
     if os.path.isdir(path):
         files = [os.path.join(base, name) for base, _, names in os.walk(path) for name in names]
@@ -162,8 +162,8 @@ def _maps_of_process(name: str) -> set[int]:
 
 def _close(scope: Scope, programs: Iterable[int], maps: Iterable[int]) -> None:
     """Everything reached, breadth first: a program its maps and its target program; a map the programs and maps in it."""
-    from bpflens.kernel.load_attributes import read_attributes
-    from bpflens.kernel.prog_info import open_prog, prog_dump
+    from bpflens.kernel.programs.load_attributes import read_attributes
+    from bpflens.kernel.programs.prog_info import open_prog, prog_dump
 
     on_maps: dict[int, set[int]] = {}  # program -> maps that it is attached to
     for row in scope.inventory.rows:
@@ -203,13 +203,13 @@ def _close(scope: Scope, programs: Iterable[int], maps: Iterable[int]) -> None:
 
 def references_of_map(id: int) -> tuple[list[int], list[int]]:
     """(programs, maps) that are elements of a map. NotFound where it is gone."""
-    from bpflens.kernel.map_data import items
-    from bpflens.kernel.maps import map_by_fd, open_map
+    from bpflens.kernel.maps.map_data import items
+    from bpflens.kernel.maps.maps import map_by_fd, open_map
 
     with open_map(id) as fd:
         map = map_by_fd(fd, f"map:{id}", types=False)
         if map.type == STRUCT_OPS:
-            from bpflens.kernel.struct_ops import struct_ops
+            from bpflens.kernel.maps.struct_ops import struct_ops
 
             try:
                 return [prog for _, prog in struct_ops(id).programs.values()], []

@@ -1,0 +1,269 @@
+"""The shapes that people write: else-if instead of nesting, early return, while, for and do-while, switch.
+
+    for (;;) { if (!c) break; body }          ──►   while (c) { body }
+    i = 0; while (i < n) { body; i = i + 1 }  ──►   for (i = 0; i < n; i++) { body }
+    if (x == 1) A else if (x == 2) B ...      ──►   switch (x) { case 1: A ... }
+
+Each rule looks at one list of nodes whose children are in shape already. Cost: linear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from bpflens.decompile import ir
+from bpflens.decompile.ir import Assign, Compare, Const, Expr, variables_of
+from bpflens.decompile.simplify import negate
+from bpflens.decompile.tree import (
+    Break,
+    Case,
+    Continue,
+    DoWhile,
+    For,
+    ForEver,
+    Goto,
+    If,
+    Label,
+    Node,
+    Return,
+    Simple,
+    Switch,
+    Tree,
+    While,
+)
+
+__all__ = ("leaves", "rewrite", "shape")
+
+_LOOPS = (ForEver, While, DoWhile, For)
+_JUMPS = (Return, Goto, Break, Continue)
+_MIN_CASES = 3
+
+
+def rewrite(tree: Tree, rule: Callable[[Tree], Tree]) -> Tree:
+    """Apply a rule to every list of nodes, innermost first. Uses its own stack."""
+    # each frame: nodes to go, done nodes, how to put the result back
+    result: list[Tree] = []
+    stack: list[list[object]] = [[list(tree), 0, []]]
+    while stack:
+        frame = stack[-1]
+        nodes, index, done = frame
+        assert isinstance(nodes, list) and isinstance(index, int) and isinstance(done, list)
+        if result:
+            done.append(result.pop())
+        if index < len(nodes):
+            node = nodes[index]
+            parts = _lists_of(node)
+            if len(done) < len(parts):
+                stack.append([list(parts[len(done)]), 0, []])
+                continue
+            if parts:
+                nodes[index] = _with_lists(node, done)
+            frame[1], frame[2] = index + 1, []
+            continue
+        stack.pop()
+        made = rule(tuple(nodes))
+        if stack:
+            result.append(made)
+        else:
+            return made
+    return tree
+
+
+def _lists_of(node: Node) -> tuple[Tree, ...]:
+    kind = type(node)
+    if kind is If:
+        return node.then, node.other  # type: ignore[union-attr]
+    if kind in _LOOPS:
+        return (node.body,)  # type: ignore[union-attr]
+    if kind is Switch:
+        return tuple(case.body for case in node.cases)  # type: ignore[union-attr]
+    return ()
+
+
+def _with_lists(node: Node, lists: list[Tree]) -> Node:
+    kind = type(node)
+    if kind is If:
+        return If(node.condition, lists[0], lists[1], node.slots)  # type: ignore[union-attr]
+    if kind is Switch:
+        cases = tuple(Case(case.values, body) for case, body in zip(node.cases, lists, strict=True))  # type: ignore[union-attr]
+        return replace(node, cases=cases)  # type: ignore[arg-type]
+    return replace(node, body=lists[0])  # type: ignore[arg-type]
+
+
+def shape(tree: Tree) -> Tree:
+    """The tree in shape."""
+    return rewrite(tree, _shape_list)
+
+
+def _shape_list(nodes: Tree) -> Tree:
+    """The rules for one list; what an else brings up into it comes last, because it is in shape already."""
+    nodes = _without_idle(nodes)
+    nodes = tuple(_loop(node) if type(node) is ForEver else node for node in nodes)
+    nodes = _for_loops(nodes)
+    return _early_exits(tuple(_switch(node) if type(node) is If else node for node in nodes))
+
+
+def leaves(nodes: Tree) -> bool:
+    """Does control never reach the end of a list of nodes?"""
+    while nodes:
+        last = nodes[-1]
+        if type(last) in _JUMPS:
+            return True
+        if type(last) is If and last.then and last.other:
+            if not leaves(last.then):
+                return False
+            nodes = last.other
+            continue
+        if type(last) is Switch:
+            return any(not case.values for case in last.cases) and all(leaves(case.body) for case in last.cases)
+        return type(last) is ForEver and not _has_own(last.body, Break)
+    return False
+
+
+def _has_own(nodes: Tree, kind: type) -> bool:
+    """Is there a break or continue of this loop, not of one inside?"""
+    pending = list(nodes)
+    while pending:
+        node = pending.pop()
+        if type(node) is kind:
+            return True
+        if type(node) is If:
+            pending += [*node.then, *node.other]
+        elif type(node) is Switch:
+            pending += [inner for case in node.cases for inner in case.body]
+    return False
+
+
+def _without_idle(nodes: Tree) -> Tree:
+    """No ifs that do nothing; nothing after a jump up to the next label."""
+    out: list[Node] = []
+    for node in nodes:
+        if out and type(out[-1]) in _JUMPS and type(node) is not Label:
+            continue
+        if type(node) is If and not node.then:
+            if not node.other:
+                continue
+            node = If(negate(node.condition), node.other, (), node.slots)
+        out.append(node)
+    return tuple(out)
+
+
+def _early_exits(nodes: Tree) -> Tree:
+    """`if (c) { ...; return } else { rest }` without the else; the side that leaves, or the shorter one, comes first."""
+    out: list[Node] = []
+    for node in nodes:
+        if type(node) is If and node.other:
+            then, other = node.then, node.other
+            condition: Expr = node.condition
+            then_leaves, other_leaves = leaves(then), leaves(other)
+            swap = other_leaves and (not then_leaves or (len(other) == 1 and type(other[0]) in _JUMPS and not (
+                len(then) == 1 and type(then[0]) in _JUMPS)))  # fmt: skip
+            if swap:
+                then, other, condition = other, then, negate(condition)
+                then_leaves = True
+            if then_leaves:
+                out.append(If(condition, then, (), node.slots))
+                out += other
+                continue
+            node = If(condition, then, other, node.slots)
+        out.append(node)
+    return tuple(out)
+
+
+def _loop(node: ForEver) -> Node:
+    """while and do-while."""
+    body = node.body
+    while body and type(body[-1]) is Continue:
+        body = body[:-1]
+    if not body:
+        return ForEver(body, node.slots)
+    first = body[0]
+    if type(first) is If and not first.other and len(first.then) == 1 and type(first.then[0]) is Break:
+        return While(negate(first.condition), body[1:], first.slots)
+    if type(first) is If and len(body) >= 1 and not first.other and leaves(first.then) and len(body) == 2 and type(body[1]) is Break:
+        inner = first.then[:-1] if type(first.then[-1]) is Continue else first.then
+        if not _has_own(inner, Break):
+            return While(first.condition, inner, first.slots)
+    last = body[-1]
+    if type(last) is If and not last.other and len(last.then) == 1 and type(last.then[0]) is Break and not _has_own(body, Continue):
+        return DoWhile(negate(last.condition), body[:-1], last.slots)
+    if (
+        type(last) is Break
+        and len(body) >= 2
+        and type(body[-2]) is If
+        and not body[-2].other
+        and len(body[-2].then) == 1
+        and type(body[-2].then[0]) is Continue
+        and not _has_own(body[:-2], Continue)
+    ):
+        return DoWhile(body[-2].condition, body[:-2], body[-2].slots)
+    return ForEver(body, node.slots)
+
+
+def _for_loops(nodes: Tree) -> Tree:
+    """`i = a; while (c(i)) { ...; i = i + s }`."""
+    out: list[Node] = []
+    for node in nodes:
+        if type(node) is While and node.body and type(node.body[-1]) is Simple and not _has_own(node.body, Continue):
+            step = node.body[-1].statement
+            if type(step) is Assign and _is_step(step) and step.var in variables_of(node.condition):
+                first = None
+                if out and type(out[-1]) is Simple and type(out[-1].statement) is Assign and out[-1].statement.var == step.var:
+                    first = out.pop().statement  # type: ignore[union-attr]
+                node = For(first, node.condition, step, node.body[:-1], node.slots)  # type: ignore[arg-type]
+        out.append(node)
+    return tuple(out)
+
+
+def _is_step(step: Assign) -> bool:
+    value = step.value
+    if type(value) is ir.Zext:
+        value = value.operand
+    if type(value) is not ir.Binary or value.op not in ("+", "-", "<<", ">>"):
+        return False
+    return step.var in variables_of(value) and type(value.right) is Const
+
+
+def _switch(node: If) -> Node:
+    """A ladder of comparisons of one value with constants."""
+    cases: list[Case] = []
+    subject: Expr | None = None
+    seen: set[int] = set()
+    slots: ir.Slots = ()
+    rest: Tree = (node,)
+    while len(rest) == 1 and type(rest[0]) is If:
+        step = rest[0]
+        found = _case_values(step.condition)
+        if found is None or (subject is not None and found[0] != subject) or seen & set(found[1]) or _has_own(step.then, Break):
+            break
+        subject = found[0]
+        seen.update(found[1])
+        cases.append(Case(found[1], step.then))
+        slots = ir.join_slots(slots, step.slots)
+        rest = step.other
+    if subject is None or len(cases) < _MIN_CASES or _has_own(rest, Break):
+        return node
+    if rest:
+        cases.append(Case((), rest))
+    return Switch(subject, tuple(cases), slots)
+
+
+def _case_values(condition: Expr) -> tuple[Expr, tuple[int, ...]] | None:
+    """x == 1 || x == 2  ->  x, (1, 2)."""
+    values: list[int] = []
+    subject: Expr | None = None
+    pending = [condition]
+    while pending:
+        part = pending.pop()
+        if type(part) is ir.Or:
+            pending += [part.right, part.left]
+            continue
+        if type(part) is not Compare or part.op != "==" or type(part.right) is not Const:
+            return None
+        value = part.left if part.width == 64 else ir.Zext(32, part.left)
+        if type(part.left) is not ir.Var or (subject is not None and subject != value):
+            return None
+        subject = value
+        values.append(part.right.value)
+    return (subject, tuple(values)) if subject is not None else None

@@ -1,0 +1,193 @@
+"""Inputs at the edges of conditions: where a program compares, both sides are made equal, and one apart in both directions.
+
+    if r1 == 0x1f90 with r1 = 0x0050 read from the packet   ──►   the same packet with 0x1f90, 0x1f91 and 0x1f8f in that place
+
+The interpreter says what was compared with what. The value of one side is searched for in the packet, the context, the contents of maps
+and the memory behind pointers, in both byte orders, and exchanged for the other side's; where the end of the packet is compared, the packet
+gets another length. That reaches what chance does not: constants of 32 bits, and both sides of every boundary. (The idea is that of
+"REDQUEEN: Fuzzing with Input-to-State Correspondence", NDSS 2019.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from random import Random
+
+from bpflens.execute.inputs.packets import SMALLEST
+from bpflens.execute.interpreter.engine import InterpretedProgram
+from bpflens.execute.interpreter.memory import SHIFT
+from bpflens.execute.interpreter.packet import PACKET_REGION
+from bpflens.execute.result import Scene
+from bpflens.execute.subject import Subject
+from bpflens.isa.extended import opcodes as op
+from bpflens.isa.extended.insn import Insn
+
+__all__ = ("solved",)
+
+M32, M64 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
+_TRIES = 40  # of one edge of one condition
+_ENOUGH = 4  # inputs for each edge
+_EDGES = (0, 1, -1)
+_MAX_PACKET = 1500
+_ORDERS = ("little", "big")
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """A condition that was evaluated: the two sides, in the width of the jump."""
+
+    slot: int
+    bits: int
+    left: int
+    right: int
+
+    def relation(self) -> int:
+        """0, 1, -1 for equal and one apart; 2 and 3 for further above and below."""
+        distance = (self.left - self.right) & (1 << self.bits) - 1
+        if distance in (0, 1):
+            return distance
+        if distance == (1 << self.bits) - 1:
+            return -1
+        return 2 if self.left > self.right else 3
+
+
+def solved(subject: Subject, seeds: list[Scene], rnd: Random, runs: int, steps: int) -> list[Scene]:
+    """Scenes of one input each that reach an edge or a block which the `seeds` (scenes of one input each) do not; at most `runs` runs."""
+    program = InterpretedProgram(subject, steps=steps, trace=True)
+    trace = program.machine.trace
+    seen: dict[int, dict[int, int]] = {}
+    tries: dict[int, int] = {}
+    kept: list[Scene] = []
+    waiting = list(seeds)
+    reached = 0
+
+    def play(scene: Scene) -> tuple[bool, list[_Compared]]:
+        nonlocal runs, reached
+        runs -= 1
+        trace.clear()
+        program.set(scene.maps, scene.memory)
+        program.run(scene.inputs[-1])
+        compared = [_compared(subject, *entry) for entry in trace[:400]]
+        fresh = program.reached() > reached
+        reached = max(reached, program.reached())
+        for entry in compared:
+            relations = seen.setdefault(entry.slot, {})
+            relation = entry.relation()
+            relations[relation] = relations.get(relation, 0) + 1
+            fresh |= relations[relation] <= _ENOUGH
+        return fresh, compared
+
+    for seed in seeds:
+        play(seed)
+    at = 0
+    while at < len(waiting) and runs > 0:
+        scene = waiting[at]
+        at += 1
+        _, compared = play(scene)
+        data, end = program.machine.data, program.machine.data_end
+        for entry in {(c.slot, c.left, c.right): c for c in compared}.values():
+            missing = [edge for edge in _EDGES if seen[entry.slot].get(edge, 0) < _ENOUGH]
+            if not missing or tries.get(entry.slot, 0) >= _TRIES * len(_EDGES):
+                continue
+            for candidate in _candidates(scene, entry, missing, data, end, rnd):
+                tries[entry.slot] = tries.get(entry.slot, 0) + 1
+                fresh, _ = play(candidate)
+                if fresh:
+                    kept.append(candidate)
+                    waiting.append(candidate)
+                if runs <= 0 or tries[entry.slot] >= _TRIES * len(_EDGES):
+                    break
+            if runs <= 0:
+                break
+    return kept
+
+
+def _compared(subject: Subject, slot: int, left: int, right: int) -> _Compared:
+    """Immediate operands come sign-extended from the trace already."""
+    bits = 32 if Insn(subject.words[slot]).code & 7 == op.JMP32 else 64
+    mask = (1 << bits) - 1
+    return _Compared(slot, bits, left & mask, right & mask)
+
+
+def _candidates(scene: Scene, entry: _Compared, edges: list[int], data: int, end: int, rnd: Random) -> Iterator[Scene]:
+    input = scene.inputs[-1]
+    base = PACKET_REGION << SHIFT
+    for value, other, sign in ((entry.left, entry.right, 1), (entry.right, entry.left, -1)):
+        if value == base + end and other >> SHIFT == PACKET_REGION:
+            for edge in edges:
+                yield from _resized(scene, other - base - data - sign * edge - (end - data) + len(input.packet))
+            return
+    for value, other, sign in ((entry.left, entry.right, 1), (entry.right, entry.left, -1)):
+        if value in (len(input.packet), end - data) and other < _MAX_PACKET:
+            for edge in edges:
+                yield from _resized(scene, len(input.packet) + other + sign * edge - value)
+        for edge in edges:
+            yield from _exchanged(scene, value, other + sign * edge, entry.bits, rnd)
+    for edge in edges:
+        yield from _shifted(scene, entry.right + edge - entry.left, rnd)
+
+
+def _resized(scene: Scene, size: int) -> Iterator[Scene]:
+    input = scene.inputs[-1]
+    if SMALLEST <= size <= _MAX_PACKET and size != len(input.packet):
+        packet = input.packet[:size].ljust(size, b"\xa5")
+        ctx = input.ctx
+        if len(ctx) == 24 and int.from_bytes(ctx[4:8], "little") == len(input.packet):  # struct xdp_md
+            ctx = ctx[:4] + size.to_bytes(4, "little") + ctx[8:]
+        yield replace(scene, inputs=(replace(input, packet=packet, ctx=ctx),))
+
+
+def _exchanged(scene: Scene, value: int, wanted: int, bits: int, rnd: Random) -> Iterator[Scene]:
+    """The scene with one occurrence of a number exchanged, in each place where it is found."""
+    input = scene.inputs[-1]
+    signed = value - (1 << bits) if value >> bits - 1 else value
+    for size in (8, 4, 2, 1):
+        if size * 8 > bits or not -(1 << 8 * size - 1) <= signed < 1 << 8 * size:
+            continue
+        mask = (1 << 8 * size) - 1
+        for order in _ORDERS[: 1 if size == 1 else 2]:
+            old, new = (n.to_bytes(size, order) for n in (value & mask, wanted & mask))  # type: ignore[arg-type]
+            if old == new or (not value and size > 4):
+                continue
+            for changed in _replaced(input.packet, old, new):
+                yield replace(scene, inputs=(replace(input, packet=changed),))
+            for changed in _replaced(input.ctx, old, new):
+                yield replace(scene, inputs=(replace(input, ctx=changed),))
+            for maps in _in_maps(scene.maps, old, new):
+                yield replace(scene, maps=maps)
+            for changed in _replaced(scene.memory, old, new, 2 if size > 1 and value > 255 else 0):
+                yield replace(scene, memory=changed)
+
+
+def _shifted(scene: Scene, distance: int, rnd: Random) -> Iterator[Scene]:
+    """A number in a map moved by a distance, for what is compared may be a sum with it in it."""
+    if not -(1 << 40) < distance < 1 << 40 or not distance:
+        return
+    places = [(name, key) for name, elements in scene.maps.items() for key, value in elements.items() if len(value) in (4, 8)]
+    for name, key in rnd.sample(places, min(3, len(places))):
+        value = scene.maps[name][key]
+        moved = int.from_bytes(value, "little") + distance & (1 << 8 * len(value)) - 1
+        yield replace(scene, maps={**scene.maps, name: {**scene.maps[name], key: moved.to_bytes(len(value), "little")}})
+
+
+def _replaced(data: bytes, old: bytes, new: bytes, limit: int = 4) -> Iterator[bytes]:
+    """One occurrence after the other exchanged; at most `limit` of them."""
+    at = data.find(old)
+    while at >= 0 and limit > 0:
+        yield data[:at] + new + data[at + len(old) :]
+        limit -= 1
+        at = data.find(old, at + 1)
+
+
+def _in_maps(maps: Mapping[str, Mapping[bytes, bytes]], old: bytes, new: bytes) -> Iterator[Mapping[str, Mapping[bytes, bytes]]]:
+    if len(old) == 1 and old == b"\0":
+        return
+    found = 0
+    for name, elements in maps.items():
+        for key, value in elements.items():
+            for changed in _replaced(value, old, new, 1):
+                yield {**maps, name: {**elements, key: changed}}
+                found += 1
+                if found >= 3:
+                    return

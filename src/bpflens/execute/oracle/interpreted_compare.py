@@ -1,0 +1,56 @@
+"""Comparing two programs in the interpreter: where no kernel can run them (other types, other machines, no privilege)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from random import Random
+
+from bpflens.execute.inputs.guide import guided, with_edges
+from bpflens.execute.inputs.inputs import InputMaker
+from bpflens.execute.inputs.mine import mine
+from bpflens.execute.interpreter.engine import InterpretedProgram
+from bpflens.execute.objects import pointers
+from bpflens.execute.oracle.side_by_side import compare_runs
+from bpflens.execute.oracle.states import plan, settable
+from bpflens.execute.poison import ALIKE, PATTERNS, UNWRITTEN
+from bpflens.execute.result import Comparison, Coverage, Scene, Verdict
+from bpflens.execute.subject import Subject
+
+__all__ = ("ENGINE", "compare")
+
+ENGINE = "interpreter"
+_STEPS = 200_000
+
+
+def compare(a: Subject, b: Subject, inputs: int | Sequence[Scene], seed: int, effort: float) -> Comparison:
+    """`oracle.compare` with the interpreter."""
+    result = _compare(a, b, inputs, seed, effort, PATTERNS)
+    if result.verdict is not Verdict.DIFFERENT and result.unsteady:
+        return replace(_compare(a, b, inputs, seed, effort, ALIKE), left_out=(*result.left_out, UNWRITTEN))
+    return result
+
+
+def _compare(
+    a: Subject, b: Subject, inputs: int | Sequence[Scene], seed: int, effort: float, patterns: tuple[int, int, int]
+) -> Comparison:
+    b = replace(b, maps={**{name: map for name, map in a.maps.items() if name not in b.maps}, **b.maps})
+    first, second, again = (
+        InterpretedProgram(subject, steps=_STEPS, pattern=pattern) for subject, pattern in zip((a, b, a), patterns, strict=True)
+    )
+    maps = plan(a, b)
+    coverage: Coverage | None = None
+    if isinstance(inputs, int):
+        maker = InputMaker(mine(a), a.prog_type, a.prog_type, a.maps, Random(seed))
+        maker.settable = settable(a, b)
+        maker.pointers = pointers()
+        found = guided(first, maker, inputs, effort=effort, global_data=not maps.variables)
+        found = with_edges(first, maker, a, found, round(effort * inputs))
+        scenes, coverage = found.scenes, found.coverage
+    else:
+        scenes = tuple(inputs)
+    result = compare_runs(first, second, again, scenes, a, maps, engine=ENGINE, coverage=coverage)
+    modelled = first.machine.modelled | second.machine.modelled
+    if first.machine.memory.read_outside or second.machine.memory.read_outside:
+        modelled.add("memory outside of the program")
+    return replace(result, assumed=tuple(sorted(modelled)))

@@ -1,0 +1,40 @@
+"""tcx (row 15, Linux 6.6) and netkit (row 16, Linux 6.7): BPF_PROG_QUERY on each device, in the order in which the programs run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from bpflens.inventory.facts.context import Context
+from bpflens.inventory.facts.records import InventoryRow
+from bpflens.inventory.finders.network.sockets import interfaces
+from bpflens.kernel.attachments.prog_query import query
+
+__all__ = ("find",)
+
+_SCHED_CLS = 3
+_HOOKS = {46: "tcx/ingress", 47: "tcx/egress", 54: "netkit/primary", 55: "netkit/peer"}
+
+
+def find(ctx: Context) -> Iterable[InventoryRow]:
+    """Programs at the tcx and netkit hooks of the devices of the namespace that the thread is in."""
+    if not ctx.may_have(_SCHED_CLS):
+        return
+    namespace = ctx.netns.inode if ctx.netns else None
+    hooks = dict(_HOOKS)
+    for ifindex, (device, _) in interfaces().items():
+        for attach_type, kind in list(hooks.items()):
+            try:
+                answer = query(ifindex, attach_type, links=True)
+            except OSError as error:
+                if error.errno == 1:
+                    ctx.deny("programs at tcx and netkit hooks", "CAP_NET_ADMIN")
+                    return
+                if error.errno == 22 and attach_type < 54:
+                    del hooks[attach_type]  # this kernel has no such hook
+                continue  # ENXIO: not a netkit device; EACCES: not the primary one of a netkit pair
+            for position, prog_id in enumerate(answer.ids):
+                details: dict[str, object] = {"ifindex": ifindex, "position": position}
+                if position < len(answer.links) and answer.links[position]:
+                    details["link"] = answer.links[position]
+                    ctx.claimed_links.add(answer.links[position])
+                yield InventoryRow(kind, f"dev:{device}", namespace, prog_id=prog_id, details=details)
