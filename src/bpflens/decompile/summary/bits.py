@@ -13,19 +13,20 @@ from typing import NamedTuple, TypeAlias
 
 from bpflens.decompile import ir
 
-__all__ = ("Bit", "Bits", "Source", "bits_of", "byte_run", "constrained", "read_bits")
+__all__ = ("WIDTH", "Bit", "Bits", "Source", "bits_of", "byte_run", "constrained", "read_bits")
 
 WIDTH = 64
 
 
 class Source(NamedTuple):
     """Where bits come from: `kind` ctx, packet, value, frame, data, call ...; `what` the map, section or helper; `base` an offset that
-    varies, in words ("" for none).
+    varies, in words ("" for none), of a call its instructions. `before`: what was there before the program wrote there.
     """
 
     kind: str
     what: str = ""
     base: str = ""
+    before: bool = False
 
 
 class Bit(NamedTuple):

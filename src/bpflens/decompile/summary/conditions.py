@@ -13,12 +13,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from bpflens.decompile import ir
-from bpflens.decompile.summary.bits import Bit, Source, byte_run, constrained
+from bpflens.decompile.summary.bits import WIDTH, Bit, Bits, Source, byte_run, constrained, read_bits
+from bpflens.decompile.summary.claims import Claim, Gives, HasEntry, KeyPart, Length, Relation
 from bpflens.decompile.summary.layers import ETHERTYPES, IP_PROTOCOLS, value_text
 from bpflens.decompile.summary.naming import Layers, Namer
 from bpflens.decompile.summary.sources import Scope
 
-__all__ = ("Condition", "Kind", "condition_of", "layers_of", "sentences")
+__all__ = ("Condition", "Kind", "condition_of", "key_parts", "layers_of", "sentences")
 
 _ARRAYS = frozenset((2, 6))  # BPF_MAP_TYPE_ARRAY, PERCPU_ARRAY: an entry is there for every key below max_entries
 _LOOKUPS = frozenset(("bpf_map_lookup_elem", "bpf_map_lookup_percpu_elem"))
@@ -43,7 +44,7 @@ class Kind(enum.Enum):
 class Condition:
     """A condition that holds on a path. `bits` are what an equality says of single bits, `negated` that it is not so; else `text` says it.
 
-    `alternatives` are conditions of which one holds.
+    `alternatives` are conditions of which one holds. `claim`: what `text` says, for runs to be held against.
     """
 
     kind: Kind
@@ -51,6 +52,7 @@ class Condition:
     bits: tuple[tuple[Bit, int], ...] = ()
     negated: bool = False
     alternatives: tuple[tuple[Condition, ...], ...] = ()
+    claim: Claim | None = field(default=None, compare=False)
     slots: ir.Slots = field(default=(), compare=False)
 
     @property
@@ -80,7 +82,7 @@ def condition_of(expr: ir.Expr, holds: bool, scope: Scope, namer: Namer, slots: 
 
 def _comparison(expr: ir.Compare, holds: bool, scope: Scope, namer: Namer) -> Condition:
     if scope.is_packet_end(expr.left) or scope.is_packet_end(expr.right):
-        return Condition(Kind.BOUND)
+        return Condition(Kind.BOUND, claim=_length(expr, holds, scope))
     left, right, op = expr.left, expr.right, expr.op
     if scope.constant(left) is not None and scope.constant(right) is None:
         left, right = right, left
@@ -96,10 +98,12 @@ def _comparison(expr: ir.Compare, holds: bool, scope: Scope, namer: Namer) -> Co
         bits = (*bits[:32], *[0] * 32)
         constant = None if constant is None else constant & 0xFFFFFFFF
     if constant is None:
-        return _of_two(bits, right, op, holds, scope, namer)
+        return _of_two(bits, right, op, expr, holds, scope, namer)
     if op in ("==", "!=") and call is not None and call.kind == "helper" and constant >> 31 in (1, (1 << 33) - 1):
         there = (op == "==") == holds
-        return Condition(Kind.TELLING, f"{call.name} {'gives' if there else 'does not give'} {_error((constant & 0xFFFFFFFF) - (1 << 32))}")
+        number = (constant & 0xFFFFFFFF) - (1 << 32)
+        text = f"{call.name} {'gives' if there else 'does not give'} {_error(number)}"
+        return Condition(Kind.TELLING, text, claim=Gives(call.name, call.slots, "==" if there else "!=", number))
     if op in ("==", "!="):
         known = constrained(bits, constant)
         if known:
@@ -129,21 +133,27 @@ def _of_order(bits: Sequence[Bit | int], op: str, constant: int, expr: ir.Compar
     source, byte, size, order = run
     named = namer.name_bytes(source, byte, size, Layers())
     relation = op if holds else _NEGATED[op]
+    claim = Relation(tuple(bits), relation, _number_bits(constant), expr.signed, expr.width // 8)
     if size > 1 and named.big_endian != (order == "big"):
         return Condition(Kind.UNKNOWN, f"the {named.text}, with its bytes reversed, is {_RELATIONS[relation]} {constant}")
     if expr.signed and constant >> (expr.width - 1):
         constant -= 1 << expr.width
+    if expr.signed and size < expr.width // 8:
+        claim = claim._replace(signed=False)
+    signed = ", as a signed number," * (claim.signed and constant >= 0 and source.kind != "call")
     shown = value_text(named.format, constant, size) if constant >= 0 else str(constant)
-    return Condition(Kind.TELLING, f"the {named.text} is {_RELATIONS[relation]} {shown}")
+    return Condition(Kind.TELLING, f"the {named.text}{signed} is {_RELATIONS[relation]} {shown}", claim=claim)
 
 
-def _of_two(bits: Sequence[Bit | int], right: ir.Expr, op: str, holds: bool, scope: Scope, namer: Namer) -> Condition:
+def _of_two(bits: Bits, right: ir.Expr, op: str, expr: ir.Compare, holds: bool, scope: Scope, namer: Namer) -> Condition:
     other = scope.bits(right)
     runs = [byte_run(tuple(each)) if each is not None else None for each in (bits, other)]
     if None in runs or op not in _RELATIONS:
         return Condition(Kind.UNKNOWN, "two values compare so")
     left_name, right_name = (namer.name_bytes(run[0], run[1], run[2], Layers()).text for run in runs if run is not None)
-    return Condition(Kind.TELLING, f"the {left_name} is {_RELATIONS[op if holds else _NEGATED[op]]} the {right_name}")
+    relation = op if holds else _NEGATED[op]
+    claim = Relation(tuple(bits), relation, other, expr.signed, expr.width // 8) if other is not None else None
+    return Condition(Kind.TELLING, f"the {left_name} is {_RELATIONS[relation]} the {right_name}", claim=claim)
 
 
 def _of_call(call: ir.Call, op: str, constant: int, expr: ir.Compare, holds: bool, scope: Scope, namer: Namer) -> Condition | None:
@@ -151,19 +161,61 @@ def _of_call(call: ir.Call, op: str, constant: int, expr: ir.Compare, holds: boo
     if op not in ("==", "!=") or constant:
         if expr.signed and op in ("<", ">=") and not constant and call.kind == "helper":
             fails = (op == "<") == holds
-            return Condition(Kind.TELLING, f"{call.name} {'fails' if fails else 'succeeds'}")
+            claim = Gives(call.name, call.slots, "<" if fails else ">=", 0)
+            return Condition(Kind.TELLING, f"{call.name} {'fails' if fails else 'succeeds'}", claim=claim)
         return None
     there = (op == "!=") == holds
     if call.name in _LOOKUPS and call.args and isinstance(map_ref := scope.resolved(call.args[0]), ir.MapRef):
+        if scope.written.covers("entries", map_ref.name):
+            return Condition(Kind.UNKNOWN, "a value compares so")
         map = scope.unit.maps.get(map_ref.name)
         key = scope.keys.get(call.slots) or key_phrase(call, scope, namer)
         kind = Kind.PRESENT if map is not None and map.type in _ARRAYS and key.isdigit() and int(key) < map.max_entries else Kind.TELLING
-        return Condition(kind, f"{map_ref.name} has {'an' if there else 'no'} entry for {'the ' * (not key[:1].isdigit())}{key}")
+        parts = scope.key_parts.get(call.slots, ())
+        entry = HasEntry(map_ref.name, map.key_size if map is not None else 0, parts, there, call.slots)
+        text = f"{map_ref.name} has {'an' if there else 'no'} entry for {'the ' * (not key[:1].isdigit())}{key}"
+        return Condition(kind, text, claim=entry)
+    claim = Gives(call.name, call.slots, "!=" if there else "==", 0)
     if call.name in _POINTERS:
-        return Condition(Kind.PRESENT, f"{call.name} {'gives something' if there else 'gives nothing'}")
+        return Condition(Kind.PRESENT, f"{call.name} {'gives something' if there else 'gives nothing'}", claim=claim)
     if call.kind == "helper" and scope.bits(expr.left) is not None and call.name.startswith("bpf_get_"):
         return None  # a number to compare
-    return Condition(Kind.TELLING, f"{call.name} {'gives another value than' if there else 'gives'} 0")
+    return Condition(Kind.TELLING, f"{call.name} {'gives another value than' if there else 'gives'} 0", claim=claim)
+
+
+def _number_bits(value: int) -> Bits:
+    return tuple(value >> n & 1 for n in range(WIDTH))
+
+
+def _length(expr: ir.Compare, holds: bool, scope: Scope) -> Length | None:
+    """What a comparison with the packet's end says of its length; None where what is compared varies."""
+    left, right, op = expr.left, expr.right, expr.op
+    if scope.is_packet_end(left):
+        left, right, op = right, left, {"<": ">", ">": "<", "<=": ">=", ">=": "<="}.get(op, op)
+    (start, start_terms), (end, end_terms) = scope.linear(left), scope.linear(right)
+    if len(start_terms) != 1 or len(end_terms) != 1 or not scope.is_packet_start(start_terms[0]) or not scope.is_packet_end(end_terms[0]):
+        return None
+    size = start - end
+    claims = {">": Length(size, True), ">=": Length(size + 1, True), "<=": Length(size, False), "<": Length(size + 1, False)}
+    claim = claims.get(op)
+    return claim._replace(shorter=claim.shorter == holds) if claim is not None else None
+
+
+def key_parts(call: ir.Call, scope: Scope, argument: int = 1) -> tuple[KeyPart, ...]:
+    """The bytes of the key of a map call, as far as they are known."""
+    pointer = scope.resolved(call.args[argument]) if len(call.args) > argument else ir.Const(0)
+    map_ref = scope.resolved(call.args[0]) if call.args else None
+    map = scope.unit.maps.get(map_ref.name) if isinstance(map_ref, ir.MapRef) else None
+    if not isinstance(pointer, ir.StackRef) or map is None:
+        return ()
+    start = pointer.start + pointer.offset
+    parts = []
+    for (at, size), content in scope.frame.cells.items():
+        if start <= at and at + size <= start + map.key_size:
+            bits = read_bits(content, 0, min(size, 8)) if isinstance(content, Source) else scope.bits(content)
+            if bits is not None:
+                parts.append(KeyPart(at - start, size, bits))
+    return tuple(parts)
 
 
 def key_phrase(call: ir.Call, scope: Scope, namer: Namer, argument: int = 1) -> str:
@@ -202,7 +254,7 @@ def layers_of(conditions: Sequence[Condition], namer: Namer) -> Layers:
     known: dict[Bit, int] = {}
     for condition in conditions:
         if condition.is_equality:
-            known.update(condition.bits)
+            known.update((Bit(bit.source._replace(before=False), bit.byte, bit.bit), value) for bit, value in condition.bits)
     network = transport = ""
     if namer.network == 14:
         network = {"IPv4": "IPv4", "IPv6": "IPv6", "ARP": "ARP"}.get(ETHERTYPES.get(_number(known, 12, 2) or 0, ""), "")

@@ -7,7 +7,7 @@ phrases({bits of "the EtherType is 0x0800, byte 23 is 6"})     ──►  "Ether
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bpflens.btf.fields import member_at
 from bpflens.decompile.summary.bits import Bit, Source
@@ -107,6 +107,9 @@ class Namer:
 
     def name_bytes(self, source: Source, byte: int, size: int, layers: Layers) -> Named:
         """What these bytes are called."""
+        if source.before:
+            named = self.name_bytes(source._replace(before=False), byte, size, layers)
+            return replace(named, text=f"earlier {named.text}")
         if source.kind == "packet":
             found = self.packet_field(source, byte, size, layers)
             if found is not None:

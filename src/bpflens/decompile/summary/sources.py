@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from bpflens.decompile import ir
-from bpflens.decompile.summary.bits import Bits, Source, bits_of, read_bits
+from bpflens.decompile.summary.bits import Bit, Bits, Source, bits_of, read_bits
+from bpflens.decompile.summary.claims import KeyPart
+from bpflens.decompile.summary.written import Written
 from bpflens.decompile.tree import For, Simple, Tree, walk
 from bpflens.decompile.unit import Unit
 from bpflens.isa.extended.contexts import context_struct, field_at
 
-__all__ = ("COMM", "Definition", "Definitions", "Frame", "Scope", "definitions_of")
+__all__ = ("COMM", "Definition", "Definitions", "Frame", "Scope", "call_base", "definitions_of")
 
 Definition: TypeAlias = ir.Assign | ir.Call | ir.Atomic | ir.Asm
 COMM = "bpf_get_current_comm"
@@ -27,6 +29,8 @@ _MOST_SUBSTITUTED = 64
 _MOST_NODES = 4000  # of expressions behind variables, followed for one number
 _PACKET_ENDS = frozenset(("data_end", "skb_data_end"))
 _PACKET_STARTS = frozenset(("data", "skb_data"))
+WRITABLE = frozenset(("packet", "ctx", "value", "data"))
+"""Places outside of the stack that a program may write."""
 
 
 class Definitions(dict[int, Definition]):
@@ -55,6 +59,11 @@ def definitions_of(tree: Tree, parameters: Collection[int] = ()) -> Definitions:
         del found[var]
     found.several = frozenset(several)
     return found
+
+
+def call_base(call: ir.Call) -> str:
+    """The instructions of a call, as the base of what comes from it."""
+    return " ".join(map(str, call.slots))
 
 
 Content: TypeAlias = ir.Expr | Source
@@ -94,8 +103,10 @@ class Scope:
     section: str
     definitions: Definitions
     frame: Frame = field(default_factory=Frame)
+    written: Written = field(default_factory=Written)
     bindings: dict[int, ir.Expr] = field(default_factory=dict)  # variable with several assignments -> what it stands for here
     keys: dict[ir.Slots, str] = field(default_factory=dict)  # call -> what its key was when it was made
+    key_parts: dict[ir.Slots, tuple[KeyPart, ...]] = field(default_factory=dict)
     _kept_bits: dict[int, Bits | None] = field(default_factory=dict)  # variable of our own -> what was loaded from the frame
     _fresh: int = -1
 
@@ -122,11 +133,15 @@ class Scope:
         return ir.rebuild(expr, tuple(self._now(part, depth + 1) for part in parts)) if parts else expr
 
     def kept(self, expr: ir.Expr, depth: int = 0) -> ir.Expr:
-        """The same number in terms that later stores to the frame do not change."""
+        """The same number in terms that later stores do not change."""
         if depth > 60:
             return self.fresh()
         if isinstance(expr, ir.Load) and expr.place.kind == "frame":
             return self._kept_load(expr)
+        if isinstance(expr, ir.Load) and expr.place.kind in WRITABLE and not self._is_pointer(expr):
+            var = self.fresh()
+            self._kept_bits[var.id] = self._load(expr, [_MOST_NODES])
+            return var
         parts = ir.children(expr)
         changed = tuple(self.kept(part, depth + 1) for part in parts)
         return expr if all(a is b for a, b in zip(parts, changed, strict=True)) else ir.rebuild(expr, changed)
@@ -140,6 +155,28 @@ class Scope:
         self._kept_bits[var.id] = None if at is None else self._from_frame(at, load, [_MOST_NODES])
         return var
 
+    def _is_pointer(self, load: ir.Load) -> bool:
+        """A pointer of the context, which stays what it is."""
+        if load.place.kind != "ctx" or load.place.offset is None:
+            return False
+        struct = context_struct(self.prog_type)
+        found = field_at(struct, load.place.offset, load.size) if struct else None
+        return found is not None and bool(found.points_to)
+
+    def as_of_now(self, bits: Bits) -> Bits:
+        """The same bits; of places that the program may have written since they were read, as what was there before."""
+        if not self.written.places:
+            return bits
+        return tuple(bit if isinstance(bit, int) else self._marked(bit) for bit in bits)
+
+    def _marked(self, bit: Bit) -> Bit:
+        source = bit.source
+        if source.kind not in WRITABLE or source.before:
+            return bit
+        if not self.written.covers(source.kind, "*" if source.base else source.what, bit.byte):
+            return bit
+        return Bit(source._replace(before=True), bit.byte, bit.bit)
+
     def bind(self, var: int, made: Definition) -> None:
         """An assignment, whose inputs are in terms of now."""
         if var in self.definitions.several:
@@ -151,7 +188,8 @@ class Scope:
     def bits(self, expr: ir.Expr) -> Bits | None:
         """The bits of a number by where they come from; None where it is computed."""
         budget = [_MOST_NODES]
-        return bits_of(expr, lambda leaf: self._read(leaf, budget))
+        found = bits_of(expr, lambda leaf: self._read(leaf, budget))
+        return None if found is None else self.as_of_now(found)
 
     def _read(self, expr: ir.Expr, budget: list[int]) -> Bits | None:
         budget[0] -= 1
@@ -168,13 +206,13 @@ class Scope:
             if isinstance(made, ir.Call):
                 if made.kind == "packet":
                     return self._packet_call(made)
-                return read_bits(Source("call", made.name, str(made.slots[0]) if made.slots else ""), 0, 8)
+                return read_bits(Source("call", made.name, call_base(made)), 0, 8)
         return None
 
     def _packet_call(self, call: ir.Call) -> Bits | None:
         """LD_ABS and LD_IND give numbers in host order."""
         offset = self.constant(call.args[0]) if call.args else None
-        if offset is None or offset >= 1 << 31:
+        if offset is None or offset >= 1 << 31 or self.written.covers("packet", "*"):
             return None
         return read_bits(Source("packet"), offset, call.number, big_endian=True)
 
@@ -184,8 +222,11 @@ class Scope:
             return self._from_frame(place.offset, load, budget)
         if place.kind == "packet":
             source, at = self.packet_place(load.address, place)
-            return None if at is None else read_bits(source, at, load.size, load.signed)
+            spoiled = at is None or self.written.covers("packet", "", at, load.size) or (source.base and self.written.covers("packet", "*"))
+            return None if at is None or spoiled else read_bits(source, at, load.size, load.signed)
         if place.kind in ("ctx", "value", "data") and place.offset is not None:
+            if self.written.covers(place.kind, place.what, place.offset, load.size):
+                return None
             return read_bits(Source(place.kind, place.what), place.offset, load.size, load.signed)
         return None
 

@@ -20,6 +20,7 @@ from bpflens.decompile.summary.occasions import occasion
 from bpflens.decompile.summary.sources import Scope, definitions_of
 from bpflens.decompile.summary.verdicts import Verdict, has_verdict, verdict
 from bpflens.decompile.summary.walk import Done, Returned, Walk, walk
+from bpflens.decompile.summary.written import Written, writes_of
 from bpflens.decompile.unit import Unit, make_unit
 from bpflens.isa.extended.names import MAP_TYPES, PROG_TYPES, type_name
 from bpflens.program import Program
@@ -101,12 +102,13 @@ def summarise_function(unit: Unit, name: str) -> Summary:
     program = unit.codes[name].program
     gaps: list[str] = []
     found: list[Sentence] = []
+    writes = writes_of({function.name: function.tree for function in made.functions if function.tree})
     for function in made.functions:
         if not function.tree:
             gaps.append(f"{function.name} has no structured form ({'; '.join(function.refused) or function.level})")
             continue
         definitions = definitions_of(function.tree, function.arguments.values())
-        scope = Scope(unit, program.type or 0, program.declared.section or "", definitions)
+        scope = Scope(unit, program.type or 0, program.declared.section or "", definitions, written=Written(writes))
         namer = Namer(unit, program.type or 0, program.declared.section or "")
         walked = walk(function.tree, scope, namer)
         if not walked.complete:
@@ -277,7 +279,7 @@ class _Writer:
                 if done.key:
                     keys.setdefault(name, {})[done.key] = None
             elif isinstance(statement, ir.Atomic | ir.Store) and statement.place.kind == "value":
-                name, action = statement.place.what, self.change(statement)
+                name, action = statement.place.what, self.change(done.written)
             if name in self.unit.maps:
                 actions.setdefault(name, {})[action] = None
                 slots[name] = ir.join_slots(slots.get(name, ()), statement.slots)
@@ -288,8 +290,9 @@ class _Writer:
                 "map", f"Map {name} ({type_name(MAP_TYPES, map.type)}): {self.prefix}{_list(list(done_there))}{key}.", slots[name]
             )
 
-    def change(self, statement: ir.Atomic | ir.Store) -> str:
+    def change(self, statement: ir.Statement) -> str:
         """What is done to the value of an entry."""
+        assert isinstance(statement, ir.Atomic | ir.Store)
         what = self.place(statement).replace(f" of the entry of {statement.place.what}", "") or "bytes of the entry"
         value = statement.value
         if isinstance(statement, ir.Atomic):

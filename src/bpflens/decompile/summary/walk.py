@@ -16,10 +16,11 @@ from typing import TypeAlias
 
 from bpflens.decompile import ir
 from bpflens.decompile.summary.bits import Source, byte_run
-from bpflens.decompile.summary.conditions import Condition, Kind, condition_of, key_phrase, layers_of
+from bpflens.decompile.summary.conditions import Condition, Kind, condition_of, key_parts, key_phrase, layers_of
 from bpflens.decompile.summary.joins import UNSAID, added, leaves, met
 from bpflens.decompile.summary.naming import Namer
-from bpflens.decompile.summary.sources import COMM, Scope
+from bpflens.decompile.summary.sources import COMM, Frame, Scope, call_base
+from bpflens.decompile.summary.written import Written
 from bpflens.decompile.tree import Break, Continue, DoWhile, For, ForEver, Goto, If, Label, Node, Return, Simple, Switch, Tree, While
 
 __all__ = ("Done", "Returned", "Walk", "walk")
@@ -48,9 +49,12 @@ class Returned:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A call, a store or an atomic operation. `texts` are the arguments of a call in words; `key` what a map is asked for."""
+    """A call, a store or an atomic operation, `written` as it stands in the tree. `texts` are the arguments of a call in words; `key` what
+    a map is asked for.
+    """
 
     statement: ir.Statement
+    written: ir.Statement
     conditions: tuple[Condition, ...]
     texts: tuple[str, ...] = ()
     key: str = ""
@@ -74,6 +78,20 @@ def walk(tree: Tree, scope: Scope, namer: Namer) -> Walk:
     return walker.out
 
 
+@dataclass(slots=True)
+class _State:
+    """What is known at a point."""
+
+    frame: Frame
+    choices: Choices
+    bindings: dict[int, ir.Expr]
+    written: Written
+
+    def copy(self) -> _State:
+        """The same, to go on with alone."""
+        return _State(self.frame.copy(), dict(self.choices), dict(self.bindings), self.written.copy())
+
+
 class _Walker:
     def __init__(self, scope: Scope, namer: Namer) -> None:
         self.scope, self.namer = scope, namer
@@ -81,6 +99,7 @@ class _Walker:
         self.to_label: dict[int, tuple[Condition, ...]] = {}
         self.choices: Choices = {}
         self.label_choices: dict[int, Choices] = {}
+        self.label_written: dict[int, Written] = {}
         self.may = 0  # loops and unknown joins around
 
     def block(self, tree: Tree, conditions: tuple[Condition, ...], depth: int) -> tuple[Condition, ...] | None:
@@ -103,6 +122,11 @@ class _Walker:
             self.scope.frame.forget()
             self.scope.bindings = {}
             from_gotos = self.label_choices.get(node.label)
+            if (written := self.label_written.get(node.label)) is not None:
+                if here is None:
+                    self.scope.written = written
+                else:
+                    self.scope.written.join(written)
             if from_gotos is not None:
                 self.choices = from_gotos if here is None else _joined(self.choices, from_gotos)
             return there if here is None else here if there is None else met(here, there)
@@ -123,6 +147,7 @@ class _Walker:
                 self.to_label[node.label] = here if known is None else met(known, here)
                 chosen = self.label_choices.get(node.label)
                 self.label_choices[node.label] = dict(self.choices) if chosen is None else _joined(chosen, self.choices)
+                self.label_written.setdefault(node.label, self.scope.written.copy()).join(self.scope.written)
                 return None
             case Break() | Continue():
                 return None
@@ -130,25 +155,33 @@ class _Walker:
                 return self.loop(node, here, depth)
         return here
 
+    def state(self) -> _State:
+        """What is known here."""
+        return _State(self.scope.frame, self.choices, self.scope.bindings, self.scope.written)
+
+    def go_on_with(self, state: _State) -> None:
+        """Know this from here on."""
+        self.scope.frame, self.choices, self.scope.bindings, self.scope.written = state.frame, state.choices, state.bindings, state.written
+
     def branch(self, node: If, here: tuple[Condition, ...], depth: int) -> tuple[Condition, ...] | None:
         condition = self.scope.now(node.condition)
         yes = condition_of(condition, True, self.scope, self.namer, node.slots)
         no = condition_of(condition, False, self.scope, self.namer, node.slots)
         self.note_reads(condition, node.slots)
-        before, choices, bound = self.scope.frame, dict(self.choices), dict(self.scope.bindings)
-        self.scope.frame = before.copy()
+        before = self.state().copy()
         then = self.block(node.then, here + yes, depth + 1)
-        after_then, chosen_then, bound_then = self.scope.frame, self.choices, self.scope.bindings
-        self.scope.frame, self.choices, self.scope.bindings = before, choices, bound
+        after = self.state()
+        self.go_on_with(before)
         other = self.block(node.other, here + no, depth + 1) if node.other else here + no
         if then is None:
             return other
         if other is None:
-            self.scope.frame, self.choices, self.scope.bindings = after_then, chosen_then, bound_then
+            self.go_on_with(after)
             return then
-        self.scope.frame.join(after_then)
-        self.scope.bindings = _same(self.scope.bindings, bound_then)
-        self.choices = _joined(chosen_then, self.choices, then, other)
+        self.scope.frame.join(after.frame)
+        self.scope.written.join(after.written)
+        self.scope.bindings = _same(self.scope.bindings, after.bindings)
+        self.choices = _joined(after.choices, self.choices, then, other)
         return here if then == here + yes and other == here + no else met(then, other)
 
     def returned(self, node: Return, here: tuple[Condition, ...]) -> Iterator[Returned]:
@@ -188,8 +221,8 @@ class _Walker:
         self.note_reads(value, node.slots)
         ends: list[tuple[Condition, ...]] = []
         whole = True  # every case goes on behind the switch
-        before, choices, bound = self.scope.frame, dict(self.choices), dict(self.scope.bindings)
-        chosen: list[Choices] = []
+        before = self.state().copy()
+        after: list[_State] = []
         others: tuple[Condition, ...] = ()
         for case in node.cases:
             for number in case.values:
@@ -202,27 +235,28 @@ class _Walker:
             )
             said = others if not alternatives else alternatives[0] if len(alternatives) == 1 else (
                 Condition(Kind.TELLING, alternatives=alternatives, slots=node.slots),)  # fmt: skip
-            self.scope.frame, self.choices, self.scope.bindings = before.copy(), dict(choices), dict(bound)
+            self.go_on_with(before.copy())
             end = self.block(case.body, here + said, depth + 1)
             whole = whole and end == here + said
             if end is not None:
                 ends.append(end)
-                chosen.append(self.choices)
-        self.scope.frame = before
-        self.scope.frame.forget()
-        self.scope.bindings = {}
+                after.append(self.state())
         if not default:
             ends.append(here + others)
-            chosen.append(choices)
-        self.choices = chosen[0] if chosen else choices
-        for each in chosen[1:]:
-            self.choices = _joined(self.choices, each)
+            after.append(before.copy())
+        self.go_on_with(after[0] if after else before)
+        for each in after[1:]:
+            self.choices = _joined(self.choices, each.choices)
+            self.scope.written.join(each.written)
+        self.scope.frame.forget()
+        self.scope.bindings = {}
         if not ends:
             return None
         return here if whole else functools.reduce(met, ends)
 
     def loop(self, node: ForEver | While | DoWhile | For, here: tuple[Condition, ...], depth: int) -> tuple[Condition, ...]:
         self.forget()
+        self.scope.written.note_all((node,))
         self.may += 1
         self.block(node.body, here, depth + 1)
         self.may -= 1
@@ -242,13 +276,14 @@ class _Walker:
 
     def statement(self, written: ir.Statement, here: tuple[Condition, ...]) -> None:
         statement = self.current(written)
-        for expr in ir.inputs(statement):
-            self.note_reads(expr, statement.slots)
+        for expr in ir.inputs(written):
+            self.note_reads(self.scope.now(expr), statement.slots)
         if not isinstance(statement, ir.Store) and statement.var is not None:
             self.choices.pop(statement.var, None)
             if isinstance(written, ir.Assign) and written.var in self.scope.definitions.several:
                 self.choose(written, here)
             self.scope.bind(statement.var, statement)
+        self.scope.written.note(statement)
         if isinstance(statement, ir.Assign):
             return
         texts: tuple[str, ...] = ()
@@ -258,7 +293,8 @@ class _Walker:
             first = self.scope.resolved(statement.args[0]) if statement.args else None
             if isinstance(first, ir.MapRef) and statement.kind == "helper":
                 key = self.scope.keys[statement.slots] = key_phrase(statement, self.scope, self.namer)
-        self.out.done.append(Done(statement, here, texts, key, self.may > 0))
+                self.scope.key_parts[statement.slots] = key_parts(statement, self.scope)
+        self.out.done.append(Done(statement, written, here, texts, key, self.may > 0))
         self.follow_frame(statement)
 
     def current(self, statement: ir.Statement) -> ir.Statement:
@@ -300,7 +336,7 @@ class _Walker:
                 at = pointer.start + pointer.offset
                 size = self.scope.constant(statement.args[index + 1]) if len(statement.args) > index + 1 else None
                 if statement.name in _FILLED and size and size <= 512:
-                    base = "" if statement.name == COMM else str(statement.slots[:1])
+                    base = "" if statement.name == COMM else call_base(statement)
                     frame.store(at, size, Source("call", statement.name, base))
                 else:
                     frame.forget()

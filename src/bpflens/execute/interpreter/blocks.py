@@ -63,11 +63,11 @@ def namespace(machine: Mapping[str, Any]) -> dict[str, Any]:
 
 def compile_block(
     words: Sequence[int], start: int, heads: frozenset[int] | set[int], addresses: Mapping[int, int], names: dict[str, Any],
-    trace: bool = False,
+    trace: bool = False, watched: bool = False,
 ) -> tuple[Block, int, list[int]]:  # fmt: skip
     """(function, number of instructions, slot of each line of the source) of the block at `start`. `addresses`: what each ld_imm64 loads.
 
-    `trace`: call seen((slot, left, right)) before each condition.
+    `trace`: call seen((slot, left, right)) before each condition. `watched`: call running(slot) at the start, calling(slot) before helpers.
 
     Fault for a slot outside of the code and for words that are no instruction.
     """
@@ -82,6 +82,10 @@ def compile_block(
         if trace and ended and "if" in line and "budget" not in line:
             right = insn.imm & 0xFFFFFFFFFFFFFFFF if not insn.code & op.X else f"r{insn.src}"
             line = f"seen(({slot}, r{insn.dst}, {right}))\n{line}"
+        if watched and "helper(" in line:
+            line = f"calling({slot})\n{line}"
+        if watched and slot == start:
+            line = f"running({slot})\n{line}"
         lines.append(line)
         slots.append(slot)
         slot = following

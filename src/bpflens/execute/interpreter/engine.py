@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bpflens.execute.effects import CALLS, OUTSIDE
-from bpflens.execute.interpreter.machine import STEPS, Budget, Machine
+from bpflens.execute.interpreter.machine import STEPS, Budget, Machine, Watch
 from bpflens.execute.interpreter.maps import OuterModel
 from bpflens.execute.interpreter.memory import SHIFT, Fault
 from bpflens.execute.interpreter.packet import context_after, packet_after, prepare
@@ -24,9 +24,9 @@ class InterpretedProgram:
 
     def __init__(
         self, subject: Subject, *, tail: Mapping[str, Mapping[int, Subject]] | None = None, seed: int = 0, steps: int = STEPS,
-        trace: bool = False, pattern: int = 0,
+        trace: bool = False, pattern: int = 0, watch: Watch | None = None,
     ) -> None:  # fmt: skip
-        self.machine = Machine(subject, tail=tail, seed=seed, steps=steps, trace=trace)
+        self.machine = Machine(subject, tail=tail, seed=seed, steps=steps, trace=trace, watch=watch)
         self.machine.frame = pattern.to_bytes(4, "little") * 128
         self._fresh = self.machine.memory.mark
         self.set({})

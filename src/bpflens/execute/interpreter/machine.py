@@ -7,6 +7,7 @@ helper's; a tail call goes to the first slot of another program, which lies behi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from bpflens.analysis.cfg import build
 from bpflens.execute.interpreter.blocks import END, Block, compile_block, namespace
@@ -16,7 +17,7 @@ from bpflens.execute.subject import Subject
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn
 
-__all__ = ("BTF_TYPES", "Budget", "Machine")
+__all__ = ("BTF_TYPES", "Budget", "Machine", "Watch")
 
 M64 = 0xFFFFFFFFFFFFFFFF
 STACK_BYTES = 512
@@ -31,19 +32,34 @@ class Budget(Exception):
     """The steps are used up."""
 
 
+class Watch(Protocol):
+    """Who is told what runs, and makes the calls of helpers."""
+
+    def running(self, slot: int) -> None:
+        """A block that starts at a slot."""
+
+    def calling(self, slot: int) -> None:
+        """The call at a slot comes next."""
+
+    def helper(self, machine: Machine, number: int, *arguments: int) -> int:
+        """The call itself: r0."""
+
+
 class Machine:
     """One program (and those that it may tail-call) with its maps."""
 
     def __init__(
         self, subject: Subject, *, tail: Mapping[str, Mapping[int, Subject]] | None = None, seed: int = 0, steps: int = STEPS,
-        trace: bool = False,
+        trace: bool = False, watch: Watch | None = None,
     ) -> None:  # fmt: skip
-        """`tail`: programs in program arrays by map name and index; of those only the code is used, with maps found by name."""
+        """`tail`: programs in program arrays by map name and index; of those only the code is used, with maps found by name. `watch` is
+        told what runs.
+        """
         from bpflens.execute.interpreter.helpers import call_helper, call_kfunc, load_packet
 
         self.subject, self.steps = subject, steps
         self.trace: list[tuple[int, int, int]] = []
-        self._tracing = trace
+        self._tracing, self.watch = trace, watch
         self.frame = bytes(STACK_BYTES)
         self.memory = Memory(seed, subject.prog_type in BTF_TYPES)
         self.maps: dict[str, MapModel] = {}
@@ -73,6 +89,7 @@ class Machine:
             **self.memory.accessors(), "leave": self._leave, "enter": self._enter, "tail_call": self._tail_call, "budget": self._may_goto,
             "seen": self.trace.append, "helper": lambda *args: call_helper(self, *args), "kfunc": lambda *args: call_kfunc(self, *args),
             "packet": lambda *args: load_packet(self, *args), "arena": lambda address, _: address,
+            **({"running": watch.running, "calling": watch.calling, "helper": lambda *args: watch.helper(self, *args)} if watch else {}),
         })  # fmt: skip
 
     def _append(self, subject: Subject) -> int:
@@ -127,7 +144,7 @@ class Machine:
         return r[0]
 
     def _compile(self, pc: int) -> tuple[Block, int]:
-        block, cost, slots = compile_block(self.words, pc, self.heads, self.addresses, self._names, self._tracing)
+        block, cost, slots = compile_block(self.words, pc, self.heads, self.addresses, self._names, self._tracing, self.watch is not None)
         self.lines[pc] = slots
         self.blocks[pc] = known = (block, cost)
         return known
