@@ -16,7 +16,9 @@ from bpflens.classic.seccomp.actions import action_text, canonical
 from bpflens.classic.seccomp.difference import diff_policies
 from bpflens.classic.seccomp.findings import explain_rule, findings
 from bpflens.classic.seccomp.oci import profile
-from bpflens.classic.seccomp.policy import ArchPolicy, Rule, is_seccomp, policy, run_stack, seccomp_data
+from bpflens.classic.seccomp.policy import policy
+from bpflens.classic.seccomp.rules import ArchPolicy, Rule
+from bpflens.classic.seccomp.stack import is_seccomp, run_stack, seccomp_data
 from bpflens.cli.main import run as command
 from bpflens.errors import InputError
 from bpflens.isa.classic.asm import assemble

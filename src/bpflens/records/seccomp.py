@@ -15,7 +15,8 @@ from bpflens.classic.seccomp.findings import explain_rule
 if TYPE_CHECKING:
     from bpflens.classic.seccomp.difference import Change, PolicyDiff
     from bpflens.classic.seccomp.findings import Finding
-    from bpflens.classic.seccomp.policy import Policy, Rule
+    from bpflens.classic.seccomp.policy import Policy
+    from bpflens.classic.seccomp.rules import Rule
     from bpflens.isa.classic.syscalls import Arch
     from bpflens.records.schemas import Schema
 

@@ -13,8 +13,8 @@ from typing import NamedTuple
 from bpflens.classic.seccomp.actions import ALLOW, KILL_PROCESS, KILL_THREAD, LOG, TRACE, USER_NOTIF, action_text, kind
 from bpflens.classic.seccomp.conditions import arm_text
 from bpflens.classic.seccomp.halves import passed_denials
-from bpflens.classic.seccomp.policy import ArchPolicy, Policy, Rule
-from bpflens.classic.seccomp.terms import other_text
+from bpflens.classic.seccomp.policy import Policy, other_text
+from bpflens.classic.seccomp.rules import ArchPolicy, Rule
 from bpflens.isa.classic.syscalls import Arch, find_arch
 
 __all__ = ("Finding", "findings")

@@ -17,7 +17,9 @@ from typing import NamedTuple
 
 from bpflens.classic.diagrams.diagram import FALSE, Store
 from bpflens.classic.seccomp.actions import ALLOW, LOG, action_text, kind
-from bpflens.classic.seccomp.policy import ARGS_OFFSET, ArchPolicy, Insns, Policy, Rule, run_stack, seccomp_data
+from bpflens.classic.seccomp.policy import Policy
+from bpflens.classic.seccomp.rules import ArchPolicy, Rule
+from bpflens.classic.seccomp.stack import ARGS_OFFSET, Insns, run_stack, seccomp_data
 from bpflens.classic.seccomp.values import DATA, LOW, Place, cases, describe
 from bpflens.isa.classic.syscalls import Arch, argument
 

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bpflens.classic.seccomp.actions import oci_action
-from bpflens.classic.seccomp.policy import Arm, Policy, Rule
+from bpflens.classic.seccomp.policy import Policy
+from bpflens.classic.seccomp.rules import Arm, Rule
 from bpflens.classic.seccomp.values import FULL, LOW, Values
 from bpflens.isa.classic.syscalls import X32_BIT, Arch
 

@@ -5,16 +5,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from bpflens.classic.diagrams.term import MASK, Length, Linear, Load, Op, Term
-from bpflens.classic.seccomp.actions import action_text
-from bpflens.isa.classic.syscalls import OTHER_ARCHES
 
-if TYPE_CHECKING:
-    from bpflens.classic.seccomp.policy import Policy
-
-__all__ = ("condition_text", "other_text")
+__all__ = ("condition_text",)
 
 _SIGNS = {"and": "&", "or": "|", "xor": "^", "lsh": "<<", "rsh": ">>", "mul": "*", "div": "/", "mod": "%"}
 _WORDS = {0: "nr", 4: "arch", 8: "instruction_pointer[0]", 12: "instruction_pointer[1]"}
@@ -45,17 +38,3 @@ def _text(term: Term) -> str:
         return "(" + " + ".join(pieces).replace("+ -", "- ") + ")"
     assert type(term) is Op
     return f"({_text(term.a)} {_SIGNS[term.op]} {_text(term.b)})"
-
-
-def other_text(policy: Policy) -> str:
-    """What happens to the syscalls of every architecture that is not listed: one action, or each with an example of an architecture."""
-    if policy.other is not None:
-        return action_text(policy.other)
-    shown = []
-    for action, audit in policy.elsewhere.items():
-        name = OTHER_ARCHES.get(audit)
-        shown.append(f"{action_text(action)} for some (such as {f'{name}, {audit:#010x}' if name else f'{audit:#010x}'})")
-    if len(set(policy.elsewhere.values())) == 1:
-        shown = [action_text(action) for action in policy.elsewhere]
-        return f"{' or '.join(shown)}, depending on the syscall"
-    return ", ".join(shown)

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from bpflens.classic.seccomp.actions import action_text
 from bpflens.classic.seccomp.conditions import arm_text
-from bpflens.classic.seccomp.policy import ArchPolicy, Policy, policy
-from bpflens.classic.seccomp.terms import other_text
+from bpflens.classic.seccomp.policy import Policy, other_text, policy
+from bpflens.classic.seccomp.rules import ArchPolicy
 from bpflens.isa.classic.insn import SockFilter
 from bpflens.isa.classic.syscalls import host_arch
 

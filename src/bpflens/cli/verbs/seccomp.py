@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Any
 
-    from bpflens.classic.seccomp.policy import Policy, Rule
+    from bpflens.classic.seccomp.policy import Policy
+    from bpflens.classic.seccomp.rules import Rule
     from bpflens.isa.classic.insn import SockFilter
     from bpflens.isa.classic.syscalls import Arch
     from bpflens.program import Program
@@ -106,7 +107,7 @@ def _print_json(records: Iterable[dict[str, Any]]) -> None:
 
 def _stack(targets: Sequence[str], forced: bool) -> tuple[list[tuple[SockFilter, ...]], list[Program]]:
     """The filters that the targets name, oldest first; InputError for what is no valid seccomp filter."""
-    from bpflens.classic.seccomp.policy import is_seccomp
+    from bpflens.classic.seccomp.stack import is_seccomp
     from bpflens.cli.filters import classic_programs
     from bpflens.isa.classic.check import check
     from bpflens.isa.classic.insn import decode
@@ -177,7 +178,9 @@ def _syscall(result: Policy, arch: Arch, name: str, text: str, where: str, setti
 
 def _rule(result: Policy, arch: Arch, number: int, values: Sequence[int | None]) -> Rule:
     """What remains of the policy for one number and the given arguments."""
-    from bpflens.classic.seccomp.policy import ARGS_OFFSET, describe_rule, for_arch, for_number
+    from bpflens.classic.seccomp.restrict import for_arch, for_number
+    from bpflens.classic.seccomp.rules import describe_rule
+    from bpflens.classic.seccomp.stack import ARGS_OFFSET
     from bpflens.classic.seccomp.values import DATA, Place
     from bpflens.isa.classic.syscalls import syscall_name
 

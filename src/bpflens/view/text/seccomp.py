@@ -9,8 +9,8 @@ from bpflens.classic.seccomp.actions import action_text, precedence
 from bpflens.classic.seccomp.conditions import arm_text
 from bpflens.classic.seccomp.difference import Change, PolicyDiff
 from bpflens.classic.seccomp.findings import Finding, explain_rule
-from bpflens.classic.seccomp.policy import ArchPolicy, Policy, Rule
-from bpflens.classic.seccomp.terms import other_text
+from bpflens.classic.seccomp.policy import Policy, other_text
+from bpflens.classic.seccomp.rules import ArchPolicy, Rule
 from bpflens.isa.classic.syscalls import Arch
 
 __all__ = ("diff_text", "findings_text", "policy_text", "syscall_text")
