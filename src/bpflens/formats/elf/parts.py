@@ -52,7 +52,8 @@ def one_function(program: Program, index: int) -> Program:
     start = function.start
     end = min((f.start for f in program.functions if f.start > start), default=program.insn_count)
     path = program.origin.where.partition("#")[0]
-    inside = program.lines.between(start, end) if isinstance(program.lines, SourceLines) else ()
+    known = program.lines
+    inside = known.between(start, end) if isinstance(known, SourceLines) else [line for line in known if start <= line.off_insns < end]
     lines = [replace(line, off_insns=line.off_insns - start) for line in inside]
     relocations = [replace(r, off_insns=r.off_insns - start) for r in program.relocations if start <= r.off_insns < end]
     return replace(
