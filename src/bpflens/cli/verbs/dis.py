@@ -97,9 +97,25 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         _print_json(chosen, args)
     else:
         _print_text(chosen, args, settings)
+    if args.source or args.line_numbers:
+        _say_without_lines(chosen)
     if failures:
         raise _together(failures, PartialResult)
     return 0
+
+
+def _say_without_lines(chosen: list[Part]) -> None:
+    """-S and -l showed nothing where nobody recorded lines: it is said, with what would record them."""
+    if any(part.program.isa is Isa.EXTENDED and part.program.lines for part in chosen):
+        return
+    for part in chosen[:1]:
+        if part.program.isa is Isa.CLASSIC:
+            why = "classic code has no source lines"
+        elif part.program.origin.source == "elf":
+            why = "no source lines: neither .BTF.ext nor .debug_line has any (compile with -g)"
+        else:
+            why = "no source lines came with this program"
+        print(f"bpflens: note: {part.program.origin.where}: {why}", file=sys.stderr)
 
 
 class Part(NamedTuple):

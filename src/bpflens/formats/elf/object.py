@@ -48,12 +48,16 @@ class Object:
 
     @cached_property
     def dwarf(self) -> DwarfLines | None:
-        """The line tables for people who have no BTF, such as most of Rust."""
+        """The line tables of DWARF, for what has none in BTF, such as most of Rust."""
         if self.elf.section(".debug_line") is None:
             return None
         from bpflens.formats.elf.dwarf.lines import DwarfLines
 
-        return DwarfLines.of(self.elf)
+        try:
+            return DwarfLines.of(self.elf)
+        except InputError as error:
+            self.warnings.append(f".debug_line: {error.reason}: source lines are left out")
+            return None
 
     @cached_property
     def declared(self) -> dict[str, int]:

@@ -101,6 +101,8 @@ def _names(program: Program, options: ListingOptions, functions: dict[int, str],
         for line in program.lines:
             where = f"{line.file}:{line.line}:{line.col}" if options.line_numbers else ""
             what = line.text.strip() if options.source else ""
+            if where and what.startswith(f"{line.file}:{line.line}"):  # a line whose text nobody has
+                what = what.removeprefix(f"{line.file}:{line.line}").strip()
             text = printable(f"; {where}{'  ' if where and what else ''}{what}".rstrip())
             if text != shown and text != ";":  # several records may stand for pieces of one line
                 before.setdefault(line.off_insns, []).append(text)

@@ -17,9 +17,9 @@ from typing import NamedTuple, overload
 
 from bpflens.errors import InputError
 from bpflens.formats.elf.dwarf.bytes import DebugBytes, debug_bytes, debug_strings
+from bpflens.formats.elf.dwarf.source_files import SourceFile, SourceFiles
 from bpflens.formats.elf.dwarf.unit import compile_directories
 from bpflens.formats.elf.file import SHF_EXECINSTR, ElfFile, Section
-from bpflens.formats.elf.dwarf.source_files import SourceFile, SourceFiles
 from bpflens.program import SourceLine
 
 __all__ = ("DwarfLines", "SectionLines")
@@ -100,10 +100,11 @@ class DwarfLines:
         return SectionLines(self, section.index)
 
     def decoded(self, section: int) -> Iterator[SourceLine]:
-        """The lines of a section by its index, in the order of their slots."""
+        """The lines of a section by its index, in the order of their slots; of two rows for one slot the last counts."""
         files, rows = self._rows
         shown: tuple[int, int, int] | None = None
-        for row in sorted(rows.get(section, ()), key=lambda row: row.slot):
+        last = {row.slot: row for row in rows.get(section, ())}
+        for row in sorted(last.values(), key=lambda row: row.slot):
             if row[1:] != shown:
                 shown = row[1:]
                 file = files[row.file] if 0 <= row.file < len(files) else SourceFile("", "", None)
