@@ -72,10 +72,10 @@ def test_a_source_that_is_not_the_one_compiled(compiled: Path, tmp_path: Path) -
         later = compiled.stat().st_mtime + 100
         os.utime(source, (later, later))
         lines = {program.section: program.lines for program in read_object(data, str(compiled))}["tc"]
-        assert "the file is" in lines[0].text and "prog.c:11" in lines[0].text
+        assert "the file is" in lines[0].text and "prog.c:12" in lines[0].text
         source.unlink()
         lines = {program.section: program.lines for program in read_object(data, str(compiled))}["tc"]
-        assert lines[0].text.endswith("prog.c:11")
+        assert lines[0].text.endswith("prog.c:12")
     finally:
         source.write_text(SOURCE)
         os.utime(source, (0, 0))
