@@ -115,6 +115,7 @@ complete -c bpflens -n '__fish_seen_subcommand_from seccomp' -l arch
 complete -c bpflens -n '__fish_seen_subcommand_from seccomp' -l args
 complete -c bpflens -n '__fish_seen_subcommand_from seccomp' -l audit
 complete -c bpflens -n '__fish_seen_subcommand_from seccomp' -l diff
+complete -c bpflens -n '__fish_seen_subcommand_from seccomp' -l event
 complete -c bpflens -n '__fish_seen_subcommand_from seccomp' -l findings
 complete -c bpflens -n '__fish_seen_subcommand_from seccomp' -l help
 complete -c bpflens -n '__fish_seen_subcommand_from seccomp' -l oci

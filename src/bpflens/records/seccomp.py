@@ -14,13 +14,15 @@ from bpflens.classic.seccomp.findings import explain_rule
 
 if TYPE_CHECKING:
     from bpflens.classic.seccomp.difference import Change, PolicyDiff
+    from bpflens.classic.seccomp.events import Verdict
     from bpflens.classic.seccomp.findings import Finding
     from bpflens.classic.seccomp.policy import Policy
     from bpflens.classic.seccomp.rules import Rule
+    from bpflens.formats.dumps.seccomp.audit_events import AuditEvent
     from bpflens.isa.classic.syscalls import Arch
     from bpflens.records.schemas import Schema
 
-__all__ = ("change_record", "difference_record", "finding_record", "policy_records", "schemas", "syscall_record")
+__all__ = ("change_record", "difference_record", "event_record", "finding_record", "policy_records", "schemas", "syscall_record")
 
 
 def policy_records(policy: Policy, where: str) -> Iterator[dict[str, Any]]:
@@ -81,6 +83,22 @@ def finding_record(finding: Finding, where: str) -> dict[str, Any]:
 def syscall_record(rule: Rule, arch: Arch, args: Sequence[int | None], where: str) -> dict[str, Any]:
     """One seccomp-syscall/1 line."""
     return {"schema": "seccomp-syscall/1", "program": where, "arch": arch.name, "args": list(args), **_rule_record(rule, arch)}
+
+
+def event_record(event: AuditEvent, verdict: Verdict, where: str) -> dict[str, Any]:
+    """One seccomp-event/1 line."""
+    return {
+        "schema": "seccomp-event/1",
+        "program": where,
+        "arch": event.arch.name,
+        "pid": event.pid or None,
+        "comm": event.comm or None,
+        "exe": event.exe or None,
+        "logged": None if event.code is None else action_text(event.code).partition("(")[0],
+        "agrees": verdict.agrees,
+        "decided_by": [{"filter": d.filter, "pc": d.pc, "action": action_text(d.action)} for d in verdict.decisions],
+        **_rule_record(verdict.rule, event.arch),
+    }
 
 
 def difference_record(difference: PolicyDiff, before: str, after: str) -> dict[str, Any]:
@@ -145,6 +163,10 @@ def schemas() -> dict[str, Schema]:
         }),
         "seccomp-syscall/1": line("seccomp-syscall/1", "What happens to one syscall.", {
             "program": TEXT, "arch": TEXT, "args": listing(maybe(INTEGER)), **rule[0],
+        }, rule[1]),
+        "seccomp-event/1": line("seccomp-event/1", "A system call of the audit log, and the rule and instructions that decided it.", {
+            "program": TEXT, "arch": TEXT, "pid": maybe(INTEGER), "comm": maybe(TEXT), "exe": maybe(TEXT), "logged": maybe(TEXT),
+            "agrees": maybe(BOOLEAN), "decided_by": listing(record({"filter": INTEGER, "pc": INTEGER, "action": TEXT})), **rule[0],
         }, rule[1]),
         "seccomp-diff/1": line("seccomp-diff/1", "The difference of two policies.", {
             "before": TEXT, "after": TEXT, "equal": BOOLEAN, "changes": listing(change), "unknown_arches_differ": BOOLEAN,

@@ -8,6 +8,7 @@ names, flags and constants.
 
   --findings   what weakens the policy (no architecture check, x32, syscalls that undo it); exit code 1 where there is something
   --syscall    what happens to one syscall: --syscall openat --args -100,?,O_RDONLY
+  --event      the rule and the instruction behind a line of the audit log (type=SECCOMP, type=1326): the line itself, a file, or -
   --oci        the policy as an OCI (Docker) seccomp profile; what a profile cannot say is named on stderr, and the exit code is 5
   --diff A B   the syscalls that two policies treat differently; exit code 0 where there is none, which is a proof, else 1
 
@@ -37,6 +38,7 @@ EXAMPLES = (
     "bpflens seccomp filter.bpf",
     "bpflens seccomp --findings filter.bpf",
     "bpflens seccomp filter.bpf --syscall clone --args CLONE_NEWUSER",
+    'bpflens seccomp filter.bpf --event "type=SECCOMP sig=31 arch=c000003e syscall=59 code=0x50000"',
     "bpflens seccomp --diff filter.bpf other.bpf",
     "bpflens --json seccomp --oci filter.bpf",
 )
@@ -49,6 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--findings", "--audit", action="store_true", help="what weakens the policy")
     what.add_argument("--oci", action="store_true", help="as an OCI seccomp profile (JSON)")
     what.add_argument("--syscall", metavar="NAME", action="append", help="what happens to this syscall (name or number)")
+    what.add_argument("--event", metavar="LINE", action="append", help="an audit line, or a file with some: which rule decided")
     what.add_argument("--diff", action="store_true", help="compare two targets")
     parser.add_argument("--args", metavar="A,B,...", default="", help='with --syscall: arguments: numbers, constants, "?" for any')
     parser.add_argument("--arch", metavar="NAME", action="append", help="architecture to show, however the filter treats it")
@@ -90,6 +93,8 @@ def _policy(args: argparse.Namespace, settings: Settings) -> int:
             for arch in own:
                 _syscall(result, arch, name, args.args, where, settings)
         return 0
+    if args.event:
+        return _events(result, args.event, where, settings)
     if settings.json:
         _print_json(records.policy_records(result, where))
     else:
@@ -174,6 +179,28 @@ def _syscall(result: Policy, arch: Arch, name: str, text: str, where: str, setti
     else:
         for line in view.syscall_text(rule, arch, values):
             print(line)
+
+
+def _events(result: Policy, sources: Sequence[str], where: str, settings: Settings) -> int:
+    """What the policy did to the calls of audit lines; 1 where one of them was decided elsewhere."""
+    from bpflens.classic.seccomp.events import judge
+    from bpflens.formats.dumps.seccomp.audit_events import read_events
+    from bpflens.records import seccomp as records
+    from bpflens.targets.open import read_input
+    from bpflens.view.text import seccomp as view
+
+    agree = True
+    for source in sources:
+        text, name = (source, "--event") if "syscall=" in source else (read_input(source).decode("utf-8", "replace"), source)
+        for event in read_events(text, name):
+            verdict = judge(result, event.arch, event.number, event.code)
+            agree = agree and verdict.agrees is not False
+            if settings.json:
+                _print_json([records.event_record(event, verdict, where)])
+            else:
+                for line in view.event_text(event, verdict, len(result.stack)):
+                    print(line)
+    return 0 if agree else 1
 
 
 def _rule(result: Policy, arch: Arch, number: int, values: Sequence[int | None]) -> Rule:

@@ -64,6 +64,11 @@ _WITHOUT_CODE = (
         "`ss -0 -b` shows classic filters of packet sockets; `bpflens ls` finds the others",
     ),
     (
+        r"\barch=\S+ syscall=\S+ compat=",
+        "an audit line of seccomp, without the filter's code",
+        "the rule behind it: bpflens seccomp FILTER --event LINE; the filter of a live process is pid:N",
+    ),
+    (
         r"\bjited\b[^\n]*\bjit_tag\b|\bdirect-action\b|^\d+: [a-z_]+ [^\n]*\btag [0-9a-f]{16}\b",
         "this list names extended programs, without their code",
         "read a program by its number: bpflens dis id:N",

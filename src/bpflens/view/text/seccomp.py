@@ -8,12 +8,14 @@ from collections.abc import Iterator, Sequence
 from bpflens.classic.seccomp.actions import action_text, precedence
 from bpflens.classic.seccomp.conditions import arm_text
 from bpflens.classic.seccomp.difference import Change, PolicyDiff
+from bpflens.classic.seccomp.events import Verdict
 from bpflens.classic.seccomp.findings import Finding, explain_rule
 from bpflens.classic.seccomp.policy import Policy, other_text
 from bpflens.classic.seccomp.rules import ArchPolicy, Rule
+from bpflens.formats.dumps.seccomp.audit_events import AuditEvent
 from bpflens.isa.classic.syscalls import Arch
 
-__all__ = ("diff_text", "findings_text", "policy_text", "syscall_text")
+__all__ = ("diff_text", "event_text", "findings_text", "policy_text", "syscall_text")
 
 _WIDTH = 120
 
@@ -92,6 +94,21 @@ def syscall_text(rule: Rule, arch: Arch, args: Sequence[int | None]) -> Iterator
     yield f"{arch.name} {rule.name or 'without a name'} ({number}){f' with ({given})' if args else ''}"
     for line in explain_rule(rule, arch):
         yield f"  {line}"
+
+
+def event_text(event: AuditEvent, verdict: Verdict, filters: int) -> Iterator[str]:
+    """An audit line, the rule for its system call and the instructions that returned what was logged."""
+    task = " ".join(filter(None, (event.comm, f"(pid {event.pid})" if event.pid else "")))
+    logged = "" if event.code is None else f", logged as {action_text(event.code).partition('(')[0]}"
+    call = f"{event.arch.name} {verdict.rule.name or 'without a name'} ({event.number & 0xFFFFFFFF})"
+    yield f"{f'{task}: ' if task else ''}{call}{logged}"
+    for line in explain_rule(verdict.rule, event.arch):
+        yield f"  {line}"
+    if verdict.agrees is False:
+        yield "  this policy never does that to this system call: another filter of the task did, or another version of this one"
+    for decision in verdict.decisions:
+        which = f"filter {decision.filter}, " if filters > 1 else ""
+        yield f"  by {which}instruction {decision.pc}: ret {action_text(decision.action)}"
 
 
 def diff_text(difference: PolicyDiff, before: str, after: str) -> Iterator[str]:
