@@ -41,6 +41,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5)
     args = parser.parse_args()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else every process compiles its modules again
     print(f"{platform.machine()}, Linux {platform.release()}, Python {platform.python_version()}")
     kept = [real_programs(), sizes(), command_line(args.runs)]
     return 0 if all(kept) else 1

@@ -137,12 +137,16 @@ def boot(kernel: Kernel, command: str, seconds: float, append: str) -> tuple[int
 
 
 def _qemu(kernel: Kernel, work: str, virtiofs: bool, append: str) -> list[str]:
-    """The machine: console and output of the command go to files, the host's tree comes by virtiofs or 9p."""
+    """The machine: console and output of the command go to files, the host's tree comes by virtiofs or 9p.
+
+    Its CPUs take turns in one thread: in threads of their own one of them ran half of an instruction that another was patching (6.12.117,
+    __schedule, a jump of a static key), and the guest died.
+    """
     machine = [
         "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-m", "2G", "-smp", "2",
         "-kernel", str(kernel.image), "-initrd", f"{work}/initrd",
         "-append", "console=ttyS0 panic=-1 loglevel=4 mitigations=off random.trust_cpu=on audit=0 selinux=0 apparmor=0 " + append,
-        "-serial", f"file:{work}/console", "-serial", f"file:{work}/output", "-device", "virtio-rng-pci", "-accel", "tcg,thread=multi",
+        "-serial", f"file:{work}/console", "-serial", f"file:{work}/output", "-device", "virtio-rng-pci", "-accel", "tcg,thread=single",
         "-cpu", "max",
     ]  # fmt: skip
     if virtiofs:

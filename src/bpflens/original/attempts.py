@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple
 
-from bpflens.kernel.programs.load_attributes import Attributes
 from bpflens.original.image.image import Image
 from bpflens.original.image.tag import ALGORITHMS, tag, tags
 from bpflens.original.invert.question import Options
 from bpflens.original.invert.reconstruction import Layout, Misfit
 from bpflens.original.invert.segment import Segmentation, segment
 from bpflens.original.invert.tag_search import Budget, Found, search
-from bpflens.original.reload import Reloaded, candidates, reload
 from bpflens.original.result import Grade
 from bpflens.original.rewrites.kernel import Kernel
+
+if TYPE_CHECKING:
+    from bpflens.kernel.programs.load_attributes import Attributes
+    from bpflens.original.reload import Reloaded
 
 __all__ = ("Case", "Claim")
 
@@ -29,8 +32,7 @@ _FEW_INSNS = 8  # so many verified instructions more: perhaps a jump over nothin
 _MAX_LOADS = 64  # of one program, to find the readings of which the kernel makes the image
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """What was established: `found` is the program (EXACT, by its tag), or equivalent to it (`proof`)."""
 
     grade: Grade
@@ -70,6 +72,7 @@ class Case:
     def load(self, layout: Layout) -> Reloaded:
         """The reconstruction, loaded for a moment with the program's attributes, or with those that it may have."""
         from bpflens.kernel.programs.load_attributes import read_attributes
+        from bpflens.original.reload import candidates, reload
 
         if not self._attributes:
             known = read_attributes(self.image.id)
@@ -124,14 +127,16 @@ def readings_by_tag(case: Case) -> Claim | None:
     return None
 
 
-def _options(image: Image) -> list[Options]:
+def _options(image: Image) -> Iterator[Options]:
     """Whole-program readings, likeliest first."""
-    options = [Options()]
-    if any(word & _LOW == _CAST for word in image.words):
-        options.append(Options(casts=True))
+    yield Options()
+    casts = any(word & _LOW == _CAST for word in image.words)
+    if casts:
+        yield Options(casts=True)
     if image.blinded:
-        options += [replace(one, narrow_zeros=True) for one in options]
-    return options
+        yield Options(narrow_zeros=True)
+        if casts:
+            yield Options(casts=True, narrow_zeros=True)
 
 
 def spills_by_tag(case: Case) -> Claim | None:

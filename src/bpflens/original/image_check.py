@@ -10,16 +10,16 @@ symbols give for it, or with the same number elsewhere in the image. References 
 from __future__ import annotations
 
 import enum
+from array import array
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from bpflens.btf.fields import member_offset
 from bpflens.errors import BpflensError
 from bpflens.isa.extended import opcodes as op
 from bpflens.original.image.image import Image
-from bpflens.original.invert.reconstruction import Layout
+from bpflens.original.invert.reconstruction import Layout, code_of
 from bpflens.original.invert.segment import PROLOGUE
 from bpflens.original.rewrites.kernel import Kernel
 from bpflens.original.rewrites.template import Group
@@ -37,8 +37,7 @@ _IN_ARENA = ("address in the arena", "atomic that may fault")
 _SAME_EVERYWHERE = frozenset(("ref", "aux", "cpu_number", "current", "address", "address_hi", "pull", "snapshot"))
 
 
-@dataclass(frozen=True, slots=True)
-class ImageCheck:
+class ImageCheck(NamedTuple):
     """`altered`: slots that are not what the kernel makes of the original. `maps`: slots that refer to maps: which ones, and offsets into
     their values, nothing tells. `unchecked`: slots with other numbers that too little was known of to compare them exactly.
     """
@@ -102,7 +101,7 @@ def _odd_words(image: Image) -> Iterator[int]:
 
 def _wide_and_calls(image: Image) -> Iterator[int]:
     """Slots of calls and of 64-bit constants."""
-    opcodes = bytes(word & 0xFF for word in image.words)
+    opcodes = code_of(array("Q", image.words))[::8]
     for code, end in ((op.CALL_CODE, len(image)), (op.LD_IMM64, len(image) - 1)):
         slot = opcodes.find(code)
         while 0 <= slot < end:

@@ -21,12 +21,13 @@ from bpflens.original.attach_types import ATTACH_TYPES, NONE
 from bpflens.original.image.image import Image
 from bpflens.original.invert.opcode_readings import PROGRAM_ARGUMENT
 from bpflens.original.invert.reconstruction import Layout
+from bpflens.original.records import original_funcs
 
 if TYPE_CHECKING:
     from bpflens.kernel.programs.load_copy import Copy
     from bpflens.kernel.programs.prog_info import ProgDump
 
-__all__ = ("Reloaded", "candidates", "original_funcs", "original_lines", "reload")
+__all__ = ("Reloaded", "candidates", "reload")
 
 _COLUMN = 0x3FFFFF  # line_col has 22 bits for the line: the number of the instruction
 
@@ -102,21 +103,6 @@ def _stopped_at(log: str) -> int | None:
     """The last instruction that a log of the verifier names: the one that it refused."""
     numbers = [line.partition(": (")[0] for line in log.splitlines() if ": (" in line]
     return next((int(number) for number in reversed(numbers) if number.isdecimal()), None)
-
-
-def original_funcs(image: Image, layout: Layout) -> tuple[tuple[int, int], ...]:
-    """func_info in slots of the reconstruction: (insn_off, type_id)."""
-    return tuple((layout.starts[off], type_id) for off, type_id in image.func_info if off < len(layout.starts) and layout.starts[off] >= 0)
-
-
-def original_lines(image: Image, layout: Layout) -> tuple[tuple[int, int, int, int], ...]:
-    """line_info in slots of the reconstruction; records of removed code are gone, those that fell on one instruction are one."""
-    out: list[tuple[int, int, int, int]] = []
-    for off, *rest in image.line_info:
-        at = layout.starts[off] if off < len(layout.starts) else -1
-        if at >= 0 and (not out or at > out[-1][0]):
-            out.append((at, rest[0], rest[1], rest[2]))
-    return tuple(out)
 
 
 def _dye(layout: Layout) -> bytes:

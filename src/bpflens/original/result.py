@@ -11,15 +11,18 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from bpflens.isa.extended.insn import Insn, decode
-from bpflens.kernel.programs.load_attributes import Attributes
-from bpflens.original.image.image import Image
-from bpflens.original.image_check import ImageCheck
-from bpflens.original.invert.reconstruction import Layout
-from bpflens.original.invert.traces import Removed
-from bpflens.original.reload import Reloaded
-from bpflens.program import Program
+
+if TYPE_CHECKING:
+    from bpflens.kernel.programs.load_attributes import Attributes
+    from bpflens.original.image.image import Image
+    from bpflens.original.image_check import ImageCheck
+    from bpflens.original.invert.reconstruction import Layout
+    from bpflens.original.invert.traces import Removed
+    from bpflens.original.reload import Reloaded
+    from bpflens.program import Program
 
 __all__ = ("Grade", "Original")
 

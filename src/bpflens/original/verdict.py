@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bpflens.errors import BpflensError
@@ -14,8 +13,7 @@ from bpflens.original.image.image import Image
 from bpflens.original.image_check import check_image
 from bpflens.original.invert.opcode_readings import BLINDED_ZERO
 from bpflens.original.invert.reconstruction import Layout, code_of
-from bpflens.original.invert.traces import removed
-from bpflens.original.reload import original_funcs, original_lines
+from bpflens.original.records import original_funcs, original_lines
 from bpflens.original.result import Grade, Original
 
 if TYPE_CHECKING:
@@ -71,6 +69,8 @@ def _slots(slots: Sequence[int]) -> str:
 
 
 def _equivalent(case: Case, claim: Claim) -> Original:
+    from bpflens.original.invert.traces import removed
+
     image, layout, proof = case.image, claim.found.layout, claim.proof
     assert proof is not None
     traces = removed(image, layout, _btf(image), proof.verified_insns)
@@ -89,6 +89,8 @@ def _equivalent(case: Case, claim: Claim) -> Original:
 
 
 def _unproven(case: Case) -> Original:
+    from bpflens.original.invert.traces import removed
+
     assert case.first is not None
     image = case.image
     layout = case.first.layout if not image.calls_hidden else _without_guesses(image, case.first.layout)
@@ -105,7 +107,7 @@ def _without_guesses(image: Image, layout: Layout) -> Layout:
     for slot, index, group in layout.groups:
         if not group.rewrite and image.words[slot] & _CALL_MASK == CALL_CODE:
             words[index] = CALL_CODE
-    return replace(layout, words=words)
+    return layout._replace(words=words)
 
 
 def _what_is_missing(case: Case) -> str:

@@ -82,7 +82,8 @@ def words_of(code: bytes) -> Words:
 
 def decode(code: bytes) -> tuple[Insn, ...]:
     """One `Insn` per 8-byte slot of little-endian struct bpf_insn bytes."""
-    return tuple(map(Insn, words(code)))
+    known = Insn._interned.get
+    return tuple([known(word) or Insn(word) for word in words(code)])
 
 
 def encode(insns: Iterable[Insn]) -> bytes:

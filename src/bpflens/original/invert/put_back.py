@@ -17,7 +17,6 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from bpflens.analysis.liveness import live_after, written_before
 from bpflens.isa.extended import opcodes as op
@@ -90,7 +89,7 @@ def nop_layout(layout: Layout, words: array[int]) -> Layout:
         candidate = insert(layout, {at: (NOP,)}, past)
         if candidate.words == words:
             return candidate
-    return replace(layout, words=words)
+    return layout._replace(words=words)
 
 
 def fastcall_layouts(layout: Layout, kfuncs: frozenset[int]) -> Iterator[Layout]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 from bpflens.original.image.image import Image
 from bpflens.original.rewrites.kernel import Kernel
@@ -11,8 +13,7 @@ from bpflens.original.rewrites.kernel import Kernel
 __all__ = ("PLAIN", "Options", "Question")
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """Readings that concern the whole program: `casts`: `r0 = r1` of a context is bpf_cast_to_kern_ctx. `keep_last`: the two last slots
     are the program's own even if they look like the hidden exception handler. `narrow_zeros`: in a blinded image `r1 ^= r1` is `w1 = 0`.
     `picks`: slot -> index of the reading that is taken there; at these slots every kind of pointer may be the base of an access.
@@ -21,7 +22,7 @@ class Options:
     casts: bool = False
     keep_last: bool = False
     narrow_zeros: bool = False
-    picks: Mapping[int, int] = field(default_factory=dict)
+    picks: Mapping[int, int] = MappingProxyType({})
 
 
 PLAIN = Options()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from bpflens.isa.extended import opcodes as op
 from bpflens.original.image.image import Image
@@ -26,8 +26,7 @@ class Misfit(Exception):
     """The readings do not make a program: a jump leads into the middle of one original instruction, or too far."""
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(NamedTuple):
     """A reconstruction. `words`: 64-bit words of the original, map references with the image's map ids; `starts`: per image slot the
     original slot of the group that starts there, -1 inside groups (one entry more: the end). `groups`: (image slot, original slot,
     reading) of every group that is no untouched instruction. `references`: (instruction, instruction that it refers to).

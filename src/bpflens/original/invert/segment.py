@@ -45,6 +45,7 @@ PROLOGUE = "prologue for packet writes"
 _COUNTERS = ("*(u64*)(r10+{slot}) = 65535; *(u64*)(r10+{start}) = 0", f"*(u64*)(r10+{{slot}}) = {MAX_LOOPS}")
 _MOV_R0_R1 = Insn.make(op.ALU64 | op.MOV | op.X, 0, 1).word
 _EXIT = Insn.make(op.EXIT_CODE).word
+_ADDS_REGISTERS = frozenset(op.ALU64 | operation | op.X for operation in (op.MOV, op.ADD, op.SUB))  # the source may be a pointer
 
 
 @dataclass(slots=True)
@@ -88,12 +89,15 @@ class Walk:
             self.templates = self.templates.blinded()
         self.facts = Facts(image.prog_type, {id: known.type for id, known in image.maps.items()})
         self.question = Question(image, kernel, options, _arenas(image))
-        self.starts = image.lines | frozenset(image.functions)
+        self.functions = frozenset(image.functions)
+        self.starts = image.lines | self.functions
+        self.idle: dict[int, int] = {}  # untouched arithmetic -> the register which has to hold a pointer for it to matter
         self.result = Segmentation([None] * len(image), self._end(), self.question.unknown)
+        counter = op.LDX | op.MEM | op.DW | self.ax << 8 | op.FP << 12
         self.counters = {
-            (self._function(slot), insn.off & 0xFFFF)
-            for slot, insn in enumerate(image.insns)
-            if insn.code == op.LDX | op.MEM | op.DW and insn.dst == self.ax and insn.src == op.FP
+            (self._function(slot), word >> 16 & 0xFFFF)
+            for slot, word in enumerate(image.words)
+            if word & 0xFFFF == counter  # r11 = *(u64*)(r10 + n)
         }
 
     def _function(self, slot: int) -> int:
@@ -141,13 +145,16 @@ class Walk:
         image = self.image
         words, insns, targets, facts = image.words, image.insns, image.targets, self.facts
         readings, known = self.result.readings, self.templates.words_cached()
-        functions = frozenset(image.functions)
+        functions, idle = self.functions, self.idle
         first = True
         while slot < end:
             if not first and slot in heads:
                 flow.push(slot, state)
                 return
             word = words[slot]
+            if not first and word in idle and idle[word] not in state:
+                slot += 1
+                continue
             if first and slot in functions:
                 group = self._inserted(slot)
                 if group is not None:
@@ -188,6 +195,8 @@ class Walk:
                     return
             else:
                 step(state, insn, None, facts)
+                if kind in (op.ALU, op.ALU64) and code not in _ADDS_REGISTERS:
+                    idle[word] = insn.dst
             slot += 1
 
     def _inserted(self, slot: int) -> Group | None:

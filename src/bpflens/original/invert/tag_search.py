@@ -11,6 +11,7 @@ import heapq
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from bpflens.isa.extended import opcodes as op
 from bpflens.original.image.image import Image
@@ -48,8 +49,7 @@ class Budget:
         return self.steps >= 0
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """`layout`: the reconstruction, the first readings' where no tag fits; `words` differ from the layout's only where `by_index`.
 
     `matched`: the tag is equal. `algorithm` then tells by which hash. `complete`: every reading was tried.
@@ -88,9 +88,12 @@ def _other_readings(image: Image, segmentation: Segmentation, budget: Budget, na
         if patch is not None:
             if not all(budget.hash(tagger.insns_hashed(patch)) for tagger in taggers):
                 return Found(first, first.words, False)
-            if not any(tagger.with_words(patch) == image.tag for tagger in taggers):
-                continue
-        elif not budget.lay_out(len(first.words)):
+            for name, tagger in zip(names, taggers, strict=True):
+                if tagger.with_words(patch) == image.tag:
+                    layout = _patched(segmentation, first, choice, patch)
+                    return Found(layout, layout.words, True, name)
+            continue
+        if not budget.lay_out(len(first.words)):
             return Found(first, first.words, False)
         try:
             layout = lay_out(image, segmentation, choice)
@@ -117,6 +120,18 @@ def _patch(segmentation: Segmentation, first: Layout, choice: dict[int, int]) ->
             patch[at] = word
             at += 1
     return patch
+
+
+def _patched(segmentation: Segmentation, first: Layout, choice: dict[int, int], patch: dict[int, int]) -> Layout:
+    """The layout with the words of a choice that moves nothing."""
+    words = array("Q", first.words)
+    for at, word in patch.items():
+        words[at] = word
+    readings = segmentation.readings
+    groups = tuple(
+        (slot, at, (readings[slot] or ())[choice[slot]]) if slot in choice else (slot, at, group) for slot, at, group in first.groups
+    )
+    return first._replace(words=words, groups=groups)
 
 
 def _choices(segmentation: Segmentation) -> Iterator[dict[int, int]]:

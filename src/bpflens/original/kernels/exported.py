@@ -23,6 +23,7 @@ from bpflens.original.kernels.running import SPECIALISED, LiveKernel, live_kerne
 from bpflens.original.rewrites.ctx_access import Row
 from bpflens.original.rewrites.helper_symbols import helper_ids, may_be_helper
 from bpflens.original.rewrites.kernel import Kernel
+from bpflens.original.rewrites.pattern import parse
 from bpflens.original.rewrites.template import TemplateSet
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def _functions(kernel: LiveKernel) -> dict[str, int]:
         if may_be_helper(name):
             names.setdefault(name, address - base)
     for template in static_templates():
-        for slot in template.image:
+        for slot in parse(template.image):
             if slot.symbol and (imm := kernel.imm_of(slot.symbol)) is not None:
                 names[slot.symbol] = imm
     return names

@@ -13,7 +13,8 @@ from bpflens.isa.extended.contexts import SOCKET_KINDS, context_struct
 from bpflens.kernel.sys import fact_cache
 from bpflens.original.rewrites.ctx_access import Row
 from bpflens.original.rewrites.helper_symbols import helper_ids
-from bpflens.original.rewrites.template import Template, TemplateSet
+from bpflens.original.rewrites.pattern import parse
+from bpflens.original.rewrites.template import Rewrite, TemplateSet
 
 if TYPE_CHECKING:
     from bpflens.btf.btf import Btf
@@ -31,11 +32,16 @@ _FUNC, _VAR = 12, 14
 _CORE_TEXT = 1 << 26
 
 
-def static_templates() -> tuple[Template, ...]:
+def static_templates() -> tuple[Rewrite, ...]:
     """The rewrites that do not depend on offsets in kernel structures."""
     from bpflens.original.rewrites import alu, calls, maps
 
     return (*maps.TEMPLATES, *calls.TEMPLATES, *alu.TEMPLATES)
+
+
+def _functions() -> set[str]:
+    """The functions that images of the static rewrites call."""
+    return {slot.symbol for rewrite in static_templates() for slot in parse(rewrite.image) if slot.symbol}
 
 
 class LiveKernel:
@@ -95,10 +101,12 @@ class LiveKernel:
         if name not in self._imms:
             from bpflens.kernel.sys.kallsyms import kallsyms
 
-            base, address = kallsyms().call_base(), kallsyms().address(name)
+            base = kallsyms().call_base()
             if base is None:
                 return None
-            self._imms[name] = address - base if address is not None else None
+            for wanted in {name, *_functions()} - set(self._imms):  # the symbols of the kernel are read once, not for each of them
+                address = kallsyms().address(wanted)
+                self._imms[wanted] = address - base if address is not None else None
             self._changed = True
         return self._imms[name]
 
@@ -217,9 +225,11 @@ def unpack(packed: Any) -> Sequence[Row] | None:
         return None
     rows = []
     for row in packed:
-        if not isinstance(row, list) or len(row) < 4 or not all(type(value) is int and 0 <= value < 1 << 64 for value in row[1:]):
+        if not isinstance(row, list) or len(row) < 4 or set(map(type, row[1:])) != {int}:
             return None
         form, offset, size, same, *image = row
+        if min(row[1:]) < 0 or (image and max(image) >= 1 << 64):
+            return None
         if form not in ("R", "W", "I") or size not in (1, 2, 4, 8) or offset >= 1 << 15:
             return None
         rows.append(Row(form, offset, size, bool(same), tuple(image)))

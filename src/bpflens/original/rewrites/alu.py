@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bpflens.original.rewrites.template import Template, rewrite
+from bpflens.original.rewrites.template import Rewrite, rewrite
 
 __all__ = ("TEMPLATES",)
 
@@ -26,7 +26,7 @@ _ALU_SANITATION = tuple(
 )
 
 
-def _constant_readings() -> tuple[Template, ...]:
+def _constant_readings() -> tuple[Rewrite, ...]:
     """A constant offset leaves no trace of its register (it held the constant): every register is a reading, the tag decides."""
     rows = []
     for register in range(10):

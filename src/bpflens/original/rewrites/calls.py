@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn
-from bpflens.original.rewrites.template import Item, Template, rewrite
+from bpflens.original.rewrites.template import Item, Rewrite, rewrite
 
 if TYPE_CHECKING:
     from bpflens.original.image.image import Image
@@ -25,7 +25,7 @@ _STORAGE_GET = {
 }  # fmt: skip
 
 
-def _storage_get() -> list[Template]:
+def _storage_get() -> list[Rewrite]:
     rows = []
     for symbol, helper in _STORAGE_GET.items():
         for flags in _GFP:
@@ -33,7 +33,7 @@ def _storage_get() -> list[Template]:
     return rows
 
 
-def _load_packet() -> list[Template]:
+def _load_packet() -> list[Rewrite]:
     """LD_ABS and LD_IND: bpf_gen_ld_abs, net/core/filter.c."""
     rows = []
     for size, symbol in (("u8", "8"), ("u16", "16"), ("u32", "32")):

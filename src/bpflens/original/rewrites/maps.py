@@ -6,7 +6,7 @@ pointer arithmetic on a map (r1) is illegal in a program as loaded, so the seque
 
 from __future__ import annotations
 
-from bpflens.original.rewrites.template import Template, rewrite
+from bpflens.original.rewrites.template import Rewrite, rewrite
 
 __all__ = ("TEMPLATES",)
 
@@ -14,7 +14,7 @@ _LOOKUP = "call #1"
 _HTAB = "call __htab_map_lookup_elem"
 
 
-def _array(name: str, tail: str, tail_slots: int) -> list[Template]:
+def _array(name: str, tail: str, tail_slots: int) -> list[Rewrite]:
     """array_map_gen_lookup and those alike: bounds check, scaling by shift or multiplication, with or without the index mask
     of maps created without CAP_PERFMON."""
     rows = []

@@ -11,12 +11,10 @@ with imm 1), `nospec`.
 
 from __future__ import annotations
 
-import re
 from functools import cache
 from typing import NamedTuple
 
 from bpflens.isa.extended import opcodes as op
-from bpflens.isa.extended.insn import Insn
 
 __all__ = ("Bind", "Slot", "build", "parse", "slot_of", "unify", "with_hidden_register", "zeros_by_xor")
 
@@ -30,9 +28,6 @@ _JUMP = {
     "s<": op.JSLT, "s<=": op.JSLE,
 }  # fmt: skip
 _SIZE = {"u8": op.B, "u16": op.H, "u32": op.W, "u64": op.DW, "s8": op.B, "s16": op.H, "s32": op.W}
-_REG = r"([rw])(\d+|[A-Z])"
-_NUM = r"(-?(?:0x[0-9a-f]+|\d+)|\{\w+\})"
-_OFF = r"([+-]\d+|[+-]?\{\w+\})"
 
 
 class Bind(NamedTuple):
@@ -69,16 +64,12 @@ def slot_of(code: int, dst: int | str = 0, src: int | str = 0, off: int | str = 
 def parse(text: str) -> tuple[Slot, ...]:
     """The slots of a pattern written as text; ValueError for what is not in the grammar."""
     slots: list[Slot] = []
-    for part in text.split(";"):
-        line = part.strip()
-        for form, make in _FORMS:
-            match = form.fullmatch(line)
-            if match:
-                made = make(*match.groups())
-                slots += made if isinstance(made, list) else [made]
-                break
-        else:
-            raise ValueError(f"not a pattern: {line!r}")
+    for line in text.split(";"):
+        try:
+            made = _instruction(line.split())
+        except (KeyError, ValueError, IndexError):
+            raise ValueError(f"not a pattern: {line.strip()!r}") from None
+        slots += made if isinstance(made, list) else [made]
     return tuple(slots)
 
 
@@ -141,106 +132,87 @@ def _zero_by_xor(slot: Slot) -> Slot:
     return slot if dst == op.AX else slot_of(op.ALU64 | op.XOR | op.X, dst, dst)
 
 
+def _instruction(words: list[str]) -> Slot | list[Slot]:
+    """The slot of one instruction; two for a 64-bit constant. KeyError, ValueError or IndexError where it is none."""
+    match words:
+        case ["if", dst, operator, operand, "goto", off]:
+            return _operands(op.JMP if dst[0] == "r" else op.JMP32, _JUMP[operator], dst, operand, _number(off))
+        case ["goto", off]:
+            return slot_of(op.GOTO, 0, 0, _number(off))
+        case ["call", "pc"]:
+            return slot_of(op.CALL_CODE, 0, op.PSEUDO_CALL, "call_off", "call_imm")
+        case ["call", name]:
+            return slot_of(op.CALL_CODE, 0, 0, 0, *_called(name))
+        case ["kcall", name]:
+            return slot_of(op.CALL_CODE, 0, op.PSEUDO_KFUNC_CALL, "kfunc_off", *_called(name))
+        case ["kcall", name, "of", "vmlinux"]:
+            return slot_of(op.CALL_CODE, 0, op.PSEUDO_KFUNC_CALL, 0, *_called(name))
+        case [word]:
+            return slot_of({"exit": op.EXIT_CODE, "may_goto": op.MAY_GOTO, "nospec": op.ST | op.NOSPEC}[word])
+        case ["r0", "=", packet, *plus] if "skb[" in packet:
+            return _packet(packet.partition("skb[")[0], (packet.partition("skb[")[2] + "".join(plus))[:-1].split("+"))
+        case [dst, "=", "percpu", src]:
+            return slot_of(op.ALU64 | op.MOV | op.X, _register(dst), _register(src), -1)
+        case [dst, "=", "zext", src]:
+            return slot_of(op.ALU | op.MOV | op.X, _register(dst), _register(src), 0, 1)
+        case [dst, "=", constant, "ll"]:
+            return [slot_of(op.LD_IMM64, _register(dst), 0, 0, constant[1:-1]), slot_of(0, 0, 0, 0, constant[1:-1] + "_hi")]
+        case [place, "=", value] if place.startswith("*("):
+            size, base, at = _place(place)
+            if _is_register(value):
+                return slot_of(op.STX | op.MEM | _SIZE[size], base, _register(value), at)
+            return slot_of(op.ST | op.MEM | _SIZE[size], base, 0, at, _number(value))
+        case [dst, "=", place] if place.startswith("*("):
+            size, base, at = _place(place)
+            return slot_of(op.LDX | (op.MEMSX if size[0] == "s" else op.MEM) | _SIZE[size], _register(dst), base, at)
+        case [src, "=", xchg] if xchg.startswith("xchg64("):
+            return slot_of(op.STX | op.ATOMIC | op.DW, _register(xchg[7:].removesuffix("+0)")), _register(src), 0, op.XCHG)
+        case [dst, "=", negated] if negated[0] == "-" and _is_register(negated[1:]):
+            return slot_of((op.ALU64 if dst[0] == "r" else op.ALU) | op.NEG, _register(dst))
+        case [dst, operator, operand]:
+            signed = 1 if operator in ("s/=", "s%=") else 0
+            return _operands(op.ALU64 if dst[0] == "r" else op.ALU, _ALU[operator], dst, operand, signed)
+    raise ValueError(words)
+
+
+def _operands(kind: int, operation: int, dst: str, operand: str, off: int | str) -> Slot:
+    """Arithmetic or a jump of a register with a register or a number."""
+    if _is_register(operand):
+        return slot_of(kind | operation | op.X, _register(dst), _register(operand), off)
+    return slot_of(kind | operation | op.K, _register(dst), 0, off, _number(operand))
+
+
+def _is_register(text: str) -> bool:
+    return text[0] in "rw" and (text[1:].isdigit() or (len(text) == 2 and text[1].isupper()))
+
+
 def _register(text: str) -> int | str:
-    return int(text) if text.isdigit() else text
+    """A register's number, or the letter of a placeholder."""
+    if not _is_register(text):
+        raise ValueError(text)
+    return int(text[1:]) if text[1:].isdigit() else text[1:]
 
 
 def _number(text: str) -> int | str:
     text = text.removeprefix("+")
-    return text[1:-1] if text.startswith("{") else int(text, 0)
+    return text[1:-1] if text[0] == "{" else int(text, 0)
 
 
-def _neg(kind: str, dst: str, again: str) -> Slot:
-    return slot_of((op.ALU64 if kind == "r" else op.ALU) | op.NEG, _register(dst))
+def _called(text: str) -> tuple[int | str, str]:
+    """(imm, symbol) of a call: "#12" is a number, anything else the name of a function."""
+    return (_number(text[1:]), "") if text[0] == "#" else (0, text)
 
 
-def _alu_reg(kind: str, dst: str, operator: str, _: str, src: str) -> Slot:
-    code = (op.ALU64 if kind == "r" else op.ALU) | _ALU[operator] | op.X
-    return slot_of(code, _register(dst), _register(src), 1 if operator in ("s/=", "s%=") else 0)
+def _place(text: str) -> tuple[str, int | str, int | str]:
+    """"*(u32*)(rS+16)": size, register, offset."""
+    size, _, inner = text[2:-1].partition("*)(")
+    base, _, off = inner.replace("-", "+-").partition("+")
+    return size, _register(base), _number(off)
 
 
-def _alu_imm(kind: str, dst: str, operator: str, imm: str) -> Slot:
-    code = (op.ALU64 if kind == "r" else op.ALU) | _ALU[operator] | op.K
-    return slot_of(code, _register(dst), 0, 1 if operator in ("s/=", "s%=") else 0, _number(imm))
-
-
-def _percpu(_: str, dst: str, __: str, src: str) -> Slot:
-    return slot_of(op.ALU64 | op.MOV | op.X, _register(dst), _register(src), -1)
-
-
-def _zext(dst: str, src: str) -> Slot:
-    return slot_of(op.ALU | op.MOV | op.X, _register(dst), _register(src), 0, 1)
-
-
-def _wide(_: str, dst: str, imm: str) -> list[Slot]:
-    name = _number(imm)
-    if not isinstance(name, str):
-        raise ValueError("a 64-bit constant of a pattern is a placeholder")
-    return [slot_of(op.LD_IMM64, _register(dst), 0, 0, name), slot_of(0, 0, 0, 0, name + "_hi")]
-
-
-def _load(_: str, dst: str, size: str, __: str, src: str, off: str) -> Slot:
-    return slot_of(op.LDX | (op.MEMSX if size[0] == "s" else op.MEM) | _SIZE[size], _register(dst), _register(src), _number(off))
-
-
-def _store(size: str, _: str, dst: str, off: str, __: str, src: str) -> Slot:
-    return slot_of(op.STX | op.MEM | _SIZE[size], _register(dst), _register(src), _number(off))
-
-
-def _store_imm(size: str, _: str, dst: str, off: str, imm: str) -> Slot:
-    return slot_of(op.ST | op.MEM | _SIZE[size], _register(dst), 0, _number(off), _number(imm))
-
-
-def _xchg(_: str, src: str, __: str, dst: str) -> Slot:
-    return slot_of(op.STX | op.ATOMIC | op.DW, _register(dst), _register(src), 0, op.XCHG)
-
-
-def _if_reg(kind: str, dst: str, operator: str, _: str, src: str, off: str) -> Slot:
-    code = (op.JMP if kind == "r" else op.JMP32) | _JUMP[operator] | op.X
-    return slot_of(code, _register(dst), _register(src), _number(off))
-
-
-def _if_imm(kind: str, dst: str, operator: str, imm: str, off: str) -> Slot:
-    code = (op.JMP if kind == "r" else op.JMP32) | _JUMP[operator] | op.K
-    return slot_of(code, _register(dst), 0, _number(off), _number(imm))
-
-
-def _packet(size: str, index: str | None, imm: str) -> Slot:
-    if index is None:
-        return slot_of(op.LD | op.ABS | _SIZE[size], 0, 0, 0, _number(imm))
-    return slot_of(op.LD | op.IND | _SIZE[size], 0, _register(index), 0, _number(imm))
-
-
-_FORMS = tuple(
-    (re.compile(text), make)
-    for text, make in (
-        (rf"{_REG} = -[rw](\d+|[A-Z])", _neg),
-        (rf"{_REG} (\S+) {_REG}", _alu_reg),
-        (rf"{_REG} (\S+) {_NUM}", _alu_imm),
-        (rf"{_REG} = percpu {_REG}", _percpu),
-        (r"w(\d+|[A-Z]) = zext w(\d+|[A-Z])", _zext),
-        (rf"{_REG} = (\{{\w+\}}) ll", _wide),
-        (rf"{_REG} = \*\(([us]\d+)\*\)\({_REG}{_OFF}\)", _load),
-        (rf"\*\(([us]\d+)\*\)\({_REG}{_OFF}\) = {_REG}", _store),
-        (rf"\*\(([us]\d+)\*\)\({_REG}{_OFF}\) = {_NUM}", _store_imm),
-        (rf"r(\d+|[A-Z]) = xchg64\({_REG}\+0\)", lambda src, kind, dst: _xchg("r", src, kind, dst)),
-        (rf"if {_REG} (\S+) {_REG} goto {_OFF}", _if_reg),
-        (rf"if {_REG} (\S+) {_NUM} goto {_OFF}", _if_imm),
-        (rf"goto {_OFF}", lambda off: slot_of(op.GOTO, 0, 0, _number(off))),
-        (r"may_goto", lambda: slot_of(op.MAY_GOTO)),
-        (rf"call #{_NUM}", lambda imm: slot_of(op.CALL_CODE, 0, 0, 0, _number(imm))),
-        (r"call pc", lambda: slot_of(op.CALL_CODE, 0, op.PSEUDO_CALL, "call_off", "call_imm")),
-        (r"call (\w+)", lambda name: slot_of(op.CALL_CODE, 0, 0, 0, 0, name)),
-        (r"kcall (\w+)", lambda name: slot_of(op.CALL_CODE, 0, op.PSEUDO_KFUNC_CALL, "kfunc_off", 0, name)),
-        (r"kcall (\w+) of vmlinux", lambda name: slot_of(op.CALL_CODE, 0, op.PSEUDO_KFUNC_CALL, 0, 0, name)),
-        (rf"kcall #{_NUM}", lambda imm: slot_of(op.CALL_CODE, 0, op.PSEUDO_KFUNC_CALL, "kfunc_off", _number(imm))),
-        (r"exit", lambda: slot_of(op.EXIT_CODE)),
-        (r"nospec", lambda: slot_of(op.ST | op.NOSPEC)),
-        (r"r0 = \*\((u8|u16|u32)\*\)skb\[(?:r(\d+|[A-Z]) \+ )?" + _NUM + r"\]", _packet),
-    )
-)
-
-
-def describe(words: tuple[int, ...]) -> str:
-    """The words as instructions, for messages about tables."""
-    return "; ".join(repr(Insn(word)) for word in words)
+def _packet(load: str, index: list[str]) -> Slot:
+    """"*(u8*)" and ["{k}"], or [register, number]."""
+    size = _SIZE[load[2:-2]]
+    if len(index) == 1:
+        return slot_of(op.LD | op.ABS | size, 0, 0, 0, _number(index[0]))
+    return slot_of(op.LD | op.IND | size, 0, _register(index[0]), 0, _number(index[1]))

@@ -9,8 +9,7 @@ compared once per distinct word and the answer kept: at most slots the set says 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from bpflens.isa.extended.opcodes import AX
 from bpflens.original.rewrites.ctx_access import Row, patterns
@@ -19,7 +18,7 @@ from bpflens.original.rewrites.pattern import Slot, bind_symbol, parse, with_hid
 if TYPE_CHECKING:
     from bpflens.original.image.image import Image
 
-__all__ = ("Group", "Item", "Symbols", "Template", "TemplateSet", "rewrite")
+__all__ = ("Group", "Item", "Rewrite", "Symbols", "Template", "TemplateSet", "rewrite")
 
 _CODE_AND_OFF = 0xFFFF00FF
 _CACHED_PAIRS = 1 << 16
@@ -28,8 +27,7 @@ _CACHED_PAIRS = 1 << 16
 Item = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(NamedTuple):
     """One reading of a run of image slots: `length` slots were made of `items`; `rewrite` names how, `cost` ranks readings. `loose`:
     numbers of the kernel's own code in them that the original does not have, by placeholder (image_check.py).
     """
@@ -44,8 +42,7 @@ class Group:
 Builder = Callable[["Image", int, dict[str, int]], "tuple[Item, ...] | None"]
 
 
-@dataclass(frozen=True, slots=True)
-class Template:
+class Template(NamedTuple):
     """A rewriting rule read backwards.
 
     `name` is for people. `image` and `original` are patterns that share placeholders; a `build` function makes the original where a
@@ -65,6 +62,25 @@ class Template:
         """The numbers among the placeholders that the original does not have."""
         kept = {bind.name for slot in self.original for bind in slot.binds}
         return tuple((name, value) for name, value in bound.items() if name not in kept and len(name) > 1)
+
+
+class Rewrite(NamedTuple):
+    """A row of a table of rewrites: a template whose patterns are still text (pattern.py), for few of them occur in any one program."""
+
+    name: str
+    image: str
+    original: str = ""
+    types: frozenset[int] | None = None
+    cost: int = 0
+    build: Builder | None = None
+
+    def bound(self, symbols: Symbols | None) -> Template | None:
+        """The template, with the imms and ids of its calls; None where the kernel does not have the function."""
+        image = _resolve(parse(self.image), symbols.imm_of if symbols else None)
+        if image is None:
+            return None
+        original = _resolve(parse(self.original), symbols.kfunc_id if symbols else None) if self.original else ()
+        return None if original is None else Template(self.name, image, original, "", self.types, self.cost, self.build)
 
 
 class Symbols(Protocol):
@@ -87,9 +103,9 @@ def rewrite(
     types: Iterable[int] | None = None,
     cost: int = 0,
     build: Builder | None = None,
-) -> Template:
-    """A row of a table of rewrites, with its patterns as text (see pattern.py)."""
-    return Template(name, parse(image), parse(original) if original else (), "", frozenset(types) if types else None, cost, build)
+) -> Rewrite:
+    """A row of a table of rewrites."""
+    return Rewrite(name, image, original, frozenset(types) if types else None, cost, build)
 
 
 class TemplateSet:
@@ -97,7 +113,7 @@ class TemplateSet:
 
     def __init__(
         self,
-        templates: Iterable[Template],
+        rewrites: Iterable[Rewrite],
         symbols: Symbols | None = None,
         accesses: Mapping[tuple[str, str], Sequence[Row]] | None = None,
         changed: Callable[[tuple[Slot, ...]], tuple[Slot, ...]] = lambda slots: slots,
@@ -105,10 +121,11 @@ class TemplateSet:
         """`accesses`: rows learnt from a kernel by (kind of pointer, name of struct); they become templates when a word asks for them.
         `changed`: what is done to the image of every template.
         """
-        self._source = (templates := tuple(templates), symbols, accesses)
+        self._source = (rewrites := tuple(rewrites), symbols, accesses)
+        self._symbols = symbols
         self._changed = changed
         self._variants: dict[str, TemplateSet] = {}
-        self._by_code: dict[int, list[Template]] = {}
+        self._by_code: dict[int, list[tuple[Slot, Rewrite]]] = {}
         self._by_word: dict[int, tuple[Template, ...]] = {}
         self._by_pair: dict[int, tuple[Template, ...]] = {}
         self._rows: dict[int, list[tuple[str, str, Row]]] = {}
@@ -116,17 +133,18 @@ class TemplateSet:
             for row in rows:
                 if row.image:
                     self._rows.setdefault(row.image[0] & _CODE_AND_OFF, []).append((kind, struct_name, row))
-        for template in templates:
-            bound = _bind(template, symbols)
-            if bound is not None:
-                bound = replace(bound, image=changed(bound.image))
-                self._by_code.setdefault(bound.image[0].value & 0xFF, []).append(bound)
+        for rewrite in rewrites:
+            (first,) = changed(parse(rewrite.image.partition(";")[0])[:1])
+            self._by_code.setdefault(first.value & 0xFF, []).append((first, rewrite))
 
     def starting_with(self, word: int) -> tuple[Template, ...]:
         """The templates whose first slot fits `word`, in the order in which they were given."""
         known = self._by_word.get(word)
         if known is None:
-            fits = list(self._by_code.get(word & 0xFF, ()))
+            fits = []
+            for first, rewrite in self._by_code.get(word & 0xFF, ()):
+                if word & first.mask == first.value and (bound := rewrite.bound(self._symbols)) is not None:
+                    fits.append(bound._replace(image=self._changed(bound.image)))
             for kind, struct_name, row in self._rows.get(word & _CODE_AND_OFF, ()):
                 for access in patterns(struct_name, row):
                     fits.append(Template(access.name, self._changed(access.image), access.original, kind, None, access.odd))
@@ -148,10 +166,10 @@ class TemplateSet:
 
     def calls_hidden(self) -> TemplateSet:
         """The same templates for an image whose calls all read 0."""
-        templates, symbols, accesses = self._source
+        rewrites, symbols, accesses = self._source
         if "calls hidden" not in self._variants:
             hidden = _HiddenCalls(symbols) if symbols else None
-            self._variants["calls hidden"] = TemplateSet(templates, hidden, accesses, self._changed)
+            self._variants["calls hidden"] = TemplateSet(rewrites, hidden, accesses, self._changed)
         return self._variants["calls hidden"]
 
     def blinded(self) -> TemplateSet:
@@ -188,21 +206,12 @@ class _HiddenCalls:
         return self._symbols.kfunc_id(name)
 
 
-def _bind(template: Template, symbols: Symbols | None) -> Template | None:
-    """The template with its calls' imms and ids filled in; None where the kernel does not have the function."""
-    if not any(slot.symbol for slot in (*template.image, *template.original)):
-        return template
-    if symbols is None:
-        return None
-    image, original = (_resolve(slots, find) for slots, find in ((template.image, symbols.imm_of), (template.original, symbols.kfunc_id)))
-    return None if image is None or original is None else replace(template, image=image, original=original)
-
-
-def _resolve(slots: tuple[Slot, ...], find: Callable[[str], int | None]) -> tuple[Slot, ...] | None:
+def _resolve(slots: tuple[Slot, ...], find: Callable[[str], int | None] | None) -> tuple[Slot, ...] | None:
+    """The slots with the numbers of the functions that they name; None where there is none."""
     out = []
     for slot in slots:
         if slot.symbol:
-            imm = find(slot.symbol)
+            imm = find(slot.symbol) if find is not None else None
             if imm is None:
                 return None
             slot = bind_symbol(slot, imm)
