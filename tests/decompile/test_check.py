@@ -78,6 +78,37 @@ def test_a_difference_is_seen_and_the_level_lowered(small, monkeypatch):
     assert any("differs" in why for why in function.refused)
 
 
+HIDDEN = """
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+const volatile int limit = 7;
+SEC("xdp") int hidden(struct xdp_md *ctx) {
+  unsigned char *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+  if (data + 40 > end) return XDP_DROP;
+  unsigned h = 2166136261u;
+  for (int i = 0; i < 40; i++) h = (h ^ data[i]) * 16777619u;
+  if (h == 0x1badbeef) { data[1] = 7; return XDP_TX; }
+  h &= 15;
+  asm volatile("" : "+r"(h));
+  if (h > 20) { data[2] = 7; return XDP_REDIRECT; }
+  return h > limit ? XDP_PASS : XDP_ABORTED;
+}
+char _license[] SEC("license") = "GPL";
+"""
+
+
+def test_what_no_input_reached_is_no_tested(tmp_path):
+    """A block that only one packet in 2**32 reaches was not compared; one that the verifier knows to be dead need not be."""
+    needs.root()
+    path = tmp_path / "x.o"
+    path.write_bytes(objects.compiled(HIDDEN, "-mcpu=v2"))
+    (function,) = checked(make_unit(open_target(str(path)), "x.o"), subjects(path.read_bytes(), "x.o"), inputs=300, prove=False).functions
+    assert function.badge is Badge.TESTED_IN_PART
+    assert "(1 more that no input reaches)" in function.reason
+    reached, blocks = (int(word) for word in function.reason.split("agree, ")[1].split(" blocks")[0].split(" of "))
+    assert reached == blocks - 1
+
+
 def test_the_tree_is_there_for_others(small):
     (function,) = decompile(open_target(str(small)), "x.o").functions
     assert function.tree and function.variables

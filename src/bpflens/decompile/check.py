@@ -164,7 +164,7 @@ def _judge(
         if refused and _lower_entry(state, made, function.name, refused):
             again = True
             continue
-        if badge is Badge.TESTED and prove:
+        if badge in (Badge.TESTED, Badge.TESTED_IN_PART) and prove:
             proof = _prove(state.unit, function, path, made.where)
             if proof:
                 badge, reason = Badge.PROVED, f"{proof}; {reason}"
@@ -188,7 +188,7 @@ def _entry(original: Subject, candidate: Subject, state: _State, inputs: int, na
     if not inputs:
         return Badge.LOADS, "not run", ""
     known = state.badges.get(name)
-    if known is not None and known[0] in (Badge.TESTED, Badge.PROVED, Badge.LOADS) and not state.tried.get(name):
+    if known is not None and known[0] in (Badge.TESTED, Badge.TESTED_IN_PART, Badge.PROVED, Badge.LOADS) and not state.tried.get(name):
         return known[0], known[1], ""
     from bpflens.execute.oracle.oracle import compare
 
@@ -196,14 +196,14 @@ def _entry(original: Subject, candidate: Subject, state: _State, inputs: int, na
     if result.verdict is Verdict.DIFFERENT:
         return Badge.LOADS, f"differs from the original: {result.reason}", f"a run differs: {result.reason}"
     if result.verdict is Verdict.EQUAL:
-        return Badge.TESTED, _tested(result), ""
+        whole = result.coverage is not None and result.coverage.whole
+        return Badge.TESTED if whole else Badge.TESTED_IN_PART, _tested(result), ""
     return Badge.LOADS, f"not compared: {result.reason}", ""
 
 
 def _tested(result: Comparison) -> str:
     words = [f"{result.inputs} inputs agree"]
-    if result.coverage is not None:
-        words.append(str(result.coverage))
+    words.append(str(result.coverage) if result.coverage is not None else "blocks not counted")
     words.append(result.engine)
     if result.left_out:
         words.append(f"not compared: {', '.join(result.left_out)}")
@@ -256,7 +256,7 @@ def _holding(programs: Sequence[Program], name: str) -> Program | None:
 
 # --- badges ---
 
-_ORDER = (Badge.PROVED, Badge.TESTED, Badge.LOADS, Badge.COMPILES, Badge.UNCHECKED)
+_ORDER = tuple(Badge)  # the strongest first
 
 
 def _finished(made: Decompiled, state: _State, compiler: str) -> Decompiled:

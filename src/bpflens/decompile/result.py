@@ -21,10 +21,13 @@ class Level(enum.StrEnum):
 
 
 class Badge(enum.StrEnum):
-    """What is known of the C, from the strongest on: equal for all inputs; agreed in test runs; the kernel accepts it; clang accepts it."""
+    """What is known of the C, from the strongest on: equal for all inputs; agreed in test runs, which ran every block that an input can
+    reach; agreed in test runs that did not; the kernel accepts it; clang accepts it.
+    """
 
     PROVED = "proved"
     TESTED = "tested"
+    TESTED_IN_PART = "tested in part"
     LOADS = "loads"
     COMPILES = "compiles"
     UNCHECKED = "unchecked"

@@ -70,13 +70,24 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """Basic blocks of the first program: how many there are that can be counted, and how many were run."""
+    """Basic blocks of the first program: how many there are that can be counted, and how many were run. `dead`: counted ones besides that
+    the verifier proves that no input reaches. `uncounted`: those that nothing is known of.
+    """
 
     reached: int
     blocks: int
+    dead: int = 0
+    uncounted: int = 0
+
+    @property
+    def whole(self) -> bool:
+        """Was every block run that an input can reach?"""
+        return self.reached >= self.blocks and not self.uncounted
 
     def __str__(self) -> str:
-        return f"{self.reached} of {self.blocks} blocks"
+        dead = f" ({self.dead} more that no input reaches)" if self.dead else ""
+        unknown = f", {self.uncounted} not counted" if self.uncounted else ""
+        return f"{self.reached} of {self.blocks} blocks{dead}{unknown}"
 
 
 @dataclass(frozen=True, slots=True)

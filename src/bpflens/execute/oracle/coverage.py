@@ -4,8 +4,10 @@
                                       14: *(u8 *)(r5 + 3) = 1
                                       15: if r1 == 0 goto +4
 
-A register that is not live at the start of the block holds the address; a block where all are live is not counted. Before a look-up in a
-map r0, r3, r4 and r5 are free: the key is copied to a place of its own for each call.
+A register that is not live holds the address, at the first place of the block that has one; a block without such a place is not counted.
+Before a look-up in a map r0, r3, r4 and r5 are free: the key is copied to a place of its own for each call.
+
+Blocks that no input can reach are known from the verifier: it removes what it proved dead, and the notes of those blocks with it.
 """
 
 from __future__ import annotations
@@ -15,15 +17,18 @@ from dataclasses import dataclass
 
 from bpflens.analysis.cfg import build
 from bpflens.analysis.liveness import live_after, reads_writes
+from bpflens.errors import KernelError
 from bpflens.execute.edit import Piece, edit, load_map, piece
-from bpflens.execute.kernel_engine import KernelProgram
+from bpflens.execute.kernel_engine import KernelProgram, Refused, load_prepared
 from bpflens.execute.kernel_maps import Contents
 from bpflens.execute.subject import Subject
 from bpflens.isa.extended import opcodes as op
-from bpflens.isa.extended.insn import Insn
+from bpflens.isa.extended.insn import Insn, decode
+from bpflens.kernel.maps.maps import map_by_fd
+from bpflens.kernel.programs.prog_info import prog_dump
 from bpflens.program import Map
 
-__all__ = ("COVERAGE", "KEYS", "WatchedProgram", "instrumented")
+__all__ = ("COVERAGE", "KEYS", "WatchedProgram", "dead_blocks", "instrumented")
 
 COVERAGE, KEYS = "*coverage", "*keys"
 _REGISTERS = (0, 1, 2, 3, 4, 5, 9, 8, 7, 6)
@@ -34,10 +39,13 @@ _LOOKUPS = (1, 3)  # map_lookup_elem, map_delete_elem: r1 is the map, r2 the key
 
 @dataclass(frozen=True, slots=True)
 class Instrumented:
-    """`subject` counts `blocks` blocks; `sites`: map and key size of each place whose keys are noted."""
+    """`subject` counts `blocks` blocks, `uncounted` others have no room for a note; `sites`: map and key size of each place whose keys are
+    noted.
+    """
 
     subject: Subject
     blocks: int
+    uncounted: int
     sites: tuple[tuple[str, int], ...]
 
 
@@ -48,12 +56,11 @@ def instrumented(subject: Subject, *, keys: bool = True) -> Instrumented | None:
     after = live_after(insns)
     before: dict[int, Piece] = {}
     for block in cfg.blocks[:_MAX_BLOCKS]:
-        reads, writes = reads_writes(insns[block.start].word)
-        live = reads | after[block.start] & ~writes
-        register = next((r for r in _REGISTERS if not live >> r & 1), None)
-        if register is not None:
+        place = _free_place(insns, after, block.start, block.end)
+        if place is not None:
+            slot, register = place
             store = Insn.make(op.ST | op.MEM | op.B, register, 0, len(before), 1)
-            before[block.start] = load_map(register, COVERAGE, 0) + piece(store)
+            before[slot] = load_map(register, COVERAGE, 0) + piece(store)
     blocks = len(before)
     sites: list[tuple[str, int]] = []
     maps = {COVERAGE: Map(COVERAGE, 2, 4, max(8, blocks), 1, 1 << 10)}
@@ -64,7 +71,49 @@ def instrumented(subject: Subject, *, keys: bool = True) -> Instrumented | None:
         if sites:
             maps[KEYS] = Map(KEYS, 2, 4, (_KEY_ROOM + 8) * len(sites), 1, 1 << 10)
     changed = edit(subject, before, {}, maps)
-    return Instrumented(changed, blocks, tuple(sites)) if changed is not None else None
+    return Instrumented(changed, blocks, len(cfg.blocks) - blocks, tuple(sites)) if changed is not None else None
+
+
+def _free_place(insns: Sequence[Insn], after: Sequence[int], start: int, end: int) -> tuple[int, int] | None:
+    """(slot, register) of the first place in a block before which a register is free."""
+    slot = start
+    while slot < end:
+        reads, writes = reads_writes(insns[slot].word)
+        live = reads | after[slot] & ~writes
+        register = next((r for r in _REGISTERS if not live >> r & 1), None)
+        if register is not None:
+            return slot, register
+        slot += 2 if insns[slot].code == op.LD_IMM64 else 1
+    return None
+
+
+def dead_blocks(subject: Subject, open_data: frozenset[str]) -> int | None:
+    """How many counted blocks of the program, loaded as what it is, the verifier proves that no input reaches; None where it is not told.
+
+    `open_data`: read-only data that a loader may set; the verifier must do without knowing them.
+    """
+    made = instrumented(subject, keys=False)
+    if made is None:
+        return None
+    try:
+        with load_prepared(made.subject, open_data=open_data) as program:
+            id = map_by_fd(program.maps.fds[COVERAGE], types=False).id or 0
+            left = _notes_left(prog_dump(program.fd).xlated, id)
+    except (Refused, KernelError):
+        return None
+    return made.blocks - len(left) if left else None
+
+
+def _notes_left(xlated: bytes, coverage: int) -> set[int]:
+    """The numbers of the notes in an image."""
+    insns = decode(xlated)
+    found = set()
+    for slot, insn in enumerate(insns[:-2]):
+        if insn.code == op.LD_IMM64 and insn.src == op.PSEUDO_MAP_VALUE and insn.imm & 0xFFFFFFFF == coverage:
+            store = insns[slot + 2]
+            if store.code == op.ST | op.MEM | op.B and store.dst == insn.dst:
+                found.add(store.off)
+    return found
 
 
 class WatchedProgram:

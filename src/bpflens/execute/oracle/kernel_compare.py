@@ -13,7 +13,7 @@ from bpflens.execute.inputs.inputs import InputMaker
 from bpflens.execute.inputs.mine import mine
 from bpflens.execute.kernel_engine import KernelProgram, Refused, Way, load, load_prepared, prepared_for, refusal, ways, widened
 from bpflens.execute.objects import KernelObjects, pointers
-from bpflens.execute.oracle.coverage import WatchedProgram, instrumented
+from bpflens.execute.oracle.coverage import WatchedProgram, dead_blocks, instrumented
 from bpflens.execute.oracle.side_by_side import compare_runs
 from bpflens.execute.oracle.states import plan, settable
 from bpflens.execute.poison import ALIKE, PATTERNS, UNWRITTEN
@@ -98,16 +98,27 @@ def _inputs(
     maker.settable = settable(a, a) if way.open_data else {}
     if objects is not None:
         maker.pointers = pointers()
-    prepared = prepared_for(a, way)
     for keys in (True, False):
-        made = instrumented(prepared, keys=keys)
+        made = instrumented(a, keys=keys)
         if made is None:
             break
         try:
-            with load_prepared(made.subject, objects, way.open_data) as program:
+            with load_prepared(prepared_for(made.subject, way), objects, way.open_data) as program:
                 watched = WatchedProgram(program, made)
                 found = guided(watched, maker, count, effort=effort, global_data=global_data)
-                return with_edges(watched, maker, a, found, round(effort * count))
+                found = with_edges(watched, maker, a, found, round(effort * count))
+                return replace(found, coverage=_of_live(found.coverage, a, made.uncounted))
         except Refused:
             continue
     return unguided(maker, count, global_data=global_data)
+
+
+def _of_live(coverage: Coverage | None, a: Subject, uncounted: int) -> Coverage | None:
+    """Coverage of the blocks that an input can reach, whatever read-only data a loader sets."""
+    if coverage is None:
+        return None
+    dead = 0
+    if coverage.reached < coverage.blocks:
+        dead = dead_blocks(a, frozenset(settable(a, a))) or 0
+        dead = dead if coverage.reached <= coverage.blocks - dead else 0
+    return Coverage(coverage.reached, coverage.blocks - dead, dead, uncounted)
