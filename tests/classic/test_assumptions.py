@@ -146,3 +146,24 @@ def test_a_difference_that_only_z3_finds() -> None:
     assert side.expression == "ip[2:2] - ((ip[0]&0xf)*4) > 100 and ip[2:2] - ((ip[0]&0xf)*4) <= 101"
     assert side.witness is not None
     assert [bool(run(decode(p.code), side.witness.packet)) for p in (a, b)] == [True, False]
+
+
+def test_a_filter_that_accepts_nothing_has_no_expression_behind_offloaded_tags_either() -> None:
+    """libpcap refuses `1 = 0`: "expression rejects all packets"."""
+    tag_and_none = [(0x30, 0, 0, 0xFFFFF030), (0x15, 0, 1, 3), (0x15, 0, 0, 7), (0x06, 0, 0, 0)]
+
+    result = explain(program(tag_and_none))
+
+    assert (result.expression, result.extended, result.accepts) == (None, None, "")
+    assert result.words == ("No packet.",)
+    assert result.proof.grade == "all-packets"
+
+
+@pytest.mark.parametrize(
+    ("at", "assumed"), [(0xFFE0000C, "the link header is at byte 0"), (0xFFF00000, "the network header is at byte 14")]
+)
+def test_the_place_of_each_header_that_is_read_is_an_assumption(at: int, assumed: str) -> None:
+    result = explain(program([(0x30, 0, 0, at), (0x15, 0, 1, 8), (0x06, 0, 0, 1), (0x06, 0, 0, 0)]))
+
+    assert result.proof.assumptions[0] == assumed
+    assert not any(" is at byte " in other for other in result.proof.assumptions[1:])

@@ -58,6 +58,31 @@ def test_classes_without_direct_action() -> None:
     assert own.outcomes[0].value == "the class of the filter (flowid)"
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "tc filter add dev eth0 ingress bpf da bytecode '1,6 0 0 2'",
+        "tc filter add dev eth0 ingress bpf bytecode '1,6 0 0 2' direct-action",
+        "tc filter add dev eth0 ingress bpf da \\\n    bytecode '1,6 0 0 2'",
+        "tc actions add action bpf bytecode '1,6 0 0 2'",
+        "tc filter add dev eth0 ingress matchall action bpf bytecode '1,6 0 0 2' pipe",
+    ],
+)
+def test_commands_say_what_a_value_means_as_listings_do(line: str) -> None:
+    assert explain(read(line)).words == ("Every packet: TC_ACT_SHOT (dropped).",)
+
+
+def test_a_command_says_nothing_of_its_neighbours() -> None:
+    script = (
+        "tc filter add dev da ingress bpf bytecode '1,6 0 0 2'; tc filter add dev eth0 ingress bpf da bytecode '1,6 0 0 2'\n"
+        "tc filter add dev eth0 ingress bpf bytecode '1,6 0 0 3'\n"
+    )
+
+    names = [hook_of(program).name for program in read_programs(script.encode(), "-")]
+
+    assert names == ["tc", "tc direct-action", "tc"]
+
+
 def test_diff_compares_verdicts() -> None:
     different = diff(read(DA.format(DROP_ALL)), read(DA.format(PASS_ALL)))
     same = diff(read(DA.format("1,6 0 0 1")), read(DA.format("1,6 0 0 99")))  # neither is a verdict for cls_bpf

@@ -35,6 +35,7 @@ __all__ = ("REJECT", "FilterExplainer")
 MAX_OUTCOMES = 24
 CEILING = 6.0  # real seconds for each second of steps: only a very slow machine gets there, and it is said
 REJECT = ((0x06, 0, 0, 0),)
+OFFLOADED_TAG = "a VLAN tag that the kernel took off counts as if it were in the frame, as in a live capture"
 
 
 class FilterExplainer:
@@ -77,12 +78,14 @@ class FilterExplainer:
         store = self.store
         node = run_in(store, self.insns, self.machine, bounds=False, accept=True)
         tests = tests_of(store)
-        if self.places_header(tests):
+        placed = self.headers(tests)
+        if placed:
             # The network header's place is known on this link type: with that assumption the language can speak of it.
             layout = LAYOUTS.get(self.linktype)
             if layout is not None and layout.network is not None:
                 self.machine = KERNEL.at_network_offset(layout.network)
-                self.assumptions.append(f"the network header is at byte {layout.network}")
+                places = {"link": "the link header is at byte 0", "net": f"the network header is at byte {layout.network}"}
+                self.assumptions += [places[region] for region in placed]
                 store = self.store = Store(deadline=self.deadline + 1, ceiling_s=CEILING * self.deadline)
                 self.compiler = Compiler(store, self.linktype, self.machine)
                 node = run_in(store, self.insns, self.machine, bounds=False, accept=True)
@@ -93,8 +96,10 @@ class FilterExplainer:
         values = self.values()
         if looks_at_stripped_tags(tests):
             vlan = find_vlan(self.compiler, node, universe, tests, self.deadline)
+            if vlan is not None and vlan.expression == FALSITY:
+                return self.nothing(node)
             if vlan is not None:
-                self.assumptions.append("a VLAN tag that the kernel took off counts as if it were in the frame, as in a live capture")
+                self.assumptions.append(OFFLOADED_TAG)
                 words = describe(vlan.expression, self.compiler, universe)
                 return self.result(vlan, words, None, self.accepts(values), self.confirmed(node))
         found = find(self.compiler, lower, upper, tests, self.deadline, literals)
@@ -105,11 +110,7 @@ class FilterExplainer:
         several = len(values) > 1 or any(value >= 1 << 32 for value in values)
         outcomes = self.outcomes(values, tests, universe) if several else ()
         if found is not None and found.expression == FALSITY:
-            shown = " and ".join(self.given)
-            none = f"No packet: under the assumption that every packet satisfies `{shown}`, it accepts nothing."
-            words = (none if shown else "No packet.",)
-            verdict = prove.compare(self.insns, REJECT, self.machine, given=self.assumed())
-            return self.result(None, words, None, "", self.proof(verdict))
+            return self.nothing(node)
         if found is None:
             reason = "no expression was found in time" if self.store.clock() >= self.deadline else "no expression was found"
             return self.result(None, self.tests_in_words(tests), known, accepts, self.unproved(reason), outcomes)
@@ -118,10 +119,21 @@ class FilterExplainer:
         words = describe(found.expression, self.compiler, universe)
         return self.result(found, words, known, accepts, self.proved(found), outcomes)
 
-    def places_header(self, tests: list[Test]) -> bool:
-        """Whether the program reads from the network or link header, and from nothing else outside the packet."""
+    def nothing(self, node: int) -> Explanation:
+        """A filter that accepts no packet: libpcap compiles no expression to that, so words have to do."""
+        shown = " and ".join(self.given)
+        none = f"No packet: under the assumption that every packet satisfies `{shown}`, it accepts nothing."
+        verdict = prove.compare(self.insns, REJECT, self.machine, given=self.assumed())
+        proof = self.proof(verdict)
+        if verdict.different:  # unless a tag that the kernel took off stands elsewhere than in the frame
+            self.assumptions.append(OFFLOADED_TAG)
+            proof = self.confirmed(node)
+        return self.result(None, (none if shown else "No packet.",), None, "", proof)
+
+    def headers(self, tests: list[Test]) -> list[str]:
+        """The headers ("link", "net") from which the program reads, wherever they lie."""
         regions = {base.region for test in tests for term in (test.a, test.b) for base in bases_of(term)}
-        return bool(regions & {"net", "link"})
+        return sorted(regions & {"net", "link"})
 
     def universe(self) -> int:
         """The packets that the assumptions leave."""

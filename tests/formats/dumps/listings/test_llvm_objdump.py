@@ -86,3 +86,23 @@ def test_unknown_instructions_and_sections_of_data() -> None:
     with pytest.warns(SourceWarning, match="1 instruction is <unknown> in the listing"):
         (program,) = read_programs(text.encode(), "-")
     assert program.section == "tc" and program.code == bytes(8) + b"\x95" + bytes(7)
+
+
+_CALLER = "0000000000000000 <a>:\n       0:\tcall 0x2\n       1:\texit\n       2:\texit\n"
+
+
+@pytest.mark.parametrize(
+    ("listing", "known"),
+    [
+        ("Disassembly of section xdp:\n\n" + _CALLER, True),  # 3 is behind the end of the section
+        (_CALLER, False),  # a piece of a listing: a function may follow
+        ("Disassembly of section xdp:\n\n" + _CALLER.replace("2:\texit", "2:\tr0 = 1"), False),  # cut, for the last instruction goes on
+        ("Disassembly of section xdp:\n\n" + _CALLER + "       3:\texit\n", False),  # behind an exit: perhaps a stripped static function
+        ("Disassembly of section xdp:\n\n" + _CALLER.replace("2:\texit", "2:\tr0 = 1") + "       3:\texit\n", True),  # inside of a function
+        ("Disassembly of section xdp:\n\n" + _CALLER.replace("1:\texit", "1:\tif r0 == 0 goto +1") + "       3:\texit\n", True),  # a branch
+    ],
+)
+def test_a_bare_call_is_a_helper_only_where_no_function_can_begin(listing: str, known: bool) -> None:
+    (program,) = read_programs(f"x.o:\tfile format elf64-bpf\n\n{listing}".encode(), "-")
+
+    assert (program.code[1] == 0) is known

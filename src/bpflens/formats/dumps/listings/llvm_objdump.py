@@ -12,7 +12,7 @@ is assembled, and what it leaves out is not claimed: `call 0x6` is helper 6, or 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from bpflens.errors import InputError
@@ -191,23 +191,45 @@ def _set_call(listing: _Listing, slot: int, src: int) -> None:
 
 
 def _tell_unknown_calls(listing: _Listing) -> None:
-    """`call 0x6` is a function where it is negative, a helper where no function begins 7 slots on; else neither may be said.
-
-    A function of an object has a symbol, and the listing a label for each symbol.
-    """
+    """`call 0x6` is a function where it is negative, a helper where no function can begin 7 slots on; else neither may be said."""
     told = {relocation.off_insns for relocation in listing.relocations}
-    starts = {function.start for function in listing.functions}
+    may_start = _function_starts(listing)
     for slot, (match, code) in listing.entries.items():
         if match["text"] is None or not code or code[0] != 0x85 or slot in told or not _BARE_CALL.match(match["text"]):
             continue
         imm = int.from_bytes(code[4:8], "little", signed=True)
         if imm < 0:
             _set_call(listing, slot, _PSEUDO_CALL)
-        elif not starts or slot + 1 + imm in starts:
+        elif may_start(slot + 1 + imm):
             _set_call(listing, slot, _UNKNOWN_CALL)
             what = f"call {imm:#x}: a helper or a function, which this text does not tell"
             listing.relocations.append(Relocation(slot, "extern", "", text=what))
     listing.relocations.sort(key=lambda relocation: relocation.off_insns)
+
+
+def _function_starts(listing: _Listing) -> Callable[[int], bool]:
+    """Whether a function may begin at a slot. A function of an object has a symbol, and the listing a label for each symbol, unless local
+    symbols were stripped: then one may begin behind code that does not go on, where no jump leads. Behind the end of the listing there may
+    be more, unless it is that of a whole section.
+    """
+    starts = {function.start for function in listing.functions}
+    behind, reached = set(), set()
+    ends = False
+    for slot, (_, code) in listing.entries.items():
+        if ends:
+            behind.add(slot)
+        kind, operation = (code[0] & 7, code[0] & 0xF0) if code else (0, 0)
+        jump = kind in (5, 6)
+        ends = jump and operation in (0x00, 0x90)  # goto, exit
+        if jump and operation not in (0x80, 0x90):
+            far = code[0] == 0x06
+            reached.add(slot + 1 + int.from_bytes(code[4:8] if far else code[2:4], "little", signed=True))
+    whole = listing.section is not None and ends and bool(starts)
+
+    def may_start(slot: int) -> bool:
+        return not starts or slot in starts or slot in behind - reached or (slot >= listing.next_slot and not whole)
+
+    return may_start
 
 
 def _program(text: SourceText, listing: _Listing, big_endian: bool) -> Program:

@@ -20,6 +20,10 @@ __all__ = ("read_iptables", "read_tc")
 _TC_BYTECODE = re.compile(r"(?<!-)\bbytecode\s+'([0-9,\s]*)('?)")
 _TC_HEAD = re.compile(r"^[ \t]*(?:filter\b|action order\b|total acts\b)", re.MULTILINE)
 _TC_FACT = re.compile(r"\b(dev|parent|protocol|pref|chain|handle|flowid|block|index)\s+(\S+)")
+_TC_DIRECT = re.compile(r"\b(?:direct-action|direct_action|da)\b")
+_TC_ACTION = re.compile(r"^\s*(?:action|total)\b|\bactions?\s+bpf\b[^']*\Z")
+_COMMAND_END = re.compile(r"(?<!\\)\n|;|&&|\|\|")
+_LONGEST_COMMAND = 4096
 _IPT_BYTECODE = re.compile(r"--bytecode\s+(\\?[\"'])([0-9,\s]*)(\\?[\"']?)")
 _QUAD = r"\d{1,5} \d{1,3} \d{1,3} \d{1,10}"
 _IPT_LIST = re.compile(rf"\bmatch bpf ({_QUAD}(?:,{_QUAD})*)")
@@ -43,10 +47,13 @@ def _counted(text: SourceText, start: int, digits: str, closed: bool) -> bytes:
     return encode(parse(numbers[1:], f"{text.where}:{text.line_of(start)}"))
 
 
-def _line_end(body: str, start: int) -> int:
-    """Where the line that holds `start` ends."""
-    end = body.find("\n", start)
-    return len(body) if end < 0 else end
+def _command(body: str, start: int, end: int) -> tuple[int, int]:
+    """The stretch of the command, or of the printed line, that holds `start` to `end`: lines that end in a backslash go on."""
+    before = 0
+    for stop in _COMMAND_END.finditer(body, max(0, start - _LONGEST_COMMAND), start):
+        before = stop.end()
+    after = _COMMAND_END.search(body, end)
+    return before, after.start() if after else len(body)
 
 
 def read_tc(text: SourceText) -> list[Program]:
@@ -60,12 +67,14 @@ def read_tc(text: SourceText) -> list[Program]:
         code = _counted(text, found.start(), found[1], found[2] == "'")
         while at < len(heads) and heads[at] < found.start():
             at += 1
-        start = heads[at - 1] if at and (not taken or heads[at - 1] >= taken[-1][1]) else found.start()
+        command, end = _command(body, *found.span())
+        own = at and (not taken or heads[at - 1] >= taken[-1][1])
+        start = heads[at - 1] if own else max(command, taken[-1][1] if taken else 0)
         head = body[start : found.start()]
         facts = dict(_TC_FACT.findall(head))
-        if re.search(r"\b(?:direct-action|direct_action|da)\b", body[start : _line_end(body, found.end())]):
+        if _TC_DIRECT.search(_TC_FACT.sub("", f"{head} {body[found.end() : end]}")):
             facts["direct-action"] = "true"
-        kind = "action" if head.lstrip().startswith(("action", "total")) else "filter"
+        kind = "action" if _TC_ACTION.search(head) else "filter"
         protocol = facts.get("protocol", "") if kind == "filter" else ""
         given = (_PRIMITIVE[protocol],) if protocol in _PRIMITIVE else ()
         if kind == "action":
