@@ -107,8 +107,6 @@ STILL_LONG: dict[str, int] = {
     "bpflens.classic.diagrams.diagram": 551,
     "bpflens.classic.diagrams.symbolic": 421,
     "bpflens.classic.explain": 424,
-    "bpflens.classic.expression.candidates": 480,
-    "bpflens.classic.expression.synthesis": 692,
     "bpflens.classic.machine.debugger": 425,
     "bpflens.classic.proof.witness.packet_for": 87,
     "bpflens.classic.proof.z3_formula": 455,

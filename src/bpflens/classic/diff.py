@@ -16,7 +16,7 @@ from bpflens.classic.diagrams.linktypes import LAYOUTS, linktype_name
 from bpflens.classic.diagrams.symbolic import KERNEL, LIBPCAP, Loop, Machine, loops, run_in
 from bpflens.classic.explain_filter import CEILING
 from bpflens.classic.expression.at_terms import extended_literals, marked
-from bpflens.classic.expression.candidates import tests_of
+from bpflens.classic.expression.candidates.candidate import tests_of
 from bpflens.classic.expression.find import Compiler, find
 from bpflens.classic.hooks import LENGTH, Hook, hook_of
 from bpflens.classic.proof import equal as prove

@@ -18,7 +18,7 @@ from bpflens.classic.explanation import Explanation, Outcome, Proof
 from bpflens.classic.expression import arithmetic
 from bpflens.classic.expression.arithmetic import bases_of
 from bpflens.classic.expression.at_terms import extended_literals, marked, needs_extension, term_text
-from bpflens.classic.expression.candidates import Test, tests_of
+from bpflens.classic.expression.candidates.candidate import Test, tests_of
 from bpflens.classic.expression.find import Compiler, Found, find
 from bpflens.classic.expression.tree import FALSITY, orders, text
 from bpflens.classic.expression.vlan_offload import find_vlan, looks_at_stripped_tags

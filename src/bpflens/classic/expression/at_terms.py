@@ -17,7 +17,7 @@ from bpflens.classic.diagrams.diagram import Store
 from bpflens.classic.diagrams.fields import Base
 from bpflens.classic.diagrams.term import MASK, Length, Linear, Load, Op, Term, header_length_of
 from bpflens.classic.expression.arithmetic import number
-from bpflens.classic.expression.candidates import Candidate, Test
+from bpflens.classic.expression.candidates.candidate import Candidate, Test
 from bpflens.classic.machine.interpreter import ANCILLARY
 
 __all__ = ("ANCILLARY_WORDS", "extended_literals", "marked", "needs_extension", "term_text")

@@ -16,8 +16,11 @@ from bpflens.classic.diagrams.diagram import FALSE, TRUE, Store, TooComplex
 from bpflens.classic.diagrams.linktypes import PACKET, PAYLOADS, layout_of
 from bpflens.classic.diagrams.symbolic import KERNEL, Loop, Machine, run_in
 from bpflens.classic.diagrams.term import Load, Op
-from bpflens.classic.expression.candidates import Candidate, Test, candidates
-from bpflens.classic.expression.synthesis import Synthesis, cost_of
+from bpflens.classic.expression.candidates.candidate import Candidate, Test
+from bpflens.classic.expression.candidates.candidates import candidates
+from bpflens.classic.expression.literals import Literals, cost_of
+from bpflens.classic.expression.shorten import clarified, polished
+from bpflens.classic.expression.synthesis import Synthesis
 from bpflens.classic.expression.tree import FALSITY, KEYWORDS, TRUTH, Constant, Expression, Literal, Within, arranged, either, text
 from bpflens.errors import InputError
 
@@ -138,11 +141,11 @@ class _Search:
             self.offer(self.plain(self.lower, self.upper, [], _ALL))
         if self.best is None and self.extended:
             literals = [*self.literals("", 0, TRUE, _ALL), *self.extended]
-            synthesis = Synthesis(self.store, literals, TRUE, self.deadline, target=self.lower, compile=self.compiler.node)
-            e = synthesis.solve(self.lower, self.upper)
+            chosen = Literals(self.store, literals, TRUE, self.lower, self.compiler.node)
+            e = Synthesis(chosen, self.deadline).solve(self.lower, self.upper)
             if e is not None:
-                e = arranged(synthesis.polished(e))
-                self.best = Found(e, text(e), synthesis.node(e), "@" in text(e))
+                e = arranged(polished(chosen, e))
+                self.best = Found(e, text(e), chosen.node(e), "@" in text(e))
         return self.best
 
     def direct(self) -> Expression | None:
@@ -224,9 +227,9 @@ class _Search:
         self, literals: list[tuple[Candidate, int]], universe: int, lower: int, upper: int, compile: object
     ) -> Expression | None:
         deadline = self.deadline if self.best is None else min(self.deadline, self.store.clock() + 2)
-        synthesis = Synthesis(self.store, literals, universe, deadline, target=self.lower, compile=compile if callable(compile) else None)
-        found = synthesis.solve(lower, upper, limit=self.best_cost)
-        return None if found is None else synthesis.clarified(synthesis.polished(found))
+        chosen = Literals(self.store, literals, universe, self.lower, compile if callable(compile) else None)
+        found = Synthesis(chosen, deadline).solve(lower, upper, limit=self.best_cost)
+        return None if found is None else clarified(chosen, polished(chosen, found))
 
     # keywords that move headers
 

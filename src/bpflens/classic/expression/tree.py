@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Union
 
-from bpflens.classic.expression.candidates import Candidate
+from bpflens.classic.expression.candidates.candidate import Candidate
 
 __all__ = (
     "FALSITY",

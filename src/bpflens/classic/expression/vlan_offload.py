@@ -14,7 +14,7 @@ from bpflens.classic.diagrams.condition import member
 from bpflens.classic.diagrams.diagram import FALSE, Store
 from bpflens.classic.diagrams.fields import Base
 from bpflens.classic.diagrams.term import Load, mask
-from bpflens.classic.expression.candidates import Test
+from bpflens.classic.expression.candidates.candidate import Test
 from bpflens.classic.expression.find import Compiler, Found, find
 from bpflens.classic.expression.tree import TRUTH, And, Expression, Literal, Not, Or, Within, text
 

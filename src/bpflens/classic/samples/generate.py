@@ -19,7 +19,7 @@ from typing import NamedTuple
 from bpflens.classic.diagrams.diagram import Store, TooComplex
 from bpflens.classic.diagrams.fields import Field
 from bpflens.classic.diagrams.symbolic import KERNEL, LIBPCAP, Machine, run_in
-from bpflens.classic.expression.candidates import load_constants, tests_of
+from bpflens.classic.expression.candidates.candidate import load_constants, tests_of
 from bpflens.classic.machine.interpreter import Model, run
 from bpflens.classic.packets.build import Ranges, build, finish
 from bpflens.classic.proof.fragment import outside

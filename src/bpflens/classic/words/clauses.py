@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 
-from bpflens.classic.expression.candidates import Candidate
+from bpflens.classic.expression.candidates.candidate import Candidate
 from bpflens.classic.expression.tree import TRUTH, And, Expression, Literal, Not, Or, Within
 from bpflens.classic.packets import well_known
 from bpflens.classic.words.field_names import constraint

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from bpflens.classic.expression.candidates import Test
+from bpflens.classic.expression.candidates.candidate import Test
 from bpflens.classic.expression.find import Compiler
 
 __all__ = ("KNOWN", "Known", "is_suspicious", "name_of", "pattern_of")

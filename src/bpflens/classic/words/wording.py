@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bpflens.classic.expression.candidates import Candidate
+from bpflens.classic.expression.candidates.candidate import Candidate
 from bpflens.classic.packets import well_known
 
 __all__ = ("PROTOCOL_NOUNS", "WITHOUT_NUMBER", "WITH_NUMBER", "joined_by_and", "joined_by_or", "place")
