@@ -64,6 +64,11 @@ _WITHOUT_CODE = (
         "`ss -0 -b` shows classic filters of packet sockets; `bpflens ls` finds the others",
     ),
     (
+        r"\{len=\d+, filter=(?:0x[0-9a-f]+|NULL)\}",
+        "strace shows the address of a filter, not its instructions: they could not be read, or it ran with -e abbrev or raw",
+        "run it with -v -e abbrev=none",
+    ),
+    (
         r"\barch=\S+ syscall=\S+ compat=",
         "an audit line of seccomp, without the filter's code",
         "the rule behind it: bpflens seccomp FILTER --event LINE; the filter of a live process is pid:N",

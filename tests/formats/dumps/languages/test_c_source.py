@@ -11,8 +11,10 @@ from hypothesis import given
 import needs
 from bpflens.errors import BpflensError, InputError, SourceWarning
 from bpflens.formats.dumps.detect import read_programs
-from bpflens.formats.dumps.languages.c_constants import _CLASSIC, _EXTENDED, _NETWORK, _SECCOMP, _STRUCTS
 from bpflens.formats.dumps.languages.c_macros import MACROS
+from bpflens.formats.dumps.languages.header_structs import STRUCTS
+from bpflens.formats.dumps.languages.header_values import CLASSIC, NETWORK, SYSTEM_CALLS
+from bpflens.formats.dumps.languages.header_values import EXTENDED as OF_EXTENDED
 from bpflens.isa.classic.insn import decode
 from bpflens.program import Isa
 from damage import damaged
@@ -71,7 +73,7 @@ READ = [
     ("#define DENY(n) BPF_JUMP(0x15, __NR_##n, 0, 1)\n AUDIT_ARCH_AARCH64; DENY(ptrace)", (0x15, 0, 1, 117)),
     ("AUDIT_ARCH_X86_64; BPF_JUMP(0x15, SCMP_SYS(execve), 1, 0)", (0x15, 1, 0, 59)),
     ("filter.push(sock_filter { code: 0x15, jt: 0, jf: 1, k: 0xc000_003e });", (0x15, 0, 1, 0xC000003E)),
-    ("libc::sock_filter { code: (libc::BPF_RET | libc::BPF_K) as u16, jt: 0, jf: 0, k: u32::MAX & 1u32 }", None),
+    ("libc::sock_filter { code: (libc::BPF_RET | libc::BPF_K) as u16, jt: 0, jf: 0, k: u32::MAX & 1u32 }", (6, 0, 0, 1)),
     ("vec![BPF_STMT!(libc::BPF_RET, 7u32)]", (6, 0, 0, 7)),
     ("[]unix.SockFilter{{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 4}}", (0x20, 0, 0, 4)),
     ("[]bpf.RawInstruction{ bpf.RawInstruction{Op: 0x6, Jt: 0, Jf: 0, K: 0x40000} }", (6, 0, 0, 0x40000)),
@@ -126,7 +128,6 @@ REFUSED = [
     ("f[] = { BPF_STMT(0, 0), ALLOW(read), BPF_STMT(6, 0) };", "'ALLOW' behind instructions is not one that is known here"),
     ("f[] = { CHECK, BPF_STMT(6, 0) };", "'CHECK' before this instruction is not one that is known here"),
     ("BPF_STMT(BPF_RET | BPF_K, __NR_no_such_call)", "the value of __NR_no_such_call is not known here"),
-    ("BPF_STMT(BPF_RET | BPF_K, htons(80))", "htons() depends on the machine's byte order"),
     ("BPF_STMT(6)", "BPF_STMT has 2 arguments, not 1"),
     ("BPF_STMT(6, 1 / 0)", "division by 0"),
     ("BPF_STMT(6, 1 << 64)", "shift by 64"),
@@ -163,11 +164,11 @@ def compiled(source: str) -> str:
 
 LINUX = tuple(
     f"linux/{name}.h"
-    for name in ("bpf", "bpf_common", "filter", "if_ether", "in", "in6", "if_packet", "seccomp", "audit", "errno", "sched")
+    for name in ("bpf", "bpf_common", "filter", "if_ether", "in", "in6", "if_packet", "seccomp", "audit", "errno", "sched", "netlink", "rtnetlink", "prctl", "icmpv6")
 )
 LIBC = (
     "net/ethernet.h", "net/if_arp.h", "netinet/if_ether.h", "netinet/ip.h", "netinet/ip6.h", "netinet/tcp.h", "netinet/udp.h",
-    "netinet/ip_icmp.h", "netinet/icmp6.h", "sys/socket.h", "sys/mman.h", "sys/ioctl.h", "errno.h",
+    "netinet/ip_icmp.h", "netinet/icmp6.h", "sys/socket.h", "sys/mman.h", "sys/ioctl.h", "errno.h", "limits.h", "stdint.h",
 )  # fmt: skip
 ABSENT = -77777777
 
@@ -184,7 +185,7 @@ def test_constants_are_those_of_the_headers():
     """clang compiles an array of every constant that the installed headers define; its values are ours."""
     if shutil.which("clang") is None:
         needs.tool("clang")
-    constants = {**_CLASSIC, **_EXTENDED, **_NETWORK, **_SECCOMP}
+    constants = {**CLASSIC, **OF_EXTENDED, **NETWORK, **SYSTEM_CALLS}
     names = [name for name in constants if not name.startswith("BPF_REG_ARG") and name not in ("BPF_REG_CTX", "BPF_REG_FP")]
     unknown = set(names)
     for headers in (LINUX, LIBC):
@@ -209,12 +210,12 @@ def test_constants_are_those_of_the_headers():
 def test_structures_are_those_of_the_headers(headers: tuple[str, ...], structs: dict[str, str]) -> None:
     """Sizes and offsets, as clang has them; `__SIZE` lines are asserted by a value each."""
     needs.tool("clang")
-    rows = [(name, member, offset) for name, prefix in structs.items() for member, offset in _STRUCTS[name][1].items()
+    rows = [(name, member, offset) for name, prefix in structs.items() for member, offset in STRUCTS[name][1].items()
             if member.startswith(prefix) and ("_" in member or headers is not LIBC)]  # fmt: skip
     if headers is not LIBC:
         rows = [row for row in rows if not row[1].startswith(("ether_", "ip_", "ip6_", "th_", "uh_", "icmp"))]
     expressions = [f"offsetof(struct {name}, {member})," for name, member, _ in rows] + [f"sizeof(struct {name})," for name in structs]
-    expected = [offset for _, _, offset in rows] + [_STRUCTS[name][0] for name in structs]
+    expected = [offset for _, _, offset in rows] + [STRUCTS[name][0] for name in structs]
     assert values_of(headers, expressions) == expected
 
 

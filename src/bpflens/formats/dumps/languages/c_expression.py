@@ -22,8 +22,15 @@ _CASTS = {
     **dict.fromkeys(("__s64", "s64", "i64", "ssize_t", "int8", "int16", "int32", "int64"), 0),
 }
 """Integer types: bits that an unsigned one keeps; 0 for signed ones, whose values here fit."""
+_SWAPS = {
+    **dict.fromkeys(("htons", "ntohs", "bpf_htons", "bpf_ntohs", "__constant_htons", "htobe16", "be16toh", "cpu_to_be16"), 2),
+    **dict.fromkeys(("htonl", "ntohl", "bpf_htonl", "bpf_ntohl", "__constant_htonl", "htobe32", "be32toh", "cpu_to_be32"), 4),
+}
+_GO_PACKAGES = frozenset(("unix", "syscall"))
 _QUALIFIERS = frozenset(("unsigned", "signed", "const", "volatile"))
-_LEVELS = (("|",), ("^",), ("&",), ("<<", ">>"), ("+", "-"), ("*", "/", "%"))
+_LEVELS = (
+    ("||",), ("&&",), ("|",), ("^",), ("&",), ("==", "!="), ("<", ">", "<=", ">="), ("<<", ">>"), ("+", "-"), ("*", "/", "%"),
+)  # fmt: skip
 _DEPTH = 40
 
 
@@ -31,9 +38,10 @@ class NotAnItem(Exception):
     """The tokens here are not an instruction: the text says why."""
 
 
-def evaluate(tokens: Sequence[Token], values: Mapping[str, int] | None = None, arch: str | None = None) -> int:
-    """The value of an integer expression; NotAnItem where it is none. `arch` decides what `__NR_read` is."""
-    expression = _Expression(tokens, values or {}, arch)
+def evaluate(tokens: Sequence[Token], values: Mapping[str, int] | None = None, arch: str | None = None, logical: bool = False) -> int:
+    """The value of an integer expression; NotAnItem where it is none. `arch` decides what `__NR_read` and htons() are; `logical`: "!" is
+    C's and not Rust's."""
+    expression = _Expression(tokens, {} if values is None else values, arch, logical)
     try:
         value = expression.level()
     except InputError as error:
@@ -67,8 +75,8 @@ def arguments_of(tokens: Sequence[Token], at: int, close: str) -> tuple[list[lis
 class _Expression:
     """Recursive descent over C's integer operators, casts, sizeof and offsetof; depth is bounded."""
 
-    def __init__(self, tokens: Sequence[Token], values: Mapping[str, int], arch: str | None) -> None:
-        self.tokens, self.values, self.arch = tokens, values, arch
+    def __init__(self, tokens: Sequence[Token], values: Mapping[str, int], arch: str | None, logical: bool) -> None:
+        self.tokens, self.values, self.arch, self.logical = tokens, values, arch, logical
         self.at = 0
         self.depth = 0
 
@@ -97,7 +105,10 @@ class _Expression:
         self.at += 1
         if token.text in ("-", "~", "+", "!"):
             operand = self.unary()
-            value = -operand if token.text == "-" else operand if token.text == "+" else ~operand
+            if token.text == "!" and self.logical:
+                value = int(not operand)
+            else:
+                value = -operand if token.text == "-" else operand if token.text == "+" else ~operand
         elif token.text == "(":
             value = self.in_brackets()
         elif token.kind == "number":
@@ -134,9 +145,14 @@ class _Expression:
         return bits
 
     def name(self, name: str) -> int:
+        qualifier = ""
         while text_at(self.tokens, self.at) in ("::", ".") and self.at + 1 < len(self.tokens):  # libc::BPF_LD, unix.BPF_LD
-            name = self.tokens[self.at + 1].text
+            qualifier, name = name, self.tokens[self.at + 1].text
             self.at += 2
+        if name == "MAX" and _CASTS.get(qualifier):
+            return (1 << _CASTS[qualifier]) - 1
+        if qualifier in _GO_PACKAGES and name.startswith("SYS_"):
+            name = name.lower().replace("sys_", "SYS_", 1)
         if name in self.values:
             return self.values[name]
         arguments: tuple[str, ...] = ()
@@ -145,14 +161,25 @@ class _Expression:
                 self.at += 1
                 return _cast(self.in_brackets(), _CASTS[name])
             pieces, self.at = arguments_of(self.tokens, self.at + 1, ")")
-            if name in ("htons", "htonl", "ntohs", "ntohl", "bpf_htons", "bpf_htonl", "__constant_htons", "__constant_htonl"):
-                raise NotAnItem(f"{name}() depends on the machine's byte order")
+            if name in _SWAPS and len(pieces) == 1:
+                return self.swapped(name, pieces[0])
             arguments = tuple(" ".join(token.text for token in piece) for piece in pieces)
         value = size_of(arguments[0]) if name == "sizeof" and len(arguments) == 1 else constant(name, arguments, self.arch)
         if value is None:
             shown = f"{name[:40]}({', '.join(arguments)[:40]})" if arguments else name[:40]
             raise NotAnItem(f"the value of {shown} is not known here")
         return value
+
+
+    def swapped(self, name: str, argument: Sequence[Token]) -> int:
+        """htons() and its like, which do nothing on a big-endian machine."""
+        from bpflens.isa.classic.syscalls import find_arch
+
+        if self.arch is None:
+            raise NotAnItem(f"{name}() depends on the machine's byte order")
+        size = _SWAPS[name]
+        value = evaluate(argument, self.values, self.arch) & ((1 << 8 * size) - 1)
+        return value if find_arch(self.arch).big_endian else int.from_bytes(value.to_bytes(size, "little"), "big")
 
 
 def _cast(value: int, bits: int) -> int:
@@ -171,6 +198,14 @@ def _apply(op: str, left: int, right: int) -> int:
             if not 0 <= right < 64:
                 raise NotAnItem(f"shift by {right}")
             return (left << right if op == "<<" else left >> right) & 0xFFFFFFFFFFFFFFFF
+        case "||" | "&&":
+            return int(bool(left) or bool(right)) if op == "||" else int(bool(left) and bool(right))
+        case "==" | "!=":
+            return int((left == right) is (op == "=="))
+        case "<" | ">":
+            return int(left < right if op == "<" else left > right)
+        case "<=" | ">=":
+            return int(left <= right if op == "<=" else left >= right)
         case "+":
             return left + right
         case "-":

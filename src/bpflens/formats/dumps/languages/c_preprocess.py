@@ -10,17 +10,17 @@ macro stands where the macro was used. Headers are not read: their constants are
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-__all__ = ("Token", "preprocess", "text_at", "tokenize")
+__all__ = ("DIRECTIVE", "Macro", "Token", "blank", "preprocess", "text_at", "tokenize", "without_comments")
 
 _COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
-_DIRECTIVE = re.compile(r"^[ \t]*#[ \t]*[a-z](?:[^\n\\]|\\\n|\\.)*+", re.MULTILINE)  # with its continuation lines
+DIRECTIVE = re.compile(r"^[ \t]*#[ \t]*[a-z](?:[^\n\\]|\\\n|\\.)*+", re.MULTILINE)  # with its continuation lines
 _DEFINE = re.compile(r"\s*#\s*define\s+(\w+)(\(([^()]*)\))?(.*)\Z", re.DOTALL)
 _TOKEN = re.compile(
     r"(?P<blank>\s+)|(?P<number>0[xX][0-9a-fA-F_]+|[0-9][0-9_]*)(?:[uUlL]{0,3}|[ui](?:8|16|32|64|size))(?![A-Za-z0-9_])|(?P<word>[A-Za-z_]\w*)"
-    r"|(?P<string>\"[^\"\n]*\")|(?P<op><<|>>|->|::|##|==|!=|\.\.\.|[^\sA-Za-z0-9_])|(?P<other>.)",
+    r"|(?P<string>\"[^\"\n]*\")|(?P<op><<|>>|->|::|##|==|!=|<=|>=|&&|\|\||\.\.\.|[^\sA-Za-z0-9_])|(?P<other>.)",
     re.DOTALL,
 )
 _BUDGET = 200_000  # tokens that the macros of one text may become
@@ -35,7 +35,9 @@ class Token(NamedTuple):
     at: int
 
 
-class _Macro(NamedTuple):
+class Macro(NamedTuple):
+    """`parameters` are None where it is used without brackets."""
+
     parameters: tuple[str, ...] | None
     body: tuple[Token, ...]
 
@@ -54,27 +56,33 @@ def text_at(tokens: Sequence[Token], at: int) -> str:
     return tokens[at].text if at < len(tokens) else ""
 
 
-def preprocess(body: str) -> tuple[str, list[Token]]:
-    """(the text with comments and directives blanked, its tokens with the text's own macros expanded)."""
-    body = _COMMENT.sub(_blank, body)
-    macros: dict[str, _Macro] = {}
-    for directive in _DIRECTIVE.finditer(body):
+def without_comments(body: str) -> str:
+    """The text with comments blanked."""
+    return _COMMENT.sub(blank, body)
+
+
+def preprocess(body: str, more: Mapping[str, Macro] | None = None) -> tuple[str, list[Token]]:
+    """(the text with directives blanked, its tokens with the text's own macros expanded); `body` has no comments, `more` are macros that it
+    has in other words."""
+    macros: dict[str, Macro] = dict(more or {})
+    for directive in DIRECTIVE.finditer(body):
         if define := _DEFINE.match(directive[0].replace("\\\n", " ").replace("\\\r\n", " ")):
             parameters = None if define[2] is None else tuple(name.strip() for name in define[3].split(",") if name.strip())
-            macros[define[1]] = _Macro(parameters, tuple(tokenize(define[4])))
-    body = _DIRECTIVE.sub(_blank, body)
+            macros[define[1]] = Macro(parameters, tuple(tokenize(define[4])))
+    body = DIRECTIVE.sub(blank, body)
     tokens = tokenize(body)
     if macros and any(token.text in macros for token in tokens):
         tokens = _Expansion(macros).of(tokens)
     return body, tokens
 
 
-def _blank(match: re.Match[str]) -> str:
-    return re.sub(r"[^\n]", " ", match[0])
+def blank(match: re.Match[str] | str) -> str:
+    """As many blanks, with the line ends where they were."""
+    return re.sub(r"[^\n]", " ", match if isinstance(match, str) else match[0])
 
 
 class _Expansion:
-    def __init__(self, macros: dict[str, _Macro]) -> None:
+    def __init__(self, macros: dict[str, Macro]) -> None:
         self.macros = macros
         self.budget = _BUDGET
 
@@ -120,7 +128,7 @@ def _arguments(tokens: Sequence[Token], at: int) -> tuple[list[list[Token]], int
     return arguments, at
 
 
-def _substituted(macro: _Macro, arguments: list[list[Token]]) -> list[Token]:
+def _substituted(macro: Macro, arguments: list[list[Token]]) -> list[Token]:
     """The body with arguments for parameters, and the tokens around `##` pasted together."""
     values: dict[str, list[Token]] = {}
     for index, name in enumerate(macro.parameters or ()):

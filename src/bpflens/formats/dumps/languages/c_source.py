@@ -15,14 +15,16 @@ instructions, is an error that says so; a list that somebody has shortened ("...
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from bpflens.formats.dumps.languages.c_conditions import kept
 from bpflens.formats.dumps.languages.c_constants import constant
 from bpflens.formats.dumps.languages.c_expression import NotAnItem, arguments_of, evaluate
 from bpflens.formats.dumps.languages.c_macros import MACROS
-from bpflens.formats.dumps.languages.c_preprocess import Token, preprocess, text_at, tokenize
+from bpflens.formats.dumps.languages.c_preprocess import Token, preprocess, text_at, tokenize, without_comments
+from bpflens.formats.dumps.languages.definitions import Definitions, makers, without_other_architectures
 from bpflens.formats.dumps.source_text import SourceText
 from bpflens.isa.classic.insn import encode
 from bpflens.isa.classic.syscalls import ARCHES
@@ -35,6 +37,9 @@ _EXTENDED_FIELDS = ("code", "dst_reg", "src_reg", "off", "imm")
 _STRUCTS = frozenset(("sock_filter", "SockFilter", "RawInstruction", "bpf_insn", "sock_filter_t"))
 _FUNCTIONS = {"bpf_stmt": "BPF_STMT", "bpf_jump": "BPF_JUMP"}  # functions of Rust and Go with the macros' names
 _NR = re.compile(r"\b(?:__NR_|SYS_|SCMP_SYS)")
+_AUDIT = re.compile(r"\bAUDIT_ARCH_\w+")
+_OWN_ARCH = re.compile(r"\b(?:SECCOMP_AUDIT_ARCH|AUDIT_ARCH_(?:CURRENT|NATIVE)|ARCH_NR)\b")
+_SWAP = re.compile(r"\b(?:hton|ntoh|htobe|cpu_to_be)")
 _DEFAULT_ARCH = "x86_64"
 
 
@@ -51,16 +56,20 @@ class _Source:
     text: SourceText
     tokens: list[Token]
     arch: str
+    values: Mapping[str, int]
 
 
 def read(text: SourceText) -> list[Program]:
     """Every run of instructions; InputError where one is cut short, or breaks off in something that cannot be evaluated."""
-    body, tokens = preprocess(text.body)
-    arch = _arch(tokens)
-    source = _Source(text, tokens, arch or _DEFAULT_ARCH)
+    plain = without_comments(text.body)
+    arch = _arch(plain)
+    known = arch or _DEFAULT_ARCH
+    chosen = kept(without_other_architectures(plain, known), known)
+    values = Definitions(chosen.body, known)
+    body, tokens = preprocess(chosen.body, makers(chosen.body))
+    source = _Source(text, tokens, known, values)
     declared = any(sign in body for sign in ("sock_filter", "bpf_insn", "BPF_", "SockFilter", "RawInstruction"))
-    guessed = f"the source names no architecture: system call numbers are those of {_DEFAULT_ARCH}"
-    assumed = () if arch or not _NR.search(body) else (guessed,)
+    assumed = tuple(_assumed(plain, body, arch, chosen.assumed))
     programs: list[Program] = []
     taken: list[tuple[int, int]] = []
     at, name = 0, ""
@@ -83,18 +92,41 @@ def read(text: SourceText) -> list[Program]:
     return programs
 
 
-def _arch(tokens: Sequence[Token]) -> str | None:
+def _arch(body: str) -> str | None:
     """The architecture that the text names by its AUDIT_ARCH constant, where it is one only."""
-    audits = {constant(token.text) for token in tokens if token.kind == "word" and token.text.startswith("AUDIT_ARCH_")}
+    audits = {constant(word) for word in _AUDIT.findall(body)} - {None}
     names = [next((arch.name for arch in ARCHES if arch.audit == audit), None) for audit in audits]
     return names[0] if len(names) == 1 else None
 
 
+def _assumed(plain: str, body: str, arch: str | None, undefined: Sequence[str]) -> Iterator[str]:
+    """What the reading of a text rests on that the text does not say."""
+    if arch is None and (_NR.search(body) or _OWN_ARCH.search(body)):
+        yield f"the source names no architecture: system call numbers are those of {_DEFAULT_ARCH}"
+    elif arch is None and _SWAP.search(body):
+        yield "htons() and its like are read as on a little-endian machine"
+    if undefined:
+        yield f"taken as not defined: {', '.join(undefined)}"
+
+
 def _extent(source: _Source, at: int, stop: int, taken: list[tuple[int, int]]) -> tuple[int, int]:
     """(start, end) of a run in the text; tokens out of a macro stand where the macro is used, so runs may touch but not overlap."""
-    last = source.tokens[stop - 1]
+    last, body = source.tokens[stop - 1], source.text.body
     first = max(source.tokens[at].at, taken[-1][1] if taken else 0)
-    return first, max(first, last.at + (len(last.text) if source.text.body.startswith(last.text, last.at) else 1))
+    return first, max(first, last.at + len(last.text) if body.startswith(last.text, last.at) else _end_of_use(body, last.at))
+
+
+def _end_of_use(body: str, at: int) -> int:
+    """Where the use of a macro ends that begins at `at`: its name, and the brackets behind it."""
+    while at < len(body) and (body[at].isalnum() or body[at] == "_"):
+        at += 1
+    depth, end = 0, at
+    while end < len(body) and (depth or body[end] in "( \t"):
+        depth += (body[end] == "(") - (body[end] == ")")
+        end += 1
+        if not depth and body[end - 1] == ")":
+            return end
+    return at
 
 
 def _begins(tokens: Sequence[Token], at: int) -> bool:
@@ -117,7 +149,7 @@ def _check_whole(source: _Source, start: int, stop: int, items: int) -> None:
     length = next((int(tokens[at + 2].text) for at in range(max(0, start - 8), max(0, start - 2)) if _is_length(tokens, at)), None)
     if (behind is not None and behind.text in ("...", "…")) or before in ("...", "…"):
         of = f" of {length}" if length is not None else ""
-        text.fail(tokens[start].at, f"cut: {items}{of} instructions", "strace prints them all with -v")
+        text.fail(tokens[start].at, f"cut: {items}{of} instructions", "strace prints them all with -v" if length is not None else None)
     if length is not None and length != items and length < 1 << 16:
         what = f"cut: {items} of {length} instructions" if items < length else f"says {length} instructions, but {items} follow"
         text.fail(tokens[start].at, what)
@@ -187,7 +219,7 @@ def _braces(source: _Source, at: int) -> _Item:
         return _designated(source, arguments, end)
     if len(arguments) not in (4, 5):
         raise NotAnItem(f"{len(arguments)} values in braces; struct sock_filter has 4, struct bpf_insn has 5")
-    values = [evaluate(argument, arch=source.arch) for argument in arguments]
+    values = [evaluate(argument, source.values, source.arch) for argument in arguments]
     return _Item(*(_classic(*values) if len(values) == 4 else _extended(*values)), end)
 
 
@@ -199,7 +231,7 @@ def _designated(source: _Source, arguments: list[list[Token]], end: int) -> _Ite
         if dotted and argument[2].text != "=":
             raise NotAnItem("not .field = value")
         name = (argument[1] if dotted else argument[0]).text.lower()
-        values["code" if name == "op" else name] = evaluate(argument[3 if dotted else 2 :], arch=source.arch)
+        values["code" if name == "op" else name] = evaluate(argument[3 if dotted else 2 :], source.values, source.arch)
     if "code" not in values:
         raise NotAnItem("no .code")
     names = values.keys()
@@ -232,7 +264,7 @@ def _macro(source: _Source, at: int) -> _Item:
     if len(arguments) != len(parameters):
         raise NotAnItem(f"{name} has {len(parameters)} arguments, not {len(arguments)}")
     values: Mapping[str, int] = {
-        parameter: evaluate(argument, arch=source.arch) for parameter, argument in zip(parameters, arguments, strict=True)
+        parameter: evaluate(argument, source.values, source.arch) for parameter, argument in zip(parameters, arguments, strict=True)
     }
     fields = [evaluate(tokenize(expression), values) for expression in macro.fields]
     if macro.isa is Isa.CLASSIC:

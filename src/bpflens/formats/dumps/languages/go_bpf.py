@@ -11,10 +11,11 @@ Raw structures (bpf.RawInstruction{Op: ...}) are read with those of C (c_source.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from bpflens.formats.dumps.languages.c_expression import NotAnItem, evaluate
-from bpflens.formats.dumps.languages.c_preprocess import tokenize
+from bpflens.formats.dumps.languages.c_preprocess import tokenize, without_comments
+from bpflens.formats.dumps.languages.definitions import Definitions
 from bpflens.formats.dumps.source_text import SourceText
 from bpflens.isa.classic.asm import assemble
 from bpflens.isa.classic.insn import SockFilter, encode
@@ -23,6 +24,7 @@ from bpflens.program import Isa, Program
 
 __all__ = ("read_structs", "read_text")
 
+_ARCH = "x86_64"
 _MNEMONIC = r"ldx?[bh]?|stx?|add|sub|mul|div|mod|and|or|xor|lsh|rsh|neg|ja|j(?:n?eq|ne|gt|ge|lt|le|set)|ret|tax|txa"
 _LINE = re.compile(rf"^[ \t]*(?:\d+:[ \t]*)?({_MNEMONIC})\b[ \t]*([^\n#;/]*(?:#[-\w]+[^\n#;/]*)?)(?:[ \t]+[#;/][^\n]*)?$", re.MULTILINE)
 _JUMP = re.compile(r"(#\S+?|x)[ \t]*,[ \t]*(\d{1,3})(?:[ \t]*,[ \t]*(\d{1,3}))?[ \t]*\Z")
@@ -99,7 +101,8 @@ _SIZES = {4: 0x00, 2: 0x08, 1: 0x10}
 class _Fields:
     """The fields of one structure, by name; what is absent is 0."""
 
-    def __init__(self, body: str) -> None:
+    def __init__(self, body: str, values: Mapping[str, int]) -> None:
+        self.values = values
         self.texts: dict[str, str] = {}
         for piece in body.split(","):
             name, colon, value = piece.partition(":")
@@ -107,7 +110,7 @@ class _Fields:
                 self.texts[name.strip()] = value.strip()
 
     def number(self, name: str) -> int:
-        return evaluate(tokenize(self.texts[name])) & 0xFFFFFFFF if name in self.texts else 0
+        return evaluate(tokenize(self.texts[name]), self.values, _ARCH) & 0xFFFFFFFF if name in self.texts else 0
 
     def word(self, name: str) -> str:
         return self.texts.get(name, "").removeprefix("bpf.")
@@ -116,6 +119,7 @@ class _Fields:
 def read_structs(text: SourceText) -> list[Program]:
     """Every list of `bpf.LoadAbsolute{...}` and its like."""
     found = list(_STRUCT.finditer(text.body))
+    values = Definitions(without_comments(text.body), _ARCH) if found else {}
     programs: list[Program] = []
     taken: list[tuple[int, int]] = []
     at = 0
@@ -126,9 +130,11 @@ def read_structs(text: SourceText) -> list[Program]:
         insns = []
         for item in found[at:end]:
             try:
-                insns.append(_MAKERS[item[1]](_Fields(re.sub(r"//[^\n]*", "", item[2]))))
-            except (NotAnItem, KeyError) as error:
-                text.fail(item.start(), f"bpf.{item[1]}: {error.args[0] if error.args else 'cannot be read'} is not known here")
+                insns.append(_MAKERS[item[1]](_Fields(re.sub(r"//[^\n]*", "", item[2]), values)))
+            except NotAnItem as error:
+                text.fail(item.start(), f"bpf.{item[1]}: {error}")
+            except KeyError as error:
+                text.fail(item.start(), f"bpf.{item[1]}: {error.args[0]} is not known here")
         start, stop = found[at].start(), found[end - 1].end()
         programs.append(Program(Isa.CLASSIC, encode(insns), text.origin("go-bpf", start, stop)))
         taken.append((start, stop))

@@ -6,6 +6,7 @@
     4,40 0 0 12,21 0 1 2048,6 0 0 4294967295,6 0 0 0      xt_bpf, tc: the count in front
     0x28 0 0 12, 0x15 0 1 2048, ...                        a piece of ss -b
     [(0x28, 0, 0, 12), (0x15, 0, 1, 2048), ...]            a Python list
+    [{40 0 0 12} {21 0 1 2048} ...]                        what Go prints of its structures
 
 `parse` is what the readers of ss, tc and iptables use for the numbers that they find; `read` finds bare blocks of them. Lines
 that mail has wrapped are put together again, because only the sequence of numbers counts. Bare numbers without a count are a program
@@ -24,8 +25,12 @@ from bpflens.program import Isa, Program
 __all__ = ("number", "parse", "read")
 
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]+|-?[0-9]+")
-_BLOCK = re.compile(r"(?:^[ \t]*(?:0[xX][0-9a-fA-F]+|[0-9]+)(?:[ \t,]+(?:0[xX][0-9a-fA-F]+|[0-9]+))*[ \t,]*(?:\n|\Z))+", re.MULTILINE)
-_TUPLE = r"\(\s*{0}\s*,\s*{0}\s*,\s*{0}\s*,\s*{0}\s*\)".format(r"(?:0[xX][0-9a-fA-F]{1,8}|[0-9]{1,10})")
+_BLOCK = re.compile(r"(?:^[ \t]*(?:0[xX][0-9a-fA-F]+|[0-9]+)(?:[ \t,]+(?:0[xX][0-9a-fA-F]+|-?[0-9]+))*[ \t,]*(?:\n|\Z))+", re.MULTILINE)
+_VALUE = r"(?:0[xX][0-9a-fA-F]{1,8}|-?[0-9]{1,10})"
+_TUPLE = (
+    rf"(?:[(\[]\s*{_VALUE}\s*,\s*{_VALUE}\s*,\s*{_VALUE}\s*,\s*{_VALUE}\s*[)\]]"
+    rf"|\{{(?:\w+:)?{_VALUE} (?:\w+:)?{_VALUE} (?:\w+:)?{_VALUE} (?:\w+:)?{_VALUE}\}})"
+)
 _TUPLES = re.compile(rf"{_TUPLE}(?:\s*,?\s*{_TUPLE})*+")
 _COMMAS = re.compile(r",[ \t]*[0-9a-fA-FxX]+[ \t]*,")
 _BYTES = re.compile(r"\s*(?:[0-9a-fA-F]{2}\s+)*[0-9a-fA-F]{2}\s*\Z")
@@ -82,7 +87,7 @@ def _ends(values: list[int]) -> bool:
 
 
 def _tuples(text: SourceText) -> list[Program]:
-    """Numbers in round brackets, four and four."""
+    """Numbers in brackets, four and four."""
     programs = []
     taken = []
     for run in _TUPLES.finditer(text.body):
