@@ -226,7 +226,7 @@ def _tcpdump(text: SourceText) -> list[Program]:
 
 
 def _seccomp_dump(text: SourceText) -> list[Program]:
-    if not re.search(r"^[ \t]*\d{4,5}: (?:0x)?[0-9a-f]{2} ", text.body, re.MULTILINE):
+    if not re.search(r"^[ \t]*L?\d{4,5}: (?:0x)?[0-9a-f]{2} ", text.body, re.MULTILINE):
         return []
     from bpflens.formats.dumps.listings.classic_listing import read_seccomp_dump
 

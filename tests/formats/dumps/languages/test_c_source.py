@@ -164,7 +164,10 @@ def compiled(source: str) -> str:
 
 LINUX = tuple(
     f"linux/{name}.h"
-    for name in ("bpf", "bpf_common", "filter", "if_ether", "in", "in6", "if_packet", "seccomp", "audit", "errno", "sched", "netlink", "rtnetlink", "prctl", "icmpv6")
+    for name in (
+        "bpf", "bpf_common", "filter", "if_ether", "in", "in6", "if_packet", "seccomp", "audit", "errno", "sched", "netlink", "rtnetlink",
+        "prctl", "icmpv6",
+    )
 )
 LIBC = (
     "net/ethernet.h", "net/if_arp.h", "netinet/if_ether.h", "netinet/ip.h", "netinet/ip6.h", "netinet/tcp.h", "netinet/udp.h",

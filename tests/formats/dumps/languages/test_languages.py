@@ -81,8 +81,9 @@ TEXTS = [
         ARP,
     ),
     (
-        "const (\n\tarpType = 0x0806\n\ttypeOffset uint32 = 12\n)\nreturn []bpf.Instruction{\n\tbpf.LoadAbsolute{Off: typeOffset, Size: 2},\n"
-        "\tbpf.JumpIf{Cond: bpf.JumpNotEqual, Val: arpType, SkipTrue: 1},\n\tbpf.RetConstant{Val: 0xffffffff},\n\tbpf.RetConstant{Val: 0},\n}",
+        "const (\n\tarpType = 0x0806\n\ttypeOffset uint32 = 12\n)\nreturn []bpf.Instruction{\n"
+        "\tbpf.LoadAbsolute{Off: typeOffset, Size: 2},\n\tbpf.JumpIf{Cond: bpf.JumpNotEqual, Val: arpType, SkipTrue: 1},\n"
+        "\tbpf.RetConstant{Val: 0xffffffff},\n\tbpf.RetConstant{Val: 0},\n}",
         ARP,
     ),
     ("[{40 0 0 12} {21 0 1 2054} {6 0 0 4294967295} {6 0 0 0}]", ARP),

@@ -169,3 +169,22 @@ def test_decisions_as_code(nr: int, arg: int) -> None:
     expected = 2 if nr == 0 and arg > 4 and arg & 0xFF != 6 else 3 if nr == 1 else 4 if arg <= 5 else 5
     data = nr.to_bytes(4, "big") + bytes(12) + arg.to_bytes(4, "big") + bytes(44)
     assert run(decode(encode(code_of(statements))), data) == expected
+
+
+def test_numbers_of_lines() -> None:
+    """firejail numbers lines in hexadecimal, ceccomp from L0001 on; a gap is told."""
+    rows = ["20 00 00 00000000"] + [f"15 00 00 {nr:08x}" for nr in range(9)] + ["06 00 00 7fff0000", "06 00 00 00000000"]
+    by_firejail = "\n".join(f" {at:04x}: {row}   words" for at, row in enumerate(rows))
+    by_seccomp_tools = "\n".join(f" {at:04d}: {row}   words" for at, row in enumerate(rows))
+    by_ceccomp = "\n".join(f" L{at:04d}: 0x{row.replace(' ', ' 0x')} words" for at, row in enumerate(rows, 1))
+
+    assert read(by_firejail).code == read(by_seccomp_tools).code == read(by_ceccomp).code
+    with pytest.raises(InputError) as caught:
+        read(by_firejail.replace("0009:", "000e:"))
+    assert "line 000e where 0009 is expected" in caught.value.reason
+
+
+def test_the_assembler_of_ceccomp() -> None:
+    ours = "A = sys_number\nA = args[2]\nA = args[1] >> 32\nif (A & 16) goto no\nreturn ALLOW\nno: return KILL"
+    theirs = "$A = $syscall_nr\n$A = $low_args[2]\n$A = $high_args[1]\nif ($A & 16) goto no\nreturn ALLOW\nno: return KILL"
+    assert read(ours).code == read(theirs).code == read(ours.replace("args[1] >> 32", "args_h[1]")).code

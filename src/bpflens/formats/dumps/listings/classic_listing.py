@@ -20,7 +20,7 @@ _LINE = re.compile(  # some mails and trackers join lines
     rf"(?:^[ \t]*|(?<=[^\n])(?={_INSN}))\((\d{{3,7}})\)[ \t]+[a-z.]\S*(?:(?!{_INSN})[^\n])*", re.MULTILINE
 )
 _SECCOMP_LINE = re.compile(
-    r"^[ \t]*(\d{4,5}): (?:0x)?([0-9a-f]{2}) (?:0x)?([0-9a-f]{2}) (?:0x)?([0-9a-f]{2}) (?:0x)?([0-9a-f]{8})(?:[ \t][^\n]*)?$", re.MULTILINE
+    r"^[ \t]*(L?[0-9a-f]{4,5}): (?:0x)?([0-9a-f]{2}) (?:0x)?([0-9a-f]{2}) (?:0x)?([0-9a-f]{2}) (?:0x)?([0-9a-f]{8})(?:[ \t][^\n]*)?$", re.MULTILINE
 )
 _FIRST_WORD = re.compile(r"(?>\s+|;[^\n]*|/\*(?:[^*]|\*(?!/))*+\*/|^#[^\n]*|[A-Za-z_][\w.]*[ \t]*:)*+([A-Za-z.]\w*)", re.MULTILINE)
 
@@ -54,15 +54,18 @@ def read_seccomp_dump(text: SourceText) -> list[Program]:
          0001: 0x15 0x00 0x0f 0xc000003e  if (A != ARCH_X86_64) goto 0017
          0001: 15 01 00 c000003e   jeq ARCH_64 0003 (false 0002)
 
-    The numbers are the program; the words behind them are not read.
+    The numbers are the program; the words behind them are not read. Lines are numbered in decimal, by firejail in hexadecimal, by ceccomp
+    from L0001 on.
     """
     runs: list[list[re.Match[str]]] = []
     for line in _SECCOMP_LINE.finditer(text.body):
-        index = int(line[1])
-        if index == 0:
+        number = line[1].removeprefix("L")
+        first = 1 if line[1][0] == "L" else 0
+        if int(number, 16) == first:
             runs.append([])
-        elif not runs or index != len(runs[-1]):
-            text.fail(line.start(), f"line {line[1]} where {len(runs[-1]) if runs else 0:04d} is expected")
+        expected = len(runs[-1]) + first if runs else first
+        if not runs or number not in (f"{expected:04d}", f"{expected:04x}", f"{expected:05d}"):
+            text.fail(line.start(), f"line {line[1]} where {expected:04d} is expected")
         runs[-1].append(line)
     programs = []
     for run in runs:

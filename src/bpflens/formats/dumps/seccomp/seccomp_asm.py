@@ -1,4 +1,4 @@
-"""The assembler of seccomp-tools: a seccomp filter as assignments, comparisons and labels.
+"""The assemblers of seccomp-tools and ceccomp: a seccomp filter as assignments, comparisons and labels.
 
     A = arch
     A == ARCH_X86_64 ? next : dead           if (A != ARCH_X86_64) goto dead
@@ -8,7 +8,7 @@
     ok: return ALLOW
     dead: return KILL
 
-Names of system calls are those of the architecture that the text names last; `next` is the following instruction.
+ceccomp writes `$A = $syscall_nr` and `$A = $high_args[0]`. Names of system calls are those of the architecture that the text names last; `next` is the following instruction.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from bpflens.program import Isa, Program
 
 __all__ = ("looks_like_seccomp_asm", "read")
 
-_SIGN = re.compile(r"^[ \t]*(?:\w+:[ \t]*)?A[ \t]*=[ \t]*(?:arch|sys_number|args\[\d\])", re.MULTILINE)
+_SIGN = re.compile(r"^[ \t]*(?:\w+:[ \t]*)?\$?A[ \t]*=[ \t]*\$?(?:arch|sys_number|syscall_nr|(?:low_|high_)?args(?:_h)?\[\d\])", re.MULTILINE)
+_DOLLAR = re.compile(r"\$(?=[A-Za-z])")  # ceccomp marks registers and data so
 _COMMENT = re.compile(r"#[^\n]*")
 _LABEL = re.compile(r"[ \t]*([A-Za-z_]\w*)[ \t]*:(?!=)")
 _TERNARY = re.compile(r"(.+?)\?\s*([A-Za-z_]\w*)\s*:\s*([A-Za-z_]\w*)\s*\Z")
@@ -60,7 +61,7 @@ def read(text: SourceText) -> list[Program]:
     lines: list[_Line] = []
     labels: dict[str, int] = {}
     for match in re.finditer(r"[^\n]+", _COMMENT.sub(lambda found: " " * len(found[0]), text.body)):
-        line, at = match[0], match.start()
+        line, at = _DOLLAR.sub(" ", match[0]), match.start()
         while (label := _LABEL.match(line)) and "?" not in line[: label.end()]:
             labels[label[1]] = len(lines)
             line, at = line[label.end() :], at + label.end()
@@ -167,11 +168,12 @@ def _integer(text: str) -> int:
 
 
 def _offset(value: str) -> int | None:
-    if value in ("arch", "sys_number"):
+    if value in ("arch", "sys_number", "syscall_nr"):
         return ARCH if value == "arch" else NR
-    if value in ("instruction_pointer", "instruction_pointer >> 32"):
-        return 12 if ">>" in value else 8
+    if value in ("instruction_pointer", "instruction_pointer >> 32", "low_pc", "high_pc"):
+        return 12 if ">>" in value or value == "high_pc" else 8
     if found := _SHIFTED.match(value):
         return ARG + 8 * int(found[1]) + 4
-    found = re.match(r"args\[(\d)\]\Z", value)
-    return ARG + 8 * int(found[1]) if found else None
+    found = re.match(r"(?:low_)?args\[([0-5])\]\Z", value)
+    high = re.match(r"(?:args_h|high_args)\[([0-5])\]\Z", value)
+    return ARG + 8 * int(high[1]) + 4 if high else ARG + 8 * int(found[1]) if found else None
