@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
 
 from bpflens.attachment import Attachment, Holder, ProgInfo
+from bpflens.lean import field, frozen
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from bpflens.btf.btf import Btf
 
 __all__ = (
@@ -40,7 +42,7 @@ class Isa(enum.Enum):
     EXTENDED = "extended"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Origin:
     """Where a program was read.
 
@@ -64,7 +66,7 @@ class Origin:
     row: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Declared:
     """What an object file, or a listing of one, declares of a program to the loader.
 
@@ -80,7 +82,7 @@ class Declared:
     autoload: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Loaded:
     """A program of the running kernel: what the kernel reports of it beside its code.
 
@@ -96,7 +98,7 @@ class Loaded:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Function:
     """A function of an extended program: first slot, name, C prototype where BTF has it, BTF FUNC type id (0: none)."""
 
@@ -106,7 +108,7 @@ class Function:
     type_id: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SourceLine:
     """Source line that starts at slot `off_insns`: .BTF.ext line_info. `line` and `col` from 1, 0 where unknown."""
 
@@ -117,7 +119,7 @@ class SourceLine:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Relocation:
     """A reference that the loader would fill in at slot `off_insns`.
 
@@ -135,7 +137,7 @@ class Relocation:
     section: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Map:
     """A map: from an object file (`id` None) or the kernel. Sizes in bytes. `key` and `value` are C declarations where BTF has them.
 
@@ -159,7 +161,7 @@ class Map:
     fields: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Jited:
     """Machine code of one function of a program: `address` in the kernel (0: hidden), `lines` maps byte offsets to line_info indexes."""
 
@@ -169,7 +171,7 @@ class Jited:
     lines: tuple[tuple[int, int], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Program:
     """A BPF program with everything that its source knows.
 

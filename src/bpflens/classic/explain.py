@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 from bpflens.classic.diagrams.diagram import Store, TooComplex
 from bpflens.classic.diagrams.linktypes import PAYLOADS, linktype_name
@@ -27,6 +26,7 @@ from bpflens.classic.hooks import Hook, hook_of
 from bpflens.classic.proof import equal as prove
 from bpflens.errors import InputError
 from bpflens.isa.classic.insn import SockFilter, decode
+from bpflens.lean import replace
 from bpflens.program import Isa, Program
 
 __all__ = ("Explanation", "Outcome", "Proof", "explain")

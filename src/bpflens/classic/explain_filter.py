@@ -8,8 +8,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from bpflens.classic.diagrams.diagram import FALSE, TRUE, Store, TooComplex
 from bpflens.classic.diagrams.linktypes import LAYOUTS, layout_of
 from bpflens.classic.diagrams.symbolic import KERNEL, LIBPCAP, Loop, Machine, loops, run_in, value_terms
@@ -28,6 +26,7 @@ from bpflens.classic.words.known_filters import name_of, pattern_of
 from bpflens.classic.words.sentences import describe, returned
 from bpflens.errors import InputError
 from bpflens.isa.classic.insn import SockFilter
+from bpflens.lean import replace
 from bpflens.program import Program
 
 __all__ = ("REJECT", "FilterExplainer")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from bpflens.classic.proof.verdict import Grade, Witness
+from bpflens.lean import frozen
 
 __all__ = ("Explanation", "Outcome", "Proof")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Proof:
     """How far the expression is proved to be the program. `grade`: "all-packets", "untruncated" (not cut short), or "none".
 
@@ -28,7 +27,7 @@ class Proof:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Outcome:
     """Packets for which one value is returned, or several with one meaning.
 
@@ -43,7 +42,7 @@ class Outcome:
     proof: Proof | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Explanation:
     """The result. `expression` is tcpdump's language and None where that cannot say it; `extended` is our `@` syntax then.
 

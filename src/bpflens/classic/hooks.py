@@ -15,13 +15,14 @@ ppp_receive_nonmp_frame() of drivers/net/ppp/ppp_generic.c.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
 
+from bpflens.lean import Literal, NamedTuple
 from bpflens.program import Program
 
 __all__ = ("LENGTH", "VERDICT_HOOKS", "Hook", "hook_of")
 
 Kind = Literal["length", "match", "verdict", "number"]
+
 _MINUS_ONE = 0xFFFFFFFF
 
 

@@ -8,8 +8,10 @@ A filter that is a sign of an intruder begins with the warning. What the answer 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, NamedTuple
 
+from bpflens.lean import NamedTuple
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpflens.program import Program
 

@@ -9,11 +9,11 @@ So each verdict has an expression with a proof of its own, as every filter has.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from bpflens.classic.explanation import Explanation, Outcome
 from bpflens.classic.hooks import Hook
 from bpflens.isa.classic.insn import SockFilter
+from bpflens.lean import replace
 from bpflens.program import Program
 
 __all__ = ("by_outcome", "verdicts")

@@ -4,7 +4,7 @@ To add a verb, add a row and its file in verbs/."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from bpflens.lean import NamedTuple
 
 __all__ = ("VERBS", "Verb")
 

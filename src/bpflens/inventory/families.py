@@ -6,7 +6,7 @@ network namespace, the others once. Order matters only between those that claim 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from bpflens.lean import NamedTuple
 
 __all__ = ("DEEP_FAMILIES", "FAMILIES", "OF_NAMESPACES", "SERVED_BY", "Family")
 

@@ -10,7 +10,6 @@ import importlib
 import struct
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeVar
 
 from bpflens.attachment import Holder
 from bpflens.errors import BpflensError, InputError, KernelError
@@ -22,12 +21,15 @@ from bpflens.inventory.order import by_elimination, in_order
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import TypeVar
+
     from bpflens.attachment import ProgInfo
     from bpflens.inventory.memory.reader import Reader
 
+    Result = TypeVar("Result")
+
 __all__ = ("HIDDEN", "collect", "in_own_thread", "strip_addresses", "walk")
 
-Result = TypeVar("Result")
 
 HIDDEN = "whose mount is hidden by another"
 # Program types that can hang where only kernel memory shows them: socket_filter, lwt_in, lwt_out, lwt_xmit, perf_event, sk_reuseport.

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
 
 from bpflens.attachment import Holder
 from bpflens.classic.summary import Summary
 from bpflens.inventory.facts.records import Inventory, InventoryRow
 from bpflens.isa.extended.names import PROG_TYPES, type_name
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from bpflens.records.schemas import Schema
 
 __all__ = ("Summarise", "holder_record", "holder_schema", "json_rows", "record", "row_keys", "row_schema", "schemas")

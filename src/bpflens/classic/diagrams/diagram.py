@@ -24,9 +24,9 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from bpflens.classic.diagrams.fields import Base, Field
+from bpflens.lean import frozen
 
 __all__ = ("FALSE", "STEPS_PER_SECOND", "TRUE", "Diagram", "Store", "TooComplex", "terminal", "value_of")
 
@@ -52,7 +52,7 @@ def value_of(node: int) -> int:
     return ~node
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Diagram:
     """A node together with its store."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from bpflens.lean import NamedTuple
 
 __all__ = ("LENGTH", "PACKET", "Base", "Field")
 

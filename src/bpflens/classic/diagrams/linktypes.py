@@ -7,11 +7,10 @@ the ranges of the IPv4 source address that some test in the diagram tells from t
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from bpflens.classic.diagrams.diagram import Store
 from bpflens.classic.diagrams.fields import Base
 from bpflens.classic.diagrams.term import Load, Op, Term, scale
+from bpflens.lean import NamedTuple
 
 __all__ = ("LAYOUTS", "PACKET", "PAYLOADS", "Layout", "header_base", "layout_of", "linktype_name", "pieces")
 

@@ -27,7 +27,6 @@ packets that are long enough for every load that the program makes ("not cut sho
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 from bpflens.classic.diagrams import condition
 from bpflens.classic.diagrams.diagram import FALSE, Diagram, Store, TooComplex, terminal
@@ -36,6 +35,7 @@ from bpflens.classic.diagrams.liveness import RETURNS_A, liveness
 from bpflens.classic.diagrams.term import ANCILLARY_BYTES, LEN, MASK, Load, Term, add, binary, is_larger, linear, scale, upper_bound
 from bpflens.errors import InputError
 from bpflens.isa.classic.table import BY_CODE
+from bpflens.lean import frozen, replace
 
 __all__ = ("KERNEL", "LIBPCAP", "SECCOMP", "Loop", "Machine", "loops", "run", "run_in", "value_terms")
 
@@ -64,7 +64,7 @@ class Loop(Exception):
         self.pc = pc
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Machine:
     """How the program is run. `network_offset`: taken as the place of SKF_NET_OFF in the packet (14 on Ethernet), None: kept apart."""
 

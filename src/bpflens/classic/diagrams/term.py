@@ -10,9 +10,9 @@ right shifts, so terms that are equal by simple algebra are equal as values. Eve
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, Union
 
 from bpflens.classic.diagrams.fields import Base
+from bpflens.lean import NamedTuple
 
 __all__ = (
     "ANCILLARY_BYTES", "LEN", "Length", "Linear", "Load", "Op", "Term", "binary", "header_length_of", "is_larger", "leaves", "linear",
@@ -54,7 +54,7 @@ class Linear(NamedTuple):
     parts: tuple[tuple[Term, int], ...]
 
 
-Term = Union[int, Load, Length, Op, Linear]  # noqa: UP007 (the classes refer to it)
+Term = int | Load | Length | Op | Linear
 LEN = Length()
 
 

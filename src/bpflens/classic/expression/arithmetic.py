@@ -6,11 +6,10 @@ the protocol to the latter. A `Names` picks one header for fixed places and one 
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from bpflens.classic.diagrams.fields import Base
 from bpflens.classic.diagrams.linktypes import PACKET, Layout, header_base
 from bpflens.classic.diagrams.term import MASK, Length, Linear, Load, Op, Term, add, leaves, linear
+from bpflens.lean import NamedTuple
 
 __all__ = ("Names", "Unspeakable", "number", "relation", "relations", "text")
 

@@ -10,7 +10,6 @@ has the diagram that was asked for.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from bpflens.classic.diagrams.diagram import FALSE, TRUE, Store, TooComplex
 from bpflens.classic.diagrams.linktypes import PACKET, PAYLOADS, layout_of
@@ -23,6 +22,7 @@ from bpflens.classic.expression.shorten import clarified, polished
 from bpflens.classic.expression.synthesis import Synthesis
 from bpflens.classic.expression.tree import FALSITY, KEYWORDS, TRUTH, Constant, Expression, Literal, Within, arranged, either, text
 from bpflens.errors import InputError
+from bpflens.lean import NamedTuple
 
 __all__ = ("Compiler", "Found", "find")
 

@@ -7,11 +7,13 @@ A term that lower implies takes away what it excludes from the upper's complemen
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 from bpflens.classic.diagrams.diagram import FALSE, TRUE
 from bpflens.classic.expression.literals import MANY_VALUES, TINY, Choice, Literals, group_cost, irredundant
 from bpflens.classic.expression.tree import Expression, both, either, opposite
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeAlias
 
 __all__ = ("first_terms",)
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 from bpflens.classic.diagrams.diagram import FALSE, TRUE, Store
 from bpflens.classic.expression.candidates.candidate import Candidate
 from bpflens.classic.expression.tree import And, Expression, Literal, Not, Or, Within
+from bpflens.lean import frozen
 
 __all__ = ("MANY_VALUES", "TINY", "Choice", "Literals", "cost_of", "group_cost", "irredundant", "natural")
 
@@ -22,7 +22,7 @@ TINY = 1e-15  # weights below it count as nothing
 MANY_VALUES = 150  # values of one family from which on it is not tried which of them are superfluous
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Choice:
     """A literal of either polarity with its node; `cost` in characters; `family` groups values of one qualifier."""
 

@@ -8,10 +8,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Union
 
 from bpflens.classic.expression.candidates.candidate import Candidate
+from bpflens.lean import frozen
 
 __all__ = (
     "FALSITY",
@@ -32,42 +31,42 @@ __all__ = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Literal:
     """A primitive."""
 
     candidate: Candidate
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Not:
     """The opposite of an expression."""
 
     item: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class And:
     """All of the items (two or more, none of them an And)."""
 
     items: tuple[Expression, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Or:
     """One of the items (two or more, none of them an Or)."""
 
     items: tuple[Expression, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Constant:
     """Every packet, or none."""
 
     value: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Within:
     """A keyword that moves the headers for all that follows it (vlan, mpls, pppoes, geneve), joined by "and" or "or" to the rest.
 
@@ -79,7 +78,7 @@ class Within:
     inner: Expression
 
 
-Expression = Union[Literal, Not, And, Or, Within, Constant]  # noqa: UP007 (the classes refer to it)
+Expression = Literal | Not | And | Or | Within | Constant
 TRUTH = Constant(True)
 FALSITY = Constant(False)
 

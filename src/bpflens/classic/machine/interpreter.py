@@ -23,13 +23,14 @@ execute (unknown opcode, division by the constant 0, a jump out of the program) 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
 
 from bpflens.errors import InputError
+from bpflens.lean import Literal, NamedTuple
 
 __all__ = ("ANCILLARY", "MAX_STEPS", "SKF_AD_OFF", "SKF_LL_OFF", "SKF_NET_OFF", "Machine", "Model", "State", "nlattr", "run", "trace")
 
 Model = Literal["kernel", "libpcap"]
+
 
 SKF_AD_OFF = 0xFFFFF000
 SKF_NET_OFF = 0xFFF00000

@@ -12,9 +12,6 @@ A difference is only ever reported with a packet on which both programs were run
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
 from bpflens.classic.diagrams.diagram import FALSE, TRUE, Store, TooComplex
 from bpflens.classic.diagrams.symbolic import KERNEL, Loop, Machine, run_in
 from bpflens.classic.proof import fragment
@@ -22,6 +19,7 @@ from bpflens.classic.proof.run_both import runner
 from bpflens.classic.proof.verdict import Grade, Insns, Verdict, Witness
 from bpflens.classic.proof.witness import Packet, packets_to
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpflens.classic.proof.z3_check import Question
 
@@ -79,13 +77,12 @@ def diagram_of(insns: Insns, store: Store, node: int, machine: Machine, timeout:
     return None if answer == "unsat" else f"no second engine confirmed it: {answer}"
 
 
-@dataclass
 class _Level:
     """One level of the comparison: the nodes of both programs where the assumption holds."""
 
-    grade: Grade
-    bounds: bool
-    nodes: tuple[int, int] | None = None
+    def __init__(self, grade: Grade, bounds: bool) -> None:
+        self.grade, self.bounds = grade, bounds
+        self.nodes: tuple[int, int] | None = None
 
     @property
     def same(self) -> bool:

@@ -14,9 +14,9 @@ interpreter. The check reads the instructions, not the terms that the diagrams a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from bpflens.isa.classic.table import BY_CODE
+from bpflens.lean import NamedTuple
 
 __all__ = ("outside",)
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 from bpflens.classic.diagrams.symbolic import Machine
 from bpflens.classic.proof.verdict import Insns, Witness
 from bpflens.classic.proof.witness import Packet
 from bpflens.errors import InputError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
 
 __all__ = ("runner",)
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal as OneOf
+
+from bpflens.lean import Literal, field, frozen
 
 __all__ = ("Grade", "Insns", "Verdict", "Witness")
 
-Grade = OneOf["all-packets", "untruncated", "none"]
+Grade = Literal["all-packets", "untruncated", "none"]
+
 Insns = Sequence[tuple[int, int, int, int]]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Witness:
     """A packet that tells two programs apart; `a` and `b` are what they returned for it. `aux`: ancillary data that was supplied.
 
@@ -25,7 +26,7 @@ class Witness:
     aux: Mapping[str, int | None] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Verdict:
     """`grade` of the proof of equality; `method`, the engines that agree on it ("diagrams", "diagrams and z3", "identical instructions").
 

@@ -10,13 +10,13 @@ contradict each other has no packet; whoever asks runs the programs on the resul
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from bpflens.classic.diagrams.condition import evaluate
 from bpflens.classic.diagrams.diagram import Store
 from bpflens.classic.diagrams.fields import Base, Field
 from bpflens.classic.diagrams.term import Length, Load, Term, leaves
 from bpflens.classic.machine.interpreter import ANCILLARY, SKF_LL_OFF, SKF_NET_OFF
+from bpflens.lean import field, frozen
 
 __all__ = ("Packet", "packet_for", "packets_to")
 
@@ -24,7 +24,7 @@ _MAX_LENGTH = 65_535
 _Ranges = dict[Field, tuple[int, int]]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Packet:
     """Bytes of a packet, and the ancillary data (names of interp.ANCILLARY, network_offset) that go with it."""
 

@@ -6,10 +6,9 @@ Names of malware patterns follow public analyses (BPFDoor: PwC 2022, Elastic Sec
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from bpflens.classic.expression.candidates.candidate import Test
 from bpflens.classic.expression.find import Compiler
+from bpflens.lean import NamedTuple
 
 __all__ = ("KNOWN", "Known", "is_suspicious", "name_of", "pattern_of")
 

@@ -8,8 +8,6 @@ What is implied is never guessed from the text: each implication is checked on t
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from bpflens.classic.diagrams.diagram import FALSE
 from bpflens.classic.diagrams.linktypes import PAYLOADS
 from bpflens.classic.expression.find import Compiler
@@ -17,6 +15,7 @@ from bpflens.classic.expression.tree import FALSITY, TRUTH, And, Constant, Expre
 from bpflens.classic.words.clauses import Parts, alternatives, clause_of, collect
 from bpflens.classic.words.implied import family_nouns, implied_by
 from bpflens.classic.words.wording import PROTOCOL_NOUNS, joined_by_and, joined_by_or
+from bpflens.lean import NamedTuple
 
 __all__ = ("Sentence", "describe", "returned", "sentences")
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, TypeVar
 
 from bpflens.attachment import Holder, ProgInfo
 from bpflens.errors import NotSupported
@@ -17,12 +16,17 @@ from bpflens.inventory.facts.records import Denial, Holders, NetNamespace
 from bpflens.kernel.programs.loaded import LinkHead, MapHead
 from bpflens.kernel.sys import procfs
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TypeVar
+
+    Result = TypeVar("Result")
+
 __all__ = ("OF_DESCRIPTORS", "UNSEEN_PROCESSES", "Context")
 
 OF_DESCRIPTORS = ("socket", "reuseport", "fanout", "kcm", "tap", "tun", "ppp", "perf_event", "tracepoint", "kprobe", "kretprobe",
                   "uprobe", "uretprobe", "fd", "held")  # fmt: skip  # kinds that are found by the descriptors of processes
 UNSEEN_PROCESSES = "processes that this /proc does not show"
-Result = TypeVar("Result")
 _NAMED = 3  # processes that a message names
 
 

@@ -6,11 +6,11 @@ import os
 import stat
 import struct
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from bpflens.inventory.facts.context import Context
 from bpflens.inventory.facts.namespaces import mount_namespaces
 from bpflens.kernel.sys.bpf import Buffer, bpf_errno, cmd
+from bpflens.lean import NamedTuple
 
 __all__ = ("Pin", "pins")
 

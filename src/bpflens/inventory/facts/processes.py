@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import re
-from typing import NamedTuple
 
 from bpflens.kernel.sys import procfs
+from bpflens.lean import NamedTuple
 
 __all__ = ("Process", "process")
 

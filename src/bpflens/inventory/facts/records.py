@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
 
 from bpflens.attachment import Holder, ProgInfo
 from bpflens.inventory.facts.processes import Process
 from bpflens.kernel.programs.loaded import MapHead
+from bpflens.lean import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ("Denial", "Holders", "Inventory", "InventoryRow", "MapUse", "NetNamespace")
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import fcntl
 import os
 import struct
-from typing import NamedTuple
 
 from bpflens.attachment import Holder
 from bpflens.inventory.facts.context import Context
 from bpflens.kernel.sys import netlink, procfs, syscalls
+from bpflens.lean import NamedTuple
 
 __all__ = ("PROTOCOLS", "SocketFacts", "all_are_held", "held_sockets", "socket_facts", "socket_kind", "socket_owners", "type_name")
 

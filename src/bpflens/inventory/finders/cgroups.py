@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from bpflens.inventory.facts.context import Context
 from bpflens.inventory.facts.namespaces import mount_namespaces
 from bpflens.inventory.facts.records import Inventory, InventoryRow
 from bpflens.kernel.attachments.prog_query import EFFECTIVE, query
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ("ATTACH_TYPES", "cgroup_root", "effective", "find", "inherited")
 

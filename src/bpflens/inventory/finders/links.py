@@ -8,12 +8,15 @@ be reached, or of a kind that only links have. The wording is kernel/attachments
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from bpflens.errors import KernelError
 from bpflens.inventory.facts.context import Context
 from bpflens.inventory.facts.records import InventoryRow
 from bpflens.kernel.programs.loaded import LinkHead
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ("LINK_NETFILTER", "NETFILTER_HOOKS", "claim", "find")
 

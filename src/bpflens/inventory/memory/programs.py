@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import NamedTuple
+
+from bpflens.lean import NamedTuple
 
 __all__ = ("FILE", "READ_BYTES", "FileRecord", "files", "pointers", "read_program", "tasks")
 

@@ -12,10 +12,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
 
 from bpflens.isa.classic.insn import SockFilter
 from bpflens.isa.classic.table import ANCILLARY_BY_OFFSET, BY_CODE, MAXINSNS, MEMWORDS, SECCOMP_DATA_SIZE, SKF_AD_OFF, Form
+from bpflens.lean import NamedTuple
 
 __all__ = ("RULES", "Refusal", "check", "runs_in_libpcap")
 

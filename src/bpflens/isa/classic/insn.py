@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+
+from bpflens.lean import NamedTuple
 
 __all__ = ("SockFilter", "decode", "encode")
 

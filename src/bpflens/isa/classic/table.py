@@ -12,9 +12,9 @@ an instruction derives from its row: both assembler dialects, the assembler, rea
 from __future__ import annotations
 
 import enum
-from typing import NamedTuple
 
 from bpflens.isa.classic.insn import SockFilter
+from bpflens.lean import NamedTuple
 
 __all__ = (
     "ANCILLARY",

@@ -8,10 +8,17 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
 
 from bpflens.isa.extended.uapi import LinkType as LINK
 from bpflens.kernel.sys.bpf import Buffer, all_ids, cmd, info_by_fd, opened
+from bpflens.lean import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    _Again = Callable[..., dict[str, bytes]]
+    _Reader = Callable[[bytes, _Again], dict[str, Any]]
 
 __all__ = ("LINK", "LinkInfo", "link_by_fd", "link_ids", "link_info")
 
@@ -75,10 +82,6 @@ def link_by_fd(fd: int, where: str = "") -> LinkInfo:
     facts = reader(raw[:length].ljust(_SIZE, b"\0"), again)
     attach_type = facts.pop("attach_type", None)
     return LinkInfo(id, type, prog_id, attach_type, facts)
-
-
-_Again = Callable[..., dict[str, bytes]]
-_Reader = Callable[[bytes, _Again], dict[str, Any]]
 
 
 def _text(raw: bytes) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
-from typing import NamedTuple
 
 from bpflens.kernel.sys.bpf import call_number, cmd
 from bpflens.kernel.sys.syscalls import libc
+from bpflens.lean import NamedTuple
 
 __all__ = ("EFFECTIVE", "Answer", "query")
 

@@ -9,10 +9,14 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypedDict, Unpack
 
 from bpflens.errors import KernelError
 from bpflens.kernel.sys.bpf import Buffer, bpf, bpf_errno, cmd
+from bpflens.lean import NamedTuple, TypedDict
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Unpack
 
 __all__ = ("LoadOptions", "RunResult", "create_map", "load_btf", "load_program", "load_program_log", "run_program", "verify")
 

@@ -10,13 +10,13 @@ import ctypes
 import os
 import struct
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from bpflens.attachment import ProgInfo
 from bpflens.errors import KernelError
 from bpflens.kernel.programs.prog_info import INFO_BYTES, parse_prog_info
 from bpflens.kernel.sys.bpf import Buffer, call_number, cmd, fd_by_id, info_by_fd
 from bpflens.kernel.sys.syscalls import libc
+from bpflens.lean import NamedTuple
 
 __all__ = ("LinkHead", "MapHead", "link_heads", "map_heads", "prog_heads", "prog_map_ids")
 

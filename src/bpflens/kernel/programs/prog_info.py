@@ -9,12 +9,16 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal, NamedTuple
 
 from bpflens.attachment import ProgInfo
 from bpflens.kernel.sys.bpf import Buffer, all_ids, cmd, info_by_fd, opened
 from bpflens.kernel.sys.layouts import Record
 from bpflens.kernel.sys.uapi import BPF_PROG_INFO
+from bpflens.lean import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
 
 __all__ = (
     "FUNC_INFO", "INFO_BYTES", "LINE_INFO", "ProgDump", "open_prog", "parse_prog_info", "prog_dump", "prog_ids", "prog_info",

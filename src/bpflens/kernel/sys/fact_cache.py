@@ -14,9 +14,12 @@ import json
 import os
 import stat
 from functools import cache
-from typing import Any
 
 from bpflens.kernel.sys import capabilities
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ("identity", "load", "store")
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from bpflens.classic.diagrams.diagram import Store
 from bpflens.classic.diagrams.term import Load, Op, Term, leaves
+from bpflens.lean import NamedTuple
 
 __all__ = ("Candidate", "Test", "load_constants", "load_of", "tests_of")
 

@@ -13,12 +13,15 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from typing import Any
 
 from bpflens.inventory.facts.context import Context
 from bpflens.inventory.facts.records import InventoryRow
 from bpflens.inventory.facts.sockets import PROTOCOLS, all_are_held, held_sockets, socket_owners, type_name
 from bpflens.kernel.sys import netlink, procfs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ("LINKTYPES", "filter_context", "find_packet", "find_sockets", "find_unheld", "interfaces", "packet_context")
 

@@ -10,12 +10,15 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from bpflens.inventory.facts.context import Context
 from bpflens.inventory.facts.records import InventoryRow
 from bpflens.kernel.sys import procfs, syscalls
 from bpflens.kernel.sys.netlink import NETFILTER, Netlink, attribute_list, attributes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ("find_legacy", "find_nft")
 

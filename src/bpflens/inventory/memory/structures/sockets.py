@@ -7,7 +7,6 @@ no descriptor leads to: in flight between processes, a connection that nobody ha
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from bpflens.attachment import Holder
 from bpflens.errors import BpflensError
@@ -18,6 +17,10 @@ from bpflens.inventory.finders.network.sockets import filter_context
 from bpflens.inventory.memory.images import Image, image_at
 from bpflens.inventory.memory.programs import FileRecord
 from bpflens.inventory.memory.reader import Reader
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ("find", "find_lists", "row", "unheld_socket")
 
