@@ -36,6 +36,7 @@ TRUE = -2
 _END = 1 << 32  # one past the largest value of any variable; closes every list of starts
 _REGIONS = ("packet", "link", "net", "data", "indexed", "ancillary", "atom", "length", "room")
 _OFFSET_BIAS = 1 << 32
+_MOST_PIECES = 4096  # of one field; a policy with more rules is not read
 
 
 class TooComplex(Exception):
@@ -439,6 +440,7 @@ class Store:
         """The values of a field as inclusive ranges with the diagram that remains in each: [(low, high, node)], ascending, all values.
 
         Neighbouring ranges differ in their node. With the field `struct seccomp_data.nr` this is the table of a policy.
+        TooComplex where they are more than anybody reads, as those of `nr & 0xff`.
         """
         pieces: list[tuple[int, int, int]] = [(0, 0, node)]
         width = 32 if field.base.region in ("length", "room") else 8
@@ -449,11 +451,13 @@ class Store:
                     longer.append((low << width, (high + 1 << width) - 1, rest))
                     continue
                 if high - low > 4096:
-                    raise TooComplex("a field whose low bytes matter where its high bytes do not")
+                    raise TooComplex("low bits of a field matter whatever the high ones are: too many ranges")
                 for prefix in range(low, high + 1):  # one prefix unless the level above did not matter
                     cuts = self.cuts(rest, variable)
                     for start, end in zip(cuts, [*cuts[1:], 1 << width], strict=True):
                         longer.append((prefix << width | start, prefix << width | end - 1, self.restrict(rest, variable, start)))
+                if len(longer) > _MOST_PIECES:
+                    raise TooComplex(f"low bits of a field matter: over {_MOST_PIECES:,} ranges")
             pieces = _join(longer)
         return pieces
 

@@ -111,12 +111,13 @@ def _changes(store: Store, arch: Arch, a: int, b: int, stacks: Sequence[Sequence
         x, y = for_number(store, a, number), for_number(store, b, number)
         if x != y:
             yield _change(store, arch, number, number, name, x, y, stacks)
+    named = sorted(names)
     unnamed: dict[tuple[int, int], list[tuple[int, int]]] = {}
     try:
         for first, last, x in pieces_of(store, a, numbers_of(arch)):
             for start, end, y in pieces_of(store, b, [(first, last)]):
                 if x != y:
-                    unnamed.setdefault((x, y), []).extend(without_names(start, end, names))
+                    unnamed.setdefault((x, y), []).extend(without_names(start, end, named))
     except TooComplex:
         unnamed.clear()  # ranges without number: the witness of the whole still shows the difference
     for (x, y), ranges in unnamed.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -107,10 +108,10 @@ def pieces_of(store: Store, node: int, ranges: Sequence[tuple[int, int]]) -> lis
     return [(max(a, low), min(b, high), rest) for low, high in ranges for a, b, rest in pieces if b >= low and a <= high]
 
 
-def without_names(first: int, last: int, names: dict[int, str]) -> Iterator[tuple[int, int]]:
-    """The parts of a range whose numbers have no name."""
+def without_names(first: int, last: int, named: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """The parts of a range whose numbers have no name. `named`: the numbers that have one, ascending."""
     start = first
-    for number in sorted(n for n in names if first <= n <= last):
+    for number in named[bisect_left(named, first) : bisect_right(named, last)]:
         if number > start:
             yield start, number - 1
         start = number + 1

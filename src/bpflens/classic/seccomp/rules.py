@@ -92,7 +92,8 @@ def arch_policy(store: Store, arch: Arch, node: int) -> ArchPolicy:
     default = _most_likely(store, default_node)
     describer = _Describer(store, arch, default)
     known = tuple(describer.rule(n, n, name, for_number(store, node, n)) for n, name in sorted(names.items()))
-    unknown = [describer.rule(start, end, None, rest) for first, last, rest in pieces for start, end in without_names(first, last, names)]
+    named = sorted(names)
+    unknown = [describer.rule(start, end, None, rest) for first, last, rest in pieces for start, end in without_names(first, last, named)]
     return ArchPolicy(arch, known, tuple(unknown), default, partial)
 
 
