@@ -507,7 +507,7 @@ def test_a_mask_of_the_number_with_very_many_ranges_is_left_out_and_said() -> No
         (0x20, 0, 0, 4), (0x15, 0, 7, 0xC000003E), (0x20, 0, 0, 0), (0x54, 0, 0, 0xFFFF), (0x25, 0, 4, 511), (0x15, 3, 0, 600),
         (0x15, 2, 0, 777), (0x15, 1, 0, 5000), (0x06, 0, 0, 0x50001), (0x06, 0, 0, 0x7FFF0000), (0x06, 0, 0, 0),
     ]  # fmt: skip
-    told = policy([SockFilter(*insn) for insn in insns])
+    told = policy([[SockFilter(*insn) for insn in insns]])
     x32 = told.of(next(arch for arch in ARCHES if arch.name == "x32"))
     assert x32.partial is not None and "too many" in x32.partial
     assert len(x32.unknown) == 0 and len(x32.known) > 300
