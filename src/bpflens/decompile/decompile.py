@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from bpflens.decompile.c_expression.prototypes import Signature
+from bpflens.decompile.c_expression.unit_scope import UnitScope
 from bpflens.decompile.c_text.assembly import assembly_lines
 from bpflens.decompile.c_text.file import file_head, file_tail
 from bpflens.decompile.c_text.instructions import instruction_lines
 from bpflens.decompile.c_text.signature import make_signatures
-from bpflens.decompile.c_text.statement import Signature
 from bpflens.decompile.c_text.structured import Structured, structured_lines
-from bpflens.decompile.c_text.unit_scope import UnitScope
 from bpflens.decompile.function import Variable
 from bpflens.decompile.lift.arity import arities_of, variable_arguments
 from bpflens.decompile.lift.lift import Unsayable, lift, split_blocks

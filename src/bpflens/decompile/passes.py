@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from bpflens.btf.btf import Btf, Kind
 from bpflens.btf.c_text import declaration
 from bpflens.decompile import ir
-from bpflens.decompile.c_expression.expression import POINTER, S32, S64, U32, U64, CType
-from bpflens.decompile.c_text.statement import Signature, helper_signature
+from bpflens.decompile.c_expression.prototypes import Signature, helper_signature
+from bpflens.decompile.c_expression.types import POINTER, S32, S64, U32, U64, CType
 from bpflens.decompile.fold import drop_unused, fold
 from bpflens.decompile.function import Function
 from bpflens.decompile.ir import Call

@@ -8,9 +8,9 @@ from __future__ import annotations
 from bpflens.btf.btf import Btf, Kind
 from bpflens.btf.c_text import declaration
 from bpflens.decompile import ir
-from bpflens.decompile.c_expression.expression import OBJECT, POINTER, PRIMARY, S32, S64, U8, U16, U32, U64, UNARY, CText, CType, wrap
-from bpflens.decompile.c_text.statement import Signature
-from bpflens.decompile.c_text.unit_scope import UnitScope
+from bpflens.decompile.c_expression.prototypes import Signature
+from bpflens.decompile.c_expression.types import OBJECT, POINTER, PRIMARY, S32, S64, U8, U16, U32, U64, UNARY, CText, CType, wrap
+from bpflens.decompile.c_expression.unit_scope import UnitScope
 from bpflens.errors import BpflensError
 from bpflens.formats.elf.btf_ext import access_path
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from bpflens.btf.btf import Kind
 from bpflens.btf.fields import field_at
 from bpflens.decompile import ir
-from bpflens.decompile.c_text.unit_scope import UnitScope
+from bpflens.decompile.c_expression.unit_scope import UnitScope
 
 __all__ = ("global_lvalue",)
 

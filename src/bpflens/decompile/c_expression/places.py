@@ -17,7 +17,7 @@ from bpflens.btf.fields import field_at
 from bpflens.decompile import ir
 from bpflens.decompile.c_expression.core import core_path
 from bpflens.decompile.c_expression.globals import global_lvalue
-from bpflens.decompile.c_text.unit_scope import UnitScope
+from bpflens.decompile.c_expression.unit_scope import UnitScope
 from bpflens.decompile.function import StackObject
 from bpflens.decompile.ir import Expr
 

@@ -6,9 +6,9 @@
 
 from __future__ import annotations
 
+from bpflens.decompile.c_expression.prototypes import Signature
+from bpflens.decompile.c_expression.unit_scope import UnitScope
 from bpflens.decompile.c_text.signature import prototype_of
-from bpflens.decompile.c_text.statement import Signature
-from bpflens.decompile.c_text.unit_scope import UnitScope
 from bpflens.decompile.lift.lift import Unsayable
 from bpflens.decompile.result import Line
 from bpflens.decompile.unit import Code

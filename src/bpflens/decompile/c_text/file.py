@@ -11,10 +11,10 @@ from bpflens.btf.btf import Btf, Kind
 from bpflens.btf.c_header import Header
 from bpflens.btf.c_text import Steps, c_string, declaration, definition
 from bpflens.decompile.c_expression.core import kfunc_declaration
+from bpflens.decompile.c_expression.prototypes import Signature
+from bpflens.decompile.c_expression.unit_scope import Global, UnitScope, context_type
 from bpflens.decompile.c_text.macros import macro_text
 from bpflens.decompile.c_text.signature import prototype_of
-from bpflens.decompile.c_text.statement import Signature
-from bpflens.decompile.c_text.unit_scope import Global, UnitScope, context_type
 from bpflens.decompile.result import Line
 from bpflens.decompile.unit import Unit, identifier
 from bpflens.errors import BpflensError

@@ -13,10 +13,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bpflens.decompile import ir
-from bpflens.decompile.c_expression.expression import ADD, POINTER, PRIMARY, U64, CText
+from bpflens.decompile.c_expression.prototypes import Signature
+from bpflens.decompile.c_expression.types import ADD, POINTER, PRIMARY, U64, CText
+from bpflens.decompile.c_expression.unit_scope import UnitScope
 from bpflens.decompile.c_text.signature import head_of
-from bpflens.decompile.c_text.statement import FunctionScope, Signature, as_assigned, statement_lines
-from bpflens.decompile.c_text.unit_scope import UnitScope
+from bpflens.decompile.c_text.statement import FunctionScope, as_assigned, statement_lines
 from bpflens.decompile.function import Function
 from bpflens.decompile.ir import Block
 from bpflens.decompile.lift.lift import MAY_GOTO_VAR

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 
 from bpflens.btf.btf import Btf, Kind
 from bpflens.btf.c_text import declaration
-from bpflens.decompile.c_expression.expression import S32, S64, U64, CType
-from bpflens.decompile.c_text.statement import Signature
-from bpflens.decompile.c_text.unit_scope import UnitScope
+from bpflens.decompile.c_expression.prototypes import Signature
+from bpflens.decompile.c_expression.types import S32, S64, U64, CType
+from bpflens.decompile.c_expression.unit_scope import UnitScope
 from bpflens.decompile.unit import Code, Unit
 from bpflens.formats.elf.sections import SECTIONS
 from bpflens.isa.extended.contexts import context_struct

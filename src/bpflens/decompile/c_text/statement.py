@@ -8,61 +8,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 
 from bpflens.decompile import ir
-from bpflens.decompile.c_expression.expression import OBJECT, POINTER, S32, S64, U8, U16, U32, U64, UNARY, CText, CType, Scope, wrap
-from bpflens.decompile.c_text.unit_scope import UnitScope
+from bpflens.decompile.c_expression.core import core_address, core_text, kfunc_signature
+from bpflens.decompile.c_expression.expression import Scope
+from bpflens.decompile.c_expression.prototypes import Signature, helper_signature
+from bpflens.decompile.c_expression.types import OBJECT, POINTER, U32, U64, UNARY, CText, CType, wrap
+from bpflens.decompile.c_expression.unit_scope import UnitScope
 from bpflens.decompile.ir import Expr
-from bpflens.isa.extended.helpers import helper_prototype
 
-__all__ = ("FunctionScope", "Signature", "helper_signature", "statement_lines")
+__all__ = ("FunctionScope", "statement_lines")
 
-_INTEGERS = {
-    "int": S32, "long": S64, "__u8": U8, "__u16": U16, "__u32": U32, "__u64": U64, "__be16": U16, "__be32": U32, "__s64": S64, "__s32": S32,
-    "__wsum": U32, "unsigned int": U32, "unsigned long": U64, "char": U8, "bool": U8,
-}  # fmt: skip
+
 _CTX_SIZES = {1: "u8", 2: "u16", 4: "u32", 8: "u64"}
 # op -> imm of the instruction without FETCH
 _ATOMIC_IMM = {"+": 0x00, "|": 0x40, "&": 0x50, "^": 0xA0, "xchg": 0xE1, "cmpxchg": 0xF1, "load_acquire": 0x100, "store_release": 0x110}
 _SYNC = {"+": "__sync_fetch_and_add", "|": "__sync_fetch_and_or", "&": "__sync_fetch_and_and", "^": "__sync_fetch_and_xor"}
-
-
-@dataclass(frozen=True, slots=True)
-class Signature:
-    """Types of a function: None is void (no result)."""
-
-    result: CType | None
-    parameters: tuple[CType, ...]
-    variadic: bool = False
-    pointees: tuple[int, ...] = ()  # BTF types that the parameters point to, 0 where they do not or it is not known
-
-
-@lru_cache(maxsize=512)
-def helper_signature(number: int) -> Signature | None:
-    """The signature of a helper, from its C prototype; pointers are void *."""
-    prototype = helper_prototype(number)
-    if prototype is None:
-        return None
-    head, _, rest = prototype.partition("(")
-    inside = rest.rstrip(")").strip()
-    parameters: list[CType] = []
-    variadic = False
-    for part in inside.split(",") if inside != "void" else ():
-        part = part.strip()
-        if part == "...":
-            variadic = True
-        else:
-            parameters.append(_c_type(part))
-    return Signature(_c_type(head) if not head.startswith("void ") or "*" in head else None, tuple(parameters), variadic)
-
-
-def _c_type(declaration: str) -> CType:
-    if "*" in declaration or "[" in declaration:
-        return POINTER
-    words = re.sub(r"\b(const|struct|enum)\b", "", declaration).split()
-    return _INTEGERS.get(" ".join(words[:-1]), U64)
 
 
 class FunctionScope(Scope):
@@ -97,14 +58,10 @@ class FunctionScope(Scope):
 
     def core(self, ref: ir.CoreRef) -> CText:
         """A CO-RE number."""
-        from bpflens.decompile.c_expression.core import core_text
-
         return core_text(self.unit, ref)
 
     def core_address(self, ref: ir.CoreRef, base: CText) -> CText | None:
         """The address of a field whose offset the loader finds."""
-        from bpflens.decompile.c_expression.core import core_address
-
         return core_address(self.unit, ref, base)
 
     def member(self, load: ir.Load, need: int) -> CText | None:
@@ -256,8 +213,6 @@ def _call(scope: FunctionScope, call: ir.Call) -> str:
         return f"{scope.variable(call.var).text} = {text};" if call.var is not None else f"{text};"
     elif call.kind == "kfunc":
         unit.used_kfuncs[call.name] = None
-        from bpflens.decompile.c_expression.core import kfunc_signature
-
         signature = kfunc_signature(unit, call.name)
     else:
         signature = scope.signatures.get(call.name)

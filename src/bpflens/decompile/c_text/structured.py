@@ -11,12 +11,13 @@ from typing import TypeAlias
 
 from bpflens.btf.c_text import declaration
 from bpflens.decompile import ir
-from bpflens.decompile.c_expression.expression import ADD, OBJECT, POINTER, PRIMARY, U64, UNARY, CText, CType
 from bpflens.decompile.c_expression.places import Named, named_place, struct_member
+from bpflens.decompile.c_expression.prototypes import Signature
+from bpflens.decompile.c_expression.types import ADD, OBJECT, POINTER, PRIMARY, U64, UNARY, CText, CType
+from bpflens.decompile.c_expression.unit_scope import UnitScope, context_field
 from bpflens.decompile.c_text.macros import VERDICTS
 from bpflens.decompile.c_text.signature import WORDS, head_of
-from bpflens.decompile.c_text.statement import FunctionScope, Signature, as_assigned, assigned, relocated, statement_lines
-from bpflens.decompile.c_text.unit_scope import UnitScope, context_field
+from bpflens.decompile.c_text.statement import FunctionScope, as_assigned, assigned, relocated, statement_lines
 from bpflens.decompile.function import Function, StackObject
 from bpflens.decompile.result import Line
 from bpflens.decompile.structure.shape import leaves

@@ -11,21 +11,20 @@ from typing import Protocol
 
 from bpflens.analysis.cfg import build
 from bpflens.execute.interpreter.blocks import END, Block, compile_block, namespace
-from bpflens.execute.interpreter.maps import ArrayModel, MapModel, make_model
-from bpflens.execute.interpreter.memory import Fault, Memory
+from bpflens.execute.interpreter.helpers import call_helper, call_kfunc, load_packet
+from bpflens.execute.interpreter.maps import ArrayModel
+from bpflens.execute.interpreter.memory import Fault
+from bpflens.execute.interpreter.state import M64, State
 from bpflens.execute.subject import Subject
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn
 
-__all__ = ("BTF_TYPES", "Budget", "Machine", "Watch")
+__all__ = ("Budget", "Machine", "Watch")
 
-M64 = 0xFFFFFFFFFFFFFFFF
 STACK_BYTES = 512
 STEPS = 1_000_000
 MAX_TAIL_CALLS, MAX_FRAMES = 33, 16
 MAY_GOTO = 8_388_608
-BTF_TYPES = frozenset({24, 26, 27, 28, 29, 32})
-"""Types whose programs read kernel memory with plain loads: TRACING, STRUCT_OPS, EXT, LSM, NETFILTER, RAW_TRACEPOINT_WRITABLE."""
 
 
 class Budget(Exception):
@@ -45,7 +44,7 @@ class Watch(Protocol):
         """The call itself: r0."""
 
 
-class Machine:
+class Machine(State):
     """One program (and those that it may tail-call) with its maps."""
 
     def __init__(
@@ -55,18 +54,11 @@ class Machine:
         """`tail`: programs in program arrays by map name and index; of those only the code is used, with maps found by name. `watch` is
         told what runs.
         """
-        from bpflens.execute.interpreter.helpers import call_helper, call_kfunc, load_packet
-
-        self.subject, self.steps = subject, steps
+        super().__init__(subject, seed)
+        self.steps = steps
         self.trace: list[tuple[int, int, int]] = []
         self._tracing, self.watch = trace, watch
         self.frame = bytes(STACK_BYTES)
-        self.memory = Memory(seed, subject.prog_type in BTF_TYPES)
-        self.maps: dict[str, MapModel] = {}
-        self.at: dict[int, MapModel] = {}
-        for name, map in subject.maps.items():
-            self.maps[name] = model = make_model(map, self.memory)
-            self.at[model.address] = model
         self.words: list[int] = []
         self.addresses: dict[int, int] = {}
         self.heads: set[int] = set()
@@ -77,11 +69,6 @@ class Machine:
         self.blocks: dict[int, tuple[Block, int]] = {}
         self.lines: dict[int, list[int]] = {}
         self.frames: list[tuple[int, int, int, int, int, int]] = []
-        self.calls: list[bytes] = []
-        self.modelled: set[str] = set()
-        self.keys: dict[str, list[bytes]] = {}
-        self.mac = self.meta = self.data = self.data_end = 0
-        self.interface = self.queue = 0
         self.left = 0
         self.tail_calls = self.loops = 0
         self.mark = self.memory.mark
@@ -176,7 +163,3 @@ class Machine:
     def _may_goto(self) -> bool:
         self.loops += 1
         return self.loops <= MAY_GOTO
-
-    def record(self, helper: int, *numbers: int, data: bytes = b"") -> None:
-        """Note a call that has an effect outside: compared in order."""
-        self.calls.append(helper.to_bytes(4, "little") + b"".join(n.to_bytes(8, "little") for n in numbers) + data)

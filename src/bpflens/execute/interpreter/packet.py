@@ -7,15 +7,11 @@ at the Ethernet header, for other skb types after it. The context is the structu
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from bpflens.execute.interpreter.memory import EFAULT, SHIFT, Fault
+from bpflens.execute.interpreter.state import Arguments, State
 from bpflens.execute.result import Input
 from bpflens.isa.extended.contexts import context_struct, fields
-
-if TYPE_CHECKING:
-    from bpflens.execute.interpreter.helpers import Arguments
-    from bpflens.execute.interpreter.machine import Machine
 
 __all__ = ("PACKET_HELPERS", "absolute", "context_after", "packet_after", "prepare")
 
@@ -30,7 +26,7 @@ IP_HEADER = {b"\x08\x00": 20, b"\x86\xdd": 40}
 EINVAL, ENOMEM = 22, 12
 
 
-def prepare(m: Machine, input: Input) -> int:
+def prepare(m: State, input: Input) -> int:
     """Lay out packet and context for a run; the address of the context. ValueError with the reason where the kernel would refuse it."""
     prog_type = m.subject.prog_type
     if prog_type == XDP:
@@ -53,7 +49,7 @@ def prepare(m: Machine, input: Input) -> int:
     return m.memory.add(ctx, CTX_REGION)
 
 
-def _xdp(m: Machine, input: Input) -> int:
+def _xdp(m: State, input: Input) -> int:
     if len(input.packet) < ETHERNET:
         raise ValueError("a packet of less than 14 bytes")
     meta = interface = queue = 0
@@ -69,7 +65,7 @@ def _xdp(m: Machine, input: Input) -> int:
     return m.memory.add(bytearray(b"".join(word.to_bytes(4, "little") for word in words)), CTX_REGION)
 
 
-def _skb(m: Machine, input: Input) -> int:
+def _skb(m: State, input: Input) -> int:
     packet = input.packet
     if len(packet) < ETHERNET:
         raise ValueError("a packet of less than 14 bytes")
@@ -103,13 +99,13 @@ def _packet_kind(packet: bytes) -> int:
     return 0 if packet[:6] == bytes(6) else 3
 
 
-def _place_pointers(m: Machine, ctx: bytearray) -> None:
+def _place_pointers(m: State, ctx: bytearray) -> None:
     base = PACKET_REGION << SHIFT
     for start, value in ((76, m.data), (80, m.data_end), (140, m.meta)):
         ctx[start : start + 4] = (base + value).to_bytes(4, "little")
 
 
-def _moved(m: Machine) -> None:
+def _moved(m: State) -> None:
     """The packet got other bounds: tell the context."""
     ctx = m.memory.regions[CTX_REGION]
     assert isinstance(ctx, bytearray)
@@ -122,7 +118,7 @@ def _moved(m: Machine) -> None:
         _place_pointers(m, ctx)
 
 
-def packet_after(m: Machine) -> bytes:
+def packet_after(m: State) -> bytes:
     """The packet as it is now; b"" where the type has none."""
     region = m.memory.regions.get(PACKET_REGION)
     if region is None:
@@ -132,7 +128,7 @@ def packet_after(m: Machine) -> bytes:
     return bytes(region[m.meta if m.subject.prog_type == XDP else m.data : m.data_end])
 
 
-def context_after(m: Machine) -> bytes:
+def context_after(m: State) -> bytes:
     """What a program may have changed of its context."""
     ctx = m.memory.regions[CTX_REGION]
     if m.subject.prog_type == XDP:
@@ -150,13 +146,13 @@ def context_after(m: Machine) -> bytes:
 # --- packet access by helpers ---
 
 
-def _bytes(m: Machine) -> bytearray:
+def _bytes(m: State) -> bytearray:
     region = m.memory.regions[PACKET_REGION]
     assert isinstance(region, bytearray)
     return region
 
 
-def absolute(m: Machine, offset: int, size: int) -> bytes | None:
+def absolute(m: State, offset: int, size: int) -> bytes | None:
     """Packet bytes for LD_ABS and LD_IND; negative offsets from the network or link layer header, as in classic filters."""
     if PACKET_REGION not in m.memory.regions:
         raise Fault("a packet load without a packet")
@@ -170,7 +166,7 @@ def absolute(m: Machine, offset: int, size: int) -> bytes | None:
     return bytes(_bytes(m)[start : start + size]) if m.mac <= start and start + size <= m.data_end else None
 
 
-def _load_bytes(m: Machine, a: Arguments) -> int:
+def _load_bytes(m: State, a: Arguments) -> int:
     offset, size = a[1] & M32, a[3] & M32
     if offset > 0xFFFF or m.data + offset + size > m.data_end:
         m.memory.write(a[2], bytes(size))
@@ -179,7 +175,7 @@ def _load_bytes(m: Machine, a: Arguments) -> int:
     return 0
 
 
-def _load_bytes_relative(m: Machine, a: Arguments) -> int:
+def _load_bytes_relative(m: State, a: Arguments) -> int:
     offset, size, whence = a[1] & M32, a[3] & M32, a[4] & M32
     start = (m.mac if whence == 0 else m.mac + ETHERNET) + offset
     if offset > 0xFFFF or whence > 1 or start + size > m.data_end:
@@ -189,7 +185,7 @@ def _load_bytes_relative(m: Machine, a: Arguments) -> int:
     return 0
 
 
-def _store_bytes(m: Machine, a: Arguments) -> int:
+def _store_bytes(m: State, a: Arguments) -> int:
     offset, size = a[1] & M32, a[3] & M32
     if a[4] & ~3:
         return -EINVAL & M64
@@ -205,10 +201,10 @@ def _fold(total: int) -> int:
     return total
 
 
-def _checksum_replace(layer4: bool) -> Callable[[Machine, Arguments], int]:
+def _checksum_replace(layer4: bool) -> Callable[[State, Arguments], int]:
     """bpf_l3_csum_replace and bpf_l4_csum_replace: a checksum in the packet mended for a change (RFC 1624)."""
 
-    def helper(m: Machine, a: Arguments) -> int:
+    def helper(m: State, a: Arguments) -> int:
         offset, old, new, flags = a[1] & M32, a[2], a[3], a[4]
         size = flags & 15
         if flags & ~(0x7F if layer4 else 0xF) or offset & 1 or offset > 0xFFFF:
@@ -238,7 +234,7 @@ def _checksum_replace(layer4: bool) -> Callable[[Machine, Arguments], int]:
     return helper
 
 
-def _adjust_head(m: Machine, a: Arguments) -> int:
+def _adjust_head(m: State, a: Arguments) -> int:
     delta = (a[1] & M32 ^ 1 << 31) - (1 << 31)
     meta = m.data - m.meta
     start = m.data + delta
@@ -252,7 +248,7 @@ def _adjust_head(m: Machine, a: Arguments) -> int:
     return 0
 
 
-def _adjust_meta(m: Machine, a: Arguments) -> int:
+def _adjust_meta(m: State, a: Arguments) -> int:
     delta = (a[1] & M32 ^ 1 << 31) - (1 << 31)
     start = m.meta + delta
     length = m.data - start
@@ -263,7 +259,7 @@ def _adjust_meta(m: Machine, a: Arguments) -> int:
     return 0
 
 
-def _adjust_tail(m: Machine, a: Arguments) -> int:
+def _adjust_tail(m: State, a: Arguments) -> int:
     delta = (a[1] & M32 ^ 1 << 31) - (1 << 31)
     end = m.data_end + delta
     if end > len(_bytes(m)) or end < m.data + ETHERNET:
@@ -275,12 +271,12 @@ def _adjust_tail(m: Machine, a: Arguments) -> int:
     return 0
 
 
-def _pull_data(m: Machine, a: Arguments) -> int:
+def _pull_data(m: State, a: Arguments) -> int:
     wanted = a[1] & M32
     return -ENOMEM & M64 if wanted > m.data_end - m.data else 0
 
 
-def _change_tail(m: Machine, a: Arguments) -> int:
+def _change_tail(m: State, a: Arguments) -> int:
     size = a[1] & M32
     if a[2] or size > 65535 or size < ETHERNET:
         return -EINVAL & M64
@@ -295,11 +291,11 @@ def _change_tail(m: Machine, a: Arguments) -> int:
     return 0
 
 
-def _csum_update(m: Machine, a: Arguments) -> int:
+def _csum_update(m: State, a: Arguments) -> int:
     return -EINVAL & M64
 
 
-def _change_type(m: Machine, a: Arguments) -> int:
+def _change_type(m: State, a: Arguments) -> int:
     ctx = m.memory.regions[CTX_REGION]
     kind = a[1] & M32
     current = int.from_bytes(ctx[4:8], "little")
@@ -310,7 +306,7 @@ def _change_type(m: Machine, a: Arguments) -> int:
     return 0
 
 
-def _redirect(m: Machine, a: Arguments) -> int:
+def _redirect(m: State, a: Arguments) -> int:
     """The action: XDP_REDIRECT or TC_ACT_REDIRECT; with flags that are not known XDP_ABORTED or TC_ACT_SHOT."""
     m.record(23, a[0] & M32, a[1])
     if m.subject.prog_type == XDP:
@@ -318,12 +314,12 @@ def _redirect(m: Machine, a: Arguments) -> int:
     return 7 if not a[1] & ~1 else 2
 
 
-def _hash(m: Machine, a: Arguments) -> int:
+def _hash(m: State, a: Arguments) -> int:
     m.modelled.add("bpf_get_hash_recalc modelled")
     return 0x51ED270B
 
 
-PACKET_HELPERS: dict[int, Callable[[Machine, Arguments], int]] = {
+PACKET_HELPERS: dict[int, Callable[[State, Arguments], int]] = {
     26: _load_bytes, 68: _load_bytes_relative, 9: _store_bytes, 10: _checksum_replace(False), 11: _checksum_replace(True),
     44: _adjust_head, 54: _adjust_meta, 65: _adjust_tail, 39: _pull_data, 38: _change_tail, 40: _csum_update, 32: _change_type,
     23: _redirect, 34: _hash,

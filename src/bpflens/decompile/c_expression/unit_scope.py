@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bpflens.decompile.c_expression.expression import ADD, OBJECT, POINTER, UNARY, CText
+from bpflens.decompile.c_expression.types import ADD, OBJECT, POINTER, UNARY, CText
 from bpflens.decompile.unit import Unit, identifier
 from bpflens.program import Map
 
