@@ -20,7 +20,8 @@ _LINE = re.compile(  # some mails and trackers join lines
     rf"(?:^[ \t]*|(?<=[^\n])(?={_INSN}))\((\d{{3,7}})\)[ \t]+[a-z.]\S*(?:(?!{_INSN})[^\n])*", re.MULTILINE
 )
 _SECCOMP_LINE = re.compile(
-    r"^[ \t]*(L?[0-9a-f]{4,5}): (?:0x)?([0-9a-f]{2}) (?:0x)?([0-9a-f]{2}) (?:0x)?([0-9a-f]{2}) (?:0x)?([0-9a-f]{8})(?:[ \t][^\n]*)?$", re.MULTILINE
+    r"^[ \t]*(L?[0-9a-f]{4,5}): (?:0x)?([0-9a-f]{2}) (?:0x)?([0-9a-f]{2}) (?:0x)?([0-9a-f]{2}) (?:0x)?([0-9a-f]{8})(?:[ \t][^\n]*)?$",
+    re.MULTILINE,
 )
 _FIRST_WORD = re.compile(r"(?>\s+|;[^\n]*|/\*(?:[^*]|\*(?!/))*+\*/|^#[^\n]*|[A-Za-z_][\w.]*[ \t]*:)*+([A-Za-z.]\w*)", re.MULTILINE)
 

@@ -8,7 +8,8 @@
     ok: return ALLOW
     dead: return KILL
 
-ceccomp writes `$A = $syscall_nr` and `$A = $high_args[0]`. Names of system calls are those of the architecture that the text names last; `next` is the following instruction.
+ceccomp writes `$A = $syscall_nr` and `$A = $high_args[0]`. Names of system calls are those of the architecture that the text names last;
+`next` is the following instruction.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from bpflens.program import Isa, Program
 
 __all__ = ("looks_like_seccomp_asm", "read")
 
-_SIGN = re.compile(r"^[ \t]*(?:\w+:[ \t]*)?\$?A[ \t]*=[ \t]*\$?(?:arch|sys_number|syscall_nr|(?:low_|high_)?args(?:_h)?\[\d\])", re.MULTILINE)
+_SIGN = re.compile(
+    r"^[ \t]*(?:\w+:[ \t]*)?\$?A[ \t]*=[ \t]*\$?(?:arch|sys_number|syscall_nr|(?:low_|high_)?args(?:_h)?\[\d\])", re.MULTILINE
+)
 _DOLLAR = re.compile(r"\$(?=[A-Za-z])")  # ceccomp marks registers and data so
 _COMMENT = re.compile(r"#[^\n]*")
 _LABEL = re.compile(r"[ \t]*([A-Za-z_]\w*)[ \t]*:(?!=)")
