@@ -84,3 +84,54 @@ def test_an_address_that_was_kept_in_the_frame(tmp_path):
     text = decompile(open_target(str(tmp_path / "x.o")), "x.o", Level.STRUCTURED).text()
     assert "get_current_comm(&stack_16, 16)" in text
     assert "return stack_16.at_8" in text
+
+
+EVERYTHING = """
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+typedef __u32 u32; typedef __u64 u64;
+struct task_struct { int pid; int tgid; struct task_struct *real_parent; } __attribute__((preserve_access_index));
+struct kept { struct bpf_spin_lock lock; u32 n; };
+struct { __uint(type, BPF_MAP_TYPE_ARRAY); __type(key, u32); __type(value, struct kept); __uint(max_entries, 4); } kept SEC(".maps");
+extern void bpf_rcu_read_lock(void) __ksym;
+extern void bpf_rcu_read_unlock(void) __ksym;
+const volatile u32 limit = 9;
+static u64 total;
+static long step(u32 index, u64 *sum) { *sum += index * limit; return *sum > 900; }
+static __attribute__((noinline)) u32 mixed(u32 a, u32 b) { return a * 31 + (b ^ total); }
+SEC("tp_btf/sched_process_fork") int everything(u64 *ctx) {
+  struct task_struct *parent = (void *)ctx[0], *child = (void *)ctx[1];
+  u64 sum = child->pid;
+  u32 key = parent->tgid & 3;
+  struct kept *value = bpf_map_lookup_elem(&kept, &key);
+  if (!value) return 0;
+  bpf_loop(20, step, &sum, 0);
+  bpf_spin_lock(&value->lock);
+  value->n += sum;
+  bpf_spin_unlock(&value->lock);
+  bpf_rcu_read_lock();
+  if (child->real_parent->tgid == 7 && __builtin_preserve_field_info(child->tgid, 0) > 2) total += mixed(sum, key);
+  bpf_rcu_read_unlock();
+  return 0;
+}
+char _license[] SEC("license") = "GPL";
+"""
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_every_level_loads_whatever_it_refers_to(tmp_path, level):
+    """Callbacks, spin locks, kernel functions, CO-RE, global data, subprograms."""
+    needs.root()
+    from bpflens.execute.kernel_engine import refusal
+    from bpflens.execute.subject import subjects
+
+    original = tmp_path / "x.o"
+    original.write_bytes(objects.compiled(EVERYTHING, "-mcpu=v3"))
+    assert refusal(subjects(original.read_bytes(), "x.o")["everything"]) is None
+    made = decompile(open_target(str(original)), "x.o", level)
+    assert [f.level for f in made.functions] == [level] * len(made.functions)
+    (tmp_path / "y.c").write_text(made.text())
+    command = [needs.tool("clang"), "-O2", "-g", "-target", "bpf", "-c", str(tmp_path / "y.c"), "-o", str(tmp_path / "y.o")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert refusal(subjects((tmp_path / "y.o").read_bytes(), "y.o")["everything"]) is None

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from bpflens.decompile.c_expression.prototypes import Signature
 from bpflens.decompile.c_expression.unit_scope import UnitScope
-from bpflens.decompile.c_text.assembly import assembly_lines
+from bpflens.decompile.c_text.assembly import assembly_lines, byte_lines
 from bpflens.decompile.c_text.file import file_head, file_tail
 from bpflens.decompile.c_text.instructions import instruction_lines
 from bpflens.decompile.c_text.signature import make_signatures
@@ -89,8 +89,9 @@ def decompile_function(code: Code, shared: _Shared, attempt: Attempt) -> Decompi
             refused.append(f"{level}: {reason}")
             continue
         return replace(made, refused=tuple(refused))
-    lines = tuple(Line(text) for text in (f"/* {code.name}: {'; '.join(refused)} */",))
-    return _result(code, Level.ASSEMBLY, lines, refused=tuple(refused), reason="no level can say it")
+    bytes_ = byte_lines(code, shared.signatures[code.name], shared.scope)
+    lines = (Line("/* no level can say this function: its bytes, without what they refer to */"), *bytes_)
+    return _result(code, Level.ASSEMBLY, lines, refused=tuple(refused), reason="only its bytes: no level can say it")
 
 
 def _structured(code: Code, shared: _Shared, options: Options) -> DecompiledFunction:
@@ -127,7 +128,9 @@ def _instructions(code: Code, shared: _Shared, options: Options) -> DecompiledFu
 
 
 def _assembly(code: Code, shared: _Shared, options: Options) -> DecompiledFunction:
-    return _result(code, Level.ASSEMBLY, tuple(assembly_lines(code, shared.signatures[code.name], shared.scope)))
+    relocated = any(ref.kind == "core" for ref in code.references.values())
+    depth = frame_depth(regions_of(code, shared)) if relocated else 0
+    return _result(code, Level.ASSEMBLY, tuple(assembly_lines(code, shared.signatures[code.name], shared.scope, shared.arities, depth)))
 
 
 _WRITERS = {Level.STRUCTURED: _structured, Level.INSTRUCTIONS: _instructions, Level.ASSEMBLY: _assembly}

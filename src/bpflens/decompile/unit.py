@@ -236,7 +236,7 @@ def _reference(relocation: Relocation, found: Mapping[tuple[str, int], Code]) ->
         return Reference("core", relocation.symbol, 0, (relocation.value, int(type_id or 0), access))
     if kind in ("call", "func"):
         callee = found.get((relocation.section, relocation.value))
-        return Reference(kind, callee.name) if callee is not None else None
+        return Reference(kind, callee.name) if callee is not None else Reference("unknown", relocation.symbol)
     if kind == "data":
         return Reference("data", relocation.section, relocation.value)
     if kind == "extern" and relocation.section == ".kconfig":

@@ -15,6 +15,7 @@ from bpflens.errors import KernelError
 from bpflens.execute.edit import Piece, edit
 from bpflens.execute.effects import made_repeatable
 from bpflens.execute.kernel_maps import CGROUP_ARRAY, PERF_EVENT_ARRAY, PROG_ARRAY, STACK_TRACE, Contents, KernelMaps, MapState
+from bpflens.execute.loadable_btf import loadable_btf
 from bpflens.execute.objects import KernelObjects
 from bpflens.execute.poison import poisoned
 from bpflens.execute.result import Input, Outcome
@@ -198,7 +199,7 @@ def _load(subject: Subject, fds: Mapping[str, int], stack: ExitStack) -> int:
     code = linked_code(subject, fds)
     btf_fd, info = 0, subject.func_info
     if subject.btf and info:
-        blob, ids = subject.btf, {id: id for _, id in info}
+        blob, ids = loadable_btf(subject.btf), {id: id for _, id in info}
         try:
             btf_fd = load_btf(blob)
         except KernelError:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from bpflens.errors import BpflensError, KernelError
+from bpflens.execute.loadable_btf import loadable_btf
 from bpflens.kernel.maps import map_data
 from bpflens.kernel.maps.map_memory import RingBuffer, map_array
 from bpflens.kernel.programs.load import create_map, load_btf
@@ -100,7 +101,7 @@ class KernelMaps:
         try:
             if btf and any(word in btf for word in _SPECIAL):
                 with contextlib.suppress(KernelError):
-                    self._btf = load_btf(btf)
+                    self._btf = load_btf(loadable_btf(btf))
             for name, map in self.maps.items():
                 self._create(name, map)
         except BaseException:

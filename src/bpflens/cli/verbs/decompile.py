@@ -4,7 +4,7 @@ The C compiles as it is: "clang -O2 -g -target bpf -c x.c", without includes or 
 three levels that can say it, and the file says which:
   structured    loops, conditions and expressions
   instructions  one statement per instruction, with gotos
-  assembly      the instructions themselves in a naked function
+  assembly      the instructions themselves, in one asm statement
 Of a loaded program the original is recovered first, as "bpflens original" does. "x.o#function" decompiles one function and what it calls.
 
 In Python: bpflens.decompile.decompile.decompile(bpflens.targets.open.open_target("x.o"), "x.o").text()"""

@@ -270,9 +270,8 @@ def _globals(scope: UnitScope, types: _Types) -> list[str]:
 def _global(variable: Global, data: bytes | None, types: _Types) -> str:
     kind = variable.section.split(".")[1] if variable.section.count(".") else "data"
     qualifier = "const volatile " if kind == "rodata" else ""
-    place = f' SEC("{variable.section}")' if variable.section not in (".data", ".bss", ".rodata") else ""
-    if kind == "rodata" and place:
-        place = f' SEC("{variable.section}")'
+    plain = variable.section in (".data", ".bss", ".rodata") or variable.section.startswith((".rodata.cst", ".rodata.str"))
+    place = "" if plain else f' SEC("{variable.section}")'  # constants that linkers merge are in sections that C cannot name
     raw = data[variable.offset : variable.offset + variable.size] if data is not None else b""
     if variable.type_id and types.add(variable.type_id) and types.btf is not None:
         from bpflens.decompile.c_expression.initial import initialiser

@@ -9,7 +9,7 @@ __all__ = ("MACROS", "VERDICTS", "macro_text")
 _FIXED = {
     "CTX_LOAD": (
         "#define CTX_LOAD(type, ctx, off) \\\n"
-        '\t({ __u64 v_; asm volatile("%0 = *(" #type " *)(%1 + %2)" : "=r"(v_) : "r"(ctx), "i"(off)); (type)v_; })'
+        '\t({ __u64 v_; asm volatile("%0 = *(" #type " *)(%1 + %2)" : "=r"(v_) : "r"(ctx), "i"(off)); v_; })'
     ),
     "CTX_STORE": (
         "#define CTX_STORE(type, ctx, off, v) \\\n"

@@ -70,7 +70,7 @@ class FunctionScope(Scope):
             base, offset = split_offset(load.address)
             kind = _CTX_SIZES[load.size]
             text = f"{self.unit.macro('CTX_LOAD')}({kind}, {self.plain(base)}, {offset})"
-            made = CText(text, 15, CType(8 * load.size))
+            made = CText(text, 15, U64)  # zero extended by the instruction: a cast would be arithmetic on a packet pointer
             return CText(f"(s{8 * load.size}){text}", UNARY, CType(8 * load.size, True)) if load.signed else made
         if type(load.address) is ir.DataRef and self.unit.read_only(load.address.section):
             sign = "s" if load.signed else "u"

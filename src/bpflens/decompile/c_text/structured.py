@@ -102,7 +102,7 @@ class Structured(FunctionScope):
                 if load.signed:
                     return CText(f"(s{8 * load.size}){self.macro('CTX_LOAD')}(u{8 * load.size}, {base}, {load.place.offset})", UNARY,
                                  CType(8 * load.size, True))  # fmt: skip
-                return CText(f"{self.macro('CTX_LOAD')}({kind}, {base}, {load.place.offset})", PRIMARY, CType(8 * load.size))
+                return CText(f"{self.macro('CTX_LOAD')}({kind}, {base}, {load.place.offset})", PRIMARY, U64)
         named = self.place(load.address, load.size)
         if named is not None:
             text = f"{self.macro('CORE')}({named.text})" if named.relocated else named.text
