@@ -19,8 +19,9 @@ _COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 DIRECTIVE = re.compile(r"^[ \t]*#[ \t]*[a-z](?:[^\n\\]|\\\n|\\.)*+", re.MULTILINE)  # with its continuation lines
 _DEFINE = re.compile(r"\s*#\s*define\s+(\w+)(\(([^()]*)\))?(.*)\Z", re.DOTALL)
 _TOKEN = re.compile(
-    r"(?P<blank>\s+)|(?P<number>0[xX][0-9a-fA-F_]+|[0-9][0-9_]*)(?:[uUlL]{0,3}|[ui](?:8|16|32|64|size))(?![A-Za-z0-9_])|(?P<word>[A-Za-z_]\w*)"
-    r"|(?P<string>\"[^\"\n]*\")|(?P<op><<|>>|->|::|##|==|!=|<=|>=|&&|\|\||\.\.\.|[^\sA-Za-z0-9_])|(?P<other>.)",
+    r"(?P<blank>\s+)|(?P<number>0[xX][0-9a-fA-F_]++|[0-9][0-9_]*+)(?:[uUlL]{0,3}|[ui](?:8|16|32|64|size))(?![A-Za-z0-9_])"
+    r"|(?P<word>[A-Za-z_]\w*)|(?P<string>\"[^\"\n]*\")|(?P<op><<|>>|->|::|##|==|!=|<=|>=|&&|\|\||\.\.\.|[^\sA-Za-z0-9_])"
+    r"|(?P<other>[A-Za-z0-9_]+|.)",
     re.DOTALL,
 )
 _BUDGET = 200_000  # tokens that the macros of one text may become
