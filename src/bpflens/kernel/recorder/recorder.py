@@ -5,14 +5,19 @@
 
 A load is told apart from others by its load_time, which is that of bpf_prog_info. NotSupported where the kernel lacks the tracepoint
 (before 6.2) or a field that the program reads.
+
+    Recorder(pins="/sys/fs/bpf/bpflens-record")
+
+goes on without its reader: link, ring and counters are pinned, and the next reader finds what came in meanwhile.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import struct
-from dataclasses import dataclass, field
+import time
 from types import TracebackType
 
 from bpflens.errors import BpflensError, InputError, NotSupported
@@ -20,69 +25,80 @@ from bpflens.isa.extended.asm import assemble
 from bpflens.isa.extended.uapi import MapType, ProgType
 from bpflens.kernel.attachments.attach import raw_tracepoint_open
 from bpflens.kernel.btf import vmlinux
-from bpflens.kernel.maps.map_data import lookup, possible_cpus
 from bpflens.kernel.programs.load import create_map, load_btf, load_program
-from bpflens.kernel.recorder.program import ATTR_BYTES, FUNCTIONS, HEADER_AT_ATTR, Layout, functions_btf, recorder_text
+from bpflens.kernel.maps.map_data import lookup, possible_cpus
+from bpflens.kernel.maps.maps import map_by_fd
+from bpflens.kernel.pins import get, pin
+from bpflens.kernel.recorder.load import HEAD, Load, load_of
+from bpflens.kernel.recorder.program import FUNCTIONS, Layout, functions_btf, recorder_text
 from bpflens.kernel.recorder.ring import Ring
 
-__all__ = ("RING_BYTES", "Load", "Recorder")
+__all__ = ("PINS", "RING_BYTES", "Load", "Recorder", "remove_pins")
 
 RING_BYTES = 1 << 24
+PINS = "/sys/fs/bpf/bpflens-record"
 _TASK_BYTES = 272  # 16 slots of address and size, the next slot, the last load_time
 _COUNTERS = ("events", "programs", "no_room")
-_HEAD, _CODE, _FUNC_INFO, _LINE_INFO = 1, 2, 3, 4
 _OPEN_AT_ONCE = 64  # chunks follow their header at once; only records of other CPUs come between
-_BPF_SYSCALLS = (321, 357)  # of x86-64, and of its 32-bit entry
-_PROG_LOAD = 5
-
-
-@dataclass(slots=True)
-class Load:
-    """A program as the kernel got it. `load_time` (ns since boot) is the key to its id. `attr` is union bpf_attr as far as it was given,
-    b"" where a program loaded it. `func_info` and `line_info` are best effort.
-    """
-
-    load_time: int
-    pid: int
-    uid: int
-    comm: str
-    name: str
-    type: int
-    expected_attach_type: int
-    insn_count: int
-    attr: bytes = b""
-    license: str = ""
-    parts: dict[int, bytearray] = field(default_factory=lambda: {_CODE: bytearray(), _FUNC_INFO: bytearray(), _LINE_INFO: bytearray()})
-
-    @property
-    def code(self) -> bytes:
-        """The instructions, with descriptors of maps as the loader gave them."""
-        return bytes(self.parts[_CODE])
-
-    @property
-    def complete(self) -> bool:
-        """No chunk was lost."""
-        return len(self.parts[_CODE]) == 8 * self.insn_count
+_PATIENCE = 1.0  # seconds for the rest of a load whose beginning is there
 
 
 class Recorder:
-    """An attached recorder; a context manager. Everything goes with the descriptors."""
+    """An attached recorder; a context manager. Everything goes with the descriptors, but for what is pinned."""
 
-    def __init__(self, ring_bytes: int = RING_BYTES) -> None:
-        """KernelError where the kernel refuses, NotSupported where it cannot."""
+    def __init__(self, ring_bytes: int = RING_BYTES, pins: str | None = None) -> None:
+        """`pins`: a directory of a BPF filesystem, where a recorder that is there already is taken over with its ring.
+
+        KernelError where the kernel refuses, NotSupported where it cannot.
+        """
         try:
             self._layout = Layout(vmlinux())
         except InputError as error:
             raise NotSupported("record", f"this kernel's types are not as expected ({error.reason})") from None
         self._fds: list[int] = []
+        self._ready: list[Load] = []
+        self._open: dict[int, tuple[Load, float]] = {}
+        self.taken_over = False
         try:
-            self._attach(ring_bytes)
+            self._set_up(ring_bytes, pins)
         except BpflensError:
             self.close()
             raise
-        self._open: dict[int, Load] = {}
 
-    def _attach(self, ring_bytes: int) -> None:
+    def _set_up(self, ring_bytes: int, pins: str | None) -> None:
+        if pins is not None and os.path.lexists(f"{pins}/link"):
+            if os.path.exists(f"{pins}/{self._version()}"):
+                self._take_over(pins)
+                return
+            remove_pins(pins)  # of another version of this program: its records have another form
+        ring, link = self._attach(ring_bytes)
+        if pins is not None:
+            self._pin(pins, ring, link)
+        self._ring = Ring(ring, ring_bytes)
+
+    def _take_over(self, pins: str) -> None:
+        self._kept(get(f"{pins}/link"))
+        ring = self._kept(get(f"{pins}/ring"))
+        self._counts = self._kept(get(f"{pins}/counts"))
+        self._ring = Ring(ring, map_by_fd(ring, types=False).max_entries)
+        self.taken_over = True
+
+    def _pin(self, pins: str, ring: int, link: int) -> None:
+        try:
+            os.makedirs(pins, mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise InputError(pins, error.strerror or str(error)) from None
+        pin(ring, f"{pins}/ring")
+        pin(self._counts, f"{pins}/counts")
+        pin(self._counts, f"{pins}/{self._version()}")
+        pin(link, f"{pins}/link")  # last: where it is, all are
+
+    def _version(self) -> str:
+        text = recorder_text(self._layout, {"RING": 0, "COUNTS": 0, "TASKS": 0, "EMPTY": 0}, 0)
+        return "v" + hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def _attach(self, ring_bytes: int) -> tuple[int, int]:
+        """Descriptors of the ring and of the link."""
         ring = self._kept(create_map(MapType.RINGBUF, 0, 0, ring_bytes, name="bpflens_ring"))
         self._counts = self._kept(create_map(MapType.PERCPU_ARRAY, 4, 8, 8, name="bpflens_counts"))
         tasks = self._kept(create_map(MapType.LRU_HASH, 8, _TASK_BYTES, 1024, name="bpflens_tasks"))
@@ -93,8 +109,7 @@ class Recorder:
         starts = [(slot, 3 + number) for number, slot in enumerate(_slots_of(text, FUNCTIONS))]
         code = assemble(text, "kernel")
         program = self._kept(load_program(code, ProgType.RAW_TRACEPOINT, btf_fd=types, func_info=starts, name="bpflens_record"))
-        self._kept(raw_tracepoint_open(program, "alloc_vmap_area", "record"))
-        self._ring = Ring(ring, ring_bytes)
+        return ring, self._kept(raw_tracepoint_open(program, "alloc_vmap_area", "record"))
 
     def _kept(self, fd: int) -> int:
         self._fds.append(fd)
@@ -104,38 +119,38 @@ class Recorder:
         """Wait for loads; they are told of at once only when the ring fills, so ask again after 100 ms."""
         return self._ring.wait(milliseconds)
 
-    def loads(self) -> list[Load]:
-        """What came in since the last call, in order."""
-        found: list[Load] = []
+    def loads(self, limit_bytes: int = 1 << 26) -> list[Load]:
+        """What came in since the last call, each with all its parts; what waits for a part for more than a second comes without it. After
+        `limit_bytes` the rest waits for the next call.
+        """
+        found, self._ready = self._ready, []
+        taken, now = 0, time.monotonic()
         for record in self._ring.records():
             kind, count = struct.unpack_from("=II", record)
             (address,) = struct.unpack_from("=Q", record, 8)
-            if kind == _HEAD:
-                self._open.pop(address, None)
-                load = self._open[address] = self._header(record, count)
+            if kind == HEAD:
+                if (before := self._open.pop(address, None)) is not None:
+                    found.append(before[0])
+                self._open[address] = load_of(record, count, self._layout), now
                 if len(self._open) > _OPEN_AT_ONCE:
-                    del self._open[next(iter(self._open))]
-                found.append(load)
+                    found.append(self._open.pop(next(iter(self._open)))[0])
             elif (known := self._open.get(address)) is not None:
                 at, failed = struct.unpack_from("=Qq", record, 16)
-                part = known.parts.get(kind)
-                if part is not None and not failed and len(part) == at:  # else there is a gap, and the load stays incomplete
-                    part += record[32 : 32 + count]
+                known[0].add(kind, at, record[32 : 32 + count], bool(failed))
+                if known[0].whole:
+                    found.append(self._open.pop(address)[0])
+            taken += len(record)
+            if taken > limit_bytes:
+                break
+        for address, (load, since) in list(self._open.items()):
+            if now - since > _PATIENCE or load.gap:
+                found.append(self._open.pop(address)[0])
         return found
 
-    def _header(self, record: bytes, count: int) -> Load:
-        layout = self._layout
-        pid_tgid, uid_gid, comm = struct.unpack_from("=QQ16s", record, 24)
-        call, command, _, attr_bytes, license_bytes = struct.unpack_from("=QQQQq", record, 56)
-        load_time, name = struct.unpack_from("=Q16s", record, layout.at_load_time)
-        type, attach_type = struct.unpack_from("=II", record, layout.at_prog + layout.type)
-        by_syscall = call in _BPF_SYSCALLS and command == _PROG_LOAD and license_bytes >= 0
-        at_license = HEADER_AT_ATTR + ATTR_BYTES
-        return Load(
-            load_time, pid_tgid >> 32, uid_gid & 0xFFFFFFFF, _text(comm), _text(name), type, attach_type, count,
-            record[HEADER_AT_ATTR : HEADER_AT_ATTR + min(ATTR_BYTES, attr_bytes & 0xFFFFFFFF)] if by_syscall else b"",
-            _text(record[at_license : at_license + 128]) if by_syscall and license_bytes > 0 else "",
-        )  # fmt: skip
+    @property
+    def waiting(self) -> bool:
+        """Parts of a load are still to come."""
+        return bool(self._open)
 
     def counters(self) -> dict[str, int]:
         """Allocations that were seen, programs that were recorded, records for which there was no room."""
@@ -144,11 +159,14 @@ class Recorder:
         return {name: sum(struct.unpack(f"={cpus}Q", value)) for name, value in zip(_COUNTERS, values, strict=True)}
 
     def self_test(self) -> bool:
-        """Load a program of two instructions and see it come in, whole."""
-        code = bytes.fromhex("b700000017000000 9500000000000000")
+        """Load a program of two instructions and see it come in, whole. Other loads are kept for the next `loads`."""
+        code, name = bytes.fromhex("b700000017000000 9500000000000000"), f"bpflens_{os.getpid() % 10_000_000}"
         with contextlib.ExitStack() as stack:
-            stack.callback(os.close, load_program(code, ProgType.SOCKET_FILTER, name="bpflens_test"))
-            return any(load.name == "bpflens_test" and load.complete and load.code == code for load in self.loads())
+            stack.callback(os.close, load_program(code, ProgType.SOCKET_FILTER, name=name))
+            found = self.loads()
+        own = [load for load in found if load.name == name and load.pid == os.getpid()]
+        self._ready += [load for load in found if load not in own]
+        return any(load.complete and load.code == code for load in own)
 
     def close(self) -> None:
         """Detach and forget."""
@@ -174,5 +192,15 @@ def _slots_of(text: str, labels: tuple[str, ...]) -> list[int]:
     return [0, *(end + int.from_bytes(probe[8 * end - 4 : 8 * end], "little", signed=True) for end in after)]
 
 
-def _text(raw: bytes) -> str:
-    return raw.split(b"\0")[0].decode("utf-8", "replace")
+def remove_pins(pins: str = PINS) -> bool:
+    """End a pinned recorder; whether there was one."""
+    try:
+        names = os.listdir(pins)
+    except OSError:
+        return False
+    for name in sorted(names, reverse=True):
+        with contextlib.suppress(OSError):
+            os.unlink(f"{pins}/{name}")
+    with contextlib.suppress(OSError):
+        os.rmdir(pins)
+    return bool(names)
