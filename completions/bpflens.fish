@@ -165,11 +165,14 @@ complete -c bpflens -n '__fish_seen_subcommand_from restore' -l undo
 complete -c bpflens -n '__fish_seen_subcommand_from restore' -a 'id: name: tag: pin: map: link: fd: pid: sock: dev: cgroup: netns: pcap: comm: exe: unit:'
 complete -c bpflens -n '__fish_seen_subcommand_from restore' -a '(bpflens completion targets (commandline -ct) 2>/dev/null)'
 complete -c bpflens -n __fish_use_subcommand -a record -d 'keep the originals of programs as they are loaded'
+complete -c bpflens -n '__fish_seen_subcommand_from record' -l full
 complete -c bpflens -n '__fish_seen_subcommand_from record' -l help
+complete -c bpflens -n '__fish_seen_subcommand_from record' -l list
 complete -c bpflens -n '__fish_seen_subcommand_from record' -l max-mib
+complete -c bpflens -n '__fish_seen_subcommand_from record' -l pin
+complete -c bpflens -n '__fish_seen_subcommand_from record' -l remove
 complete -c bpflens -n '__fish_seen_subcommand_from record' -l ring-mib
 complete -c bpflens -n '__fish_seen_subcommand_from record' -l seconds
-complete -c bpflens -n '__fish_seen_subcommand_from record' -l self-test
 complete -c bpflens -n '__fish_seen_subcommand_from record' -l store
 complete -c bpflens -n '__fish_seen_subcommand_from record' -a 'id: name: tag: pin: map: link: fd: pid: sock: dev: cgroup: netns: pcap: comm: exe: unit:'
 complete -c bpflens -n '__fish_seen_subcommand_from record' -a '(bpflens completion targets (commandline -ct) 2>/dev/null)'

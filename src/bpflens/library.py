@@ -265,10 +265,10 @@ def map(target: str, where: str | None = None, limit: int | None = None) -> list
 
 def record(directory: str, seconds: float) -> list[Kept]:
     """Keep what is loaded within `seconds` in a store, as it was loaded; root. `bpflens original --store` finds it there."""
-    from bpflens.original.record_store import Store
     from bpflens.snapshot.record import record as recorded
+    from bpflens.snapshot.record import store_at
 
-    return list(recorded(Store(directory, 1 << 30), seconds))
+    return list(recorded(store_at(directory), seconds))
 
 
 # --- what the verbs share ---

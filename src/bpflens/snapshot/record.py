@@ -1,107 +1,97 @@
 """Keep the originals of programs as they are loaded.
 
-    for kept in record(Store("/var/lib/bpflens/records"), seconds=60): ...
+    for kept in record(store_at("/var/lib/bpflens/records"), seconds=60): ...
 
 The kernel's own copy is taken before the verifier changes it (kernel/recorder/). A load is known by its load_time, its id by the same time
-in bpf_prog_info, and the tag of the kernel's info proves the record; what came in without its instructions is counted, not kept.
+in bpf_prog_info, and the tag of the kernel's info proves the record. What was loaded before, or found no room, is noticed by its id and
+read from its image; what that does not prove is said.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Iterator
 
-from bpflens.isa.extended.insn import words
-from bpflens.kernel.recorder.recorder import RING_BYTES, Load, Recorder
-from bpflens.original.image.tag import tags
-from bpflens.original.record_store import Recorded, Store
+from bpflens.kernel.recorder.load import Load
+from bpflens.kernel.recorder.recorder import RING_BYTES, Recorder
+from bpflens.original.store.store import MAX_BYTES, Store, spool_of
+from bpflens.snapshot.recording.keeper import Keeper, Kept
 
-__all__ = ("Kept", "record")
+__all__ = ("Kept", "record", "store_at")
 
 _LOOK_EVERY_MS = 100
+_SWEEP_EVERY_S = 1.0
+_QUIET_S = 0.3
+_PENDING_BYTES = 1 << 25
+_BATCH_BYTES = 1 << 20
+_SWEEP_SHARE = 20  # a sweep takes at most one part of so many of the time
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """One load. `tag` is None where the program was gone before its tag could be asked for and the record rests on its own hash;
-    `new`: its code was not in the store; `complete` False: instructions were lost, and nothing was kept.
-    """
-
-    load: Load
-    id: int | None
-    tag: str | None
-    new: bool
-    complete: bool
+def store_at(directory: str, max_bytes: int = MAX_BYTES) -> Store:
+    """A store with its spool."""
+    return Store(directory, max_bytes, spool_of(directory))
 
 
 def record(
-    store: Store, seconds: float | None = None, ring_bytes: int = RING_BYTES, recorder: Recorder | None = None
+    store: Store,
+    seconds: float | None = None,
+    ring_bytes: int = RING_BYTES,
+    recorder: Recorder | None = None,
+    *,
+    full: bool = False,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Kept]:
-    """Record until `seconds` are over, None for ever. KernelError where the recorder cannot be attached."""
+    """Record until `seconds` are over or `stop` says so. `full`: full copies at once. KernelError where the recorder cannot be attached."""
+    from bpflens.original.kernels.running import live_kernel
+
     end = None if seconds is None else time.monotonic() + seconds
     own = recorder or Recorder(ring_bytes)
-    known: dict[int, tuple[int, str]] = {}
+    keeper = Keeper(store, live_kernel().algorithm(), full)
+    pending = _Pending(own)
+    next_sweep, quiet_from = 0.0, 0.0
     try:
-        while True:
-            own.wait(_LOOK_EVERY_MS)
-            loads = own.loads()
-            if loads:
-                _learn_ids(known)
-            for load in loads:
-                yield _keep(store, load, known.get(load.load_time))
+        while not stop():
+            own.wait(0 if pending.loads else _LOOK_EVERY_MS // 10 if keeper.busy else _LOOK_EVERY_MS)
+            batch = pending.some()
+            if batch:
+                quiet_from = time.monotonic() + _QUIET_S
+            yield from keeper.receive(batch)
+            if (began := time.monotonic()) >= next_sweep and not pending.loads:
+                keeper.sweep()
+                next_sweep = time.monotonic() + max(_SWEEP_EVERY_S, _SWEEP_SHARE * (time.monotonic() - began))
+            if time.monotonic() >= quiet_from:  # what takes long has to wait until nobody loads at full speed
+                yield from keeper.work()
             if end is not None and time.monotonic() >= end:
-                return
+                break
+        while batch := pending.some():
+            yield from keeper.receive(batch)
+        yield from keeper.finish()
     finally:
+        for _ in keeper.finish():
+            pass
+        store.close()
         if recorder is None:
             own.close()
 
 
-def _learn_ids(known: dict[int, tuple[int, str]]) -> None:
-    """load_time -> (id, tag) of the programs that are loaded now."""
-    from bpflens.kernel.programs.loaded import prog_heads
+class _Pending:
+    """Loads that were taken out of the ring and are not dealt with: the ring is emptied first, as far as memory is bounded."""
 
-    known.clear()
-    known.update({info.load_time: (id, info.tag) for id, info in prog_heads().items()})
+    def __init__(self, recorder: Recorder) -> None:
+        self.loads: deque[Load] = deque()
+        self._recorder, self._bytes = recorder, 0
 
-
-def _keep(store: Store, load: Load, found: tuple[int, str] | None) -> Kept:
-    if not load.complete:
-        return Kept(load, found[0] if found else None, None, False, False)
-    own = tags(words(load.code))
-    if found is not None and found[1] not in own:
-        return Kept(load, found[0], None, False, False)  # relocated after the copy was taken, or damaged: not what was loaded
-    tag = found[1] if found is not None else own[0] if _sha256() else own[-1]
-    entry = Recorded(
-        tag, load.name, load.type, load.expected_attach_type, load.license, load.code, load.attr.hex(), bytes(load.parts[3]).hex(),
-        bytes(load.parts[4]).hex(),
-    )  # fmt: skip
-    return Kept(load, found[0] if found else None, found[1] if found else None, store.add(entry, _said(load, found)), True)
-
-
-def _sha256() -> bool:
-    """The running kernel makes tags by SHA-256."""
-    from bpflens.original.kernels.running import live_kernel
-
-    return live_kernel().algorithm() == "sha256"
-
-
-def _said(load: Load, found: tuple[int, str] | None) -> dict[str, Any]:
-    from bpflens.inventory.facts.processes import process
-
-    loader = process(load.pid)
-    return {
-        "id": found[0] if found else None, "load_time": load.load_time, "boot_id": _boot_id(), "time": int(time.time()), "name": load.name,
-        "pid": load.pid, "uid": load.uid, "comm": load.comm, "exe": loader.exe, "unit": loader.unit, "container": loader.container,
-        "insns": load.insn_count,
-    }  # fmt: skip
-
-
-def _boot_id() -> str:
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as stream:
-            return stream.read().strip()
-    except OSError:
-        return ""
-
+    def some(self) -> list[Load]:
+        """The next ones, about a MiB of instructions."""
+        if self._bytes < _PENDING_BYTES:
+            for load in self._recorder.loads(_PENDING_BYTES):
+                self.loads.append(load)
+                self._bytes += 8 * load.insn_count
+        batch, size = list[Load](), 0
+        while self.loads and size < _BATCH_BYTES:
+            load = self.loads.popleft()
+            batch.append(load)
+            size += 8 * load.insn_count
+        self._bytes -= size
+        return batch

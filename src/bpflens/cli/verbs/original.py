@@ -103,7 +103,7 @@ def _originals(target: str, args: argparse.Namespace) -> list[Original]:
         originals = _from_elsewhere(target, args, steps)
     if args.store:
         from bpflens.original.from_record import from_record
-        from bpflens.original.record_store import Store
+        from bpflens.original.store.store import Store
 
         originals = [from_record(original, Store(args.store)) for original in originals]
     if args.objects:

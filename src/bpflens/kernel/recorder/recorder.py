@@ -25,10 +25,10 @@ from bpflens.isa.extended.asm import assemble
 from bpflens.isa.extended.uapi import MapType, ProgType
 from bpflens.kernel.attachments.attach import raw_tracepoint_open
 from bpflens.kernel.btf import vmlinux
-from bpflens.kernel.programs.load import create_map, load_btf, load_program
 from bpflens.kernel.maps.map_data import lookup, possible_cpus
 from bpflens.kernel.maps.maps import map_by_fd
 from bpflens.kernel.pins import get, pin
+from bpflens.kernel.programs.load import create_map, load_btf, load_program
 from bpflens.kernel.recorder.load import HEAD, Load, load_of
 from bpflens.kernel.recorder.program import FUNCTIONS, Layout, functions_btf, recorder_text
 from bpflens.kernel.recorder.ring import Ring

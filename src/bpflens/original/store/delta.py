@@ -26,6 +26,7 @@ _SMALL = 1500  # words up to which difflib, whose time may grow by the square, d
 _LOOK_AHEAD = 32  # words of the original that may be missing in a row before the search is given up for them
 _FAR = 1 << 14  # words of the image that may be passed over at once
 _LOW = 0xFFFFFFFF
+_JUMP = 1 << 64
 _JA32, _CALL, _PSEUDO_CALL, _PSEUDO_FUNC = 0x06, 0x85, 1, 4
 _SHORT = frozenset(op | kind for op in range(0, 0xF0, 0x10) for kind in (0x05, 0x06, 0x0D, 0x0E) if op not in (0x80, 0x90)) - {_JA32}
 
@@ -155,9 +156,10 @@ def _jumps(words: Sequence[int]) -> dict[int, int]:
 
 
 def _keys(words: Sequence[int], jumps: dict[int, int]) -> list[int]:
+    """Words to compare: jumps without their distance, and never equal to what is no jump."""
     keys = list(words)
     for slot in jumps:
-        keys[slot] = _with_distance(keys[slot], 0)
+        keys[slot] = _with_distance(keys[slot], 0) | _JUMP
     return keys
 
 

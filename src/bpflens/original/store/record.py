@@ -26,7 +26,7 @@ from bpflens.original.image.tag import blanked, tags
 from bpflens.original.store.delta import applied, difference, read_varint, varint
 from bpflens.original.store.infos import packed, unpacked
 
-__all__ = ("Base", "Recorded", "Way", "decode", "encode", "map_slots", "numbered", "sizes", "way_of")
+__all__ = ("Base", "Recorded", "Way", "bare", "code_of", "decode", "encode", "map_slots", "numbered", "sizes", "way_of")
 
 _LARGE = 1 << 16
 LIMIT = 1 << 26  # bytes of anything that is inflated
@@ -97,11 +97,11 @@ def map_slots(code: bytes) -> list[int]:
     return slots
 
 
-def encode(record: Recorded, way: Way, base: Base | None = None, dictionary: bytes = b"") -> bytes:
-    """The bytes to keep. `base` for DELTA and EXACT; its references to maps do not matter."""
+def encode(record: Recorded, way: Way, base: Base | None = None, dictionary: bytes = b"", level: int = 9) -> bytes:
+    """The bytes to keep. `base` for DELTA and EXACT; its references to maps do not matter. `level`: of deflate, for the instructions."""
     head = _head(record)
     if way is Way.FULL:
-        code = _deflated(_bare(record.code).tobytes(), dictionary + _HELPER_CALLS)
+        code = _deflated(_bare(record.code).tobytes(), dictionary + _HELPER_CALLS, level)
     elif way is Way.DELTA:
         assert base is not None
         image = _bare_words(base.words)
@@ -140,10 +140,23 @@ def decode(data: bytes, base: Base | None = None, dictionary: bytes = b"", exact
         func_info, line_info = unpacked(_inflated(data[at + length :], base.infos if base else b""))
     except (ValueError, zlib.error):
         func_info, line_info = (), ()  # they belong to another load's image: best effort, and nothing rests on them
+    attributes = {str(key): int(value) for key, value in head.get("a", {}).items()}
     return Recorded(
-        tag, str(head.get("n", "")), int(head.get("t", 0)), int(head.get("e", 0)), str(head.get("l", "")), _with_numbers(code, head.get("m")),
-        {str(key): int(value) for key, value in head.get("a", {}).items()}, func_info, line_info, str(head.get("s", "recorded")),
+        tag, str(head.get("n", "")), int(head.get("t", 0)), int(head.get("e", 0)), str(head.get("l", "")),
+        _with_numbers(code, head.get("m")), attributes, func_info, line_info, str(head.get("s", "recorded")),
     )  # fmt: skip
+
+
+def code_of(data: bytes, dictionary: bytes) -> bytes:
+    """Only the bare instructions of a full copy, unproved: what later ones have as dictionary."""
+    length, at = read_varint(data, 9)
+    length, at = read_varint(data, at + length)
+    return _inflated(data[at : at + length], dictionary + _HELPER_CALLS)
+
+
+def bare(code: bytes) -> bytes:
+    """Instructions without the numbers of maps."""
+    return _bare(code).tobytes()
 
 
 def way_of(data: bytes) -> Way:
@@ -190,9 +203,10 @@ def _bare(code: bytes) -> array[int]:
 def _bare_words(given: Sequence[int]) -> array[int]:
     """Words without the numbers of maps; offsets of values stay."""
     out = blanked(given)
-    for slot in range(len(out) - 1):
-        if out[slot] & 0xFF == LD_IMM64 and out[slot + 1] != given[slot + 1]:
-            out[slot + 1] = given[slot + 1]
+    opcodes, at = out.tobytes()[::8], -2  # little-endian, as all of this package's extended code
+    while (at := opcodes.find(LD_IMM64, at + 2)) >= 0:
+        if at + 1 < len(out):
+            out[at + 1] = given[at + 1]
     return out
 
 
@@ -200,8 +214,8 @@ def _beside(image: array[int]) -> bytes:
     return _HELPER_CALLS + image[-3800:].tobytes()
 
 
-def _deflated(data: bytes, beside: bytes) -> bytes:
-    level = 9 if len(data) < _LARGE else 4  # long programs are repetitive, and deflate's best effort is slow there
+def _deflated(data: bytes, beside: bytes, level: int = 9) -> bytes:
+    level = level if len(data) < _LARGE else min(level, 4)  # long programs are repetitive, and deflate's best effort is slow there
     plain = zlib.DEFLATED, -15, 9, zlib.Z_DEFAULT_STRATEGY
     packer = zlib.compressobj(level, *plain, beside[-32768:]) if beside else zlib.compressobj(level, *plain)
     return packer.compress(data) + packer.flush()

@@ -1,24 +1,23 @@
 """Files that only grow: frames with a checksum, in segments of bounded size, the oldest of which goes first.
 
-    DIR/000001.seg, 000002.seg ...      magic (1) | kind (1) | length (4) | CRC-32 of what follows (4) | what follows
+    DIR/000001.seg, 000002.seg ...      magic (1) | kind (1) | length (4) | CRC-32 of what follows (4) | data
 
-One process writes (a lock says so); others may read meanwhile. A frame that is cut off by a crash ends its segment for readers, and the next
-writer cuts it away.
+One process writes (a lock says so); others may read meanwhile. A frame that is cut off by a crash ends its segment for readers, and the
+next writer cuts it away.
 """
 
 from __future__ import annotations
 
-import fcntl
-import mmap
 import os
 import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from bpflens.errors import BpflensError, InputError
 from bpflens.kernel.sys import faults
+from bpflens.kernel.sys.locks import lock
 
 __all__ = ("Frame", "Place", "Segments")
 
@@ -76,11 +75,7 @@ class Segments:
         try:
             with open(self._path(place.segment), "rb") as stream:
                 stream.seek(place.offset)
-                head = stream.read(_HEADER.size)
-                length = _HEADER.unpack(head)[2] if len(head) == _HEADER.size else 0
-                if length > _MAX_FRAME:
-                    raise ValueError("it is too large")
-                frame = _frame(head + stream.read(length), 0, place)
+                frame = _frame(stream, place)
         except OSError as error:
             raise ValueError(error.strerror or str(error)) from None
         if frame is None:
@@ -114,6 +109,18 @@ class Segments:
         self._at = Place(place.segment, place.offset + len(raw))
         return place
 
+    def roll(self) -> int:
+        """Begin a new segment; its number."""
+        self._open()
+        if self._at.offset:
+            self._start(self._at.segment + 1)
+        return self._at.segment
+
+    @property
+    def writing(self) -> bool:
+        """This object has the directory's lock."""
+        return self._out is not None
+
     def drop_oldest(self) -> int:
         """Remove the oldest segment, never the last one; its number, 0 where there is only one."""
         numbers = self.numbers()
@@ -134,11 +141,12 @@ class Segments:
 
     def _of_segment(self, number: int, offset: int) -> Iterator[Frame]:
         try:
-            with open(self._path(number), "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                while (frame := _frame(data, offset, Place(number, offset))) is not None:
+            with open(self._path(number), "rb") as stream:
+                stream.seek(offset)
+                while (frame := _frame(stream, Place(number, offset))) is not None:
                     yield frame
                     offset += _HEADER.size + len(frame.data)
-        except (OSError, ValueError):  # removed meanwhile, or empty
+        except OSError:  # removed meanwhile
             return
 
     def _open(self) -> None:
@@ -146,8 +154,7 @@ class Segments:
             return
         try:
             os.makedirs(self.directory, mode=0o700, exist_ok=True)
-            self._lock = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock = lock(self.directory / "lock")
             self._start((self.numbers() or [1])[-1])
         except BlockingIOError:
             self.close()
@@ -169,11 +176,13 @@ class Segments:
         self._out, self._at = new, Place(number, end)
 
 
-def _frame(data: bytes | mmap.mmap, offset: int, place: Place) -> Frame | None:
-    if len(data) - offset < _HEADER.size:
+def _frame(stream: BinaryIO, place: Place) -> Frame | None:
+    """The frame at the stream's position, None where there is no whole one."""
+    head = stream.read(_HEADER.size)
+    if len(head) < _HEADER.size:
         return None
-    magic, kind, length, checksum = _HEADER.unpack_from(data, offset)
-    body = data[offset + _HEADER.size : offset + _HEADER.size + length] if magic == _MAGIC and length <= _MAX_FRAME else b""
+    magic, kind, length, checksum = _HEADER.unpack(head)
+    body = stream.read(length) if magic == _MAGIC and length <= _MAX_FRAME else b""
     if magic != _MAGIC or len(body) != length or zlib.crc32(body) != checksum:
         return None
     return Frame(kind, place, body)

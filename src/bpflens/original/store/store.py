@@ -14,14 +14,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bpflens.errors import InputError
-from bpflens.original.store.record import Base, Recorded, Way, decode, encode, way_of
+from bpflens.original.store.record import Base, Recorded, Way, bare, code_of, decode, encode, way_of
 from bpflens.original.store.segments import Place, Segments
 
 __all__ = ("DEFAULT_STORE", "MAX_BYTES", "Store", "spool_of")
@@ -32,6 +34,7 @@ SPOOL_BYTES = 64 << 20
 _RECORD, _FULL, _LOADS, _BOOT = 1, 2, 3, 4  # kinds of frames
 _GROUP_BYTES = 1 << 16  # of instructions, in full copies that need each other
 _WINDOW = 1 << 15
+_SLACK = 64
 _MAX_TEXT = 1 << 26
 _LOAD_SAMPLE = (
     b'{"tag":"0011223344556677","id":1234,"name":"sched_switch","load_time":1234567890123,"time":1795000000,"insns":128,"pid":1234,'
@@ -43,14 +46,18 @@ _LOAD_SAMPLE = (
 class Store:
     """A directory of records. InputError where it cannot be read or written."""
 
-    def __init__(self, directory: str | Path, max_bytes: int = MAX_BYTES, spool: Store | None = None) -> None:
+    def __init__(self, directory: str | Path, max_bytes: int = MAX_BYTES, spool: Store | None = None, level: int = 9) -> None:
         self.directory, self.max_bytes, self.spool = Path(directory), max_bytes, spool
+        self._level = level
         self._segments = Segments(self.directory, max(max_bytes // 8, 1 << 12))
         self._full: dict[str, Place] = {}
         self._other: dict[str, Place] = {}
         self._seen = Place(0, 0)
         self._group: tuple[Place, bytearray] | None = None
+        self._reading: _Group | None = None
         self._booted: int | None = None
+        self._learnt = False  # everything there is known, and nobody else writes
+        self._written = 0  # full copies in the files, also those that are of no use any more
 
     def add(self, record: Recorded, way: Way = Way.FULL, base: Base | None = None) -> int:
         """Keep a record; the bytes that it takes."""
@@ -60,7 +67,7 @@ class Store:
             return len(data)
         group = self._open_group(len(record.code))
         first = group[0] if group is not None else None
-        data = encode(record, way, None, bytes(group[1][-_WINDOW:]) if group is not None else b"")
+        data = encode(record, way, None, bytes(group[1][-_WINDOW:]) if group is not None else b"", self._level)
         end = self._segments.end()
         data = struct.pack("<I", first.offset if first is not None else end.offset) + data
         if first is None and end.offset + len(data) > self._segments.segment_bytes:
@@ -70,9 +77,10 @@ class Store:
             self._group = None
             return self.add(record, way)
         self._full[record.tag] = place
+        self._written += 1
         if self._group is None:
             self._group = place, bytearray()
-        self._group[1].extend(record.code)
+        self._group[1].extend(bare(record.code))
         return len(data)
 
     def has(self, tag: str) -> Way | None:
@@ -126,8 +134,8 @@ class Store:
                     continue
                 yield from ({**_object(line), **boot} for line in lines)
 
-    def prune(self, keep: Callable[[str], bool] = lambda tag: False) -> int:
-        """Remove the oldest segments until the directory fits, but write again the records that `keep` wants; how many went."""
+    def prune(self, keep: Container[str] = ()) -> int:
+        """Remove the oldest segments until the directory fits, but write again the records of tags in `keep`; how many went."""
         gone = 0
         for _ in range(len(self._segments.numbers())):
             if self._segments.total_bytes() <= self.max_bytes:
@@ -136,15 +144,45 @@ class Store:
             oldest = self._segments.numbers()[0]
             there = {tag for places in (self._full, self._other) for tag, place in places.items() if place.segment == oldest}
             for tag in there:
-                if keep(tag):
+                if tag in keep:
                     self._again(tag, oldest)
             if not self._segments.drop_oldest():
                 break
             for places in (self._full, self._other):
                 for tag in [tag for tag, place in places.items() if place.segment <= oldest]:
                     del places[tag]
+            self._reading = None
             gone += sum(tag not in self._full and tag not in self._other for tag in there)
         return gone
+
+    def keep_only(self, tags: set[str]) -> None:
+        """Forget other full copies; the files are written again when they hold little else. For the spool."""
+        self._refresh()
+        for tag in [tag for tag in self._full if tag not in tags]:
+            del self._full[tag]
+        if not self._full and self._written:
+            self.remove()
+        elif self._written > 2 * len(self._full) + _SLACK and self.total_bytes() > self._segments.segment_bytes // 8:
+            first = self._segments.roll()
+            self._group, self._written = None, 0
+            for tag, place in list(self._full.items()):
+                try:
+                    record = self._read_full(place)
+                except ValueError:
+                    record = None
+                if record is not None:
+                    self.add(record)
+                else:
+                    del self._full[tag]
+            while (numbers := self._segments.numbers()) and numbers[0] < first:
+                self._segments.drop_oldest()
+
+    def remove(self) -> None:
+        """The directory with everything in it."""
+        self.close()
+        shutil.rmtree(self.directory, ignore_errors=True)
+        self._full, self._other = {}, {}
+        self._learnt, self._seen, self._written = False, Place(0, 0), 0
 
     def tags(self) -> set[str]:
         """Of all records."""
@@ -158,6 +196,7 @@ class Store:
     def close(self) -> None:
         """Let another process write."""
         self._segments.close()
+        self._learnt, self._booted, self._group, self._reading = False, None, None, None
         if self.spool is not None:
             self.spool.close()
 
@@ -180,6 +219,9 @@ class Store:
 
     def _refresh(self) -> None:
         """Learn what was written since the last look."""
+        if self._learnt:
+            return
+        self._learnt = self._segments.writing
         numbers = self._segments.numbers()
         for places in (self._full, self._other):
             for tag in [tag for tag, place in places.items() if place.segment not in numbers]:
@@ -188,6 +230,7 @@ class Store:
             self._seen = Place(frame.place.segment, frame.place.offset + 10 + len(frame.data))
             if frame.kind == _FULL and len(frame.data) > 12:
                 self._full[frame.data[4:12].hex()] = frame.place
+                self._written += 1
             elif frame.kind == _RECORD and len(frame.data) > 8:
                 self._other[frame.data[:8].hex()] = frame.place
 
@@ -200,24 +243,36 @@ class Store:
     def _read_full(self, place: Place) -> Recorded | None:
         """Those before it in its group are its dictionary."""
         wanted = self._segments.read(place)
-        (first,) = struct.unpack_from("<I", wanted.data)
-        window = bytearray()
-        for frame in self._segments.frames(Place(place.segment, first)):
-            if frame.kind != _FULL:
-                continue
-            before = struct.unpack_from("<I", frame.data)[0]
-            if frame.place == place or before != first:
-                break
-            record = decode(frame.data[4:], dictionary=bytes(window[-_WINDOW:]))
-            if record is not None:
-                window += record.code
-        return decode(wanted.data[4:], dictionary=bytes(window[-_WINDOW:]))
+        first = Place(place.segment, struct.unpack_from("<I", wanted.data)[0])
+        if self._reading is None or self._reading.first != first:
+            self._reading = _Group(first, bytearray(), {}, first)
+        group = self._reading
+        if place not in group.starts:
+            for frame in self._segments.frames(group.next):
+                if frame.place > place or frame.place.segment != place.segment:
+                    break
+                if frame.kind == _FULL and struct.unpack_from("<I", frame.data)[0] == first.offset:
+                    group.starts[frame.place] = len(group.codes)
+                    group.codes += code_of(frame.data[4:], bytes(group.codes[-_WINDOW:]))
+                group.next = Place(frame.place.segment, frame.place.offset + 10 + len(frame.data))
+        start = group.starts[place]
+        return decode(wanted.data[4:], dictionary=bytes(group.codes[max(0, start - _WINDOW) : start]))
+
+
+@dataclass(slots=True)
+class _Group:
+    """Full copies that need each other, as far as they were read: bare instructions, and where those of each begin."""
+
+    first: Place
+    codes: bytearray
+    starts: dict[Place, int]
+    next: Place
 
 
 def spool_of(directory: str | Path, max_bytes: int = SPOOL_BYTES) -> Store:
     """Where full copies of loaded programs are, for a store: in memory, gone with the machine's next start as the programs are."""
     name = hashlib.sha256(os.fsencode(os.path.realpath(directory))).hexdigest()[:12]
-    return Store(f"/run/bpflens/records-{name}", max_bytes)
+    return Store(f"/run/bpflens/records-{name}", max_bytes, level=1)
 
 
 def _object(text: bytes) -> Mapping[str, Any]:
