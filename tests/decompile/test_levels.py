@@ -135,3 +135,26 @@ def test_every_level_loads_whatever_it_refers_to(tmp_path, level):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert refusal(subjects((tmp_path / "y.o").read_bytes(), "y.o")["everything"]) is None
+GLOBALS = """
+#include <linux/bpf.h>
+#define SEC(name) __attribute__((section(name), used))
+struct pair { unsigned int a, b; };
+unsigned long long first; struct pair second; unsigned char third[5]; static struct pair last[3];
+unsigned int zero SEC(".data") = 0; unsigned int seven = 7;
+SEC("tc") int f(struct __sk_buff *skb) { last[skb->len & 1].a++; third[2]++; first += seven + zero; second.b++; return last[1].b; }
+"""
+
+
+def test_global_variables_keep_their_places(tmp_path):
+    """Whoever reads the map .bss or .data of the compiled C finds each variable where the object had it, whatever the code uses first."""
+    (tmp_path / "x.o").write_bytes(objects.compiled(GLOBALS, "-g"))
+    source = tmp_path / "x.c"
+    source.write_text(decompile(open_target(str(tmp_path / "x.o")), "x.o", Level.STRUCTURED).text())
+    command = [needs.tool("clang"), "-O2", "-g", "-target", "bpf", "-c", str(source), "-o", str(tmp_path / "y.o")]
+    subprocess.run(command, check=True, capture_output=True)
+    places = []
+    for name in ("x.o", "y.o"):
+        program = open_target(str(tmp_path / name))[0]
+        maps = {m.name: m for m in program.maps}
+        places.append({kind: sorted((at, row[0], row[1]) for at, row in maps[kind].datasec.items()) for kind in (".bss", ".data")})
+    assert places[0] == places[1] and len(places[0][".bss"]) == 4 and len(places[0][".data"]) == 2

@@ -15,9 +15,12 @@ _MAX_ELEMENTS = 65536
 
 
 def initialiser(btf: Btf, id: int, raw: bytes) -> str | None:
-    """The text after "="; "" where all is zero; None where C of it is not worth it (bitfields, pointers, floats)."""
+    """The text after "="; None where C of it is not worth it (bitfields, pointers, floats).
+
+    Zero is written as well: clang lays out variables without an initialiser in the order of their use, and not in that of the file.
+    """
     if not any(raw):
-        return ""
+        return "{}" if btf.kind(btf.skip_modifiers(id)) in (Kind.ARRAY, Kind.STRUCT, Kind.UNION) else "0"
     return _value(btf, id, raw, 0)
 
 

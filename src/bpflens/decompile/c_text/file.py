@@ -280,15 +280,16 @@ def _global(variable: Global, data: bytes | None, types: _Types) -> str:
         if value is not None:
             shown = types.declare(_unqualified(types.btf, variable.type_id), variable.name)
             shown = shown.removeprefix("const ") if qualifier else shown
-            return f"{qualifier}{shown}{place}{f' = {value}' if value else ''};"
+            if kind == "data" and not any(raw):
+                place = place or ' SEC(".data")'
+            return f"{qualifier}{shown}{place} = {value};"
     values = ""
     if any(raw):
         values = " = { " + ", ".join(map(str, raw)) + " }"
-    elif kind == "data":
-        values = " = { 0 }"
-        place = place or ' SEC(".data")'
-    if kind == "bss":
-        values = ""
+    else:
+        values = " = {}"
+        if kind == "data":
+            place = place or ' SEC(".data")'
     return f"{qualifier}__u8 {variable.name}[{variable.size}]{place} __attribute__((aligned({_alignment(variable)}))){values};"
 
 
