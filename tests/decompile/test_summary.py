@@ -83,7 +83,7 @@ WORDS = {
         "Reads: port, IPv4 address, user id.",
     ],
     "marker": [
-        "If the packet is one of IPv4 UDP packets, it sets the packet mark and redirects the packet to interface 3.",
+        "For IPv4 UDP packets, it sets the packet mark and redirects the packet to interface 3.",
         "Otherwise, or in part of the cases, returns what bpf_redirect gives.",
         "Else passes the packet on (TC_ACT_OK).",
         "Map seen (lru_hash): writes entries, by the source address and UDP destination port (if the IPv4 header has no options).",

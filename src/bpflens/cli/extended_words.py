@@ -6,26 +6,33 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from bpflens.cli.settings import Settings
+from bpflens.errors import BpflensError
 from bpflens.program import Program
 
 if TYPE_CHECKING:
     import argparse
 
     from bpflens.analysis.refused_load import RefusedLoad
+    from bpflens.decompile.summary.check.check import Checked
+    from bpflens.decompile.summary.summary import Summary
+    from bpflens.decompile.unit import Unit
 
 __all__ = ("explain_extended",)
 
 UNCHECKED = "Not checked by running it: read from the code's structure, with words by fixed rules."
 
 
-def explain_extended(programs: Sequence[Program], args: argparse.Namespace, settings: Settings) -> Iterator[str]:
-    """The lines to print about the extended programs of a target, one answer for each that the kernel would call."""
+def explain_extended(programs: Sequence[Program], args: argparse.Namespace, settings: Settings, wrong: list[str]) -> Iterator[str]:
+    """The lines to print about the extended programs of a target, one answer for each that the kernel would call. What runs contradict is
+    added to `wrong`.
+    """
     import json
 
+    from bpflens.decompile.summary.check.check import Grade
     from bpflens.decompile.summary.summary import entries_of, summarise_function
     from bpflens.decompile.unit import make_unit
     from bpflens.records.summary import summary_record
-    from bpflens.view.text.summary import summary_lines
+    from bpflens.view.text.summary import checks_text, summary_lines
 
     for program in programs:
         if program.origin.source == "verifier-log":
@@ -40,13 +47,35 @@ def explain_extended(programs: Sequence[Program], args: argparse.Namespace, sett
         around, proof = _surroundings(group[0]), originals[0][1]
         for name in entries_of(unit):
             summary = summarise_function(unit, name)
+            checks = _checks(summary, unit) if args.check else None
+            if checks is not None:
+                proof = checks_text(checks, proof)
+                wrong += [f"{name}: {mark.reason}" for mark in checks.marks if mark.grade is Grade.CONTRADICTED]
             if settings.json:
-                yield json.dumps(summary_record(summary, around, proof))
+                yield json.dumps(summary_record(summary, around, proof, checks))
                 continue
             if not first:
                 yield ""
             first = False
-            yield from summary_lines(summary, around, proof, all=args.all, why=args.why, color=settings.color)
+            yield from summary_lines(summary, around, proof, checks, all=args.all, why=args.why, color=settings.color)
+
+
+def _checks(summary: Summary, unit: Unit) -> Checked:
+    """The sentences held against runs."""
+    from bpflens.decompile.summary.check.check import checked, not_checked
+    from bpflens.execute.subject import from_program, subject_of
+    from bpflens.targets.open import read_input
+
+    code = unit.codes[summary.name]
+    path = code.program.origin.where.rpartition("#")[0]
+    try:
+        if code.program.origin.source == "elf" and path and "@" not in path:
+            subject = subject_of(read_input(path), path, code.original_name)
+        else:
+            subject = from_program(code.program)
+    except BpflensError as error:
+        return not_checked(summary, f"the program can't be run: {error.reason}")
+    return checked(summary, unit, subject)
 
 
 def _refused(program: Program) -> RefusedLoad | None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from bpflens.decompile.summary.check.check import Checked, Mark
 from bpflens.decompile.summary.summary import Summary
 
 __all__ = ("summary_record",)
 
 
-def summary_record(summary: Summary, surroundings: list[str], proof: str) -> dict[str, Any]:
-    """One line of JSON; `expression` is null, as extended programs have none."""
+def summary_record(summary: Summary, surroundings: list[str], proof: str, checks: Checked | None = None) -> dict[str, Any]:
+    """One line of JSON; `expression` is null, as extended programs have none. `checks` adds a mark to each sentence."""
+    marks = checks.marks if checks is not None else [None] * len(summary.sentences)
     return {
         "schema": "explain/1",
         "program": summary.where,
@@ -24,13 +26,21 @@ def summary_record(summary: Summary, surroundings: list[str], proof: str) -> dic
         "outcomes": [],
         "notes": [],
         "type": summary.type,
-        "sentences": [{"kind": each.kind, "text": each.text, "insns": list(each.slots)} for each in summary.sentences],
+        "sentences": [
+            {"kind": each.kind, "text": each.text, "insns": list(each.slots), **({"check": _mark(mark)} if mark is not None else {})}
+            for each, mark in zip(summary.sentences, marks, strict=True)
+        ],
         "surroundings": surroundings,
         "complete": summary.complete,
         "gaps": list(summary.gaps),
         "proof": {
-            "grade": "none", "method": "structure", "libpcap": "", "linktype": "", "given": [], "assumptions": [], "witness": None,
+            "grade": "none", "method": "structure" if checks is None else "runs",
+            "libpcap": "", "linktype": "", "given": [], "assumptions": [], "witness": None,
             "reason": proof,
         },
         "seconds": 0.0,
     }
+
+
+def _mark(mark: Mark) -> dict[str, Any]:
+    return {"grade": mark.grade.value, "runs": mark.runs, "turned": mark.turned, "conditions": mark.conditions, "reason": mark.reason}

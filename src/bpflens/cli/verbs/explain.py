@@ -1,7 +1,9 @@
 """Say what a filter or program does: a classic one in words and as a tcpdump expression with proof, an extended one in sentences.
 
 Of an extended program at most ten lines say when it runs, what it decides and under which conditions, what it changes, its maps and what it
-reads. "may" stands where a condition was left out. --why names the instructions behind each sentence.
+reads. "may" stands where a condition was left out. --why names the instructions behind each sentence. --check runs the program on chosen
+inputs: it makes the conditions of each sentence hold, then turns each of them alone, and marks the sentence with what it saw. Exit code 1
+where a run contradicts a sentence.
 
 Of a classic filter the expression is compiled again by libpcap and proved equal to the filter: for all packets, or for all packets that are
 not cut short (libpcap's own optimizer is only equal at that level for some expressions). What the language cannot say (ancillary data,
@@ -29,6 +31,7 @@ EXAMPLES = (
     "echo '4,48 0 0 9,21 0 1 6,6 0 0 1,6 0 0 0' | bpflens explain --linktype RAW --given ip -",
     "ss -0 -b | bpflens explain -",
     "bpflens explain x.o",
+    "bpflens explain --check x.o",
     "bpflens explain id:12 --why",
 )
 
@@ -53,6 +56,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     extended = parser.add_argument_group("extended programs")
     extended.add_argument("--all", action="store_true", help="every sentence, not only as many as fit in ten lines")
     extended.add_argument("--why", action="store_true", help="the instructions that each sentence rests on")
+    extended.add_argument("--check", action="store_true", help="run the program and mark each sentence: held, not checked, contradicted")
     parser.add_argument("-O", "--no-optimize", action="store_true", help="compile pcap: expressions without libpcap's optimizer")
 
 
@@ -70,6 +74,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """Explain every filter of every target."""
     options = Options(linktype=args.linktype, optimize=not args.no_optimize)
     failures: list[BpflensError] = []
+    wrong: list[str] = []
     printed = False
     for target in args.targets:
         try:
@@ -82,7 +87,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         if opened.nothing is not None:
             print(f"bpflens: note: {opened.nothing}", file=sys.stderr)
         several = len(args.targets) > 1 or len(opened.programs) > 1
-        for line in _explained(opened, args, settings, several, failures):
+        for line in _explained(opened, args, settings, several, failures, wrong):
             print(line, flush=True)
             printed = True
     if failures:
@@ -90,18 +95,20 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             raise failures[0]
         message = "; ".join(str(error) for error in failures)
         raise PartialResult("", f"left out: {message}") if printed else InputError("", message)
-    return 0
+    for each in wrong:
+        print(f"bpflens: a run contradicts what is said of {each} (a fault of bpflens: please report it)", file=sys.stderr)
+    return 1 if wrong else 0
 
 
 def _explained(
-    opened: Opened, args: argparse.Namespace, settings: Settings, several: bool, failures: list[BpflensError]
+    opened: Opened, args: argparse.Namespace, settings: Settings, several: bool, failures: list[BpflensError], wrong: list[str]
 ) -> Iterator[str]:
     programs = opened.programs
     extended = [program for program in programs if program.isa is Isa.EXTENDED]
     if extended:
         from bpflens.cli.extended_words import explain_extended
 
-        yield from explain_extended(extended, args, settings)
+        yield from explain_extended(extended, args, settings, wrong)
         programs = [program for program in programs if program.isa is not Isa.EXTENDED]
     lines = opened.text.splitlines() if opened.text is not None and not settings.json and not args.expression else []
     done = 0

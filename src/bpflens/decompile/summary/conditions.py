@@ -19,7 +19,7 @@ from bpflens.decompile.summary.layers import ETHERTYPES, IP_PROTOCOLS, value_tex
 from bpflens.decompile.summary.naming import Layers, Namer
 from bpflens.decompile.summary.sources import Scope
 
-__all__ = ("Condition", "Kind", "condition_of", "key_parts", "layers_of", "sentences")
+__all__ = ("Condition", "Kind", "condition_of", "is_absent", "key_parts", "layers_of", "sentences")
 
 _ARRAYS = frozenset((2, 6))  # BPF_MAP_TYPE_ARRAY, PERCPU_ARRAY: an entry is there for every key below max_entries
 _LOOKUPS = frozenset(("bpf_map_lookup_elem", "bpf_map_lookup_percpu_elem"))
@@ -27,6 +27,7 @@ _POINTERS = (
     "bpf_ringbuf_reserve", "bpf_sk_storage_get", "bpf_task_storage_get", "bpf_inode_storage_get", "bpf_cgrp_storage_get",
     "bpf_sk_lookup_tcp", "bpf_sk_lookup_udp", "bpf_skc_lookup_tcp", "bpf_get_listener_sock", "bpf_sk_fullsock", "bpf_tcp_sock",
 )  # fmt: skip
+LONG, SHORT = "", "the packet is too short for what the program reads"
 _RELATIONS = {"<": "below", "<=": "at most", ">": "above", ">=": "at least", "==": "equal to", "!=": "different from"}
 _NEGATED = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "!=", "!=": "=="}
 
@@ -82,7 +83,8 @@ def condition_of(expr: ir.Expr, holds: bool, scope: Scope, namer: Namer, slots: 
 
 def _comparison(expr: ir.Compare, holds: bool, scope: Scope, namer: Namer) -> Condition:
     if scope.is_packet_end(expr.left) or scope.is_packet_end(expr.right):
-        return Condition(Kind.BOUND, claim=_length(expr, holds, scope))
+        exceeds = expr.op in ((">", ">=") if scope.is_packet_end(expr.right) else ("<", "<="))
+        return Condition(Kind.BOUND, SHORT if exceeds == holds else LONG, claim=_length(expr, holds, scope))
     left, right, op = expr.left, expr.right, expr.op
     if scope.constant(left) is not None and scope.constant(right) is None:
         left, right = right, left
@@ -290,6 +292,16 @@ def _number(known: dict[Bit, int], byte: int, size: int) -> int | None:
     return value
 
 
+def is_absent(condition: Condition) -> bool:
+    """Says that something is not there that is always, or nearly always: an entry of an array, memory for an event, enough packet."""
+    if condition.kind is Kind.BOUND:
+        return condition.text == SHORT
+    if condition.kind is not Kind.PRESENT:
+        return False
+    claim = condition.claim
+    return not claim.there if isinstance(claim, HasEntry) else isinstance(claim, Gives) and claim.op == "=="
+
+
 def sentences(conditions: Sequence[Condition], namer: Namer) -> list[str]:
     """What a path's conditions say, each thing once; equalities of bits are put together first. Bounds and the like are left out."""
     layers = layers_of(conditions, namer)
@@ -300,11 +312,15 @@ def sentences(conditions: Sequence[Condition], namer: Namer) -> list[str]:
     out: list[str] = list(namer.phrases(known, layers)) if known else []
     for condition in conditions:
         if condition.kind in (Kind.BOUND, Kind.PRESENT) or condition.is_equality:
+            if is_absent(condition):
+                out.append(condition.text)
             continue
         if condition.alternatives:
-            sides = [sentences(side, namer) for side in condition.alternatives]
+            likely = [side for side in condition.alternatives if not any(map(is_absent, side))] or condition.alternatives
+            sides = [sentences(side, namer) for side in likely]
             if all(sides):
-                out.append("(" + " or ".join(f"({' and '.join(side)})" if len(side) > 1 else side[0] for side in sides) + ")")
+                text = " or ".join(f"({' and '.join(side)})" if len(side) > 1 and len(sides) > 1 else " and ".join(side) for side in sides)
+                out.append(f"({text})" if len(sides) > 1 else text)
         elif condition.bits:
             said = list(namer.phrases(dict(condition.bits), layers, negated=True))
             out.append(said[0] if len(said) == 1 else "not both: " + " and ".join(namer.phrases(dict(condition.bits), layers)))

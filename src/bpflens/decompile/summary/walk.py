@@ -16,6 +16,7 @@ from typing import TypeAlias
 
 from bpflens.decompile import ir
 from bpflens.decompile.summary.bits import Source, byte_run
+from bpflens.decompile.summary.claims import KeyPart
 from bpflens.decompile.summary.conditions import Condition, Kind, condition_of, key_parts, key_phrase, layers_of
 from bpflens.decompile.summary.joins import UNSAID, added, leaves, met
 from bpflens.decompile.summary.naming import Namer
@@ -50,7 +51,7 @@ class Returned:
 @dataclass(frozen=True, slots=True)
 class Done:
     """A call, a store or an atomic operation, `written` as it stands in the tree. `texts` are the arguments of a call in words; `key` what
-    a map is asked for.
+    a map is asked for, in bytes `parts`.
     """
 
     statement: ir.Statement
@@ -59,6 +60,7 @@ class Done:
     texts: tuple[str, ...] = ()
     key: str = ""
     may: bool = False
+    parts: tuple[KeyPart, ...] = ()
 
 
 @dataclass(slots=True)
@@ -288,13 +290,14 @@ class _Walker:
             return
         texts: tuple[str, ...] = ()
         key = ""
+        parts: tuple[KeyPart, ...] = ()
         if isinstance(statement, ir.Call):
             texts = tuple(self.argument(arg) for arg in statement.args)
             first = self.scope.resolved(statement.args[0]) if statement.args else None
             if isinstance(first, ir.MapRef) and statement.kind == "helper":
                 key = self.scope.keys[statement.slots] = key_phrase(statement, self.scope, self.namer)
-                self.scope.key_parts[statement.slots] = key_parts(statement, self.scope)
-        self.out.done.append(Done(statement, written, here, texts, key, self.may > 0))
+                parts = self.scope.key_parts[statement.slots] = key_parts(statement, self.scope)
+        self.out.done.append(Done(statement, written, here, texts, key, self.may > 0, parts))
         self.follow_frame(statement)
 
     def current(self, statement: ir.Statement) -> ir.Statement:

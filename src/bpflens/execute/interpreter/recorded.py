@@ -49,10 +49,11 @@ class HelperCall:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What calls give, by slot: results, and contents of buffers."""
+    """What calls give, by slot: results, and contents of buffers. `ctx`: bytes of the context, by offset."""
 
     results: Mapping[int, int] = field(default_factory=dict)
     filled: Mapping[int, bytes] = field(default_factory=dict)
+    ctx: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +96,21 @@ class RecordedProgram:
         packet, ctx = self._at_start
         return Run(scene, chosen, outcome, packet, ctx, data, tuple(self._calls), slots)
 
+    def modelled(self) -> tuple[str, ...]:
+        """Helpers that were modelled so far."""
+        return tuple(sorted(self._program.machine.modelled))
+
     # --- as the machine tells ---
 
     def running(self, slot: int) -> None:
         """The first block: note what the program sees before it does anything."""
         if not self._blocks:
             m = self._program.machine
-            packet = m.memory.regions.get(PACKET_REGION)
-            self._at_start = bytes(packet[m.data : m.data_end]) if packet is not None else b"", bytes(m.memory.regions.get(CTX_REGION, b""))
+            packet, ctx = m.memory.regions.get(PACKET_REGION), m.memory.regions.get(CTX_REGION, b"")
+            for at, value in self.chosen.ctx.items():
+                if isinstance(ctx, bytearray) and at < len(ctx):
+                    ctx[at] = value
+            self._at_start = bytes(packet[m.data : m.data_end]) if packet is not None else b"", bytes(ctx)
         self._blocks[slot] = None
 
     def calling(self, slot: int) -> None:

@@ -4,27 +4,57 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from bpflens.decompile.summary.check.check import Checked, Mark
 from bpflens.decompile.summary.summary import SHOWN_LINES, Sentence, Summary
 
-__all__ = ("summary_lines",)
+__all__ = ("checks_text", "summary_lines")
 
 
 def summary_lines(
-    summary: Summary, surroundings: Sequence[str], proof: str, *, all: bool = False, why: bool = False, color: bool = False
+    summary: Summary, surroundings: Sequence[str], proof: str, checks: Checked | None = None,
+    *, all: bool = False, why: bool = False, color: bool = False
 ) -> Iterator[str]:
-    """At most ten lines, or, with `all`, every sentence. `surroundings` say where the program hangs; `proof` is the last line."""
+    """At most ten lines, or, with `all`, every sentence. `surroundings` say where the program hangs; `proof` is the last line. A sentence
+    that a run contradicts comes first, and says so.
+    """
     yield f"\x1b[1m{summary.head}\x1b[0m" if color else summary.head
     yield from (f"    {line}" for line in surroundings)
     room = SHOWN_LINES - 2 - len(surroundings) - len(summary.gaps)
-    shown = summary.sentences if all or len(summary.sentences) <= room else summary.sentences[: max(room - 1, 1)]
-    for sentence in shown:
+    marked = list(zip(summary.sentences, checks.marks if checks is not None else [None] * len(summary.sentences), strict=True))
+    marked.sort(key=lambda pair: pair[1] is None or pair[1].grade.value != "contradicted")
+    shown = marked if all or len(marked) <= room else marked[: max(room - 1, 1)]
+    for sentence, mark in shown:
         text = f"{sentence.text}{_slots(sentence) if why else ''}"
+        if mark is not None:
+            text = f"CONTRADICTED: a run {mark.reason}. Was said: {text}" if mark.grade.value == "contradicted" else f"{text} {_mark(mark)}"
         yield f"    \x1b[31m{text}\x1b[0m" if color and sentence.kind == "alarm" else f"    {text}"
     left = len(summary.sentences) - len(shown)
     if left:
         yield f"    {left} more sentence{'s' * (left > 1)}: --all"
     yield from (f"    Not explained: {gap}." for gap in summary.gaps)
     yield f"    {proof}"
+
+
+def _mark(mark: Mark) -> str:
+    """ "[held in 14 runs, 3 of 3 conditions turned]"."""
+    runs = f"{mark.runs} run{'s' * (mark.runs != 1)}"
+    match mark.grade.value:
+        case "held":
+            turned = f", {mark.turned} of {mark.conditions} conditions turned" if mark.conditions else ""
+            return f"[held in {runs}{turned}]"
+        case "ran":
+            return f"[seen in {runs}]"
+    return f"[not checked: {mark.reason}]"
+
+
+def checks_text(checks: Checked, proof: str) -> str:
+    """What the answer rests on, in place of "Not checked ...", and what follows that."""
+    if not checks.runs:
+        return proof
+    by_kernel = f", {checks.kernel_runs} of them by the {checks.kernel} too" if checks.kernel_runs else ", none of them by a kernel"
+    assumed = f" Modelled: {', '.join(checks.assumed)}." if checks.assumed else ""
+    rest = proof.partition("fixed rules.")[2]
+    return f"Checked in {checks.runs} runs by the interpreter{by_kernel}: evidence for those inputs, no proof.{assumed}{rest}"
 
 
 def _slots(sentence: Sentence) -> str:
