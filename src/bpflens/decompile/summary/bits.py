@@ -8,12 +8,12 @@ Loads, swaps, shifts by constants, masks and unions only move bits about; whatev
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
 from bpflens.decompile import ir
 
-__all__ = ("WIDTH", "Bit", "Bits", "Source", "bits_of", "byte_run", "constrained", "read_bits")
+__all__ = ("WIDTH", "Bit", "Bits", "Source", "bits_of", "byte_run", "constrained", "read_bits", "runs_of")
 
 WIDTH = 64
 
@@ -142,3 +142,31 @@ def byte_run(bits: Bits) -> tuple[Source, int, int, str] | None:
     if bytes_ == list(range(bytes_[0], bytes_[0] - size, -1)):
         return run[0].source, bytes_[-1], size, "big"
     return None
+
+
+def runs_of(bits: Sequence[Bit | int]) -> list[tuple[Source, int, int]] | None:
+    """(source, first byte, size) of the whole bytes that a number is put together from, lowest first; zeros between them are left out.
+    None where it is put together from anything else.
+    """
+    out: list[tuple[Source, int, int]] = []
+    bytes_: list[tuple[Source, int] | None] = []
+    for at in range(0, len(bits), 8):
+        part = bits[at : at + 8]
+        first = part[0]
+        if all(bit == 0 for bit in part):
+            bytes_.append(None)
+        elif isinstance(first, Bit) and all(bit == Bit(first.source, first.byte, n) for n, bit in enumerate(part)):
+            bytes_.append((first.source, first.byte))
+        else:
+            return None
+    for each in bytes_:
+        if each is None:
+            continue
+        source, byte = each
+        if out and out[-1][0] == source and byte == out[-1][1] + out[-1][2]:
+            out[-1] = (source, out[-1][1], out[-1][2] + 1)
+        elif out and out[-1][0] == source and byte == out[-1][1] - 1:
+            out[-1] = (source, byte, out[-1][2] + 1)
+        else:
+            out.append((source, byte, 1))
+    return out

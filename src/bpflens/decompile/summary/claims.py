@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeAlias
 from bpflens.decompile import ir
 from bpflens.decompile.summary.bits import Bits
 
-__all__ = ("Claim", "Gives", "HasEntry", "KeyPart", "Length", "Relation", "compare")
+__all__ = ("Between", "Claim", "Gives", "HasEntry", "KeyPart", "Length", "Relation", "compare")
 
 
 class Relation(NamedTuple):
@@ -22,6 +22,15 @@ class Relation(NamedTuple):
     right: Bits
     signed: bool
     size: int
+
+
+class Between(NamedTuple):
+    """A number is from `low` to `high` (or, not `inside`, is not)."""
+
+    number: Bits
+    low: int
+    high: int
+    inside: bool
 
 
 class KeyPart(NamedTuple):
@@ -58,7 +67,7 @@ class Length(NamedTuple):
     shorter: bool
 
 
-Claim: TypeAlias = Relation | HasEntry | Gives | Length
+Claim: TypeAlias = Relation | Between | HasEntry | Gives | Length
 
 
 def compare(left: int, op: str, right: int) -> bool:

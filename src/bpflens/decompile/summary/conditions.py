@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import enum
 import errno
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from bpflens.decompile import ir
-from bpflens.decompile.summary.bits import WIDTH, Bit, Bits, Source, byte_run, constrained, read_bits
-from bpflens.decompile.summary.claims import Claim, Gives, HasEntry, KeyPart, Length, Relation
+from bpflens.decompile.summary.bits import WIDTH, Bit, Bits, Source, byte_run, constrained, read_bits, runs_of
+from bpflens.decompile.summary.claims import Between, Claim, Gives, HasEntry, KeyPart, Length, Relation
 from bpflens.decompile.summary.layers import ETHERTYPES, IP_PROTOCOLS, value_text
 from bpflens.decompile.summary.naming import Layers, Namer
-from bpflens.decompile.summary.sources import Scope
+from bpflens.decompile.summary.sources import Filled, Scope
+from bpflens.isa.extended.helpers import helper_prototype
 
 __all__ = ("Condition", "Kind", "condition_of", "is_absent", "key_parts", "layers_of", "sentences")
 
@@ -27,6 +28,12 @@ _POINTERS = (
     "bpf_ringbuf_reserve", "bpf_sk_storage_get", "bpf_task_storage_get", "bpf_inode_storage_get", "bpf_cgrp_storage_get",
     "bpf_sk_lookup_tcp", "bpf_sk_lookup_udp", "bpf_skc_lookup_tcp", "bpf_get_listener_sock", "bpf_sk_fullsock", "bpf_tcp_sock",
 )  # fmt: skip
+# helpers whose result that is not 0 is no error
+_ANSWERS = (
+    "_get_", "strncmp", "strtol", "redirect", "csum", "loop", "for_each", "probe_read", "current_task", "cgroup", "snprintf", "check_mtu",
+    "fib_lookup", "query", "read_branch", "ecn_set", "sys_", "ima_", "d_path", "btf_find", "load_hdr", "syncookie", "drain",
+)  # fmt: skip
+_OF_SIGN = {("<", 0): "negative", ("<=", -1): "negative", (">=", 0): "not negative", (">", -1): "not negative"}
 LONG, SHORT = "", "the packet is too short for what the program reads"
 _RELATIONS = {"<": "below", "<=": "at most", ">": "above", ">=": "at least", "==": "equal to", "!=": "different from"}
 _NEGATED = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "!=", "!=": "=="}
@@ -95,7 +102,7 @@ def _comparison(expr: ir.Compare, holds: bool, scope: Scope, namer: Namer) -> Co
         return said
     bits = scope.bits(left)
     if bits is None:
-        return Condition(Kind.UNKNOWN, "a computed value compares so")
+        return _range(left, op, constant, expr, holds, scope, namer) or Condition(Kind.UNKNOWN, "a computed value compares so")
     if expr.width == 32:
         bits = (*bits[:32], *[0] * 32)
         constant = None if constant is None else constant & 0xFFFFFFFF
@@ -123,6 +130,34 @@ def _comparison(expr: ir.Compare, holds: bool, scope: Scope, namer: Namer) -> Co
     return _of_order(bits, op, constant, expr, holds, namer)
 
 
+def _range(
+    left: ir.Expr, op: str, constant: int | None, expr: ir.Compare, holds: bool, scope: Scope, namer: Namer
+) -> Condition | None:
+    """x - 6000 < 64, unsigned: x is 6000 to 6063."""
+    if constant is None or expr.signed or op not in ("<", "<=", ">", ">="):
+        return None
+    width = expr.width
+    node = scope.resolved(left)
+    while isinstance(node, ir.Zext):
+        width, node = min(width, node.bits), scope.resolved(node.operand)
+    if not isinstance(node, ir.Binary) or node.op not in ("+", "-") or (shift := scope.constant(node.right)) is None:
+        return None
+    bits = scope.bits(node.left)
+    run = byte_run(bits) if bits is not None else None
+    if bits is None or run is None or run[2] * 8 > min(width, node.width):
+        return None
+    inside = op in ("<", "<=")
+    count = constant + (op in ("<=", ">"))
+    low = (shift if node.op == "-" else -shift) % (1 << min(width, node.width))
+    high = low + count - 1
+    named = namer.name_bytes(run[0], run[1], run[2], namer.layers)
+    if not count or high >= 1 << 8 * run[2] or (run[2] > 1 and named.big_endian != (run[3] == "big")):
+        return None
+    inside = inside == holds
+    shown = f"{value_text(named.format, low, run[2])} to {value_text(named.format, high, run[2])}"
+    return Condition(Kind.TELLING, f"the {named.text} is {'not ' * (not inside)}{shown}", claim=Between(bits, low, high, inside))
+
+
 def _error(value: int) -> str:
     """A negative number that a helper gives is an error's."""
     return f"the error {errno.errorcode[-value]}" if -value in errno.errorcode else str(value)
@@ -133,16 +168,19 @@ def _of_order(bits: Sequence[Bit | int], op: str, constant: int, expr: ir.Compar
     if run is None:
         return Condition(Kind.UNKNOWN, "a computed value compares so")
     source, byte, size, order = run
-    named = namer.name_bytes(source, byte, size, Layers())
+    named = namer.name_bytes(source, byte, size, namer.layers)
     relation = op if holds else _NEGATED[op]
     claim = Relation(tuple(bits), relation, _number_bits(constant), expr.signed, expr.width // 8)
     if size > 1 and named.big_endian != (order == "big"):
-        return Condition(Kind.UNKNOWN, f"the {named.text}, with its bytes reversed, is {_RELATIONS[relation]} {constant}")
+        text = f"the {named.text}, with its bytes reversed, is {_RELATIONS[relation]} {constant}"
+        return Condition(Kind.TELLING, text, claim=claim if not expr.signed or size < expr.width // 8 else None)
     if expr.signed and constant >> (expr.width - 1):
         constant -= 1 << expr.width
     if expr.signed and size < expr.width // 8:
         claim = claim._replace(signed=False)
     signed = ", as a signed number," * (claim.signed and constant >= 0 and source.kind != "call")
+    if expr.signed and (relation, constant) in _OF_SIGN:
+        return Condition(Kind.TELLING, f"the {named.text} is {_OF_SIGN[relation, constant]}", claim=claim)
     shown = value_text(named.format, constant, size) if constant >= 0 else str(constant)
     return Condition(Kind.TELLING, f"the {named.text}{signed} is {_RELATIONS[relation]} {shown}", claim=claim)
 
@@ -152,7 +190,7 @@ def _of_two(bits: Bits, right: ir.Expr, op: str, expr: ir.Compare, holds: bool, 
     runs = [byte_run(tuple(each)) if each is not None else None for each in (bits, other)]
     if None in runs or op not in _RELATIONS:
         return Condition(Kind.UNKNOWN, "two values compare so")
-    left_name, right_name = (namer.name_bytes(run[0], run[1], run[2], Layers()).text for run in runs if run is not None)
+    left_name, right_name = (namer.name_bytes(run[0], run[1], run[2], namer.layers).text for run in runs if run is not None)
     relation = op if holds else _NEGATED[op]
     claim = Relation(tuple(bits), relation, other, expr.signed, expr.width // 8) if other is not None else None
     return Condition(Kind.TELLING, f"the {left_name} is {_RELATIONS[relation]} the {right_name}", claim=claim)
@@ -160,6 +198,10 @@ def _of_two(bits: Bits, right: ir.Expr, op: str, expr: ir.Compare, holds: bool, 
 
 def _of_call(call: ir.Call, op: str, constant: int, expr: ir.Compare, holds: bool, scope: Scope, namer: Namer) -> Condition | None:
     """A look-up that found, a call that failed."""
+    if call.name == "bpf_skb_load_bytes" and not constant and (read := scope.loaded_bytes(call)) is not None:
+        fails = {"<": True, ">=": False, "==": False, "!=": True}.get(op)
+        if fails is not None and (expr.signed or op in ("==", "!=")):
+            return Condition(Kind.BOUND, SHORT if fails == holds else LONG, claim=Length(sum(read), fails == holds))
     if op not in ("==", "!=") or constant:
         if expr.signed and op in ("<", ">=") and not constant and call.kind == "helper":
             fails = (op == "<") == holds
@@ -182,6 +224,8 @@ def _of_call(call: ir.Call, op: str, constant: int, expr: ir.Compare, holds: boo
         return Condition(Kind.PRESENT, f"{call.name} {'gives something' if there else 'gives nothing'}", claim=claim)
     if call.kind == "helper" and scope.bits(expr.left) is not None and call.name.startswith("bpf_get_"):
         return None  # a number to compare
+    if call.kind == "helper" and (helper_prototype(call.number) or "").startswith("long") and not any(n in call.name for n in _ANSWERS):
+        return Condition(Kind.TELLING, f"{call.name} {'fails' if there else 'succeeds'}", claim=claim)
     return Condition(Kind.TELLING, f"{call.name} {'gives another value than' if there else 'gives'} 0", claim=claim)
 
 
@@ -214,8 +258,9 @@ def key_parts(call: ir.Call, scope: Scope, argument: int = 1) -> tuple[KeyPart, 
     parts = []
     for (at, size), content in scope.frame.cells.items():
         if start <= at and at + size <= start + map.key_size:
-            bits = read_bits(content, 0, min(size, 8)) if isinstance(content, Source) else scope.bits(content)
-            if bits is not None:
+            if isinstance(content, Filled):
+                parts += [KeyPart(at - start + n, 1, read_bits(content.source, content.byte + n, 1)) for n in range(size)]
+            elif (bits := scope.bits(content)) is not None:
                 parts.append(KeyPart(at - start, size, bits))
     return tuple(parts)
 
@@ -238,8 +283,8 @@ def key_phrase(call: ir.Call, scope: Scope, namer: Namer, argument: int = 1) -> 
 
 
 def _part(content: object, size: int, scope: Scope, namer: Namer) -> Iterator[str]:
-    if isinstance(content, Source):
-        yield namer.name_bytes(content, 0, size, Layers()).text
+    if isinstance(content, Filled):
+        yield namer.name_bytes(content.source, content.byte, size, namer.layers).text
         return
     value = scope.constant(content)  # type: ignore[arg-type]
     if value is not None:
@@ -247,8 +292,12 @@ def _part(content: object, size: int, scope: Scope, namer: Namer) -> Iterator[st
             yield str(value & ((1 << 8 * size) - 1))
         return
     bits = scope.bits(content)  # type: ignore[arg-type]
-    run = byte_run((*bits[: 8 * size], *[0] * (64 - 8 * size))) if bits is not None else None
-    yield namer.name_bytes(run[0], run[1], run[2], namer.layers).text if run else "computed value"
+    runs = runs_of(bits[: 8 * size]) if bits is not None else None
+    if not runs:
+        yield "computed value"
+        return
+    for source, byte, length in runs:
+        yield namer.name_bytes(source, byte, length, namer.layers).text
 
 
 def layers_of(conditions: Sequence[Condition], namer: Namer) -> Layers:
@@ -303,7 +352,9 @@ def is_absent(condition: Condition) -> bool:
 
 
 def sentences(conditions: Sequence[Condition], namer: Namer) -> list[str]:
-    """What a path's conditions say, each thing once; equalities of bits are put together first. Bounds and the like are left out."""
+    """What a path's conditions say, each thing once; equalities of bits are put together first. Bounds and what follows from an equality
+    that is said are left out.
+    """
     layers = layers_of(conditions, namer)
     known: dict[Bit, int] = {}
     for condition in conditions:
@@ -314,16 +365,54 @@ def sentences(conditions: Sequence[Condition], namer: Namer) -> list[str]:
         if condition.kind in (Kind.BOUND, Kind.PRESENT) or condition.is_equality:
             if is_absent(condition):
                 out.append(condition.text)
+        elif condition.alternatives:
+            if text := _alternatives(condition, namer):
+                out.append(text)
+        elif follows(condition, known):
             continue
-        if condition.alternatives:
-            likely = [side for side in condition.alternatives if not any(map(is_absent, side))] or condition.alternatives
-            sides = [sentences(side, namer) for side in likely]
-            if all(sides):
-                text = " or ".join(f"({' and '.join(side)})" if len(side) > 1 and len(sides) > 1 else " and ".join(side) for side in sides)
-                out.append(f"({text})" if len(sides) > 1 else text)
         elif condition.bits:
             said = list(namer.phrases(dict(condition.bits), layers, negated=True))
             out.append(said[0] if len(said) == 1 else "not both: " + " and ".join(namer.phrases(dict(condition.bits), layers)))
         else:
             out.append(condition.text)
     return list(dict.fromkeys(out))
+
+
+def follows(condition: Condition, known: Mapping[Bit, int]) -> bool:
+    """All bits that a condition speaks of are known: it says nothing more, for it is so on the same path."""
+    claim = condition.claim
+    bits: list[Bit | int] = [bit for bit, _ in condition.bits]
+    if isinstance(claim, Relation):
+        bits = [*claim.left, *claim.right]
+    elif isinstance(claim, Between):
+        bits = [*claim.number]
+    return bool(bits) and all(isinstance(bit, int) or bit in known for bit in bits)
+
+
+def _alternatives(condition: Condition, namer: Namer) -> str:
+    """ "(a or b)"; "" where one of the sides need not be said."""
+    sides = [side for side in _sides(condition) if not any(map(is_absent, side))] or list(condition.alternatives)
+    said = [sentences(side, namer) for side in sides]
+    if not all(said):
+        return ""
+    texts = list(dict.fromkeys(f"({' and '.join(side)})" if len(side) > 1 and len(said) > 1 else " and ".join(side) for side in said))
+    if len(texts) > 2 and (short := _one_of(texts)):
+        return short
+    return f"({' or '.join(texts)})" if len(texts) > 1 else texts[0]
+
+
+def _sides(condition: Condition) -> list[tuple[Condition, ...]]:
+    """All alternatives; those of a side that is nothing but alternatives itself among them."""
+    out = []
+    for side in condition.alternatives:
+        out += _sides(side[0]) if len(side) == 1 and side[0].alternatives else [side]
+    return out
+
+
+def _one_of(texts: Sequence[str]) -> str:
+    """ "the port is 25, 465 or 587"; "" where the texts do not begin alike."""
+    start, found, _ = texts[0].partition(" is ")
+    if not found or not all(text.startswith(f"{start} is ") and " not " not in text and " and " not in text for text in texts):
+        return ""
+    values = [text.removeprefix(f"{start} is ") for text in texts]
+    return f"{start} is {', '.join(values[:-1])} or {values[-1]}"

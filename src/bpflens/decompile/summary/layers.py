@@ -24,7 +24,7 @@ _FIELDS = (
     PacketField("Ethernet", 0, 6, "destination MAC", "mac"),
     PacketField("Ethernet", 6, 6, "source MAC", "mac"),
     PacketField("Ethernet", 12, 2, "EtherType", "ethertype"),
-    PacketField("IPv4", 0, 1, "IP version and header length", "hex"),
+    PacketField("IPv4", 0, 1, "IP version and header length", "ipvhl"),
     PacketField("IPv4", 1, 1, "TOS", "hex"),
     PacketField("IPv4", 2, 2, "IPv4 length"),
     PacketField("IPv4", 4, 2, "IPv4 id"),
@@ -79,6 +79,17 @@ _PORTS = {
     853: "dns over tls", 1194: "openvpn", 3306: "mysql", 4789: "vxlan", 5060: "sip", 5432: "postgresql", 6081: "geneve", 6379: "redis",
     8080: "http-alt", 8472: "vxlan (Linux)", 51820: "wireguard",
 }  # fmt: skip
+_FAMILIES = {1: "Unix", 2: "IPv4", 10: "IPv6", 16: "netlink", 17: "packet", 40: "vsock", 44: "XDP"}
+_SOCKET_TYPES = {1: "stream", 2: "datagram", 3: "raw", 5: "seqpacket"}
+# enum of include/uapi/linux/bpf.h (BPF_SOCK_OPS_*), and TCP states of include/net/tcp_states.h
+_SOCKET_EVENTS = {
+    1: "TIMEOUT_INIT", 2: "RWND_INIT", 3: "TCP_CONNECT", 4: "ACTIVE_ESTABLISHED", 5: "PASSIVE_ESTABLISHED", 6: "NEEDS_ECN", 7: "BASE_RTT",
+    8: "RTO", 9: "RETRANS", 10: "STATE", 11: "TCP_LISTEN", 12: "RTT", 13: "PARSE_HDR_OPT", 14: "HDR_OPT_LEN", 15: "WRITE_HDR_OPT",
+}  # fmt: skip
+_TCP_STATES = {
+    1: "ESTABLISHED", 2: "SYN_SENT", 3: "SYN_RECV", 4: "FIN_WAIT1", 5: "FIN_WAIT2", 6: "TIME_WAIT", 7: "CLOSE", 8: "CLOSE_WAIT",
+    9: "LAST_ACK", 10: "LISTEN", 11: "CLOSING",
+}  # fmt: skip
 _ICMP_TYPES = {0: "echo reply", 3: "destination unreachable", 5: "redirect", 8: "echo request", 11: "time exceeded"}
 _TCP_FLAGS = ((1, "FIN"), (2, "SYN"), (4, "RST"), (8, "PSH"), (16, "ACK"), (32, "URG"), (64, "ECE"), (128, "CWR"))
 
@@ -118,12 +129,26 @@ def value_text(format: str, value: int, size: int = 0) -> str:
 
             return str(ipaddress.IPv6Address(value))
         case "mac":
-            return ":".join(f"{byte:02x}" for byte in value.to_bytes(6, "big"))
+            return ":".join(f"{byte:02x}" for byte in value.to_bytes(6, "big")) + " (broadcast)" * (value == (1 << 48) - 1)
         case "icmptype":
             return f"{value} ({_ICMP_TYPES[value]})" if value in _ICMP_TYPES else str(value)
         case "tcpflags":
             return "+".join(name for bit, name in _TCP_FLAGS if value & bit) or "none"
-        case "hex":
+        case "family":
+            return _FAMILIES.get(value, str(value))
+        case "socktype":
+            return _SOCKET_TYPES.get(value, str(value))
+        case "sockop":
+            return _SOCKET_EVENTS.get(value, str(value))
+        case "tcpstate":
+            return _TCP_STATES.get(value, str(value))
+        case "sysctlaccess":
+            return {0: "a read", 1: "a write"}.get(value, str(value))
+        case "optlevel":
+            return {0: "IP", 1: "socket", 6: "TCP", 17: "UDP", 41: "IPv6"}.get(value, str(value))
+        case "pkttype":
+            return {0: "for this host", 1: "broadcast", 2: "multicast", 3: "for another host", 4: "outgoing"}.get(value, str(value))
+        case "hex" | "ipvhl":
             return f"{value:#x}"
         case "devtype":
             return {1: "block", 2: "character"}.get(value, str(value))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from bpflens.btf.fields import member_at
 from bpflens.decompile.summary.bits import Bit, Source
+from bpflens.decompile.summary.context_words import word_of
 from bpflens.decompile.summary.layers import PacketField, field_of, fields_of, network_offset, value_text
 from bpflens.decompile.summary.sources import COMM
 from bpflens.decompile.unit import Unit
@@ -19,6 +20,7 @@ from bpflens.isa.extended.contexts import access_name, context_struct, field_at
 __all__ = ("Layers", "Named", "Namer")
 
 _CALLS = {
+    ("bpf_get_current_pid_tgid", 0, 8): "process and thread id", ("bpf_get_current_uid_gid", 0, 8): "user and group id",
     ("bpf_get_current_pid_tgid", 4, 4): "process id", ("bpf_get_current_pid_tgid", 0, 4): "thread id",
     ("bpf_get_current_uid_gid", 0, 4): "user id", ("bpf_get_current_uid_gid", 4, 4): "group id",
     ("bpf_ktime_get_ns", 0, 8): "time since boot", ("bpf_ktime_get_boot_ns", 0, 8): "time since boot",
@@ -39,28 +41,14 @@ _X86_64_ARGUMENTS = {
     80: "return value",
 }
 _KPROBE, _TRACEPOINT = 2, 5
+_DATA = {14: "the data", 16: "the message", 25: "the option's value"}  # what a context's data points to, where it is no packet
 _ARGUMENT_ARRAYS = frozenset((17, 24, 26, 29))  # raw tracepoints, tracing, LSM: the context is an array of u64
-_CONTEXT_WORDS = {
-    "protocol": "packet's protocol", "ifindex": "interface number", "ingress_ifindex": "interface number", "len": "packet length",
-    "mark": "packet mark", "user_port": "port", "user_ip4": "IPv4 address", "remote_port": "remote port", "local_port": "local port",
-    "family": "address family", "user_family": "address family", "rx_queue_index": "receive queue", "access_type": "access type",
-    "major": "device major", "minor": "device minor",
-}  # fmt: skip
-
 
 READERS = {
     "bpf_probe_read_user": "user memory that was read", "bpf_probe_read_kernel": "kernel memory that was read",
     "bpf_probe_read": "memory that was read", "bpf_skb_load_bytes": "packet data that was read",
 }  # fmt: skip
 """Helpers that fill a buffer: what is in it then."""
-# Fields in network order (include/uapi/linux/bpf.h): addresses, and 16-bit numbers in the first half of their field.
-_ADDRESSES = {
-    "user_ip4": "IPv4 address", "msg_src_ip4": "source address", "remote_ip4": "remote address", "local_ip4": "local address",
-    "src_ip4": "source address", "dst_ip4": "destination address",
-}  # fmt: skip
-_BE16 = {"user_port": ("port", "port"), "protocol": ("EtherType", "ethertype"), "vlan_proto": ("VLAN's EtherType", "ethertype"),
-         "eth_protocol": ("EtherType", "ethertype"), "dst_port": ("destination port", "port")}  # fmt: skip
-
 
 @dataclass(frozen=True, slots=True)
 class Layers:
@@ -114,7 +102,7 @@ class Namer:
             found = self.packet_field(source, byte, size, layers)
             if found is not None:
                 return Named(found.name, found.format, True)
-            where = "behind the IPv4 header" if source.base == "transport" else "of the packet"
+            where = "behind the IPv4 header" if source.base == "transport" else f"of {_DATA.get(self.prog_type, 'the packet')}"
             return Named(f"{_run(byte, size)} {where}", "hex" if size > 1 else "number", True)
         if source.kind == "ctx":
             return self._ordered(byte, size) or Named(self._context(byte, size))
@@ -126,8 +114,8 @@ class Namer:
 
     def _of_call(self, what: str, byte: int, size: int) -> str:
         """A number that a helper gave, or that it put into a buffer."""
-        if what == COMM:
-            return COMM_NAME
+        if what in STRINGS:
+            return STRINGS[what]
         if what in READERS:
             return f"{READERS[what]} ({_run(byte, size)})"
         return _CALLS.get((what, byte, size)) or f"result of {what}"
@@ -141,11 +129,10 @@ class Namer:
             return Named("device type" if byte == 0 else "access", "devtype" if byte == 0 else "devaccess")
         if found is None or byte != found.offset:
             return None
-        if name in _ADDRESSES and size == 4:
-            return Named(_ADDRESSES[name], "ipv4", True)
-        if name in _BE16 and size in (2, 4):
-            return Named(_BE16[name][0], _BE16[name][1], True)
-        return None
+        word = word_of(struct, found.name) or word_of(struct, name)
+        if word is None or size not in (found.size, word.number):
+            return None
+        return Named(word.text, word.format, bool(word.number))
 
     def field_extent(self, byte: int) -> tuple[int, int] | None:
         """(first byte, size) of the context's field at a byte, of the part that holds a number."""
@@ -155,7 +142,8 @@ class Namer:
             return None
         if struct == "bpf_cgroup_dev_ctx" and byte < 4:
             return byte & ~1, 2
-        return found.offset, 2 if found.name in _BE16 and byte < found.offset + 2 else found.size
+        word = word_of(struct, found.name)
+        return found.offset, word.number if word and word.number and byte < found.offset + word.number else found.size
 
     def _context(self, byte: int, size: int) -> str:
         if self.prog_type == _KPROBE and size == 8 and byte in _X86_64_ARGUMENTS:
@@ -172,7 +160,8 @@ class Namer:
         name = access_name(struct, byte, size) if struct else ""
         if not name:
             return f"{_run(byte, size)} of the context"
-        return _CONTEXT_WORDS.get(name.rpartition("->")[2].rpartition(".")[2], name)
+        word = word_of(struct, name.rpartition("->")[2].rpartition(".")[2])
+        return word.text if word is not None else name
 
     def _value(self, map_name: str, byte: int, size: int) -> str:
         map = self.unit.maps.get(map_name)
@@ -196,8 +185,8 @@ class Namer:
             mask, number = by_source.setdefault(bit.source, {}).get(bit.byte, (0, 0))
             by_source[bit.source][bit.byte] = (mask | 1 << bit.bit, number | value << bit.bit)
         for source, bytes_ in by_source.items():
-            if source.kind == "call" and source.what == COMM:
-                yield _comm(bytes_, negated)
+            if source.kind == "call" and (noun := STRINGS.get(source.what)):
+                yield _comm(bytes_, negated, noun)
             else:
                 yield from self._runs(source, bytes_, layers, negated)
 
@@ -234,33 +223,40 @@ class Namer:
         return end - start
 
 
-COMM_NAME = "process name"
+STRINGS = {
+    COMM: "process name", "bpf_probe_read_user_str": "string of user memory", "bpf_probe_read_kernel_str": "string of kernel memory",
+    "bpf_probe_read_str": "string that was read",
+}  # fmt: skip
+"""Helpers that fill a buffer with a string."""
 
 
 def _run(byte: int, size: int) -> str:
     return f"byte {byte}" if size == 1 else f"bytes {byte} to {byte + size - 1}"
 
 
-def _comm(bytes_: Mapping[int, tuple[int, int]], negated: bool) -> str:
-    """A process name of which bytes are known."""
+def _comm(bytes_: Mapping[int, tuple[int, int]], negated: bool, noun: str) -> str:
+    """A string of which bytes are known."""
     text = bytearray()
-    for at in range(16):
+    for at in range(64):
         mask, value = bytes_.get(at, (0, 0))
         if mask != 0xFF:
             break
         text.append(value)
+    never = "not " * negated
     if len(text) < len(bytes_):
-        return f"some bytes of the process name are {'not ' * negated}as expected"
-    whole = 0 in text or len(text) == 15
+        return f"some bytes of the {noun} are {never}as expected"
+    whole = 0 in text or (len(text) == 15 and noun == STRINGS[COMM])
     shown = bytes(text).split(b"\0")[0].decode("utf-8", "backslashreplace")
     if whole:
-        return f'the process is {"not " * negated}named "{shown}"'
-    return f'the process name {"does not begin" if negated else "begins"} with "{shown}"'
+        return f'the process is {never}named "{shown}"' if noun == STRINGS[COMM] else f'the {noun} is {never}"{shown}"'
+    return f'the {noun} {"does not begin" if negated else "begins"} with "{shown}"'
 
 
 def _equality(named: Named, mask: int, value: int, size: int, negated: bool) -> str:
     full = (1 << 8 * size) - 1
     what = f"the {named.text}"
+    if (special := _special(named, mask, value, size, negated)) is not None:
+        return special
     if mask == full:
         verb = "are" if named.text.startswith("bytes") else "is"
         return f"{what} {verb} {'not ' * negated}{value_text(named.format, value, size)}"
@@ -273,6 +269,25 @@ def _equality(named: Named, mask: int, value: int, size: int, negated: bool) -> 
         return f"{what} do {'not ' * negated}have {' and '.join(parts)}" if negated else f"{what} have {' and '.join(parts)}"
     verb = "are" if named.text.startswith("bytes") else "is"
     return f"{what} under the mask {mask:#x} {verb} {'not ' * negated}{value:#x}"
+
+
+def _special(named: Named, mask: int, value: int, size: int, negated: bool) -> str | None:
+    """Words for what has a name of its own."""
+    never = "not " * negated
+    if named.format == "ipvhl" and mask == 0x0F:
+        return "the IPv4 header has no options" if value == 5 and not negated else f"the IPv4 header is {never}{4 * value} bytes long"
+    if named.format == "vlantci" and mask == 0xFFF:
+        return f"the VLAN id is {never}{value}"
+    if named.format == "present" and value == 0 and mask == (1 << 8 * size) - 1:
+        return f"the packet has {'a' if negated else 'no'} VLAN tag"
+    if named.format == "mac" and size == 6:
+        if mask == 1 << 40:
+            return f"the {named.text} is {'not ' * (negated == bool(value))}a group address"
+        length = _prefix(mask, 48)
+        if length and length < 48 and not length % 8:
+            begins = "does not begin" if negated else "begins"
+            return f"the {named.text} {begins} with {':'.join(f'{byte:02x}' for byte in value.to_bytes(6, 'big')[: length // 8])}"
+    return None
 
 
 def _prefix(mask: int, bits: int) -> int | None:

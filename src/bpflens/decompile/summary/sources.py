@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from bpflens.decompile import ir
 from bpflens.decompile.summary.bits import Bit, Bits, Source, bits_of, read_bits
@@ -21,7 +21,7 @@ from bpflens.decompile.tree import For, Simple, Tree, walk
 from bpflens.decompile.unit import Unit
 from bpflens.isa.extended.contexts import context_struct, field_at
 
-__all__ = ("COMM", "Definition", "Definitions", "Frame", "Scope", "call_base", "definitions_of")
+__all__ = ("COMM", "Definition", "Definitions", "Filled", "Frame", "Scope", "call_base", "definitions_of")
 
 Definition: TypeAlias = ir.Assign | ir.Call | ir.Atomic | ir.Asm
 COMM = "bpf_get_current_comm"
@@ -66,7 +66,14 @@ def call_base(call: ir.Call) -> str:
     return " ".join(map(str, call.slots))
 
 
-Content: TypeAlias = ir.Expr | Source
+class Filled(NamedTuple):
+    """A buffer that a helper filled: from byte `byte` of a source on."""
+
+    source: Source
+    byte: int = 0
+
+
+Content: TypeAlias = ir.Expr | Filled
 
 
 @dataclass(slots=True)
@@ -149,11 +156,27 @@ class Scope:
     def _kept_load(self, load: ir.Load) -> ir.Expr:
         at = load.place.offset
         content = None if at is None or load.signed else self.frame.cells.get((at, load.size))
-        if content is not None and not isinstance(content, Source) and ir.size_of(content) < _MOST_SUBSTITUTED:
+        if content is not None and not isinstance(content, Filled) and ir.size_of(content) < _MOST_SUBSTITUTED:
             return content if load.size == 8 else ir.Zext(8 * load.size, content)
         var = self.fresh()
         self._kept_bits[var.id] = None if at is None else self._from_frame(at, load, [_MOST_NODES])
         return var
+
+    def loaded_bytes(self, call: ir.Call) -> tuple[int, int] | None:
+        """(first byte, size) of what bpf_skb_load_bytes reads, where it is always the same."""
+        if call.name != "bpf_skb_load_bytes" or len(call.args) < 4:
+            return None
+        at, size = self.constant(call.args[1]), self.constant(call.args[3])
+        return None if at is None or size is None or at >= 1 << 16 or size > 512 else (at, size)
+
+    def keep_old(self, statement: ir.Atomic) -> ir.Atomic:
+        """An atomic operation that fetches: its variable is what was in the place before."""
+        place = statement.place
+        if statement.var is not None and place.offset is not None:
+            known = place.kind in ("value", "data") and not self.written.covers(place.kind, place.what, place.offset, statement.size)
+            source = Source(place.kind, place.what, before=True)
+            self._kept_bits[statement.var] = read_bits(source, place.offset, statement.size) if known else None
+        return statement
 
     def _is_pointer(self, load: ir.Load) -> bool:
         """A pointer of the context, which stays what it is."""
@@ -234,8 +257,8 @@ class Scope:
         """What was stored there last, where a single store or helper covers the load."""
         for (start, size), content in self.frame.cells.items():
             if start <= at and at + load.size <= start + size:
-                if isinstance(content, Source):
-                    return read_bits(content, at - start, load.size, load.signed)
+                if isinstance(content, Filled):
+                    return read_bits(content.source, content.byte + at - start, load.size, load.signed)
                 inner = bits_of(content, lambda leaf: self._read(leaf, budget))
                 if inner is None or load.signed:
                     return None
@@ -312,7 +335,7 @@ class Scope:
         expr = self.resolved(expr)
         if isinstance(expr, ir.Load) and expr.place.kind == "frame" and expr.place.offset is not None:
             content = self.frame.cells.get((expr.place.offset, expr.size))
-            if content is not None and not isinstance(content, Source):
+            if content is not None and not isinstance(content, Filled):
                 return self.resolved(content)
         return expr
 

@@ -20,7 +20,7 @@ from bpflens.decompile.summary.claims import KeyPart
 from bpflens.decompile.summary.conditions import Condition, Kind, condition_of, key_parts, key_phrase, layers_of
 from bpflens.decompile.summary.joins import UNSAID, added, leaves, met
 from bpflens.decompile.summary.naming import Namer
-from bpflens.decompile.summary.sources import COMM, Frame, Scope, call_base
+from bpflens.decompile.summary.sources import COMM, Filled, Frame, Scope, call_base
 from bpflens.decompile.summary.written import Written
 from bpflens.decompile.tree import Break, Continue, DoWhile, For, ForEver, Goto, If, Label, Node, Return, Simple, Switch, Tree, While
 
@@ -29,7 +29,9 @@ __all__ = ("Done", "Returned", "Walk", "walk")
 _DEEPEST = 120
 _PLACES = frozenset(("ctx", "packet", "data"))
 _READ_ONLY = ("bpf_map_", "bpf_trace_", "bpf_perf_event_output", "bpf_ringbuf_output", "bpf_skb_store", "bpf_skb_output")
-_FILLED = {"bpf_get_current_comm": 0, "bpf_probe_read_user": 0, "bpf_probe_read_kernel": 0, "bpf_probe_read": 0, "bpf_skb_load_bytes": 2}
+_FILLED = {
+    "bpf_probe_read_user_str": 0, "bpf_probe_read_kernel_str": 0, "bpf_probe_read_str": 0,
+    "bpf_get_current_comm": 0, "bpf_probe_read_user": 0, "bpf_probe_read_kernel": 0, "bpf_probe_read": 0, "bpf_skb_load_bytes": 2}
 
 
 Choice: TypeAlias = tuple[tuple[int | None, tuple[Condition, ...]], ...]
@@ -285,6 +287,8 @@ class _Walker:
             if isinstance(written, ir.Assign) and written.var in self.scope.definitions.several:
                 self.choose(written, here)
             self.scope.bind(statement.var, statement)
+        if isinstance(statement, ir.Atomic):
+            self.scope.keep_old(statement)
         self.scope.written.note(statement)
         if isinstance(statement, ir.Assign):
             return
@@ -338,9 +342,14 @@ class _Walker:
                     continue
                 at = pointer.start + pointer.offset
                 size = self.scope.constant(statement.args[index + 1]) if len(statement.args) > index + 1 else None
-                if statement.name in _FILLED and size and size <= 512:
+                if statement.name == "bpf_skb_load_bytes" and (read := self.scope.loaded_bytes(statement)) is not None:
+                    if self.scope.written.covers("packet", "", *read):
+                        frame.forget()
+                    else:
+                        frame.store(at, read[1], Filled(Source("packet"), read[0]))
+                elif statement.name in _FILLED and size and size <= 512:
                     base = "" if statement.name == COMM else call_base(statement)
-                    frame.store(at, size, Source("call", statement.name, base))
+                    frame.store(at, size, Filled(Source("call", statement.name, base)))
                 else:
                     frame.forget()
 

@@ -76,8 +76,8 @@ def checked(summary: Summary, unit: Unit, subject: Subject, seed: int = 1) -> Ch
     for tried in trials.tried:
         judge.hold(tried.run, {name: trials.world(tried.run, shift) for name, shift in shifts.items()})
     same = [tried.run for tried in trials.tried if tried.in_kernel and not tried.run.outcome.error]
-    chosen = same[-_MOST_KERNEL_RUNS:]
-    kernel, results = kernel_runs(subject, chosen)
+    chosen = same[-_MOST_KERNEL_RUNS:] if judge.verdicts else []  # of what the kernel ran only the result is looked at
+    kernel, results = kernel_runs(subject, chosen) if chosen else ("", [])
     for run, retval in zip(chosen, results, strict=False):
         if retval is not None:
             judge.hold(run, {name: trials.world(run, shift) for name, shift in shifts.items()}, retval)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from bpflens.decompile.summary.bits import Bit, Bits, Source
 from bpflens.decompile.summary.check.world import World, key_of
-from bpflens.decompile.summary.claims import Gives, HasEntry, Length, Relation
+from bpflens.decompile.summary.claims import Between, Gives, HasEntry, Length, Relation
 from bpflens.decompile.summary.conditions import Condition, Kind
 from bpflens.execute.interpreter.recorded import Chosen
 from bpflens.execute.result import Input, Scene
@@ -155,6 +155,8 @@ def make(condition: Condition, holds: bool, draft: Draft, world: World) -> bool:
     match condition.claim:
         case Relation() as claim:
             return _relation(claim, holds, draft, world)
+        case Between() as claim:
+            return _put(claim.number, claim.low if holds == claim.inside else claim.high + 1, draft, world)
         case HasEntry() as claim:
             return _entry(claim, holds == claim.there, draft, world)
         case Gives() as claim:

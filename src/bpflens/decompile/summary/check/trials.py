@@ -28,6 +28,7 @@ __all__ = ("Trials", "Tried")
 _MOST_PATHS, _MOST_FLIPS, _MOST_RUNS = 60, 12, 600
 _RANDOM_ROUNDS, _RANDOM_RUNS = 4, 20
 _XDP, _SK_LOOKUP = 6, 30
+_ARGUMENTS = frozenset((26, 29))  # TRACING, LSM: an array of arguments, numbers among them
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class Trials:
             memory = made_memory(self._rnd, self.mined.constants)
             for _ in range(_RANDOM_RUNS):
                 run = self.program.run(Scene((maker.fresh(),), contents, memory))
-                self.tried.append(Tried(run, not self._plain or not holds_pointers(run.scene.inputs[-1].ctx)))
+                self.tried.append(Tried(run, not holds_pointers(run.scene.inputs[-1].ctx)))
                 for call in run.calls:
                     if call.map and call.key:
                         maker.saw_keys(call.map, [call.key])
@@ -85,7 +86,7 @@ class Trials:
 
     def _run(self, draft: Draft) -> Run:
         run = self.program.run(draft.scene(), draft.chosen())
-        self.tried.append(Tried(run, draft.in_kernel))
+        self.tried.append(Tried(run, draft.in_kernel and not holds_pointers(run.scene.inputs[-1].ctx)))
         return run
 
     def _reach(self, path: Path, draft: Draft, shift: int) -> tuple[Draft, World] | None:
@@ -118,7 +119,7 @@ class Trials:
             fresh = maker.fresh()
             packets = bool(fresh.packet)
             ctx = b"" if packets and self.subject.prog_type != _SK_LOOKUP else fresh.ctx
-            if self._plain and holds_pointers(ctx):
+            if holds_pointers(ctx) and (self._plain or self.subject.prog_type in _ARGUMENTS):
                 ctx = bytes(len(ctx))
             yield Draft(self.subject.prog_type, bytearray(frame if packets else b""), bytearray(ctx), {}, memory)
 

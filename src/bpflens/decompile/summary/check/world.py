@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bpflens.decompile.summary.bits import Bit, Bits, Source
-from bpflens.decompile.summary.claims import Gives, HasEntry, Length, Relation, compare
+from bpflens.decompile.summary.claims import Between, Gives, HasEntry, Length, Relation, compare
 from bpflens.decompile.summary.conditions import Condition
 from bpflens.execute.interpreter.recorded import HelperCall, Run
 from bpflens.isa.extended.helpers import helper_name
@@ -48,6 +48,9 @@ class World:
         match condition.claim:
             case Relation() as claim:
                 return self._relation(claim)
+            case Between() as claim:
+                number = self.number(claim.number)
+                return None if number is None else (claim.low <= number <= claim.high) == claim.inside
             case HasEntry() as claim:
                 return self._entry(claim)
             case Gives() as claim:
