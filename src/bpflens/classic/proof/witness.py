@@ -47,88 +47,109 @@ def packets_to(store: Store, node: int, wanted: int, limit: int = 64, network_of
 
 def packet_for(path: _Ranges, network_offset: int = 14) -> Packet | None:
     """A packet on the path; None where the path contradicts itself or needs more than 65535 bytes."""
-    known: dict[int, int] = {}
-    allowed: dict[int, tuple[int, int]] = {}
-    aux: dict[str, int | None] = {"network_offset": network_offset}
-    computed: list[tuple[Field, tuple[int, int]]] = []
-    atoms: list[tuple[object, bool]] = []
-    rooms: list[tuple[Base, tuple[int, int]]] = []
-    length_range = (0, _MAX_LENGTH)
-    for place, (low, high) in path.items():
-        base = place.base
-        if base.region == "length":
-            length_range = (low, min(high, _MAX_LENGTH))
-        elif base.region == "room":
-            if isinstance(base.term, Base):
-                rooms.append((base.term, (low, high)))
-        elif base.region == "atom":
-            atoms.append((base.term, low == 1))
-        elif base.region == "ancillary":
-            name = ANCILLARY.get(place.offset // 4, "")
-            if high < 255 or low > 0:
-                aux[name] = (aux.get(name) or 0) | low << 8 * (3 - place.offset % 4)
-        elif base.term is None:
-            start = {"net": network_offset}.get(base.region, 0)
-            allowed[start + place.offset] = (low, high)
-        else:
-            computed.append((place, (low, high)))
-    for offset, (low, _) in allowed.items():
-        known[offset] = low
-    length = 0
-    missing: list[Load] = []
-    # header lengths that nothing constrains: 5 words, or as near as the path allows
-    for place, _ in computed:
-        missing += [leaf for leaf in _loads(place.base.term) if leaf.base.term is None]
-    for load in missing:
-        start = {"net": network_offset}.get(load.base.region, 0) + load.offset
-        if load.size == 1:
-            low, high = allowed.get(start, (0, 255))
-            for preferred in (0x45, 0x50, 0x60, low):
-                if low <= preferred <= high:
-                    known[start] = preferred
-                    break
-    needed = max(known, default=-1) + 1
-    low_length = max(needed, length_range[0])
-    for base, (low, high) in rooms:
+    parts = _parts(path, network_offset)
+    known = {offset: low for offset, (low, _) in parts.allowed.items()}
+    _choose_header_lengths(parts, known)
+    shortest, longest = parts.length
+    low_length = max(max(known, default=-1) + 1, shortest)
+    for base, (low, high) in parts.rooms:
         if base.term is None:
-            start = {"net": network_offset}.get(base.region, 0)
+            start = parts.start(base)
             if low:
                 low_length = max(low_length, low + start)
-            length_range = (length_range[0], min(length_range[1], high + start))
-    for place, (low, high) in sorted(computed, key=lambda item: len(repr(item[0].base.term))):
-        found = _offset(place.base, known, max(low_length, length), network_offset)
-        if found is None:
-            return None
-        offset = found + place.offset
-        if offset < 0 or offset > _MAX_LENGTH:
-            return None
-        if offset in known and not low <= known[offset] <= high:
-            if offset in allowed and not (allowed[offset][0] <= low <= allowed[offset][1]):
-                return None
-            known[offset] = low
-        elif offset not in known:
-            known[offset] = low
-        allowed.setdefault(offset, (low, high))
-    length = max(low_length, max(known, default=-1) + 1 if computed else 0, length)
-    high_length = length_range[1]
-    for base, (low, high) in rooms:
+            longest = min(longest, high + start)
+    if not _fill_computed(parts, known, low_length):
+        return None
+    length = max(low_length, max(known, default=-1) + 1 if parts.computed else 0)
+    for base, (low, high) in parts.rooms:
         if base.term is not None:
             found = _offset(base, known, length, network_offset)
             if found is None:
                 return None
             if low:
                 length = max(length, found + low)
-            high_length = min(high_length, found + high)
-    if (("device",), False) in atoms:
-        aux.update(ifindex=None, hatype=None)
-    length = min(length, high_length)
-    if length > _MAX_LENGTH or length < length_range[0]:
+            longest = min(longest, found + high)
+    length = min(length, longest)
+    if length > _MAX_LENGTH or length < shortest:
         return None
     data = bytearray(length)
     for offset, value in known.items():
         if offset < length:
             data[offset] = value
-    return Packet(bytes(data), aux)
+    return Packet(bytes(data), parts.aux)
+
+
+class _Parts:
+    """What a path says, by kind: `allowed` values of bytes at fixed places, of bytes behind `computed` offsets, of the `length`; `rooms`:
+    how many bytes there are behind a base.
+    """
+
+    def __init__(self, network_offset: int) -> None:
+        self.network_offset = network_offset
+        self.aux: dict[str, int | None] = {"network_offset": network_offset}
+        self.allowed: dict[int, tuple[int, int]] = {}
+        self.computed: list[tuple[Field, tuple[int, int]]] = []
+        self.rooms: list[tuple[Base, tuple[int, int]]] = []
+        self.length = (0, _MAX_LENGTH)
+
+    def start(self, base: Base) -> int:
+        """Where a region begins in the packet."""
+        return self.network_offset if base.region == "net" else 0
+
+
+def _parts(path: _Ranges, network_offset: int) -> _Parts:
+    parts = _Parts(network_offset)
+    no_device = False
+    for place, (low, high) in path.items():
+        base = place.base
+        if base.region == "length":
+            parts.length = (low, min(high, _MAX_LENGTH))
+        elif base.region == "room":
+            if isinstance(base.term, Base):
+                parts.rooms.append((base.term, (low, high)))
+        elif base.region == "atom":
+            no_device |= base.term == ("device",) and low != 1
+        elif base.region == "ancillary":
+            name = ANCILLARY.get(place.offset // 4, "")
+            if high < 255 or low > 0:
+                parts.aux[name] = (parts.aux.get(name) or 0) | low << 8 * (3 - place.offset % 4)
+        elif base.term is None:
+            parts.allowed[parts.start(base) + place.offset] = (low, high)
+        else:
+            parts.computed.append((place, (low, high)))
+    if no_device:
+        parts.aux.update(ifindex=None, hatype=None)
+    return parts
+
+
+def _choose_header_lengths(parts: _Parts, known: dict[int, int]) -> None:
+    """Header lengths that nothing constrains: 5 words, or as near as the path allows."""
+    for place, _ in parts.computed:
+        for load in _loads(place.base.term):
+            if load.base.term is None and load.size == 1:
+                start = parts.start(load.base) + load.offset
+                low, high = parts.allowed.get(start, (0, 255))
+                known[start] = next(value for value in (0x45, 0x50, 0x60, low) if low <= value <= high)
+
+
+def _fill_computed(parts: _Parts, known: dict[int, int], length: int) -> bool:
+    """Put the bytes behind computed offsets in `known`; False where they contradict what is there."""
+    allowed = parts.allowed
+    for place, (low, high) in sorted(parts.computed, key=lambda item: len(repr(item[0].base.term))):
+        found = _offset(place.base, known, length, parts.network_offset)
+        if found is None:
+            return False
+        offset = found + place.offset
+        if offset < 0 or offset > _MAX_LENGTH:
+            return False
+        if offset in known and not low <= known[offset] <= high:
+            if offset in allowed and not (allowed[offset][0] <= low <= allowed[offset][1]):
+                return False
+            known[offset] = low
+        elif offset not in known:
+            known[offset] = low
+        allowed.setdefault(offset, (low, high))
+    return True
 
 
 def _loads(term: object) -> list[Load]:

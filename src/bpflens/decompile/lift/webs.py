@@ -120,6 +120,37 @@ def _drop_dead(blocks: Mapping[int, Block], live: Mapping[int, int]) -> bool:
     return changed
 
 
+class _Joined:
+    """Definitions, joined where they reach a common use (union-find)."""
+
+    def __init__(self) -> None:
+        self.parent: list[int] = []
+        self.numbers: dict[int, int] = {}
+
+    def fresh(self) -> int:
+        """A definition of its own."""
+        self.parent.append(len(self.parent))
+        return len(self.parent) - 1
+
+    def find(self, node: int) -> int:
+        """The one that stands for all that are joined with it."""
+        parent = self.parent
+        while parent[node] != node:
+            parent[node] = parent[parent[node]]
+            node = parent[node]
+        return node
+
+    def join(self, one: int, other: int) -> None:
+        """Both reach a common use."""
+        a, b = self.find(one), self.find(other)
+        if a != b:
+            self.parent[a] = b
+
+    def number(self, node: int) -> int:
+        """The web of a definition, numbered as they are asked for."""
+        return self.numbers.setdefault(self.find(node), len(self.numbers))
+
+
 def find_webs(function: Function) -> Webs:
     """Rename the variables of a function to webs."""
     blocks = function.blocks
@@ -129,26 +160,41 @@ def find_webs(function: Function) -> Webs:
         if not _drop_dead(blocks, live):
             break
         live = live_in(blocks, order)
-    parent: list[int] = []
+    joined = _Joined()
+    heads, defined = _join_definitions(blocks, order, live, joined)
+    webs, number = Webs(), joined.number
+    for var, node in heads[function.entry].items():
+        if 1 <= var <= function.arity:
+            webs.arguments[var] = number(node)
+        else:
+            webs.undefined.add(number(node))
+        webs.definitions[number(node)] = webs.definitions.get(number(node), 0) + 1
+    for node in defined:
+        webs.definitions[number(node)] = webs.definitions.get(number(node), 0) + 1
+    for id in order:
+        block = blocks[id]
+        block.statements = [_numbered(s, lambda node: Var(number(node)), number) for s in block.statements]
+        _replace_ends(block, lambda node: Var(number(node)))
+    webs.count = len(joined.numbers)
+    function.arguments = webs.arguments
+    return webs
 
-    def find(node: int) -> int:
-        while parent[node] != node:
-            parent[node] = parent[parent[node]]
-            node = parent[node]
-        return node
 
-    def fresh() -> int:
-        parent.append(len(parent))
-        return len(parent) - 1
+def _join_definitions(
+    blocks: Mapping[int, Block], order: list[int], live: Mapping[int, int], joined: _Joined
+) -> tuple[dict[int, dict[int, int]], list[int]]:
+    """Give each definition a name of its own in all that it reaches within its block, then join over the edges between blocks.
 
+    Returns (the definitions at the start of each block, by variable; those that statements make).
+    """
     heads: dict[int, dict[int, int]] = {}
     tails: dict[int, dict[int, int]] = {}
-    defined: list[tuple[int, int]] = []  # node, block
+    defined: list[int] = []
     for id in order:
         bits, head = live[id], {}
         while bits:
             low = bits & -bits
-            head[low.bit_length() - 1] = fresh()
+            head[low.bit_length() - 1] = joined.fresh()
             bits ^= low
         heads[id] = head
         current = dict(head)
@@ -157,53 +203,27 @@ def find_webs(function: Function) -> Webs:
             renamed = map_inputs(statement, lambda expr: substitute(expr, _reader(current)))  # noqa: B023
             var = written(statement)
             if var is not None:
-                node = fresh()
-                defined.append((node, id))
+                node = joined.fresh()
+                defined.append(node)
                 current[var] = node
                 renamed = with_var(renamed, node)
             statements.append(renamed)
-        block = blocks[id]
-        block.statements = statements
-        if block.condition is not None:
-            block.condition = substitute(block.condition, _reader(current))
-        if block.result is not None:
-            block.result = substitute(block.result, _reader(current))
+        blocks[id].statements = statements
+        _replace_ends(blocks[id], _reader(current))
         tails[id] = current
     for id in order:
         for source in blocks[id].predecessors:
-            tail = tails[source]
             for var, node in heads[id].items():
-                a, b = find(node), find(tail[var])
-                if a != b:
-                    parent[a] = b
-    webs = Webs()
-    numbers: dict[int, int] = {}
+                joined.join(node, tails[source][var])
+    return heads, defined
 
-    def number(node: int) -> int:
-        return numbers.setdefault(find(node), len(numbers))
 
-    for var, node in heads[function.entry].items():
-        if 1 <= var <= function.arity:
-            webs.arguments[var] = number(node)
-        else:
-            webs.undefined.add(number(node))
-        webs.definitions[number(node)] = webs.definitions.get(number(node), 0) + 1
-    for node, _ in defined:
-        webs.definitions[number(node)] = webs.definitions.get(number(node), 0) + 1
-
-    def named(node: int) -> Expr:
-        return Var(number(node))
-
-    for id in order:
-        block = blocks[id]
-        block.statements = [_numbered(s, named, number) for s in block.statements]
-        if block.condition is not None:
-            block.condition = substitute(block.condition, named)
-        if block.result is not None:
-            block.result = substitute(block.result, named)
-    webs.count = len(numbers)
-    function.arguments = webs.arguments
-    return webs
+def _replace_ends(block: Block, value: Callable[[int], Expr | None]) -> None:
+    """Rename the variables in what ends a block."""
+    if block.condition is not None:
+        block.condition = substitute(block.condition, value)
+    if block.result is not None:
+        block.result = substitute(block.result, value)
 
 
 def _reader(current: dict[int, int]) -> Callable[[int], Expr | None]:

@@ -9,6 +9,7 @@ from bpflens.execute.symbolic.interpretation import Interpretation
 from bpflens.execute.symbolic.values import bits
 from bpflens.execute.symbolic.values.comparisons import any_bits, divide, divide_numbers, equal, less, signed_less
 from bpflens.execute.symbolic.values.diagrams import constrain, either, ite, negate
+from bpflens.execute.symbolic.values.shifts import shift, swap
 from bpflens.execute.symbolic.values.terms import Term, const, session, symbol
 
 M64 = (1 << 64) - 1
@@ -63,7 +64,7 @@ def binary(r: random.Random, kind: int, w: int, x: Term, y: Term, vx: int, vy: i
             vy = r.choice([1, 2, 3, 4, 8, 16, 24, 31])
             y = const(w, vy)
         by = vy & (w - 1)
-        return bits.shift(name, x, y), vx << by if name == "shl" else vx >> by if name == "lshr" else signed(vx, w) >> by
+        return shift(name, x, y), vx << by if name == "shl" else vx >> by if name == "lshr" else signed(vx, w) >> by
     name = r.choice(["udiv", "urem", "sdiv", "srem"])
     if r.random() < 0.5:
         vy = r.choice([1, 2, 3, 8, 10, 1000, (1 << w) - 1])
@@ -100,7 +101,7 @@ def expression(r: random.Random, depth: int, env: Env) -> Pair:
     kind = r.randrange(20)
     if kind == 10:
         n = r.choice([16, 32, 64])
-        return bits.zext(bits.swap(bits.ext(a, 0, n)), 64), int.from_bytes((va & ((1 << n) - 1)).to_bytes(n // 8, "little"), "big")
+        return bits.zext(swap(bits.ext(a, 0, n)), 64), int.from_bytes((va & ((1 << n) - 1)).to_bytes(n // 8, "little"), "big")
     if kind == 11:
         n = r.choice([1, 8, 16, 32])
         return bits.sext(bits.ext(a, 0, n), 64), signed(va & ((1 << n) - 1), n) & M64

@@ -11,8 +11,9 @@ from bpflens.execute.symbolic.machine.code import Code
 from bpflens.execute.symbolic.machine.memory import Overlay, base, canonical, null_read, select, split
 from bpflens.execute.symbolic.machine.regions import Refused, region_of
 from bpflens.execute.symbolic.machine.state import State, choose, uninitialised
-from bpflens.execute.symbolic.values.bits import cat, ext, mask, zext
+from bpflens.execute.symbolic.values.bits import cat, ext, zext
 from bpflens.execute.symbolic.values.diagrams import constrain
+from bpflens.execute.symbolic.values.masks import mask
 from bpflens.execute.symbolic.values.terms import WORLD, Term, const, make, symbol
 from bpflens.isa.extended.contexts import context_struct, fields
 

@@ -21,6 +21,7 @@ from bpflens.execute.symbolic.values import bits
 from bpflens.execute.symbolic.values.bits import ext, sext, zext
 from bpflens.execute.symbolic.values.comparisons import any_bits, divide, equal, less, signed_less
 from bpflens.execute.symbolic.values.diagrams import both, constrain, negate
+from bpflens.execute.symbolic.values.shifts import shift, swap
 from bpflens.execute.symbolic.values.terms import FALSE, WORLD, Term, const, count, make, symbol
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn
@@ -52,9 +53,9 @@ _ARITHMETIC: dict[int, Callable[[Term, Term], Term]] = {
     op.OR: lambda a, b: bits.bitwise("or", a, b),
     op.AND: lambda a, b: bits.bitwise("and", a, b),
     op.XOR: lambda a, b: bits.bitwise("xor", a, b),
-    op.LSH: lambda a, b: bits.shift("shl", a, b),
-    op.RSH: lambda a, b: bits.shift("lshr", a, b),
-    op.ARSH: lambda a, b: bits.shift("ashr", a, b),
+    op.LSH: lambda a, b: shift("shl", a, b),
+    op.RSH: lambda a, b: shift("lshr", a, b),
+    op.ARSH: lambda a, b: shift("ashr", a, b),
 }
 _DIVISIONS = {(op.DIV, 0): "udiv", (op.DIV, 1): "sdiv", (op.MOD, 0): "urem", (op.MOD, 1): "srem"}
 _FETCHED: dict[int, Callable[[Term, Term], Term]] = {
@@ -207,7 +208,7 @@ def _byte_order(state: State, insn: Insn, wide: bool) -> Term:
     if insn.imm not in (16, 32, 64) or (wide and insn.code & op.X):
         raise Refused("instruction: a byte swap that is not known")
     value = ext(_register(state, insn.dst), 0, insn.imm)
-    return bits.swap(value) if wide or insn.code & op.X else value
+    return swap(value) if wide or insn.code & op.X else value
 
 
 # --- jumps ---

@@ -14,57 +14,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bpflens.execute.symbolic.values.diagrams import ite, lift
+from bpflens.execute.symbolic.values.masks import mask
 from bpflens.execute.symbolic.values.terms import Term, const, count, make
 
 __all__ = (
-    "add", "arithmetic_right", "bitwise", "cat", "ext", "left", "mask", "minus", "multiply", "offset_by", "plus", "right", "sext", "shift",
-    "slice_of", "sum_of", "swap", "zext",
+    "add", "bitwise", "cat", "ext", "left", "minus", "multiply", "offset_by", "plus", "right", "sext", "slice_of", "sum_of", "zext",
 )  # fmt: skip
 
 Items = Sequence[tuple[Term, int]]
-
-
-def mask(term: Term) -> int:
-    """The bits that may be non-zero."""
-    known = term.mask
-    if known is None:
-        known = term.mask = _mask(term)
-    return known
-
-
-def _mask(term: Term) -> int:
-    full, op, args = (1 << term.width) - 1, term.op, term.args
-    if op == "k":
-        value: int = args
-        return value
-    if op == "cat":
-        result = shift = 0
-        for part in args:
-            result |= mask(part) << shift
-            shift += part.width
-        return result
-    if op in ("ite", "gite"):
-        return mask(args[1]) | mask(args[2])
-    if op == "and":
-        return mask(args[0]) & mask(args[1])
-    if op in ("or", "xor"):
-        return mask(args[0]) | mask(args[1])
-    if op == "add":
-        return _up_to(args[0] + sum(mask(x) * k for x, k in args[1]), full)
-    if op == "mul":
-        return _up_to(mask(args[0]) * mask(args[1]), full)
-    if op == "urem" and args[1].op == "k" and args[1].args:
-        return _up_to(min(mask(args[0]), args[1].args - 1), full)
-    if op in ("udiv", "urem", "lshr"):
-        return _up_to(mask(args[0]), full)
-    if op == "ext":
-        return mask(args[0]) >> int(args[1]) & full
-    return full
-
-
-def _up_to(value: int, full: int) -> int:
-    """The bits of numbers up to `value`."""
-    return full if value > full else (1 << value.bit_length()) - 1
 
 
 # --- joins and slices ---
@@ -370,37 +327,3 @@ def left(a: Term, bits: int) -> Term:
 def right(a: Term, bits: int) -> Term:
     """a >> bits, unsigned."""
     return cat((ext(a, bits, a.width - bits), const(bits, 0))) if bits else a
-
-
-def arithmetic_right(a: Term, bits: int) -> Term:
-    """a >> bits, signed."""
-    return sext(ext(a, bits, a.width - bits), a.width) if bits else a
-
-
-_BY_CONSTANT = {"shl": left, "lshr": right, "ashr": arithmetic_right}
-
-
-def shift(op: str, a: Term, by: Term) -> Term:
-    """ "shl", "lshr" or "ashr" of 32 or 64 bits by a variable, of which the machine uses the low 5 or 6 bits."""
-    amount = ext(by, 0, 5 if a.width == 32 else 6)
-    result = lift(op, lambda x, y: _shift(op, x, y), a, amount)
-    return result if result is not None else _shift(op, a, amount)
-
-
-def _shift(op: str, a: Term, amount: Term) -> Term:
-    if amount.op == "k":
-        return _BY_CONSTANT[op](a, amount.args)
-    if a.op == "k" and a.args == 0:
-        return a
-    amount = ext(amount, 0, max(1, mask(amount).bit_length()))
-    if op == "ashr" and not mask(a) >> (a.width - 1):
-        op = "lshr"
-    width = max(mask(a).bit_length(), 8)
-    if op == "lshr" and width < a.width:
-        return zext(make(op, width, (ext(a, 0, width), amount)), a.width)
-    return make(op, a.width, (a, amount))
-
-
-def swap(term: Term) -> Term:
-    """The bytes in the other order."""
-    return cat([ext(term, lo, 8) for lo in range(term.width - 8, -1, -8)])

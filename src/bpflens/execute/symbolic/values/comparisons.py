@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bpflens.execute.symbolic.values.bits import add, bitwise, cat, ext, mask, minus, offset_by, right, slice_of, zext
+from bpflens.execute.symbolic.values.bits import add, bitwise, cat, ext, minus, offset_by, right, slice_of, zext
 from bpflens.execute.symbolic.values.diagrams import both, ite, lift, negate, variable
+from bpflens.execute.symbolic.values.masks import mask
 from bpflens.execute.symbolic.values.terms import ATOM, FALSE, TRUE, Term, const, count, make
 
 __all__ = ("STACK", "any_bits", "divide", "divide_numbers", "equal", "less", "pointer_base", "signed_less")
