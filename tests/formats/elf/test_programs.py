@@ -12,6 +12,7 @@ import pytest
 
 import needs
 import objects
+from bpflens.analysis.slot_notes import slot_notes
 from bpflens.btf.btf import Btf, Kind
 from bpflens.errors import InputError
 from bpflens.formats.elf.embedded import find_embedded
@@ -417,3 +418,19 @@ def test_everything_that_debian_ships() -> None:
             kinds |= {relocation.kind for relocation in program.relocations}
     assert kinds >= {"map", "data", "call", "core"}
     assert "ksym" in kinds or "kfunc" in kinds or "extern" in kinds
+
+
+def test_targets_of_gotox() -> None:
+    """A table of LLVM 22 (a switch of 16 cases, -mcpu=v4): its slots stand at the gotox, each once."""
+    data = bytes.fromhex((Path(__file__).parent / "gotox.o.hex").read_text())
+    (program,) = read_object(data, "gotox.o")
+    notes = slot_notes(program)
+    assert notes[4] == ["jump table BPF.JT.0.0"]
+    (text,) = notes[8]
+    targets = [int(number) for number in text.removeprefix("to ").partition(" by ")[0].split(", ")]
+    assert len(targets) == 16 == len(set(targets)) and targets[:3] == [9, 42, 27]
+
+    damaged = bytearray(data)
+    where = data.index((9 * 8).to_bytes(8, "little") + (42 * 8).to_bytes(8, "little"))
+    damaged[where] = 0x49
+    assert 8 not in slot_notes(read_object(bytes(damaged), "gotox.o")[0])

@@ -79,7 +79,11 @@ class SourceLines(Sequence[SourceLine]):
     def _string(self, offset: int) -> str:
         text = self._strings.get(offset)
         if text is None:
-            text = self._strings[offset] = self._btf.string(offset)
+            try:
+                text = self._btf.string(offset)
+            except InputError:  # a damaged record: the others still serve
+                text = "?"
+            self._strings[offset] = text
         return text
 
     def between(self, start: int, end: int) -> tuple[SourceLine, ...]:

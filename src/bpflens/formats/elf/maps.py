@@ -272,11 +272,14 @@ class Variables(Mapping[int, tuple[str, int, str]]):
             symbol = self._elf.symbol(self._symbols[offset])
             return symbol.name, symbol.size, ""
         type, size = self._types[typed], self._sizes[typed]
-        name, ref = self._btf.name_and_ref(type)
-        c = self._c.get(ref)
-        if c is None:
-            c = self._c[ref] = c_type(self._btf, ref, self._steps)
-        return name, size or self._btf.size(ref), c
+        try:
+            name, ref = self._btf.name_and_ref(type)
+            c = self._c.get(ref)
+            if c is None:
+                c = self._c[ref] = c_type(self._btf, ref, self._steps)
+            return name, size or self._btf.size(ref), c
+        except InputError:  # a damaged type: the place and its size are known without
+            return "", size, ""
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._order)

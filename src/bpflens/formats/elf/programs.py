@@ -91,16 +91,27 @@ def _programs(data: bytes, where: str) -> list[Program]:
     if not code:
         raise NoCode(where, "a BPF object without instructions: no section is executable", f"its maps: bpflens show {where}")
     warnings = list(_of_machine(elf))
-    object = Object(elf, *types_of(elf, warnings), warnings)
-    declared = _declared(elf)
-    programs, names = [], set()
-    for section in code:
-        programs.append(_program(object, section, declared, section.name not in names))
-        names.add(section.name)
+    btf, ext = types_of(elf, warnings)
+    try:
+        programs = _of_sections(Object(elf, btf, ext, warnings), code)
+    except InputError as error:
+        if btf is None:
+            raise
+        warnings.append(f".BTF: {error.reason}: types and what rests on them are left out")
+        programs = _of_sections(Object(elf, None, None, warnings), code)
     elf.let_go()
     if warnings:
         said = tuple(dict.fromkeys(warnings))
         programs = [replace(program, origin=replace(program.origin, warnings=said)) for program in programs]
+    return programs
+
+
+def _of_sections(object: Object, code: Sequence[Section]) -> list[Program]:
+    declared = _declared(object.elf)
+    programs, names = [], set()
+    for section in code:
+        programs.append(_program(object, section, declared, section.name not in names))
+        names.add(section.name)
     return programs
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from itertools import count
 
 from bpflens.formats.elf.file import SHF_EXECINSTR, STT_SECTION, Reloc, Section, Symbol
+from bpflens.formats.elf.jump_tables import JUMP_TABLES, gotox_targets
 from bpflens.formats.elf.maps import c_type, is_data
 from bpflens.formats.elf.object import Object
 from bpflens.formats.elf.parts import MAX_SHOWN
@@ -27,6 +28,7 @@ def relocations_of(object: Object, section: Section, code: bytes, core: list[Rel
     offsets, infos, addends = elf.relocation_columns(section)
     if not offsets:
         return tuple(core)
+    more = [*core, *gotox_targets(elf, section, code)] if 0x0D in code else core
     slots = [at >> 3 for at in offsets]
     last = max(offsets)
     if 8 * sum(slots) != sum(offsets) or last + 8 > len(code) or max(infos) >> 32 >= elf.symbol_count:
@@ -40,11 +42,11 @@ def relocations_of(object: Object, section: Section, code: bytes, core: list[Rel
 
     def meaning(number: int, text: bool) -> Meaning:
         info, word, addend = keys[number]
-        if not text and word & 0xFF == LD_IMM64 and (name := data_sections.get(section_of(info >> 32))):
+        if not text and word & 0xFF == LD_IMM64 and (name := data_sections.get(section_of(info >> 32))) and name != JUMP_TABLES:
             return "data", "", values[info >> 32] + (addend or (word >> 32 ^ 1 << 31) - (1 << 31)), "", name
         return _meaning(object, word & 0xFF, (word >> 32 ^ 1 << 31) - (1 << 31), Reloc(0, info >> 32, info & 0xFFFFFFFF, addend), text)
 
-    return RelocationTable(slots, which, meaning, core)
+    return RelocationTable(slots, which, meaning, more)
 
 
 def _sound(
@@ -85,6 +87,8 @@ def _meaning(object: Object, opcode: int, imm: int, reloc: Reloc, text: bool) ->
     if map and not is_data(target):
         own = name if symbol.type != STT_SECTION and name and name != map.name else ""
         return "map", map.name, 0, f"map {own or map.name}", target.name
+    if target.name == JUMP_TABLES:
+        return "extern", name, symbol.value + addend, f"jump table {name}", target.name
     if not text:
         return "data", name, symbol.value + addend, "", target.name
     return _data(object, target, symbol, symbol.value + addend)
