@@ -62,6 +62,15 @@ def test_counting_blocks_changes_no_run() -> None:
         assert kept == first.maps
 
 
+def test_a_branch_without_a_block_of_its_own_is_counted() -> None:
+    """r0 = 1; if r1 == 0 goto out; r0 = 2; out: exit. Three blocks are run by r1 = 1 alone; the jump is a fourth thing to see."""
+    code = (Insn.make(0xB7, 0, imm=1), Insn.make(0x15, 1, off=1), Insn.make(0xB7, 0, imm=2), Insn.make(0x95))
+    made = instrumented(Subject(tuple(insn.word for insn in code), 6))
+    assert made is not None and (made.blocks, made.uncounted) == (4, 0)
+    without = instrumented(Subject(tuple(insn.word for insn in code), 6), branches=False)
+    assert without is not None and (without.blocks, without.uncounted) == (3, 1)
+
+
 def test_poison_changes_no_run_of_a_program_that_writes_what_it_reads() -> None:
     for name in ("hash", "functions", "stack memory"):
         assert same_runs(program(name), poisoned(program(name), PATTERNS[0]))

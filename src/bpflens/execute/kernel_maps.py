@@ -39,6 +39,7 @@ HASHES = frozenset({HASH, PERCPU_HASH, LRU_HASH, LRU_PERCPU_HASH})
 _ANY = re.compile(rb"[^\0]")
 _MAX_INNER = 64
 _MAX_ENTRIES, _MAX_WALKED, _MAX_BYTES, _MAX_RING = 1 << 16, 1 << 12, 1 << 22, 1 << 20
+_ARENA_ADDRESS = 1 << 44  # where user space would see an arena, as libbpf has it on x86
 _SPECIAL = tuple(b"\0" + name + b"\0" for name in (
     b"bpf_timer", b"bpf_spin_lock", b"bpf_res_spin_lock", b"bpf_wq", b"bpf_list_head", b"bpf_rb_root", b"kptr", b"kptr_untrusted",
     b"bpf_refcount", b"percpu_kptr", b"uptr", b"bpf_task_work",
@@ -155,6 +156,7 @@ class KernelMaps:
             flags |= NO_PREALLOC
         if map.type == ARENA:
             flags |= MMAPABLE
+            options["map_extra"] = options["map_extra"] or _ARENA_ADDRESS
         typed = self._btf >= 0 and bool(map.value_type_id) and not is_global_data(name)
         if typed:
             options |= {"btf_fd": self._btf, "key_type_id": map.key_type_id, "value_type_id": map.value_type_id}

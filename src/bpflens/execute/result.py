@@ -70,8 +70,8 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """Basic blocks of the first program: how many there are that can be counted, and how many were run. `dead`: counted ones besides that
-    the verifier proves that no input reaches. `uncounted`: those that nothing is known of.
+    """Basic blocks of the first program, and branches that have no block of their own: how many there are that can be counted, and how many
+    were run. `dead`: counted ones besides that the verifier proves that no input reaches. `uncounted`: those that nothing is known of.
     """
 
     reached: int
@@ -81,13 +81,13 @@ class Coverage:
 
     @property
     def whole(self) -> bool:
-        """Was every block run that an input can reach?"""
+        """Was every block and branch run that an input can reach?"""
         return self.reached >= self.blocks and not self.uncounted
 
     def __str__(self) -> str:
         dead = f" ({self.dead} more that no input reaches)" if self.dead else ""
         unknown = f", {self.uncounted} not counted" if self.uncounted else ""
-        return f"{self.reached} of {self.blocks} blocks{dead}{unknown}"
+        return f"{self.reached} of {self.blocks} blocks and branches{dead}{unknown}"
 
 
 @dataclass(frozen=True, slots=True)

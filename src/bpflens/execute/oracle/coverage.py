@@ -1,10 +1,12 @@
-"""Which basic blocks of a program are run, and which keys it looks up: noted by the program itself.
+"""Which basic blocks and branches of a program are run, and which keys it looks up: noted by the program itself.
 
     12: if r1 == 0 goto +4      ──►   12: r5 = &coverage[0]  ; r5 is not needed here
                                       14: *(u8 *)(r5 + 3) = 1
                                       15: if r1 == 0 goto +4
 
 A register that is not live holds the address, at the first place of the block that has one; a block without such a place is not counted.
+A branch that goes where other ways meet it has no block of its own (`r0 = 1; if r1 == 0 goto out; r0 = 2; out: exit`): the test is made
+once more before the jump, and each side notes that it was taken.
 Before a look-up in a map r0, r3, r4 and r5 are free: the key is copied to a place of its own for each call.
 
 Blocks that no input can reach are known from the verifier: it removes what it proved dead, and the notes of those blocks with it.
@@ -15,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from bpflens.analysis.cfg import build
+from bpflens.analysis.cfg import Block, Cfg, build
 from bpflens.analysis.liveness import live_after, reads_writes
 from bpflens.errors import KernelError
 from bpflens.execute.edit import Piece, edit, load_map, piece
@@ -28,7 +30,7 @@ from bpflens.kernel.maps.maps import map_by_fd
 from bpflens.kernel.programs.prog_info import prog_dump
 from bpflens.program import Map
 
-__all__ = ("COVERAGE", "KEYS", "WatchedProgram", "dead_blocks", "instrumented")
+__all__ = ("COVERAGE", "KEYS", "Instrumented", "WatchedProgram", "dead_blocks", "instrumented")
 
 COVERAGE, KEYS = "*coverage", "*keys"
 _REGISTERS = (0, 1, 2, 3, 4, 5, 9, 8, 7, 6)
@@ -39,8 +41,8 @@ _LOOKUPS = (1, 3)  # map_lookup_elem, map_delete_elem: r1 is the map, r2 the key
 
 @dataclass(frozen=True, slots=True)
 class Instrumented:
-    """`subject` counts `blocks` blocks, `uncounted` others have no room for a note; `sites`: map and key size of each place whose keys are
-    noted.
+    """`subject` counts `blocks` blocks and branches, `uncounted` others have no room for a note; `sites`: map and key size of each place
+    whose keys are noted.
     """
 
     subject: Subject
@@ -49,19 +51,28 @@ class Instrumented:
     sites: tuple[tuple[str, int], ...]
 
 
-def instrumented(subject: Subject, *, keys: bool = True) -> Instrumented | None:
+def instrumented(subject: Subject, *, keys: bool = True, branches: bool = True) -> Instrumented | None:
     """The program that notes what it runs and, where `keys` says so, the keys it looks up; None where the code would not fit."""
     insns = [Insn(word) for word in subject.words]
     cfg = build(insns, [at for at, _ in subject.func_info])
     after = live_after(insns)
     before: dict[int, Piece] = {}
+    blocks = uncounted = 0
     for block in cfg.blocks[:_MAX_BLOCKS]:
         place = _free_place(insns, after, block.start, block.end)
-        if place is not None:
-            slot, register = place
-            store = Insn.make(op.ST | op.MEM | op.B, register, 0, len(before), 1)
-            before[slot] = load_map(register, COVERAGE, 0) + piece(store)
-    blocks = len(before)
+        if place is None:
+            uncounted += 1
+        else:
+            slot, free = place
+            before[slot] = _note(free, blocks)
+            blocks += 1
+    for slot, fall, taken in _shared_branches(cfg):
+        register = _free_register(insns, after, slot)
+        if not branches or register is None or insns[slot].code == op.MAY_GOTO or blocks + 2 > _MAX_BLOCKS:
+            uncounted += fall + taken
+            continue
+        before[slot] = [*before.get(slot, ()), *_branch_notes(insns[slot], register, blocks, fall, taken)]
+        blocks += fall + taken
     sites: list[tuple[str, int]] = []
     maps = {COVERAGE: Map(COVERAGE, 2, 4, max(8, blocks), 1, 1 << 10)}
     if keys:
@@ -71,20 +82,58 @@ def instrumented(subject: Subject, *, keys: bool = True) -> Instrumented | None:
         if sites:
             maps[KEYS] = Map(KEYS, 2, 4, (_KEY_ROOM + 8) * len(sites), 1, 1 << 10)
     changed = edit(subject, before, {}, maps)
-    return Instrumented(changed, blocks, len(cfg.blocks) - blocks, tuple(sites)) if changed is not None else None
+    return Instrumented(changed, blocks, uncounted, tuple(sites)) if changed is not None else None
+
+
+def _note(register: int, number: int) -> list[tuple[int, str]]:
+    return load_map(register, COVERAGE, 0) + piece(Insn.make(op.ST | op.MEM | op.B, register, 0, number, 1))
+
+
+def _shared_branches(cfg: Cfg) -> Iterator[tuple[int, bool, bool]]:
+    """(slot of a conditional jump, does it go on where others come from, does it jump where others come from)."""
+    sources: dict[int, int] = {}
+    for block in cfg.blocks:
+        for next in set(block.successors):
+            sources[next] = sources.get(next, 0) + 1
+    for start in cfg.functions:
+        sources[start] = sources.get(start, 0) + 1
+    for block in cfg.blocks:
+        if len(set(block.successors)) == 2:
+            fall, taken = (sources[next] > 1 for next in (block.end, _jump_of(block)))
+            if fall or taken:
+                yield block.end - 1, fall, taken
+
+
+def _jump_of(block: Block) -> int:
+    """Where the jump at the end of a block goes."""
+    return next(start for start in block.successors if start != block.end)
+
+
+def _branch_notes(jump: Insn, register: int, number: int, fall: bool, taken: bool) -> list[tuple[int, str]]:
+    """The test once more, and a note on the sides that want one."""
+    first = _note(register, number) if fall else []
+    second = _note(register, number + fall) if taken else []
+    over = piece(Insn.make(op.GOTO, 0, 0, len(second), 0)) if taken else []
+    test = Insn.make(jump.code, jump.dst, jump.src, len(first) + len(over), jump.imm)
+    return [*piece(test), *first, *over, *second]
 
 
 def _free_place(insns: Sequence[Insn], after: Sequence[int], start: int, end: int) -> tuple[int, int] | None:
     """(slot, register) of the first place in a block before which a register is free."""
     slot = start
     while slot < end:
-        reads, writes = reads_writes(insns[slot].word)
-        live = reads | after[slot] & ~writes
-        register = next((r for r in _REGISTERS if not live >> r & 1), None)
+        register = _free_register(insns, after, slot)
         if register is not None:
             return slot, register
         slot += 2 if insns[slot].code == op.LD_IMM64 else 1
     return None
+
+
+def _free_register(insns: Sequence[Insn], after: Sequence[int], slot: int) -> int | None:
+    """A register that nothing needs before a slot."""
+    reads, writes = reads_writes(insns[slot].word)
+    live = reads | after[slot] & ~writes
+    return next((r for r in _REGISTERS if not live >> r & 1), None)
 
 
 def dead_blocks(subject: Subject, open_data: frozenset[str]) -> int | None:
@@ -133,7 +182,7 @@ class WatchedProgram:
         self._program.set(contents, memory)
 
     def reached(self) -> int:
-        """How many blocks were run since the start."""
+        """How many blocks and branches were run since the start."""
         return self._note()
 
     def keys(self) -> dict[str, list[bytes]]:

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
 
-from bpflens.execute.inputs.guide import guided, with_edges
+from bpflens.execute.inputs.guide import Guided, guided, unguided, with_edges
 from bpflens.execute.inputs.inputs import InputMaker
 from bpflens.execute.inputs.mine import mine
 from bpflens.execute.interpreter.engine import InterpretedProgram
+from bpflens.execute.kernel_maps import Contents
 from bpflens.execute.objects import pointers
+from bpflens.execute.oracle.coverage import COVERAGE, Instrumented, instrumented
 from bpflens.execute.oracle.side_by_side import compare_runs
 from bpflens.execute.oracle.states import plan, settable
 from bpflens.execute.poison import ALIKE, PATTERNS, UNWRITTEN
@@ -31,6 +33,40 @@ def compare(a: Subject, b: Subject, inputs: int | Sequence[Scene], seed: int, ef
     return result
 
 
+class _Watched:
+    """An instrumented program in the interpreter, as guides watch it."""
+
+    def __init__(self, made: Instrumented) -> None:
+        self._program = InterpretedProgram(made.subject, steps=2 * _STEPS, pattern=PATTERNS[0])
+        self._seen = 0
+        self.blocks = made.blocks
+        self.run, self.keys = self._program.run, self._program.keys
+
+    def set(self, contents: Contents, memory: bytes = b"") -> None:
+        """Give all maps these contents, and the objects this memory; what was reached is kept."""
+        self.reached()
+        self._program.set(contents, memory)
+
+    def reached(self) -> int:
+        """How many blocks and branches were run since the start."""
+        now = self._program.machine.maps[COVERAGE].read()
+        assert isinstance(now, bytes)
+        self._seen |= int.from_bytes(now, "little")
+        return self._seen.bit_count()
+
+
+def _inputs(a: Subject, maker: InputMaker, inputs: int, effort: float, global_data: bool) -> Guided:
+    """Scenes guided by the blocks and branches of the program."""
+    made = instrumented(a, keys=False)
+    if made is None:
+        return unguided(maker, inputs, global_data=global_data)
+    watched = _Watched(made)
+    found = guided(watched, maker, inputs, effort=effort, global_data=global_data)
+    found = with_edges(watched, maker, a, found, round(effort * inputs))
+    coverage = None if found.coverage is None else replace(found.coverage, uncounted=made.uncounted)
+    return replace(found, coverage=coverage)
+
+
 def _compare(
     a: Subject, b: Subject, inputs: int | Sequence[Scene], seed: int, effort: float, patterns: tuple[int, int, int]
 ) -> Comparison:
@@ -44,8 +80,7 @@ def _compare(
         maker = InputMaker(mine(a), a.prog_type, a.prog_type, a.maps, Random(seed))
         maker.settable = settable(a, b)
         maker.pointers = pointers()
-        found = guided(first, maker, inputs, effort=effort, global_data=not maps.variables)
-        found = with_edges(first, maker, a, found, round(effort * inputs))
+        found = _inputs(a, maker, inputs, effort, not maps.variables)
         scenes, coverage = found.scenes, found.coverage
     else:
         scenes = tuple(inputs)

@@ -98,10 +98,10 @@ def _inputs(
     maker.settable = settable(a, a) if way.open_data else {}
     if objects is not None:
         maker.pointers = pointers()
-    for keys in (True, False):
-        made = instrumented(a, keys=keys)
+    for keys, branches in ((True, True), (False, True), (True, False), (False, False)):
+        made = instrumented(a, keys=keys, branches=branches)
         if made is None:
-            break
+            continue
         try:
             with load_prepared(prepared_for(made.subject, way), objects, way.open_data) as program:
                 watched = WatchedProgram(program, made)
