@@ -32,6 +32,8 @@ class Places:
         self.section = f".{section}" if dot and name else m.name  # of a map that libbpf named "obj.rodata"
         self._data = _constant_data(m)
         self._strings: dict[int, str | None] = {}
+        constants = _CONSTANTS.search(m.name)
+        self._entry = int(constants[1]) if constants else 0  # bytes of each constant, where the section holds nothing else
 
     def place(self, offset: int) -> str:
         """A byte in words: the variable with its section, and the string that stands there."""
@@ -75,11 +77,19 @@ class Places:
         assert self._data is not None
         if not 0 <= offset < len(self._data):
             return None
+        if self._entry:
+            return quoted_constant(self._data[offset : offset - offset % self._entry + self._entry])
         plain = _PLAIN(self._data, offset)
         if plain is None:
             return quoted(self._data[offset : offset + _LOOKED_AT])
         text, end = plain.groups()
         return f'"{text.decode()}\\n"' if end else f'"{text.decode()}"'
+
+
+def quoted_constant(raw: bytes) -> str | None:
+    """A constant of `.rodata.cst16` and its like as text: a piece of a string that the compiler has cut needs no zero at its end."""
+    text = raw.rstrip(b"\0")
+    return quoted(text + b"\0") if len(text) >= _LEAST and 0 not in text else None
 
 
 def quoted(raw: bytes) -> str | None:
@@ -95,6 +105,10 @@ def quoted(raw: bytes) -> str | None:
         return None
     shown = text if len(text) <= _SHOWN_STRING else text[:_SHOWN_STRING] + "..."
     return '"' + shown.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t") + '"'
+
+
+_LEAST = 4
+_CONSTANTS = re.compile(r"\.cst(4|8|16|32|64)\Z")  # of mergeable sections of constants
 
 
 def _constant_data(m: Map) -> bytes | None:

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bpflens.btf.values import Value, decode
+from bpflens.btf.values import Value
 from bpflens.errors import BpflensError, KernelError
 from bpflens.isa.extended.uapi import MapType
+from bpflens.maps.readable import Reader
 from bpflens.program import Map
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def _decoded(map: Map, btf: Btf | None, type_id: int, data: bytes | None, is_val
     if btf is None or not type_id:
         return int.from_bytes(data, "little") if len(data) in (1, 2, 4, 8) else None
     try:
-        return decode(btf, type_id, data)
+        return Reader(btf, type_id, map.type == MapType.LPM_TRIE and not is_value).value(data)
     except BpflensError:
         return None
 
@@ -121,7 +122,10 @@ def _variable(btf: Btf | None, section_type: int, start: int, data: bytes) -> Va
         return None
     try:
         variable = next((item for item in _variables(btf, section_type) if item[0] == start), None)
-        return decode(btf, variable[1], data) if variable else None
+        if variable is None:
+            return None
+        name, type_id = btf.name_and_ref(variable[1])
+        return Reader(btf, type_id, name=name).value(data)
     except BpflensError:
         return None
 

@@ -29,17 +29,17 @@ _MODIFIERS = (Kind.TYPEDEF, Kind.CONST, Kind.VOLATILE, Kind.RESTRICT, Kind.TYPE_
 
 
 class Reader:
-    """Decodes values of one type; `lpm` where it is the key of a trie."""
+    """Decodes values of one type; `lpm` where it is the key of a trie, `name` of a variable, which may say that it is an address."""
 
-    def __init__(self, btf: Btf, type_id: int, lpm: bool = False) -> None:
-        self.btf, self.type_id, self.lpm = btf, type_id, lpm
-        self.plain = not lpm and not self._speaks(type_id, "", 0)
+    def __init__(self, btf: Btf, type_id: int, lpm: bool = False, name: str = "") -> None:
+        self.btf, self.type_id, self.lpm, self.name = btf, type_id, lpm, name
+        self.plain = not lpm and not self._speaks(type_id, name, 0)
 
     def value(self, data: bytes) -> Value:
         """A value in readable form; InputError where the type does not fit the bytes."""
         if self.lpm and (prefix := _prefix(data)) is not None:
             return prefix
-        return decode(self.btf, self.type_id, data) if self.plain else self._value(self.type_id, "", data)
+        return decode(self.btf, self.type_id, data) if self.plain else self._value(self.type_id, self.name, data)
 
     def _speaks(self, type_id: int, name: str, depth: int) -> bool:
         """Some part of the type is an address or a number in network order."""

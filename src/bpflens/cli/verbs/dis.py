@@ -136,9 +136,13 @@ def _further_notes(part: Part, args: argparse.Namespace) -> Mapping[int, Sequenc
     """Notes that take an analysis of the whole program."""
     if not args.annotate or part.program.isa is Isa.CLASSIC:
         return {}
+    from bpflens.analysis.argument_strings import argument_strings
     from bpflens.original.image_notes import image_notes
 
-    return image_notes(part.program)
+    notes: dict[int, list[str]] = {slot: list(said) for slot, said in image_notes(part.program).items()}
+    for slot, said in argument_strings(part.program).items():
+        notes.setdefault(slot, []).extend(said)
+    return notes
 
 
 def _slot(text: str) -> int:
