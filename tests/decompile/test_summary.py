@@ -83,8 +83,8 @@ WORDS = {
         "Reads: port, IPv4 address, user id.",
     ],
     "marker": [
-        "For IPv4 UDP packets, it sets the packet mark and redirects the packet to interface 3.",
-        "Otherwise, or in part of the cases, returns what bpf_redirect gives.",
+        "For IPv4 UDP packets, it sets the packet mark to 7 and redirects the packet to interface 3.",
+        "Returns what bpf_redirect gives when it is one of IPv4 UDP packets.",
         "Else passes the packet on (TC_ACT_OK).",
         "Map seen (lru_hash): writes entries, by the source address and UDP destination port (if the IPv4 header has no options).",
     ],

@@ -34,6 +34,7 @@ _ANSWERS = (
     "fib_lookup", "query", "read_branch", "ecn_set", "sys_", "ima_", "d_path", "btf_find", "load_hdr", "syncookie", "drain",
 )  # fmt: skip
 _OF_SIGN = {("<", 0): "negative", ("<=", -1): "negative", (">=", 0): "not negative", (">", -1): "not negative"}
+_ORDERED = ("port", "ipv4", "ipv6", "hex", "mac")  # values are written the same where only their order counts
 LONG, SHORT = "", "the packet is too short for what the program reads"
 _RELATIONS = {"<": "below", "<=": "at most", ">": "above", ">=": "at least", "==": "equal to", "!=": "different from"}
 _NEGATED = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "!=", "!=": "=="}
@@ -154,7 +155,10 @@ def _range(
     if not count or high >= 1 << 8 * run[2] or (run[2] > 1 and named.big_endian != (run[3] == "big")):
         return None
     inside = inside == holds
-    shown = f"{value_text(named.format, low, run[2])} to {value_text(named.format, high, run[2])}"
+    ends = [value_text(named.format, end, run[2]) if named.format in _ORDERED else str(end) for end in (low, high)]
+    if count == 2:
+        ends = [value_text(named.format, end, run[2]) for end in (low, high)]
+    shown = (" or " if count == 2 else " to ").join(ends)
     return Condition(Kind.TELLING, f"the {named.text} is {'not ' * (not inside)}{shown}", claim=Between(bits, low, high, inside))
 
 
@@ -181,7 +185,7 @@ def _of_order(bits: Sequence[Bit | int], op: str, constant: int, expr: ir.Compar
     signed = ", as a signed number," * (claim.signed and constant >= 0 and source.kind != "call")
     if expr.signed and (relation, constant) in _OF_SIGN:
         return Condition(Kind.TELLING, f"the {named.text} is {_OF_SIGN[relation, constant]}", claim=claim)
-    shown = value_text(named.format, constant, size) if constant >= 0 else str(constant)
+    shown = value_text(named.format, constant, size) if constant >= 0 and named.format in _ORDERED else str(constant)
     return Condition(Kind.TELLING, f"the {named.text}{signed} is {_RELATIONS[relation]} {shown}", claim=claim)
 
 

@@ -13,7 +13,6 @@ from bpflens.decompile.summary.walk import Returned, Walk
 
 __all__ = ("decisions",)
 
-_REDIRECTS = ("bpf_redirect", "bpf_sk_redirect", "bpf_msg_redirect")
 _SHOWN_PATHS = 3
 
 
@@ -36,40 +35,40 @@ def decisions(function: str, walked: Walk, namer: Namer, prog_type: int) -> Iter
     rest = [value for value in meanings if value != usual]
     for value in sorted(rest, key=lambda value: len(groups[value])):
         if text := _decision(meanings[value], groups[value], namer):
-            yield Sentence("decides", text, _slots(groups[value]), says(value))
-    if None in groups:
-        calls = ", ".join(dict.fromkeys(_computed_returns(walked))) or "a value that it computes"
-        yield Sentence("decides", f"Otherwise, or in part of the cases, returns {calls}.", _slots(groups[None]), says(None))
+            whole = _decision(meanings[value], groups[value], namer, whole=True)
+            yield Sentence("decides", text, _slots(groups[value]), says(value), whole)
+    computed = groups.get(None, [])
+    for call in dict.fromkeys(each.call for each in computed):
+        words = f"returns what {call} gives" if call else "returns a value that it computes"
+        mine = [each for each in computed if each.call == call]
+        text, whole = (_decision(Verdict("", words), mine, namer, whole=each) for each in (False, True))
+        paths = tuple(Path(each.conditions, each.may) for each in mine)
+        yield Sentence("decides", text or f"{capital(words)}.", _slots(mine), Says(function, "returns", None, paths), whole)
     if usual is not None:
         word = "Else" if rest or None in groups else "Always"
         yield Sentence("decides", f"{word} {_named(meanings[usual], '')}.", _slots(groups[usual]), says(usual, True))
 
 
-def _computed_returns(walked: Walk) -> Iterator[str]:
-    """The calls that return a verdict themselves."""
-    for done in walked.done:
-        if isinstance(done.statement, ir.Call) and done.statement.name.startswith(_REDIRECTS):
-            yield f"what {done.statement.name} gives"
-
-
-def _decision(meaning: Verdict, returns: Sequence[Returned], namer: Namer) -> str:
+def _decision(meaning: Verdict, returns: Sequence[Returned], namer: Namer, whole: bool = False) -> str:
+    """ "Drops IPv4 packets (XDP_DROP) when ..."; `whole`: with all paths and conditions. "" where it never comes to that."""
     ways = [way for each in returns if not (way := way_of(each.conditions, each.may, namer)).never]
     if not ways:
         return ""
     nouns = {way.noun for way in ways}
-    noun = nouns.pop() if len(nouns) == 1 else ""
+    noun = nouns.pop() if len(nouns) == 1 and "the packet" in meaning.words else ""
     texts = []
     for way in ways:
-        text = way.said
-        if not noun and way.noun and len(ways) > 1:
+        text = way.whole if whole else way.said
+        if not noun and way.noun:
             text = f"{text} among {way.noun}" if text else f"it is one of {way.noun}"
         texts.append(text)
     texts = list(dict.fromkeys(texts))
-    may = any(way.unsure for way in ways) or len(texts) > _SHOWN_PATHS
+    count = len(texts) if whole else _SHOWN_PATHS
+    may = any(way.unsure or (way.cut and not whole) for way in ways)
     said = f"{'may ' * may}{_named(meaning, noun, may)}"
     if all(texts):
-        more = len(texts) - _SHOWN_PATHS
-        said += " when " + "; or when ".join(texts[:_SHOWN_PATHS]) + (f"; and in {more} more cases" if more > 0 else "")
+        more = len(texts) - count
+        said += " when " + "; or when ".join(texts[:count]) + (f"; and in {more} more case{'s' * (more > 1)}" if more > 0 else "")
     return capital(said) + "."
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from bpflens.decompile import ir
 from bpflens.decompile.summary.bits import Source
-from bpflens.decompile.summary.effects import EFFECTS, MAP_WRITES
+from bpflens.decompile.summary.effects import EFFECTS, KFUNCS, MAP_WRITES
 from bpflens.decompile.summary.naming import Namer
 from bpflens.decompile.summary.phrases import capital, listed, slots_of, way_of
 from bpflens.decompile.summary.sentence import Path, Says, Sentence
@@ -18,6 +18,8 @@ from bpflens.isa.extended.names import MAP_TYPES, type_name
 __all__ = ("Deeds",)
 
 _SHOWN_READS = 8
+_SOCK_ADDR = 18
+_KERNEL_WRITERS = frozenset((26, 27, 29))  # TRACING, STRUCT_OPS, LSM: pointers with BTF types
 
 _ASKED = {
     "bpf_get_current_comm": "process name", "bpf_get_current_pid_tgid": "process and thread id", "bpf_get_current_uid_gid": "user id",
@@ -43,7 +45,7 @@ class Deeds:
 
     def effects(self) -> Iterator[Sentence]:
         """Calls that change something, put together where their conditions are the same; what is written into packets and contexts."""
-        groups: dict[tuple[str, str, bool], list[tuple[str, bool, Done]]] = {}
+        groups: dict[tuple[str, str, str, bool], list[tuple[str, bool, Done]]] = {}
         for done in self.walked.done:
             effect = self.effect(done)
             if effect is None:
@@ -51,27 +53,33 @@ class Deeds:
             way = way_of(done.conditions, done.may, self.namer)
             if way.never:
                 continue
-            groups.setdefault((way.said, way.noun, way.unsure), []).append((*effect, done))
-        for (condition, noun, unsure), items in groups.items():
-            verbs = list(dict.fromkeys(text for text, _, _ in items))
+            groups.setdefault((way.whole, way.said, way.noun, way.unsure), []).append((*effect, done))
+        for (whole, condition, noun, unsure), items in groups.items():
+            verbs = merged(list(dict.fromkeys(text for text, _, _ in items)))
             alarm = any(each for _, each, _ in items)
-            doing = listed(verbs) if not unsure else "may do this: it " + listed(verbs)
-            start = ", ".join(part for part in (f"for {noun}" * bool(noun), f"if {condition}" * bool(condition)) if part)
-            text = capital(f"{start}, {self.prefix}it {doing}." if start else f"{self.prefix}it {doing}.")
+            texts = [self.doing(said, noun, verbs, unsure or said != whole) for said in (condition, whole)]
             done_here = tuple(done for _, _, done in items)
             says = Says(self.function, "does", paths=tuple(Path(done.conditions, done.may) for done in done_here), done=done_here)
-            yield Sentence("alarm" if alarm else "effect", text, slots_of(done.statement.slots for done in done_here), says)
+            slots = slots_of(done.statement.slots for done in done_here)
+            yield Sentence("alarm" if alarm else "effect", texts[0], slots, says, texts[1])
+
+    def doing(self, condition: str, noun: str, verbs: list[str], unsure: bool) -> str:
+        """ "For IPv4 packets, if the port is 80, it ..."."""
+        doing = listed(verbs) if not unsure else "may do this: it " + listed(verbs)
+        start = ", ".join(part for part in (f"for {noun}" * bool(noun), f"if {condition}" * bool(condition)) if part)
+        return capital(f"{start}, {self.prefix}it {doing}." if start else f"{self.prefix}it {doing}.")
 
     def effect(self, done: Done) -> tuple[str, bool] | None:
         """(what it does, deserves attention)."""
         statement = done.statement
-        if isinstance(statement, ir.Store | ir.Atomic) and statement.place.kind == "data":
-            return f"changes {self.place(statement) or f'bytes of {statement.place.what}'}", False
-        if isinstance(statement, ir.Store) and statement.place.kind in ("packet", "ctx"):
-            if statement.place.kind == "packet":
-                return f"rewrites {self.place(statement) or 'bytes of the packet'}", True
-            return f"sets {self.place(statement) or 'fields of its context'}", False
-        if not isinstance(statement, ir.Call) or statement.kind not in ("helper", "tail"):
+        if isinstance(statement, ir.Store | ir.Atomic):
+            return self.stored(statement, done.value)
+        if not isinstance(statement, ir.Call):
+            return None
+        if statement.kind == "kfunc":
+            text, alarm = KFUNCS.get(statement.name, ("", False))
+            return text or f"calls the kernel's {statement.name}", alarm
+        if statement.kind not in ("helper", "tail"):
             return None
         effect = EFFECTS.get(statement.name)
         if effect is None or not effect.text:
@@ -82,9 +90,25 @@ class Deeds:
                 texts[0] += f" ({signal.Signals(int(texts[0])).name})"
             except ValueError:
                 pass
+        if statement.name == "bpf_seq_printf" and len(statement.args) > 1 and (shown := self.string(statement.args[1])):
+            return f"writes {shown} for the reader", False
         if statement.name == "bpf_trace_printk" and statement.args and (shown := self.string(statement.args[0])):
             return f"prints {shown} to the kernel's trace_pipe", False
         return effect.text.format(*texts, "?", "?", "?", "?", "?"), effect.alarm
+
+    def stored(self, statement: ir.Store | ir.Atomic, value: str) -> tuple[str, bool] | None:
+        """A store into global data, the packet, the context, or the kernel's memory."""
+        place = statement.place
+        to = f" to {value}" * bool(value)
+        if place.kind == "data":
+            return f"changes {self.place(statement) or f'bytes of {place.what}'}", False
+        if place.kind == "packet":
+            return f"rewrites {self.place(statement) or 'bytes of the packet'}{to}", True
+        if place.kind == "ctx":
+            return f"sets {self.place(statement) or 'fields of its context'}{to}", self.namer.prog_type == _SOCK_ADDR
+        if place.kind == "" and self.namer.prog_type in _KERNEL_WRITERS:
+            return f"writes {value or 'into a structure of the kernel'}", True
+        return None
 
     def string(self, expr: ir.Expr) -> str:
         """The constant string at an address, quoted; "" where there is none."""
@@ -110,8 +134,9 @@ class Deeds:
         for done in self.walked.done:
             statement = done.statement
             name, action = "", ""
-            if isinstance(statement, ir.Call) and done.texts and done.texts[0] in self.unit.maps and statement.name in MAP_WRITES:
-                name, action = done.texts[0], MAP_WRITES[statement.name]
+            named = next((text for text in done.texts[:2] if text in self.unit.maps), "")
+            if isinstance(statement, ir.Call) and named and statement.name in MAP_WRITES:
+                name, action = named, MAP_WRITES[statement.name]
                 if done.key:
                     keys.setdefault(name, {})[done.key] = None
             elif isinstance(statement, ir.Atomic | ir.Store) and statement.place.kind == "value":
@@ -157,3 +182,12 @@ class Deeds:
             more = len(names) - _SHOWN_READS
             yield Sentence("reads", f"{capital(self.prefix)}{'r' if self.prefix else 'R'}eads: {', '.join(names[:_SHOWN_READS])}"
                            + (f" and {more} more" if more > 0 else "") + ".", slots, Says(self.function, "reads"))  # fmt: skip
+
+
+def merged(verbs: list[str]) -> list[str]:
+    """ "rewrites a", "rewrites b" become "rewrites a and b"."""
+    groups: dict[str, list[str]] = {}
+    for text in verbs:
+        verb, _, rest = text.partition(" ")
+        groups.setdefault(verb if verb in ("rewrites", "sets", "changes") else text, []).append(rest)
+    return [f"{verb} {listed(rests)}" if " " not in verb and rests != [""] else verb for verb, rests in groups.items()]

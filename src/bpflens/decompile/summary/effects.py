@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ("EFFECTS", "MAP_WRITES", "Effect")
+__all__ = ("EFFECTS", "KFUNCS", "MAP_WRITES", "Effect")
 
 
 class Effect(NamedTuple):
@@ -27,7 +27,7 @@ EFFECTS = {
     "bpf_probe_read_user_str": Effect("reads a string of user memory"),
     "bpf_trace_printk": Effect("prints to the kernel's trace_pipe"),
     "bpf_trace_vprintk": Effect("prints to the kernel's trace_pipe"),
-    "bpf_tail_call": Effect("goes on with the program in {1} at index {2}", True),
+    "bpf_tail_call": Effect("goes on with the program in {1} at index {2}, if there is one", True),
     "bpf_redirect": Effect("redirects the packet to interface {0}", True),
     "bpf_redirect_peer": Effect("redirects the packet to the peer of interface {0}", True),
     "bpf_redirect_neigh": Effect("redirects the packet to interface {0} by its neighbours", True),
@@ -72,14 +72,41 @@ EFFECTS = {
     "bpf_timer_start": Effect("starts a timer"),
     "bpf_timer_set_callback": Effect("sets what runs when its timer ends"),
     "bpf_sys_bpf": Effect("makes bpf(2) system calls", True),
-    "bpf_kallsyms_lookup_name": Effect("looks up kernel addresses", True),
+    "bpf_kallsyms_lookup_name": Effect("looks up an address of the kernel", True),
     "bpf_ktime_get_ns": Effect(""),
     "bpf_task_storage_delete": Effect("deletes a value kept with a task"),
     "bpf_user_ringbuf_drain": Effect("takes messages of a process from {0}"),
     "bpf_set_retval": Effect("sets the error that the system call returns to {0}", True),
     "bpf_ima_file_hash": Effect("measures a file"),
     "bpf_fib_lookup": Effect("asks the routing table"),
+    "bpf_seq_printf": Effect("writes text for the reader"),
+    "bpf_seq_write": Effect("writes {2} bytes for the reader"),
+    "bpf_copy_from_user_task": Effect("reads the memory of another process", True),
+    "bpf_store_hdr_opt": Effect("adds a TCP header option", True),
+    "bpf_msg_push_data": Effect("puts {2} bytes into the message", True),
+    "bpf_msg_pop_data": Effect("takes {2} bytes out of the message", True),
+    "bpf_skb_set_tstamp": Effect("sets the packet's time stamp"),
+    "bpf_skb_ecn_set_ce": Effect("marks the packet as having met congestion", True),
+    "bpf_tcp_send_ack": Effect("sends a TCP acknowledgement", True),
+    "bpf_getsockopt": Effect("reads a socket option"),
+    "bpf_sock_map_update": Effect("puts the socket into {1}", True),
+    "bpf_sock_hash_update": Effect("puts the socket into {1}", True),
+    "bpf_rc_keydown": Effect("presses a key of the infrared receiver", True),
+    "bpf_dynptr_write": Effect("writes through a dynptr"),
+    "bpf_sys_close": Effect("closes a file descriptor", True),
+    "bpf_sysctl_get_name": Effect("reads the name of the sysctl"),
 }
+
+KFUNCS = {
+    "bpf_sock_destroy": ("destroys a socket", True), "bpf_ct_set_nat_info": ("sets address translation of a connection", True),
+    "bpf_ct_insert_entry": ("adds a tracked connection", True), "bpf_cpumask_create": ("makes a CPU mask", False),
+    "bpf_task_from_pid": ("looks up a task", False), "bpf_task_release": ("lets a task go", False),
+    "bpf_iter_num_new": ("begins a loop over numbers", False), "bpf_iter_num_next": ("takes the next number of a loop", False),
+    "bpf_iter_num_destroy": ("ends a loop over numbers", False), "bpf_dynptr_from_skb": ("opens the packet's bytes", False),
+    "bpf_dynptr_from_xdp": ("opens the packet's bytes", False), "bpf_dynptr_slice": ("reads bytes", False),
+    "bpf_dynptr_slice_rdwr": ("opens bytes to write them", True), "bpf_set_file_xattr": ("sets an attribute of a file", True),
+}  # fmt: skip
+"""What kernel functions do: (words that follow "it", deserves attention)."""
 
 MAP_WRITES = {
     "bpf_map_update_elem": "writes entries", "bpf_map_delete_elem": "deletes entries", "bpf_map_push_elem": "adds entries",

@@ -17,7 +17,7 @@ from bpflens.decompile.summary.sources import COMM
 from bpflens.decompile.unit import Unit
 from bpflens.isa.extended.contexts import access_name, context_struct, field_at
 
-__all__ = ("Layers", "Named", "Namer")
+__all__ = ("ASSUMED", "Layers", "Named", "Namer")
 
 _CALLS = {
     ("bpf_get_current_pid_tgid", 0, 8): "process and thread id", ("bpf_get_current_uid_gid", 0, 8): "user and group id",
@@ -40,9 +40,10 @@ _X86_64_ARGUMENTS = {
     64: "argument 6",
     80: "return value",
 }
+ASSUMED = " (if the IPv4 header has no options)"
 _KPROBE, _TRACEPOINT = 2, 5
 _DATA = {14: "the data", 16: "the message", 25: "the option's value"}  # what a context's data points to, where it is no packet
-_ARGUMENT_ARRAYS = frozenset((17, 24, 26, 29))  # raw tracepoints, tracing, LSM: the context is an array of u64
+_ARGUMENT_ARRAYS = frozenset((17, 24, 26, 27, 29))  # raw tracepoints, tracing, struct_ops, LSM: the context is an array of u64
 
 READERS = {
     "bpf_probe_read_user": "user memory that was read", "bpf_probe_read_kernel": "kernel memory that was read",
@@ -91,7 +92,7 @@ class Namer:
         found = field_of(layers.transport, byte - self.network - without, size)
         if found is None or layers.network == "IPv6":
             return found
-        return found._replace(name=f"{found.name} (if the IPv4 header has no options)")
+        return found._replace(name=f"{found.name}{ASSUMED}")
 
     def name_bytes(self, source: Source, byte: int, size: int, layers: Layers) -> Named:
         """What these bytes are called."""
@@ -106,6 +107,8 @@ class Namer:
             return Named(f"{_run(byte, size)} {where}", "hex" if size > 1 else "number", True)
         if source.kind == "ctx":
             return self._ordered(byte, size) or Named(self._context(byte, size))
+        if source.kind == "kernel":
+            return Named(f"{source.what} of the {source.base.partition(chr(0))[0]}")
         if source.kind == "call":
             return Named(self._of_call(source.what, byte, size))
         if source.kind in ("value", "data"):

@@ -40,6 +40,48 @@ _BY_TYPE = {
 }
 
 
-def occasion(prog_type: int) -> str:
-    """ "for every packet that ...", "" where the type is not known."""
+_BY_SECTION = (  # section -> words, {0} for what follows the slash
+    ("kprobe", "whenever {0} of the kernel begins"), ("kretprobe", "whenever {0} of the kernel ends"),
+    ("kprobe.multi", "whenever one of the kernel's functions {0} begins"),
+    ("kretprobe.multi", "whenever one of the kernel's functions {0} ends"),
+    ("uprobe", "whenever {0} of a program begins"), ("uretprobe", "whenever {0} of a program ends"),
+    ("ksyscall", "whenever a process makes the system call {0}"), ("kretsyscall", "whenever the system call {0} returns"),
+    ("fentry", "whenever {0} of the kernel begins"), ("fexit", "whenever {0} of the kernel ends"),
+    ("fmod_ret", "before {0} of the kernel"), ("lsm", "at the security check {0}"),
+    ("lsm_cgroup", "at the security check {0}, for a cgroup"),
+    ("tp_btf", "at the kernel's tracepoint {0}"), ("raw_tp", "at the kernel's tracepoint {0}"),
+    ("raw_tracepoint", "at the kernel's tracepoint {0}"), ("iter", "when a process reads the iterator over {0}"),
+    ("struct_ops", "when the kernel calls the operation {0} that the program replaces"),
+)  # fmt: skip
+_CGROUP_HOOKS = {
+    "bind4": "binds a socket to an IPv4 address", "bind6": "binds a socket to an IPv6 address", "connect4": "connects to an IPv4 address",
+    "connect6": "connects to an IPv6 address", "sendmsg4": "sends to an IPv4 address", "sendmsg6": "sends to an IPv6 address",
+    "recvmsg4": "receives from an IPv4 address", "recvmsg6": "receives from an IPv6 address", "sock_create": "makes a socket",
+    "sock_release": "closes a socket", "post_bind4": "has bound a socket to an IPv4 address",
+    "post_bind6": "has bound a socket to an IPv6 address", "getsockopt": "gets a socket option", "setsockopt": "sets a socket option",
+    "getpeername4": "asks for a peer's IPv4 address", "getsockname4": "asks for a socket's IPv4 address",
+    "getpeername6": "asks for a peer's IPv6 address", "getsockname6": "asks for a socket's IPv6 address",
+    "sysctl": "reads or writes a sysctl",
+    "dev": "opens or makes a device file", "connect_unix": "connects to a Unix socket", "sendmsg_unix": "sends to a Unix socket",
+}  # fmt: skip
+
+
+def occasion(prog_type: int, section: str = "") -> str:
+    """ "for every packet that ...", "" where the type is not known. `section` says more, where an object names what it is for."""
+    kind, slash, what = section.lstrip("?").partition("/")
+    kind = kind.removesuffix(".s")
+    if slash and kind == "cgroup" and what in _CGROUP_HOOKS:
+        return f"when a process of the cgroup {_CGROUP_HOOKS[what]}"
+    if slash and kind == "cgroup_skb" and what in ("ingress", "egress"):
+        return f"for every packet that sockets of the cgroup {'receive' if what == 'ingress' else 'send'}"
+    if slash and kind in ("tracepoint", "tp"):
+        group, _, event = what.partition("/")
+        if group == "syscalls" and event.startswith(("sys_enter_", "sys_exit_")):
+            verb, call = ("makes", event.removeprefix("sys_enter_")) if event.startswith("sys_enter_") else (
+                "is back from", event.removeprefix("sys_exit_"))  # fmt: skip
+            return f"when a process {verb} the system call {call}"
+        return f"at the kernel's tracepoint {what.replace('/', ':')}"
+    for name, words in _BY_SECTION:
+        if slash and kind == name:
+            return words.format(what.split(":")[-1] if kind.startswith("u") else what)
     return _BY_TYPE.get(prog_type, "")

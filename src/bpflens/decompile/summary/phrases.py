@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from bpflens.decompile import ir
 from bpflens.decompile.summary.claims import HasEntry
 from bpflens.decompile.summary.conditions import Condition, Kind, is_absent, sentences
-from bpflens.decompile.summary.naming import Namer
+from bpflens.decompile.summary.naming import ASSUMED, Namer
 
 __all__ = ("Way", "capital", "listed", "slots_of", "way_of")
 
 SHOWN_CONDITIONS = 4
-_TRANSPORTS = ("the IP protocol is ", "the IPv6 next header is ")
+_TRANSPORT = re.compile(r"the (?:IP protocol|IPv6 next header) is (?!not |at |above|below)((?!.* (?:to|or) ).*)$")
+_NETWORK = re.compile(r"the EtherType is (?!not |at |above|below)((?!.* or )[\w .-]+)$")
 _NAMELESS = ("a computed value", "a value compares", "two values", "bits of a value")
 
 
 class Way(NamedTuple):
-    """`said`: conditions in words, "" for none; `noun`: the packets that it is about ("IPv4 TCP packets"); `unsure`: something is not said;
-    `never`: an array would have to lack an entry.
+    """`said`: conditions in words, "" for none, and `whole` where some were left out of it; `noun`: the packets that it is about ("IPv4 TCP
+    packets"); `unsure`: something has no words; `never`: an array would have to lack an entry.
     """
 
     said: str
+    whole: str
     noun: str
     unsure: bool
     never: bool
+
+    @property
+    def cut(self) -> bool:
+        """Conditions were left out of `said`."""
+        return self.said != self.whole
 
 
 def way_of(conditions: Sequence[Condition], may: bool, namer: Namer) -> Way:
@@ -34,10 +42,14 @@ def way_of(conditions: Sequence[Condition], may: bool, namer: Namer) -> Way:
     noun, said = _noun(said)
     unsure = may or any(map(_nameless, conditions))
     said = [each for each in said if not each.startswith(_NAMELESS)]
-    if len(said) > SHOWN_CONDITIONS:
-        said, unsure = said[-SHOWN_CONDITIONS:], True
     never = any(is_absent(each) and isinstance(each.claim, HasEntry) for each in conditions)
-    return Way(listed(said), noun, unsure, never)
+    return Way(_once(listed(said[-SHOWN_CONDITIONS:])), _once(listed(said)), noun, unsure, never)
+
+
+def _once(text: str) -> str:
+    """ "(if the IPv4 header has no options)" the first time only."""
+    first, found, rest = text.partition(ASSUMED)
+    return first + found + rest.replace(ASSUMED, "")
 
 
 def _nameless(condition: Condition) -> bool:
@@ -46,14 +58,12 @@ def _nameless(condition: Condition) -> bool:
 
 def _noun(said: list[str]) -> tuple[str, list[str]]:
     """("IPv4 TCP packets", the other sentences)."""
-    network = next((each for each in said if each.startswith("the EtherType is ") and " not " not in each), None)
-    transport = next((each for each in said if each.startswith(_TRANSPORTS) and " not " not in each), None)
+    network = next((found for each in said if (found := _NETWORK.match(each))), None)
+    transport = next((found for each in said if (found := _TRANSPORT.match(each))), None)
     if network is None:
         return "", said
-    words = network.removeprefix("the EtherType is ")
-    if transport is not None:
-        words += " " + transport.rpartition(" is ")[2]
-    return f"{words} packets", [each for each in said if each not in (network, transport)]
+    words = [network[1], *([transport[1]] if transport is not None else [])]
+    return f"{' '.join(words)} packets", [each for each in said if each not in (network[0], transport and transport[0])]
 
 
 def listed(items: Sequence[str]) -> str:

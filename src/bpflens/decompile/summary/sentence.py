@@ -35,9 +35,12 @@ class Says:
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """`kind`: alarm, decides, map, effect, reads, calls or note; `slots` are the instructions that it rests on."""
+    """`kind`: alarm, decides, map, effect, reads, calls or note; `slots` are the instructions that it rests on. `whole`: the same with
+    nothing left out, "" where `text` is that.
+    """
 
     kind: str
     text: str
     slots: ir.Slots = ()
     says: Says | None = None
+    whole: str = ""

@@ -9,12 +9,13 @@ are called is in naming.py.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from bpflens.decompile import ir
-from bpflens.decompile.summary.bits import Bit, Bits, Source, bits_of, read_bits
+from bpflens.decompile.c_expression.core import core_path
+from bpflens.decompile.summary.bits import Bit, Bits, Source, bits_of, byte_run, read_bits
 from bpflens.decompile.summary.claims import KeyPart
 from bpflens.decompile.summary.written import Written
 from bpflens.decompile.tree import For, Simple, Tree, walk
@@ -114,6 +115,7 @@ class Scope:
     bindings: dict[int, ir.Expr] = field(default_factory=dict)  # variable with several assignments -> what it stands for here
     keys: dict[ir.Slots, str] = field(default_factory=dict)  # call -> what its key was when it was made
     key_parts: dict[ir.Slots, tuple[KeyPart, ...]] = field(default_factory=dict)
+    name: Callable[[Source, int, int], str] | None = None
     _kept_bits: dict[int, Bits | None] = field(default_factory=dict)  # variable of our own -> what was loaded from the frame
     _fresh: int = -1
 
@@ -145,7 +147,7 @@ class Scope:
             return self.fresh()
         if isinstance(expr, ir.Load) and expr.place.kind == "frame":
             return self._kept_load(expr)
-        if isinstance(expr, ir.Load) and expr.place.kind in WRITABLE and not self._is_pointer(expr):
+        if isinstance(expr, ir.Load) and (expr.place.kind in WRITABLE or not expr.place.kind) and not self._is_pointer(expr):
             var = self.fresh()
             self._kept_bits[var.id] = self._load(expr, [_MOST_NODES])
             return var
@@ -161,6 +163,25 @@ class Scope:
         var = self.fresh()
         self._kept_bits[var.id] = None if at is None else self._from_frame(at, load, [_MOST_NODES])
         return var
+
+    def kernel_source(self, address: ir.Expr, slots: str = "") -> Source | None:
+        """A field of a kernel structure, by the CO-RE record of its offset: "real_parent->pid" of "current task". `slots`: of the call that
+        reads it.
+        """
+        btf = self.unit.btf
+        total, terms = self.linear(address)
+        refs = [term for term in terms if isinstance(term, ir.CoreRef)]
+        bases = [term for term in terms if not isinstance(term, ir.CoreRef)]
+        if btf is None or total or len(refs) != 1 or len(bases) != 1 or (found := core_path(btf, refs[0])) is None:
+            return None
+        path, root = found[0], btf.name(refs[0].type_id) or "a structure"
+        bits = self.bits(bases[0])
+        run = byte_run(bits) if bits is not None else None
+        if run is not None and run[0].kind == "kernel":
+            path, root = f"{run[0].what}->{path}", run[0].base.partition("\0")[0]
+        elif run is not None and run[2] == 8 and self.name is not None:
+            root = f"{self.name(*run[:3])} ({root})"
+        return Source("kernel", path, f"{root}\0{slots}")
 
     def loaded_bytes(self, call: ir.Call) -> tuple[int, int] | None:
         """(first byte, size) of what bpf_skb_load_bytes reads, where it is always the same."""
@@ -194,9 +215,9 @@ class Scope:
 
     def _marked(self, bit: Bit) -> Bit:
         source = bit.source
-        if source.kind not in WRITABLE or source.before:
+        if source.before or (source.kind not in WRITABLE and source.kind != "kernel"):
             return bit
-        if not self.written.covers(source.kind, "*" if source.base else source.what, bit.byte):
+        if not self.written.covers(source.kind, "*" if source.base or source.kind == "kernel" else source.what, bit.byte):
             return bit
         return Bit(source._replace(before=True), bit.byte, bit.bit)
 
@@ -234,7 +255,7 @@ class Scope:
 
     def _packet_call(self, call: ir.Call) -> Bits | None:
         """LD_ABS and LD_IND give numbers in host order."""
-        offset = self.constant(call.args[0]) if call.args else None
+        offset = self.constant(call.args[-1]) if call.args else None
         if offset is None or offset >= 1 << 31 or self.written.covers("packet", "*"):
             return None
         return read_bits(Source("packet"), offset, call.number, big_endian=True)
@@ -247,6 +268,8 @@ class Scope:
             source, at = self.packet_place(load.address, place)
             spoiled = at is None or self.written.covers("packet", "", at, load.size) or (source.base and self.written.covers("packet", "*"))
             return None if at is None or spoiled else read_bits(source, at, load.size, load.signed)
+        if place.kind == "" and not self.written.covers("kernel", "*") and (found := self.kernel_source(load.address)) is not None:
+            return read_bits(found, 0, load.size, load.signed)
         if place.kind in ("ctx", "value", "data") and place.offset is not None:
             if self.written.covers(place.kind, place.what, place.offset, load.size):
                 return None

@@ -8,7 +8,7 @@ Facts come from the structured program (walk.py); words from fixed tables. "may"
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bpflens.decompile.summary.decisions import decisions
 from bpflens.decompile.summary.deeds import Deeds
@@ -26,6 +26,7 @@ from bpflens.program import Program
 __all__ = ("Sentence", "Summary", "entries_of", "summarise", "summarise_function")
 
 SHOWN_LINES = 10
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:
@@ -87,7 +88,7 @@ def summarise_function(unit: Unit, name: str) -> Summary:
         if not walked.complete:
             gaps.append(f"{function.name} is nested too deeply to be followed to its ends")
         own = function is entry
-        if own and has_verdict(program.type or 0):
+        if own and has_verdict(program.type or 0, program.declared.section or ""):
             found += decisions(name, walked, namer, program.type or 0)
         found += Deeds(function.name, unit, namer, walked, "" if own else f"in {function.name}, ").all()
     order = ("alarm", "decides", "effect", "map", "calls", "reads", "note")
@@ -103,11 +104,16 @@ def _once(found: Iterable[Sentence]) -> Iterator[Sentence]:
     for sentence in found:
         if sentence.text not in seen:
             seen[sentence.text] = None
-            yield sentence
+            yield replace(sentence, text=_tidy(sentence.text), whole=_tidy(sentence.whole))
+
+
+def _tidy(text: str) -> str:
+    """Arguments have numbers and no article."""
+    return text.replace("the argument ", "argument ")
 
 
 def _head(program: Program, name: str, insns: int, callees: int) -> str:
     kind = type_name(PROG_TYPES, program.type) if program.type else "function" if program.declared.section == ".text" else "program"
-    runs = occasion(program.type or 0)
+    runs = occasion(program.type or 0, program.declared.section or "")
     size = f"{insns} instructions" + (f" in {callees + 1} functions" if callees else "")
     return f"{kind} {name}" + (f": runs {runs}" if runs else "") + f" ({size})"

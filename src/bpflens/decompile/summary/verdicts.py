@@ -46,16 +46,22 @@ _LWT = {
 }
 _NETFILTER = {0: Verdict("NF_DROP", "drops the packet"), 1: Verdict("NF_ACCEPT", "lets the packet pass", True)}
 
+_DISSECTED = {
+    0: Verdict("BPF_OK", "takes the headers apart itself", True), 2: Verdict("BPF_DROP", "gives up on the packet's headers"),
+    129: Verdict("BPF_FLOW_DISSECTOR_CONTINUE", "leaves the headers to the kernel", True),
+}  # fmt: skip
+_REUSEPORT = {0: Verdict("SK_DROP", "drops the packet"), 1: Verdict("SK_PASS", "lets the chosen socket have the packet", True)}
+
 _BY_TYPE: dict[int, dict[int, Verdict]] = {
     1: _FILTER, 3: _TC, 4: _TC, 6: _XDP, 8: _CGROUP_SKB, 9: _ALLOW, 10: _LWT, 11: _LWT, 12: _LWT, 14: _SK, 15: _ALLOW, 16: _SK, 18: _ALLOW,
-    21: _SK, 23: _ALLOW, 25: _ALLOW, 30: _SK, 32: _NETFILTER,
+    21: _REUSEPORT, 22: _DISSECTED, 23: _ALLOW, 25: _ALLOW, 30: _SK, 32: _NETFILTER,
 }  # fmt: skip
-_LSM = 29
+_LSM, TRACING = 29, 26
 
 
-def has_verdict(prog_type: int) -> bool:
+def has_verdict(prog_type: int, section: str = "") -> bool:
     """The kernel acts on what such a program returns."""
-    return prog_type in _BY_TYPE or prog_type == _LSM
+    return prog_type in _BY_TYPE or prog_type == _LSM or (prog_type == TRACING and section.startswith("fmod_ret"))
 
 
 def verdict(prog_type: int, value: int) -> Verdict:
@@ -67,6 +73,8 @@ def verdict(prog_type: int, value: int) -> Verdict:
     if prog_type == 1:
         return Verdict(str(value & 0xFFFFFFFF), f"gives the socket the first {value & 0xFFFFFFFF} bytes of the packet" if signed > 0 else
                        "gives the socket the whole packet", True)  # fmt: skip
+    if prog_type == TRACING:
+        return Verdict("", f"makes the function return {signed} without running" if signed else "lets the function run", not signed)
     if prog_type == _LSM:
         import errno
 

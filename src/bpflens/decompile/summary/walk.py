@@ -19,6 +19,7 @@ from bpflens.decompile.summary.bits import Source, byte_run
 from bpflens.decompile.summary.claims import KeyPart
 from bpflens.decompile.summary.conditions import Condition, Kind, condition_of, key_parts, key_phrase, layers_of
 from bpflens.decompile.summary.joins import UNSAID, added, leaves, met
+from bpflens.decompile.summary.layers import value_text
 from bpflens.decompile.summary.naming import Namer
 from bpflens.decompile.summary.sources import COMM, Filled, Frame, Scope, call_base
 from bpflens.decompile.summary.written import Written
@@ -27,7 +28,7 @@ from bpflens.decompile.tree import Break, Continue, DoWhile, For, ForEver, Goto,
 __all__ = ("Done", "Returned", "Walk", "walk")
 
 _DEEPEST = 120
-_PLACES = frozenset(("ctx", "packet", "data"))
+_PLACES = frozenset(("ctx", "packet", "data", "kernel"))
 _READ_ONLY = ("bpf_map_", "bpf_trace_", "bpf_perf_event_output", "bpf_ringbuf_output", "bpf_skb_store", "bpf_skb_output")
 _FILLED = {
     "bpf_probe_read_user_str": 0, "bpf_probe_read_kernel_str": 0, "bpf_probe_read_str": 0,
@@ -42,18 +43,19 @@ _MOST_CHOICES = 64
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """A return: `value` None where it is computed."""
+    """A return: `value` None where it is computed; by helper `call`, "" for none."""
 
     value: int | None
     conditions: tuple[Condition, ...]
     slots: ir.Slots
     may: bool = False
+    call: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
     """A call, a store or an atomic operation, `written` as it stands in the tree. `texts` are the arguments of a call in words; `key` what
-    a map is asked for, in bytes `parts`.
+    a map is asked for, in bytes `parts`. `value`: what is stored, in words, "" where it has none.
     """
 
     statement: ir.Statement
@@ -63,6 +65,7 @@ class Done:
     key: str = ""
     may: bool = False
     parts: tuple[KeyPart, ...] = ()
+    value: str = ""
 
 
 @dataclass(slots=True)
@@ -99,6 +102,7 @@ class _State:
 class _Walker:
     def __init__(self, scope: Scope, namer: Namer) -> None:
         self.scope, self.namer = scope, namer
+        scope.name = lambda source, byte, size: namer.name_bytes(source, byte, size, namer.layers).text
         self.out = Walk()
         self.to_label: dict[int, tuple[Condition, ...]] = {}
         self.choices: Choices = {}
@@ -201,7 +205,8 @@ class _Walker:
             return
         choices = self.given(expr) if value is None else None
         if choices is None:
-            yield Returned(value, here, node.slots, self.may > 0)
+            call = self.scope.call_of(expr) if value is None else None
+            yield Returned(value, here, node.slots, self.may > 0, call.name if call is not None else "")
             return
         for chosen, conditions in choices:
             yield Returned(chosen, conditions + added(conditions, here), node.slots, self.may > 0)
@@ -295,14 +300,50 @@ class _Walker:
         texts: tuple[str, ...] = ()
         key = ""
         parts: tuple[KeyPart, ...] = ()
+        value = self.stored_words(statement) if isinstance(statement, ir.Store) else ""
         if isinstance(statement, ir.Call):
             texts = tuple(self.argument(arg) for arg in statement.args)
             first = self.scope.resolved(statement.args[0]) if statement.args else None
             if isinstance(first, ir.MapRef) and statement.kind == "helper":
                 key = self.scope.keys[statement.slots] = key_phrase(statement, self.scope, self.namer)
                 parts = self.scope.key_parts[statement.slots] = key_parts(statement, self.scope)
-        self.out.done.append(Done(statement, written, here, texts, key, self.may > 0, parts))
+        self.out.done += self.by_index(Done(statement, written, here, texts, key, self.may > 0, parts, value))
         self.follow_frame(statement)
+
+    def stored_words(self, store: ir.Store) -> str:
+        """What is put into a field of the packet or the context: a number as the field's are written, or the name of what it comes from."""
+        place = store.place
+        if place.kind == "" and (source := self.scope.kernel_source(store.address)) is not None:
+            return f"the {self.namer.name_bytes(source, 0, store.size, self.namer.layers).text}"
+        if place.kind not in ("packet", "ctx") or place.offset is None:
+            return ""
+        named = self.namer.name_bytes(Source(place.kind, place.what), place.offset, store.size, self.namer.layers)
+        number = self.scope.constant(store.value)
+        if number is not None:
+            number &= (1 << 8 * store.size) - 1
+            size = store.size
+            if named.big_endian:
+                extent = self.namer.field_extent(place.offset) if place.kind == "ctx" else None
+                size = min(size, extent[1]) if extent is not None else size
+                number = int.from_bytes(number.to_bytes(store.size, "little")[:size], "big")
+            return value_text(named.format, number, size)
+        bits = self.scope.bits(store.value)
+        run = byte_run((*bits[: 8 * store.size], *[0] * (64 - 8 * store.size))) if bits is not None else None
+        return f"the {self.namer.name_bytes(run[0], run[1], run[2], self.namer.layers).text}" if run is not None else ""
+
+    def by_index(self, done: Done) -> Iterator[Done]:
+        """A tail call, once for each index that it may have."""
+        call = done.statement
+        is_tail = isinstance(call, ir.Call) and call.name == "bpf_tail_call" and len(call.args) > 2
+        index = self.scope.stored(call.args[2]) if is_tail else None  # type: ignore[union-attr]
+        choices = self.given(index) if index is not None and self.scope.constant(index) is None else None
+        if choices is None:
+            yield done
+            return
+        for number, conditions in choices:
+            index_text = "a computed value" if number is None else str(number)
+            texts = (*done.texts[:2], index_text, *done.texts[3:])
+            yield replace(done, conditions=conditions + added(conditions, done.conditions), texts=texts)
 
     def current(self, statement: ir.Statement) -> ir.Statement:
         """The statement with its inputs in terms of now."""
@@ -348,10 +389,19 @@ class _Walker:
                     else:
                         frame.store(at, read[1], Filled(Source("packet"), read[0]))
                 elif statement.name in _FILLED and size and size <= 512:
-                    base = "" if statement.name == COMM else call_base(statement)
-                    frame.store(at, size, Filled(Source("call", statement.name, base)))
+                    frame.store(at, size, Filled(self.filled_by(statement)))
                 else:
                     frame.forget()
+
+    def filled_by(self, call: ir.Call) -> Source:
+        """What is in a buffer that a helper has filled."""
+        if call.name == COMM:
+            return Source("call", COMM)
+        if call.name.startswith("bpf_probe_read") and not call.name.endswith("_str") and len(call.args) > 2:
+            source = self.scope.kernel_source(call.args[2], call_base(call))
+            if source is not None:
+                return source
+        return Source("call", call.name, call_base(call))
 
     def argument(self, expr: ir.Expr) -> str:
         """An argument in words."""
@@ -370,7 +420,7 @@ class _Walker:
         pending = [expr]
         while pending:
             node = pending.pop()
-            if not any(load.place.kind in _PLACES for load in _loads(node)):
+            if not any(load.place.kind in _PLACES or load.place.kind == "" for load in _loads(node)):
                 continue
             bits = self.scope.bits(node)
             run = byte_run(bits) if bits is not None else None

@@ -20,7 +20,7 @@ __all__ = ("EVERYTHING", "Writes", "Written", "writes_of")
 Writes: TypeAlias = frozenset[tuple[str, str]]
 """(kind, what) of places: ("packet", ""), ("value", map), ("data", section), ("ctx", ""), ("entries", map)."""
 
-EVERYTHING: Writes = frozenset({("packet", ""), ("ctx", ""), ("value", "*"), ("data", "*"), ("entries", "*")})
+EVERYTHING: Writes = frozenset({("packet", ""), ("ctx", ""), ("value", "*"), ("data", "*"), ("entries", "*"), ("kernel", "*")})
 _KNOWN = frozenset(("packet", "ctx", "value", "data"))
 _APART = frozenset(("frame", "mem", "packet_meta"))  # the stack is followed elsewhere; memory that helpers gave
 _MOVES_PACKET = (
@@ -76,6 +76,8 @@ def _written_by(statement: ir.Statement) -> Writes:
         place = statement.place
         if place.kind in _APART:
             return frozenset()
+        if not place.kind and _names_field(statement.address):
+            return frozenset({("kernel", "*")})
         return frozenset({(place.kind, place.what or "*" * (place.kind == "value"))}) if place.kind in _KNOWN else EVERYTHING
     if isinstance(statement, ir.Asm):
         return EVERYTHING
@@ -93,6 +95,11 @@ def _written_by(statement: ir.Statement) -> Writes:
     if statement.kind == "kfunc":
         found |= EVERYTHING
     return frozenset(found)
+
+
+def _names_field(address: ir.Expr) -> bool:
+    """A CO-RE record says that the address is in a structure of the kernel."""
+    return isinstance(address, ir.CoreRef) or any(map(_names_field, ir.children(address)))
 
 
 @dataclass(slots=True)

@@ -24,7 +24,7 @@ def summary_lines(
     marked.sort(key=lambda pair: pair[1] is None or pair[1].grade.value != "contradicted")
     shown = marked if all or len(marked) <= room else marked[: max(room - 1, 1)]
     for sentence, mark in shown:
-        text = f"{sentence.text}{_slots(sentence) if why else ''}"
+        text = f"{sentence.whole or sentence.text if all else sentence.text}{_slots(sentence) if why else ''}"
         if mark is not None:
             text = f"CONTRADICTED: a run {mark.reason}. Was said: {text}" if mark.grade.value == "contradicted" else f"{text} {_mark(mark)}"
         yield f"    \x1b[31m{text}\x1b[0m" if color and sentence.kind == "alarm" else f"    {text}"

@@ -96,6 +96,8 @@ class Draft:
                 return True
             case "value":
                 return self._set_value(source.what, at, value, world)
+            case "kernel" if not source.base.endswith("\0"):
+                return self._set_result(source._replace(base=source.base.partition("\0")[2]), at, value, world)
             case "call":
                 return self._set_result(source, at, value, world)
         return False
@@ -224,7 +226,11 @@ class _Drafted(World):
             whole = draft.maps.get(source.what, {}).get(next(iter(keys), b""))
             if whole is not None and at < len(whole):
                 return whole[at]
-        elif source.kind == "call":
+        elif source.kind in ("call", "kernel"):
+            if source.kind == "kernel":
+                source = source._replace(base=source.base.partition("\0")[2])
+                if not source.base:
+                    return None
             call = self.call([int(slot) for slot in source.base.split()]) if source.base else None
             if call is not None and call.slot in draft.results:
                 return (draft.results[call.slot] & M64) >> 8 * at & 0xFF

@@ -87,7 +87,7 @@ class Judge:
                 count.against(f"returned {_number(retval)}, where all conditions of {_number(says.value)} hold", run)
             if mine and not says.rest and says.paths and True not in held[n] and None not in held[n] and not open_end:
                 count.against(f"returned {_number(retval)}, where none of its conditions hold", run)
-            count.seen += mine and counted
+            count.seen += counted and (mine or (says.value is None and True in held[n]))
             self._turned(count, says.paths, held[n], world, happened=mine)
         if not open_end and not any(self._value(n) in (None, retval) for n in self.verdicts):
             self.counts[self.verdicts[-1]].against(f"returned {_number(retval)}, which no sentence says", run)

@@ -28,7 +28,7 @@ __all__ = ("Trials", "Tried")
 _MOST_PATHS, _MOST_FLIPS, _MOST_RUNS = 60, 12, 600
 _RANDOM_ROUNDS, _RANDOM_RUNS = 4, 20
 _XDP, _SK_LOOKUP = 6, 30
-_ARGUMENTS = frozenset((26, 29))  # TRACING, LSM: an array of arguments, numbers among them
+_ARGUMENTS = frozenset((26, 27, 29))  # TRACING, STRUCT_OPS, LSM: an array of arguments, numbers among them
 
 
 @dataclass(frozen=True, slots=True)

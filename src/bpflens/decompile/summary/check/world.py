@@ -115,6 +115,8 @@ class World:
             case "value":
                 values = {call.value for call in self.run.calls if call.map == source.what and call.value}
                 data = values.pop() if len(values) == 1 else None
+            case "kernel" if not source.base.endswith("\0"):
+                data = self._called(source._replace(base=source.base.partition("\0")[2]))
             case "call":
                 data = self._called(source)
         return None if data is None else _byte(data, at)
