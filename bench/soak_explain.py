@@ -21,7 +21,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from bpflens.classic.diagrams.diagram import Store, TooComplex
+from bpflens.classic.diagrams.diagram import Store
+from bpflens.classic.diagrams.nodes import TooComplex
 from bpflens.classic.diagrams.symbolic import KERNEL, run_in
 from bpflens.classic.diff import diff
 from bpflens.classic.explain import explain

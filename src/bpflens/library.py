@@ -167,7 +167,8 @@ def run(program: Program | str, capture: str, profile: bool = False) -> Result:
 
 def debug(program: Program | str, capture: str) -> Session:
     """A debugger of a classic filter on the packets of a capture: `session.execute("step 3")`."""
-    from bpflens.classic.machine.debugger import PacketSource, Session
+    from bpflens.classic.machine.debugger import Session
+    from bpflens.classic.machine.packet_source import PacketSource
 
     program = _one(program)
     return Session(_insns(program), PacketSource(capture), _model(program))

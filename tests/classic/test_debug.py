@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from bpflens.classic.machine.debugger import COMMANDS, HELP, PacketSource, Session
+from bpflens.classic.machine.debugger import COMMANDS, HELP, Session
+from bpflens.classic.machine.packet_source import PacketSource
 from bpflens.cli.main import run as command
 from bpflens.errors import InputError, UsageError
 from bpflens.formats.pcap import libpcap

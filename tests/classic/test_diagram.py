@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bpflens.classic.diagrams.condition import test as condition
-from bpflens.classic.diagrams.diagram import FALSE, TRUE, Store, TooComplex
+from bpflens.classic.diagrams.diagram import Store
 from bpflens.classic.diagrams.fields import Base, Field
+from bpflens.classic.diagrams.nodes import FALSE, TRUE, TooComplex
 from bpflens.classic.diagrams.symbolic import KERNEL, LIBPCAP, Loop, run, run_in
 from bpflens.classic.diagrams.term import Load, binary
 from bpflens.classic.machine import interpreter

@@ -11,8 +11,9 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bpflens.classic.diagrams.diagram import FALSE, TRUE, Store, TooComplex
+from bpflens.classic.diagrams.diagram import Store
 from bpflens.classic.diagrams.linktypes import LAYOUTS, linktype_name
+from bpflens.classic.diagrams.nodes import FALSE, TRUE, TooComplex
 from bpflens.classic.diagrams.symbolic import KERNEL, LIBPCAP, Loop, Machine, loops, run_in
 from bpflens.classic.explain_filter import CEILING
 from bpflens.classic.expression.at_terms import extended_literals, marked

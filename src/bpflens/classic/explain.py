@@ -15,8 +15,9 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from bpflens.classic.diagrams.diagram import Store, TooComplex
+from bpflens.classic.diagrams.diagram import Store
 from bpflens.classic.diagrams.linktypes import PAYLOADS, linktype_name
+from bpflens.classic.diagrams.nodes import TooComplex
 from bpflens.classic.diagrams.symbolic import KERNEL, Loop
 from bpflens.classic.explain_filter import REJECT, FilterExplainer
 from bpflens.classic.explanation import Explanation, Outcome, Proof
@@ -39,7 +40,7 @@ def explain(program: Program, given: Sequence[str] = (), linktype: str | None = 
     """Explain a classic program. `given`: expressions that hold for every packet (default: what the program's origin says).
 
     `linktype`: libpcap's name (default: the origin's, else EN10MB, which is an assumption then). `deadline`: the steps of the search, in
-    seconds of an idle machine (diagram.STEPS_PER_SECOND); the best answer so far is given. Raises InputError for an extended program, an
+    seconds of an idle machine (nodes.STEPS_PER_SECOND); the best answer so far is given. Raises InputError for an extended program, an
     unknown link type or assumption, and what is no program.
     """
     if program.isa is not Isa.CLASSIC:

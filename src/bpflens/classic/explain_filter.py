@@ -8,8 +8,9 @@
 
 from __future__ import annotations
 
-from bpflens.classic.diagrams.diagram import FALSE, TRUE, Store, TooComplex
+from bpflens.classic.diagrams.diagram import Store
 from bpflens.classic.diagrams.linktypes import LAYOUTS, layout_of
+from bpflens.classic.diagrams.nodes import FALSE, TRUE, TooComplex
 from bpflens.classic.diagrams.symbolic import KERNEL, LIBPCAP, Loop, Machine, loops, run_in, value_terms
 from bpflens.classic.diagrams.term import Term
 from bpflens.classic.explanation import Explanation, Outcome, Proof

@@ -10,8 +10,9 @@ everything else, so equality of diagrams proves equality of programs, but a diff
 
 from __future__ import annotations
 
-from bpflens.classic.diagrams.diagram import FALSE, TRUE, Store
+from bpflens.classic.diagrams.diagram import Store
 from bpflens.classic.diagrams.fields import LENGTH, Base
+from bpflens.classic.diagrams.nodes import FALSE, TRUE
 from bpflens.classic.diagrams.term import MASK, Length, Linear, Load, Op, Term, add, leaves, linear, mask, scale, upper_bound
 
 TYPE_CHECKING = False

@@ -29,9 +29,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bpflens.classic.diagrams import condition
-from bpflens.classic.diagrams.diagram import FALSE, Diagram, Store, TooComplex, terminal
+from bpflens.classic.diagrams.diagram import Diagram, Store
 from bpflens.classic.diagrams.fields import Base
 from bpflens.classic.diagrams.liveness import RETURNS_A, liveness
+from bpflens.classic.diagrams.nodes import FALSE, TooComplex, terminal
 from bpflens.classic.diagrams.term import ANCILLARY_BYTES, LEN, MASK, Load, Term, add, binary, is_larger, linear, scale, upper_bound
 from bpflens.errors import InputError
 from bpflens.isa.classic.table import BY_CODE

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bpflens.classic.diagrams.diagram import FALSE, TRUE, Store, TooComplex
+from bpflens.classic.diagrams.diagram import Store
 from bpflens.classic.diagrams.linktypes import PACKET, PAYLOADS, layout_of
+from bpflens.classic.diagrams.nodes import FALSE, TRUE, TooComplex
 from bpflens.classic.diagrams.symbolic import KERNEL, Loop, Machine, run_in
 from bpflens.classic.diagrams.term import Load, Op
 from bpflens.classic.expression.candidates.candidate import Candidate, Test

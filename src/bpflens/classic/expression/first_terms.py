@@ -7,7 +7,7 @@ A term that lower implies takes away what it excludes from the upper's complemen
 
 from __future__ import annotations
 
-from bpflens.classic.diagrams.diagram import FALSE, TRUE
+from bpflens.classic.diagrams.nodes import FALSE, TRUE
 from bpflens.classic.expression.literals import MANY_VALUES, TINY, Choice, Literals, group_cost, irredundant
 from bpflens.classic.expression.tree import Expression, both, either, opposite
 

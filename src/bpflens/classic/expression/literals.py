@@ -11,7 +11,8 @@ from __future__ import annotations
 import bisect
 from collections.abc import Callable, Iterable, Sequence
 
-from bpflens.classic.diagrams.diagram import FALSE, TRUE, Store
+from bpflens.classic.diagrams.diagram import Store
+from bpflens.classic.diagrams.nodes import FALSE, TRUE
 from bpflens.classic.expression.candidates.candidate import Candidate
 from bpflens.classic.expression.tree import And, Expression, Literal, Not, Or, Within
 from bpflens.lean import frozen

@@ -11,7 +11,7 @@ the search keeps the best answer so far and stops at its deadline.
 
 from __future__ import annotations
 
-from bpflens.classic.diagrams.diagram import FALSE, TRUE
+from bpflens.classic.diagrams.nodes import FALSE, TRUE
 from bpflens.classic.expression.first_terms import first_terms
 from bpflens.classic.expression.literals import MANY_VALUES, TINY, Choice, Literals, cost_of, irredundant, natural
 from bpflens.classic.expression.shorten import pruned

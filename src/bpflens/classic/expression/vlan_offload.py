@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from bpflens.classic.diagrams.condition import member
-from bpflens.classic.diagrams.diagram import FALSE, Store
+from bpflens.classic.diagrams.diagram import Store
 from bpflens.classic.diagrams.fields import Base
+from bpflens.classic.diagrams.nodes import FALSE
 from bpflens.classic.diagrams.term import Load, mask
 from bpflens.classic.expression.candidates.candidate import Test
 from bpflens.classic.expression.find import Compiler, Found, find

@@ -14,17 +14,18 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from bpflens.classic.machine.interpreter import Model, State, run, trace
+from bpflens.classic.machine.packet_source import PacketSource
 from bpflens.classic.packets.fields import fields, name
-from bpflens.errors import PartialResult, UsageError
-from bpflens.formats.pcap.capture import Capture, Packet, dlt_of, open_capture
+from bpflens.errors import UsageError
+from bpflens.formats.pcap.capture import Packet, dlt_of
 from bpflens.isa.classic.insn import SockFilter
 from bpflens.isa.classic.text import format as format_insns
 
-__all__ = ("COMMANDS", "HELP", "PacketSource", "Session")
+__all__ = ("COMMANDS", "HELP", "Session")
 
 # A loop (protochain) is recorded up to here.
 _MOST_STATES = 200_000
-_STDIN_PACKETS = 100_000
+
 
 HELP = """\
 load bpf TARGET     another filter: any target, or a program as text ("1,6 0 0 65535")
@@ -60,48 +61,6 @@ _TESTS: dict[str, Callable[[int, int], bool]] = {
     ">": lambda a, b: a > b,
     ">=": lambda a, b: a >= b,
 }
-
-
-class PacketSource:
-    """Packets by number, from 1; a file is read again to go back, the first ones of standard input are kept."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.damage: str | None = None
-        self._kept: list[Packet] = []
-        self._open()
-
-    def _open(self) -> None:
-        self._capture: Capture = open_capture(self.path)
-        self._packets = iter(self._capture)
-        self._number = 0
-        self._current: Packet | None = None
-        self.dlt = dlt_of(self._capture.linktype)
-
-    def close(self) -> None:
-        """Close the capture."""
-        self._capture.close()
-
-    def get(self, number: int) -> Packet | None:
-        """Packet `number`, None after the last one (`damage` then says why, if the file was cut short)."""
-        if number <= len(self._kept):
-            return self._kept[number - 1]
-        if number < self._number and not self._kept:
-            self.close()
-            self._open()
-        while self._number < number:
-            try:
-                packet = next(self._packets, None)
-            except PartialResult as error:
-                self.damage = error.reason
-                packet = None
-            if packet is None:
-                return None
-            self._number += 1
-            self._current = packet
-            if not self._capture.path and len(self._kept) < _STDIN_PACKETS:
-                self._kept.append(packet)
-        return self._current if self._number == number else None
 
 
 class Session:
@@ -421,5 +380,3 @@ def _number(text: str, default: int, least: int | None) -> int:
     if least is not None and value < least:
         raise UsageError(text, f"is less than {least}")
     return value
-
-

@@ -12,7 +12,8 @@ A difference is only ever reported with a packet on which both programs were run
 
 from __future__ import annotations
 
-from bpflens.classic.diagrams.diagram import FALSE, TRUE, Store, TooComplex
+from bpflens.classic.diagrams.diagram import Store
+from bpflens.classic.diagrams.nodes import FALSE, TRUE, TooComplex
 from bpflens.classic.diagrams.symbolic import KERNEL, Loop, Machine, run_in
 from bpflens.classic.proof import fragment
 from bpflens.classic.proof.run_both import runner

@@ -12,8 +12,9 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from bpflens.classic.diagrams.diagram import Store, TooComplex
+from bpflens.classic.diagrams.diagram import Store
 from bpflens.classic.diagrams.fields import Base, Field
+from bpflens.classic.diagrams.nodes import TooComplex
 from bpflens.classic.diagrams.term import Load
 
 __all__ = ("Span", "span_of", "spans")

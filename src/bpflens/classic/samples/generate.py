@@ -16,8 +16,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from bpflens.classic.diagrams.diagram import Store, TooComplex
+from bpflens.classic.diagrams.diagram import Store
 from bpflens.classic.diagrams.fields import Field
+from bpflens.classic.diagrams.nodes import TooComplex
 from bpflens.classic.diagrams.symbolic import KERNEL, LIBPCAP, Machine, run_in
 from bpflens.classic.expression.candidates.candidate import load_constants, tests_of
 from bpflens.classic.machine.interpreter import Model, run

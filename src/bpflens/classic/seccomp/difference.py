@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from bpflens.classic.diagrams.diagram import FALSE, Store, TooComplex
+from bpflens.classic.diagrams.diagram import Store
+from bpflens.classic.diagrams.nodes import FALSE, TooComplex
 from bpflens.classic.diagrams.symbolic import SECCOMP
 from bpflens.classic.seccomp.policy import second_key
 from bpflens.classic.seccomp.restrict import cut_out, for_arch, for_number, for_other, numbers_of, pieces_of, without_names

@@ -15,7 +15,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from bpflens.classic.diagrams.diagram import FALSE, Store
+from bpflens.classic.diagrams.diagram import Store
+from bpflens.classic.diagrams.nodes import FALSE
 from bpflens.classic.seccomp.actions import ALLOW, LOG, action_text, kind
 from bpflens.classic.seccomp.policy import Policy
 from bpflens.classic.seccomp.rules import ArchPolicy, Rule

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from bpflens.classic.diagrams.condition import decided
-from bpflens.classic.diagrams.diagram import FALSE, TRUE, Store, terminal
+from bpflens.classic.diagrams.diagram import Store
 from bpflens.classic.diagrams.fields import Field
+from bpflens.classic.diagrams.nodes import FALSE, TRUE, terminal
 from bpflens.classic.diagrams.term import Load
 from bpflens.classic.seccomp.stack import ARCH, NR, WORD
 from bpflens.classic.seccomp.values import DATA

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from bpflens.classic.diagrams.diagram import Store, TooComplex
+from bpflens.classic.diagrams.diagram import Store
+from bpflens.classic.diagrams.nodes import TooComplex
 from bpflens.classic.seccomp.actions import precedence
 from bpflens.classic.seccomp.restrict import for_number, numbers_of, pieces_of, without_names
 from bpflens.classic.seccomp.stack import IP_OFFSET

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bpflens.classic.diagrams.diagram import Store, terminal
+from bpflens.classic.diagrams.diagram import Store
 from bpflens.classic.diagrams.fields import Field
+from bpflens.classic.diagrams.nodes import terminal
 from bpflens.classic.diagrams.symbolic import SECCOMP, run_in, value_terms
 from bpflens.classic.seccomp.actions import ALLOW, canonical, precedence
 from bpflens.classic.seccomp.values import DATA

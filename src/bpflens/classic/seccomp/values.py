@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from bpflens.classic.diagrams.diagram import FALSE, TRUE, Store, TooComplex
+from bpflens.classic.diagrams.diagram import Store
 from bpflens.classic.diagrams.fields import Base, Field
+from bpflens.classic.diagrams.nodes import FALSE, TRUE, TooComplex
 
 __all__ = ("DATA", "Place", "Values", "cases", "describe")
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from bpflens.classic.diagrams.diagram import FALSE
+from bpflens.classic.diagrams.nodes import FALSE
 from bpflens.classic.expression.find import Compiler
 from bpflens.classic.expression.tree import Expression, text
 from bpflens.classic.words.wording import PROTOCOL_NOUNS

@@ -8,8 +8,8 @@ What is implied is never guessed from the text: each implication is checked on t
 
 from __future__ import annotations
 
-from bpflens.classic.diagrams.diagram import FALSE
 from bpflens.classic.diagrams.linktypes import PAYLOADS
+from bpflens.classic.diagrams.nodes import FALSE
 from bpflens.classic.expression.find import Compiler
 from bpflens.classic.expression.tree import FALSITY, TRUTH, And, Constant, Expression, Literal, Not, Or, Within, text
 from bpflens.classic.words.clauses import Parts, alternatives, clause_of, collect

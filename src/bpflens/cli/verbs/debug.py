@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Sequence
 
-    from bpflens.classic.machine.debugger import PacketSource, Session
+    from bpflens.classic.machine.debugger import Session
     from bpflens.classic.machine.interpreter import Model
+    from bpflens.classic.machine.packet_source import PacketSource
     from bpflens.isa.classic.insn import SockFilter
 
 __all__ = ("EXAMPLES", "configure", "run")
@@ -54,7 +55,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Read and execute commands; exit code 2 where one of a script was none."""
-    from bpflens.classic.machine.debugger import PacketSource, Session
+    from bpflens.classic.machine.debugger import Session
+    from bpflens.classic.machine.packet_source import PacketSource
 
     source = PacketSource(args.capture) if args.capture else None
     insns, origin = _filter(args.filter, args, source) if args.filter else (None, "")

@@ -46,8 +46,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Make the packets, print or write them."""
-    from bpflens.classic.diagrams.diagram import TooComplex
     from bpflens.classic.diagrams.linktypes import PAYLOADS
+    from bpflens.classic.diagrams.nodes import TooComplex
     from bpflens.classic.diagrams.symbolic import Loop
     from bpflens.classic.hooks import hook_of
     from bpflens.classic.samples.generate import generate

@@ -61,7 +61,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Read the stack, build its policy, say what was asked for."""
-    from bpflens.classic.diagrams.diagram import TooComplex
+    from bpflens.classic.diagrams.nodes import TooComplex
 
     try:
         return _diff(args, settings) if args.diff else _policy(args, settings)
