@@ -355,6 +355,9 @@ def drop_unused(function: Function) -> bool:
             kept = []
             for statement in block.statements:
                 var = written(statement)
+                if type(statement) is Assign and statement.value == Var(statement.var):  # what both sides of a join have already
+                    removed = True
+                    continue
                 if var is not None and var not in uses:
                     if type(statement) is Assign:
                         removed = True

@@ -10,11 +10,14 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bpflens.decompile.c_expression.types import ADD, OBJECT, POINTER, UNARY, CText
+from bpflens.decompile.c_expression.types import ADD, OBJECT, POINTER, PRIMARY, UNARY, CText
 from bpflens.decompile.unit import Unit, identifier
 from bpflens.program import Map
 
 __all__ = ("Global", "UnitScope", "context_field", "context_type")
+
+
+_ESCAPES = {10: "\\n", 9: "\\t", 13: "\\r", 34: '\\"', 92: "\\\\"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +82,24 @@ class UnitScope:
         found = self.globals[section][starts[index]]
         return found if offset < found.offset + max(found.size, 1) else None
 
+    def string(self, section: str, offset: int, size: int | None = None) -> str | None:
+        """The string literal that read-only data are, of `size` bytes with its end; None where they are none."""
+        m = self.unit.maps.get(section)
+        data = m.data if m is not None and m.data is not None else b""
+        end = data.find(0, offset) if offset >= 0 else -1
+        if end < 0 or (size is not None and size != end + 1 - offset):
+            return None
+        text = data[offset:end]
+        if not all(byte in _ESCAPES or 32 <= byte < 127 for byte in text):
+            return None
+        return '"' + "".join(_ESCAPES.get(byte, chr(byte)) for byte in text) + '"'
+
     def data(self, section: str, offset: int) -> CText:
         """The address of a byte of global data."""
+        if section.startswith(".rodata.str1"):  # where compilers put literals, and nothing else
+            literal = self.string(section, offset)
+            if literal is not None:
+                return CText(literal, PRIMARY, OBJECT)
         self.used_sections[section] = None
         found = self.find(section, offset)
         if found is None:

@@ -4,6 +4,8 @@ words for. Instructions that an assembler may not know are given as bytes, so th
 
 from __future__ import annotations
 
+from bpflens.decompile.c_expression.helper_constants import CONSTANTS
+
 __all__ = ("MACROS", "VERDICTS", "macro_text")
 
 _FIXED = {
@@ -16,6 +18,10 @@ _FIXED = {
         '\tasm volatile("*(" #type " *)(%0 + %2) = %1" :: "r"(ctx), "r"((__u64)(v)), "i"(off) : "memory")'
     ),
     "CORE": "#define CORE(x) __builtin_preserve_access_index(x) /* the loader puts the running kernel's offset there */",
+    "bpf_printk": (
+        "#define bpf_printk(format, ...) \\\n"
+        "\t({ static const char format_[] = format; bpf_trace_printk(format_, sizeof(format_), ##__VA_ARGS__); })"
+    ),
     "barrier_var": '#define barrier_var(v) asm volatile("" : "+r"(v))',
     "load_byte": '__u64 load_byte(void *skb, __u64 off) asm("llvm.bpf.load.byte");',
     "load_half": '__u64 load_half(void *skb, __u64 off) asm("llvm.bpf.load.half");',
@@ -111,6 +117,8 @@ VERDICTS = {
 """What results of XDP and SCHED_CLS programs are called, by number (include/uapi/linux/bpf.h, pkt_cls.h)."""
 
 MACROS: dict[str, str] = _made() | {
+    name: f"#define {name} {value if -1 <= value < 4096 else f'{value:#x}ULL'}" for name, value in CONSTANTS.items()
+} | {
     name: f"#define {name} {number}" for names in VERDICTS.values() for number, name in enumerate(names)
 }
 

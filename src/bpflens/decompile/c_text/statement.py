@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from bpflens.decompile import ir
 from bpflens.decompile.c_expression.core import core_address, core_text, kfunc_signature
 from bpflens.decompile.c_expression.expression import Scope
+from bpflens.decompile.c_expression.helper_constants import argument_name
 from bpflens.decompile.c_expression.prototypes import Signature, helper_signature
 from bpflens.decompile.c_expression.types import OBJECT, POINTER, U32, U64, UNARY, CText, CType, wrap
 from bpflens.decompile.c_expression.unit_scope import UnitScope
@@ -20,6 +21,7 @@ from bpflens.decompile.ir import Expr
 __all__ = ("FunctionScope", "statement_lines")
 
 
+_TRACE_PRINTK = 6
 _CTX_SIZES = {1: "u8", 2: "u16", 4: "u32", 8: "u64"}
 # op -> imm of the instruction without FETCH
 _ATOMIC_IMM = {"+": 0x00, "|": 0x40, "&": 0x50, "^": 0xA0, "xchg": 0xE1, "cmpxchg": 0xF1, "load_acquire": 0x100, "store_release": 0x110}
@@ -187,18 +189,32 @@ def _store(scope: FunctionScope, store: ir.Store) -> str:
     return f"{target} = {value.text};"
 
 
-def arguments(scope: Scope, args: Sequence[Expr], signature: Signature | None) -> str:
+def arguments(scope: Scope, args: Sequence[Expr], signature: Signature | None, helper: int = 0) -> list[str]:
     """The arguments of a call, each as the parameter's type wants it."""
     pieces = []
     for index, arg in enumerate(args):
-        if signature is not None and index < len(signature.parameters):
+        named = argument_name(helper, index, arg.value) if helper and type(arg) is ir.Const else None
+        if named is not None:
+            pieces.append(" | ".join(word if word.isdigit() else scope.macro(word) for word in named.split(" | ")))
+        elif signature is not None and index < len(signature.parameters):
             pieces.append(as_assigned(scope, arg, signature.parameters[index]))
         else:
             made = scope.text(arg)
             if not (made.type.bits == 64 and not made.type.pointer):
                 made = scope.as_type(made, U64)
             pieces.append(made.text)
-    return ", ".join(pieces)
+    return pieces
+
+
+def _printk(scope: FunctionScope, call: ir.Call) -> list[str] | None:
+    """The arguments of bpf_printk: its format as a string, where the call's format is a constant of just that size."""
+    if call.kind != "helper" or call.number != _TRACE_PRINTK or len(call.args) < 2:
+        return None
+    format, size = call.args[:2]
+    if type(format) is not ir.DataRef or type(size) is not ir.Const or not scope.unit.read_only(format.section):
+        return None
+    text = scope.unit.string(format.section, format.offset, size.value)
+    return None if text is None else [text, *arguments(scope, call.args[2:], None)]
 
 
 def _call(scope: FunctionScope, call: ir.Call) -> str:
@@ -217,7 +233,11 @@ def _call(scope: FunctionScope, call: ir.Call) -> str:
     else:
         signature = scope.signatures.get(call.name)
     args = call.args if signature is None or signature.variadic else call.args[: len(signature.parameters)]
-    text = f"{call.name}({arguments(scope, args, signature)})"
+    printk = _printk(scope, call)
+    if printk is not None:
+        text = f"{unit.macro('bpf_printk')}({', '.join(printk)})"
+    else:
+        text = f"{call.name}({', '.join(arguments(scope, args, signature, call.number if call.kind == 'helper' else 0))})"
     if call.var is None:
         return f"{text};"
     target = scope.variable(call.var)
