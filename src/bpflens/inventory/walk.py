@@ -93,15 +93,19 @@ def walk(wanted: Callable[[Family], bool] | None, deep: bool | None, everything:
         for type, served in _TYPES_NEED.items():
             if ctx.program_types is not None and type in ctx.program_types:
                 ctx.unanswered.update(dict.fromkeys(served))
+                ctx.strays.clear()  # one may be on a socket of which /proc says nothing
         families = _of_memory(ctx, deep, wanted)
         hidden = deep is not False and "namespaces" in ctx.unanswered and _may_read_memory()
         if (families or hidden) and reader is None:
             reader = _open_reader(ctx)
         if families and reader is not None:
             from bpflens.inventory.memory.merge import merge, placed
-            from bpflens.inventory.memory.structures.links import link_places
 
-            rows = placed(merge(rows, _ask(ctx, reader, families)), link_places(reader))
+            rows = merge(rows, _ask(ctx, reader, families))
+            if any("why" in row.details and "link" in row.details for row in rows):
+                from bpflens.inventory.memory.structures.links import link_places
+
+                rows = placed(rows, link_places(reader))
             unasked = {family.key for family in DEEP_FAMILIES if wanted is None or wanted(family)} - {family.key for family in families}
             read = {served for served, keys in SERVED_BY.items() if unasked.isdisjoint(keys)}
         if reader is not None:
@@ -216,7 +220,9 @@ def _in_namespaces(ctx: Context, reader: Reader | None, families: list[Family], 
 
 
 def _run(ctx: Context, reader: Reader | None, family: Family, rows: list[InventoryRow]) -> None:
-    """One family; what it yields before it fails is kept."""
+    """One family; what it yields before it fails is kept. No program of its types is loaded: it is not even imported."""
+    if family.types and not ctx.may_have(*family.types):
+        return
     try:
         find: Callable[..., Iterable[InventoryRow]] = getattr(
             importlib.import_module(f"bpflens.inventory.{family.module}"), family.function

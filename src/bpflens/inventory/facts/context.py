@@ -12,7 +12,7 @@ from functools import cached_property
 from bpflens.attachment import Holder, ProgInfo
 from bpflens.errors import NotSupported
 from bpflens.inventory.facts.processes import Process, process
-from bpflens.inventory.facts.records import Denial, Holders, NetNamespace
+from bpflens.inventory.facts.records import Denial, Holders, NetNamespace, Strays
 from bpflens.kernel.programs.loaded import LinkHead, MapHead
 from bpflens.kernel.sys import procfs
 
@@ -31,7 +31,10 @@ _NAMED = 3  # processes that a message names
 
 
 class Context:
-    """State of one walk. `netns` is the namespace that the walking thread is in; `memory_read`: kernel memory is read in this walk too."""
+    """State of one walk. `netns` is the namespace that the walking thread is in; `memory_read`: kernel memory is read in this walk too.
+
+    `strays`: by namespace, sockets that no visible descriptor leads to; a namespace that is not there was not asked.
+    """
 
     def __init__(self) -> None:
         if not os.path.exists("/proc/self/ns/net"):
@@ -41,6 +44,7 @@ class Context:
         self.memory_read = False
         self.denied: dict[Denial, None] = {}
         self.unanswered: dict[str, None] = {}
+        self.strays: dict[int, Strays] = {}
         self.hidden_files: list[int] = []
         self.hidden_holders: Holders = Holders({}, {})
         self.hidden_namespaces: list[int] = []

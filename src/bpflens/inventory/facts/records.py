@@ -13,7 +13,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ("Denial", "Holders", "Inventory", "InventoryRow", "MapUse", "NetNamespace")
+__all__ = ("Denial", "Holders", "Inventory", "InventoryRow", "MapUse", "NetNamespace", "Strays")
+
+
+class Strays(NamedTuple):
+    """Sockets of a network namespace to which no visible descriptor leads, by inode; `messages`: one may be in flight between processes."""
+
+    inodes: frozenset[int]
+    messages: bool
 
 
 class Holders(NamedTuple):

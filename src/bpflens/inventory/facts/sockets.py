@@ -12,16 +12,18 @@ import struct
 
 from bpflens.attachment import Holder
 from bpflens.inventory.facts.context import Context
+from bpflens.inventory.facts.records import Strays
 from bpflens.kernel.sys import netlink, procfs, syscalls
 from bpflens.lean import NamedTuple
 
-__all__ = ("PROTOCOLS", "SocketFacts", "all_are_held", "held_sockets", "socket_facts", "socket_kind", "socket_owners", "type_name")
+__all__ = ("PROTOCOLS", "SocketFacts", "held_sockets", "socket_facts", "socket_kind", "socket_owners", "strays", "type_name")
 
 _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK, _AF_PACKET, _AF_ALG, _AF_VSOCK = 1, 2, 10, 16, 17, 38, 40
 _STREAM, _DGRAM, _RAW = 1, 2, 3
 _SO_TYPE, _SO_REUSEPORT, _SO_PROTOCOL, _SO_DOMAIN = 3, 15, 38, 39
 _SIOCGSKNS = 0x894C
-_LISTS = (("unix", 6), ("udp", 9), ("udp6", 9), ("udplite", 9), ("raw", 9), ("raw6", 9), ("netlink", 9))  # column of the inode
+_LISTS = (("unix", 6), ("udp", 9), ("udp6", 9), ("udplite", 9), ("raw", 9), ("raw6", 9), ("netlink", 9),
+          ("packet", 8))  # fmt: skip  # column of the inode
 _SOCK_DIAG_BY_FAMILY, _SHOW_RQLEN, _UNIX_DIAG_RQLEN = 20, 1 << 4, 4
 _NOT_LISTENING = 0xFFFFFFFF & ~(1 << 10)  # bits of TCP states; 10: TCP_LISTEN
 _MEMORY = "CAP_BPF and CAP_PERFMON"
@@ -156,12 +158,13 @@ def socket_owners(ctx: Context) -> dict[int, list[Holder]]:
     return owners
 
 
-def all_are_held(ctx: Context) -> bool:
-    """Whether a descriptor leads to every socket of the thread's namespace that /proc/net has, and none can be in flight between processes.
+def strays(ctx: Context) -> Strays:
+    """The sockets of the thread's namespace that /proc/net has and no descriptor leads to.
 
     The lists of TCP are left out: they are long on a server, and what nobody holds of them has a listener that somebody holds.
     """
     owners = ctx.once(socket_owners)
+    found = set()
     for name, column in _LISTS:
         try:
             lines = procfs.read(f"/proc/thread-self/net/{name}").splitlines()[1:]
@@ -171,9 +174,10 @@ def all_are_held(ctx: Context) -> bool:
             words = line.split()
             if name == "netlink" and words[2] == b"0":
                 continue  # the kernel's own
-            if len(words) > column and words[column].isdigit() and words[column] != b"0" and int(words[column]) not in owners:
-                return False
-    return not _unix_messages_wait()
+            if len(words) > column and words[column].isdigit():
+                found.add(int(words[column]))
+    found.discard(0)
+    return Strays(frozenset(found.difference(owners)), _unix_messages_wait())
 
 
 def _unix_messages_wait() -> bool:

@@ -11,13 +11,11 @@ from bpflens.kernel.attachments.prog_query import query
 
 __all__ = ("find",)
 
-_LIRC_MODE2, _ATTACH_TYPE = 20, 16
+_ATTACH_TYPE = 16
 
 
 def find(ctx: Context) -> Iterable[InventoryRow]:
     """Programs on the receivers of this machine."""
-    if not ctx.may_have(_LIRC_MODE2):
-        return
     for name in sorted(name for name in os.listdir("/dev") if name.startswith("lirc") and name[4:].isdigit()):
         try:
             fd = os.open(f"/dev/{name}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

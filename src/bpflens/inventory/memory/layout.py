@@ -77,9 +77,9 @@ class Layout:
 
     def assembled(self, text: str) -> bytes:
         """The code of a program of ours, whose text has the offsets in it."""
-        import hashlib
+        from bpflens.kernel.sys.digest import sha256
 
-        key = f"code {hashlib.sha256(text.encode()).hexdigest()[:32]}"
+        key = f"code {sha256(text.encode()).hexdigest()[:32]}"
         found = self._code.get(key)
         if found is None:
             from bpflens.isa.extended.asm import assemble

@@ -75,6 +75,7 @@ class Reader:
         self.own_programs: set[int] = set()
         self.can_read_memory = self.memory_read = False
         self._fds: list[int] = []
+        self._links: dict[str, int] = {}
         self.map_fd = self.prog_fd = -1
         self._value: mmap.mmap | None = None
         self._tasks_by_tid: dict[int, int] = {}
@@ -160,7 +161,22 @@ class Reader:
     # --- iterators ---
 
     def iterate(self, target: str, text: str) -> bytes:
-        """What an iterator's program writes. NotPermitted, or KernelError where the kernel has no such iterator."""
+        """What an iterator's program writes, in the network namespace of the calling thread. NotPermitted, or KernelError where the kernel
+        has no such iterator.
+        """
+        if text not in self._links:
+            self._links[text] = self._iterator(target, text)
+        fd = bpf(cmd.ITER_CREATE, struct.pack("<II", self._links[text], 0), f"iterator {target}", "cannot open")[0]
+        try:
+            parts = []
+            while part := os.read(fd, 1 << 16):
+                parts.append(part)
+            return b"".join(parts)
+        finally:
+            os.close(fd)
+
+    def _iterator(self, target: str, text: str) -> int:
+        """The descriptor of a link that stands for an iterator with our program."""
         from bpflens.kernel.programs.load import load_program
 
         function = self.layout.function(f"bpf_iter_{target}")
@@ -168,19 +184,13 @@ class Reader:
             raise KernelError(f"iterator {target}", "this kernel does not have it", errno=38)
         code = self.layout.assembled(text)
         prog = load_program(code, _TRACING, name=NAME, expected_attach_type=_TRACE_ITER, attach_btf_id=function)
-        link = fd = -1
         try:
             self._note(prog)
             link = bpf(cmd.LINK_CREATE, struct.pack("<IIII", prog, 0, _TRACE_ITER, 0), f"iterator {target}", "cannot create")[0]
-            fd = bpf(cmd.ITER_CREATE, struct.pack("<II", link, 0), f"iterator {target}", "cannot open")[0]
-            parts = []
-            while part := os.read(fd, 1 << 16):
-                parts.append(part)
-            return b"".join(parts)
         finally:
-            for opened in (fd, link, prog):
-                if opened >= 0:
-                    os.close(opened)
+            os.close(prog)
+        self._fds.append(link)
+        return link
 
     def _note(self, prog: int) -> None:
         from bpflens.kernel.programs.prog_info import prog_info_by_fd

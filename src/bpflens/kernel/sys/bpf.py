@@ -43,12 +43,13 @@ class Buffer:
         return self._raw.raw
 
 
+_number = _NR.get(os.uname().machine, 321)
+_libc: ctypes.CDLL | None = None
+
+
 def call_number() -> int:
     """The number of bpf(2) on this machine."""
-    return _NR.get(os.uname().machine, 321)
-
-
-_libc: ctypes.CDLL | None = None
+    return _number
 
 
 def bpf_errno(command: int, attr: bytes) -> tuple[int, int, bytes]:
@@ -59,7 +60,7 @@ def bpf_errno(command: int, attr: bytes) -> tuple[int, int, bytes]:
     if faults.hook is not None and (fault := faults.hook(f"bpf {command}")):
         return -1, fault, attr.ljust(_ATTR_SIZE, b"\0")
     raw = ctypes.create_string_buffer(attr, max(_ATTR_SIZE, len(attr)))
-    result: int = _libc.syscall(call_number(), command, raw, len(raw))
+    result: int = _libc.syscall(_number, command, raw, len(raw))
     return result, (ctypes.get_errno() if result < 0 else 0), raw.raw
 
 

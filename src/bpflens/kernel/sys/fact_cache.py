@@ -9,13 +9,13 @@ jiffies and other data addresses are not kept.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import stat
 from functools import cache
 
 from bpflens.kernel.sys import capabilities
+from bpflens.kernel.sys.digest import sha256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,11 +38,11 @@ def identity() -> str:
     """
     uname = os.uname()
     able = sorted(capabilities.effective().intersection(_CAPABILITIES))
-    digest = hashlib.sha256("\0".join((_FORMAT, uname.release, uname.version, uname.machine, *able)).encode())
+    digest = sha256("\0".join((_FORMAT, uname.release, uname.version, uname.machine, *able)).encode())
     for path in ("/sys/kernel/notes", *_SETTINGS):
         digest.update(_read(path) + b"\0")
     if not _read("/sys/kernel/notes"):
-        digest.update(hashlib.sha256(_read("/sys/kernel/btf/vmlinux")).digest())
+        digest.update(sha256(_read("/sys/kernel/btf/vmlinux")).digest())
     return digest.hexdigest()[:16]
 
 
@@ -83,7 +83,7 @@ def store(name: str, value: Any) -> None:
 
 def _seal(name: str, body: bytes) -> bytes:
     """The first line of a file: damage shows, and that it is another kernel's or another file."""
-    return hashlib.sha256(f"{identity()} {name}\n".encode() + body).hexdigest().encode()
+    return sha256(f"{identity()} {name}\n".encode() + body).hexdigest().encode()
 
 
 def _path(name: str) -> str:

@@ -9,7 +9,6 @@ Counted are bpf(2), netlink requests, and the steps of files that are written (`
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -57,6 +56,8 @@ def failing(number: int, errno: int = 12) -> Iterator[list[str]]:
 @contextmanager
 def killing(number: int) -> Iterator[None]:
     """The process is killed (SIGKILL) before step `number`."""
+    import signal
+
     count = 0
 
     def kill(_: str) -> int:

@@ -31,8 +31,6 @@ LWT_TYPES = {10, 11, 12, 19}  # lwt_in, lwt_out, lwt_xmit, lwt_seg6local
 
 def find(ctx: Context) -> Iterable[InventoryRow]:
     """Routes and nexthops with programs in the namespace that the thread is in."""
-    if not ctx.may_have(*LWT_TYPES):
-        return
     namespace = ctx.netns.inode if ctx.netns else None
     devices = {index: name for index, (name, _) in interfaces().items()}
     with Netlink(ROUTE) as route:

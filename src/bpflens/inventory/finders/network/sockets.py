@@ -16,7 +16,7 @@ from collections.abc import Iterable
 
 from bpflens.inventory.facts.context import Context
 from bpflens.inventory.facts.records import InventoryRow
-from bpflens.inventory.facts.sockets import PROTOCOLS, all_are_held, held_sockets, socket_owners, type_name
+from bpflens.inventory.facts.sockets import PROTOCOLS, held_sockets, socket_owners, strays, type_name
 from bpflens.kernel.sys import netlink, procfs
 
 TYPE_CHECKING = False
@@ -124,7 +124,12 @@ def find_packet(ctx: Context) -> Iterable[InventoryRow]:
 
 def find_unheld(ctx: Context) -> Iterable[InventoryRow]:
     """No rows: whether the thread's namespace has sockets that no descriptor leads to, which kernel memory is asked about."""
-    if not all_are_held(ctx):
+    if ctx.memory_read:
+        return ()  # all that kernel memory has is read anyway
+    found = strays(ctx)
+    if ctx.netns is not None:
+        ctx.strays[ctx.netns.inode] = found
+    if found.inodes or found.messages:
         ctx.need("unheld sockets")
     return ()
 

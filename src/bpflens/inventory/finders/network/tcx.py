@@ -11,14 +11,11 @@ from bpflens.kernel.attachments.prog_query import query
 
 __all__ = ("find",)
 
-_SCHED_CLS = 3
 _HOOKS = {46: "tcx/ingress", 47: "tcx/egress", 54: "netkit/primary", 55: "netkit/peer"}
 
 
 def find(ctx: Context) -> Iterable[InventoryRow]:
     """Programs at the tcx and netkit hooks of the devices of the namespace that the thread is in."""
-    if not ctx.may_have(_SCHED_CLS):
-        return
     namespace = ctx.netns.inode if ctx.netns else None
     hooks = dict(_HOOKS)
     for ifindex, (device, _) in interfaces().items():

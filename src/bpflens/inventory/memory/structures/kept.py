@@ -27,7 +27,9 @@ _MOST_DESCRIPTORS = 253  # SCM_MAX_FD
 
 def find_in_flight(ctx: Context, reader: Reader) -> Iterable[InventoryRow]:
     """Filters on sockets in the queues of the unix sockets of the thread's namespace."""
-    if not reader.can_read_memory or not reader.has("unix_skb_parms", "fp"):
+    strays = ctx.strays.get(ctx.netns.inode) if ctx.netns else None
+    nothing_waits = strays is not None and not strays.messages
+    if not reader.can_read_memory or nothing_waits or not reader.has("unix_skb_parms", "fp"):
         return
     try:
         receivers = reader.pointers("unix", "unix_sk")

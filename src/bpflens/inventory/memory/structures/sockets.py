@@ -135,10 +135,11 @@ def _kcm(reader: Reader, record: FileRecord, holders: tuple[Holder, ...]) -> Ite
 
 def find_lists(ctx: Context, reader: Reader) -> Iterable[InventoryRow]:
     """Filters on sockets of the thread's namespace that no descriptor leads to."""
-    if not reader.can_read_memory:
-        return
-    known = {record.sock for record in reader.file_records}
     namespace = ctx.netns.inode if ctx.netns else None
+    strays = ctx.strays.get(namespace or 0)
+    if not reader.can_read_memory or (strays is not None and strays.inodes.issubset(record.inode for record in reader.file_records)):
+        return  # descriptors lead to all of them, some of processes that /proc does not let us look into
+    known = {record.sock for record in reader.file_records}
     for target, field in _ITERATORS:
         try:
             listed = reader.pointers(target, field)
