@@ -50,7 +50,7 @@ def _by_id(ctx: Context, link: str, field: bytes) -> dict[int, list[Holder]]:
                     directory = os.open(f"/proc/{pid}/fdinfo", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 if directory < 0:
                     continue
-                text = procfs.read(str(file.fd), directory)
+                text = procfs.start(str(file.fd), directory)
             except PermissionError:
                 ctx.deny("what the descriptors of some processes are", "CAP_SYS_PTRACE")
                 continue

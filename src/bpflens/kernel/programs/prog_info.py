@@ -27,6 +27,9 @@ __all__ = (
 
 _INFO = Record(BPF_PROG_INFO)
 INFO_BYTES = _INFO.size
+_MEMBERS = {"uid": "created_by_uid", "xlated_len": "xlated_prog_len", "jited_len": "jited_prog_len"}  # the others have the kernel's names
+_FACTS = _INFO.getter([_MEMBERS.get(field, field) for field in ProgInfo._fields])
+_LATE = ("recursion_misses", "verified_insns", "attach_btf_obj_id", "attach_btf_id")  # the last of ProgInfo; they came in v5.12 to v5.18
 FUNC_INFO = struct.Struct("=II")  # struct bpf_func_info: insn_off, type_id
 LINE_INFO = struct.Struct("=IIII")  # struct bpf_line_info: insn_off, file_name_off, line_off, line_col (line << 10 | column)
 
@@ -128,35 +131,9 @@ def prog_dump(fd: int, where: str = "", *, jited: bool = False, tags: bool = Fal
 
 def parse_prog_info(raw: bytes, length: int) -> ProgInfo:
     """INFO_BYTES of struct bpf_prog_info, of which the kernel filled in `length`: the one place that knows its layout."""
-    told = _INFO.unpack(raw)
-    for name in ("recursion_misses", "verified_insns", "attach_btf_obj_id", "attach_btf_id"):  # came in v5.12 to v5.18
-        if length <= _INFO.offsets[name]:
-            told[name] = None
-    return ProgInfo(
-        id=told["id"],
-        type=told["type"],
-        tag=told["tag"].hex(),
-        name=told["name"].split(b"\0", 1)[0].decode("ascii", "replace"),
-        uid=told["created_by_uid"],
-        load_time=told["load_time"],
-        gpl_compatible=bool(told["gpl_compatible"] & 1),
-        xlated_len=told["xlated_prog_len"],
-        jited_len=told["jited_prog_len"],
-        nr_map_ids=told["nr_map_ids"],
-        ifindex=told["ifindex"],
-        netns_dev=told["netns_dev"],
-        netns_ino=told["netns_ino"],
-        btf_id=told["btf_id"],
-        nr_jited_ksyms=told["nr_jited_ksyms"],
-        nr_jited_func_lens=told["nr_jited_func_lens"],
-        nr_func_info=told["nr_func_info"],
-        nr_line_info=told["nr_line_info"],
-        nr_jited_line_info=told["nr_jited_line_info"],
-        nr_prog_tags=told["nr_prog_tags"],
-        run_time_ns=told["run_time_ns"],
-        run_cnt=told["run_cnt"],
-        recursion_misses=told["recursion_misses"],
-        verified_insns=told["verified_insns"],
-        attach_btf_obj_id=told["attach_btf_obj_id"],
-        attach_btf_id=told["attach_btf_id"],
-    )
+    id, type, tag, name, uid, load_time, gpl_compatible, *rest = _FACTS(raw)
+    missing = sum(length <= _INFO.offsets[name] for name in _LATE) if length < INFO_BYTES else 0
+    if missing:
+        rest[-missing:] = [None] * missing
+    text = name.split(b"\0", 1)[0].decode("ascii", "replace")
+    return ProgInfo(id, type, tag.hex(), text, uid, load_time, bool(gpl_compatible & 1), *rest)

@@ -17,11 +17,13 @@ __all__ = (
     "open_files",
     "processes",
     "shows_all",
+    "start",
     "status_field",
     "thread_ids",
 )
 
 
+_PAGE = 4096
 _PF_KTHREAD = 0x00200000
 _INITIAL_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO, include/linux/proc_ns.h
 
@@ -55,10 +57,19 @@ def read(path: str, dir_fd: int | None = None) -> bytes:
         os.close(fd)
 
 
+def start(path: str, dir_fd: int | None = None) -> bytes:
+    """The first record of a file of procfs, which is all of one that has one record; OSError where it cannot be read."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=dir_fd)
+    try:
+        return os.read(fd, _PAGE)
+    finally:
+        os.close(fd)
+
+
 def comm(pid: int, tid: int | None = None) -> str:
     """The name of a process or thread, "?" where it has gone."""
     try:
-        return read(f"/proc/{pid}/task/{tid}/comm" if tid else f"/proc/{pid}/comm").decode(errors="replace").rstrip("\n")
+        return start(f"/proc/{pid}/task/{tid}/comm" if tid else f"/proc/{pid}/comm").decode(errors="replace").rstrip("\n")
     except OSError:
         return "?"
 
