@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from typing import NamedTuple
+
+from bpflens.lean import NamedTuple
 
 __all__ = ("KINDS", "MODIFIERS", "SIZED", "TAILS", "VOID", "Enumerator", "Field", "Kind", "Member", "Param", "Type", "Variable")
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from bpflens.errors import KernelError, NotFound, NotSupported
 from bpflens.kernel.sys.bpf import Buffer, all_ids, cmd, info_by_fd, opened
+from bpflens.lean import frozen
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpflens.btf.btf import Btf
 
@@ -22,7 +22,7 @@ _vmlinux: Btf | None = None
 _by_id: dict[int, Btf] = {}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BtfInfo:
     """A BTF object: `size` in bytes, `name` ("vmlinux", a module, "" for a program's), `kernel` whether it describes kernel code."""
 

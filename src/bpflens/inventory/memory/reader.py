@@ -75,7 +75,7 @@ class Reader:
         self.own_programs: set[int] = set()
         self.can_read_memory = self.memory_read = False
         self._fds: list[int] = []
-        self._links: dict[str, int] = {}
+        self._links: dict[tuple[str, str], int] = {}
         self.map_fd = self.prog_fd = -1
         self._value: mmap.mmap | None = None
         self._tasks_by_tid: dict[int, int] = {}
@@ -164,9 +164,10 @@ class Reader:
         """What an iterator's program writes, in the network namespace of the calling thread. NotPermitted, or KernelError where the kernel
         has no such iterator.
         """
-        if text not in self._links:
-            self._links[text] = self._iterator(target, text)
-        fd = bpf(cmd.ITER_CREATE, struct.pack("<II", self._links[text], 0), f"iterator {target}", "cannot open")[0]
+        link = self._links.get((target, text))
+        if link is None:
+            link = self._links[target, text] = self._iterator(target, text)
+        fd = bpf(cmd.ITER_CREATE, struct.pack("<II", link, 0), f"iterator {target}", "cannot open")[0]
         try:
             parts = []
             while part := os.read(fd, 1 << 16):

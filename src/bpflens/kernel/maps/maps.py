@@ -9,15 +9,17 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
 
 from bpflens.errors import BpflensError
 from bpflens.kernel.maps.map_data import freeze, items, lookup, next_key, update
 from bpflens.kernel.sys.bpf import Buffer, all_ids, cmd, info_by_fd, opened
+from bpflens.lean import replace
 from bpflens.program import Map
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from bpflens.btf.btf import Btf
 
 __all__ = (

@@ -8,13 +8,13 @@ the structure as `data`, with program ids where the functions are.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
 from bpflens.errors import InputError, NotFound
 from bpflens.isa.extended.uapi import MapType
 from bpflens.kernel.maps.map_data import lookup
 from bpflens.kernel.maps.maps import map_by_fd, open_map
+from bpflens.lean import NamedTuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpflens.btf.btf import Btf
 

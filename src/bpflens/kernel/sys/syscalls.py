@@ -7,7 +7,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ("Memory", "getsockopt", "libc", "map_memory", "pidfd_getfd", "pidfd_open", "ptrace", "setns", "sock_filter", "socket", "unshare")
+__all__ = (
+    "Memory", "getsockopt", "ip6_text", "libc", "map_memory", "pidfd_getfd", "pidfd_open", "ptrace", "setns", "sock_filter", "socket",
+    "unshare",
+)  # fmt: skip
 
 _NR_PIDFD_OPEN, _NR_PIDFD_GETFD = 434, 438  # the same number on every architecture
 _SOL_SOCKET, _SO_GET_FILTER = 1, 26
@@ -49,6 +52,13 @@ def unshare(flags: int) -> None:
 def socket(family: int, type: int, protocol: int) -> int:
     """A new close-on-exec socket's descriptor, without the import of Python's socket module."""
     return checked(libc.socket(family, type | os.O_CLOEXEC, protocol))
+
+
+def ip6_text(address: bytes) -> str:
+    """The text of the 16 bytes of an IPv6 address (inet_ntop(3))."""
+    text = ctypes.create_string_buffer(46)  # INET6_ADDRSTRLEN
+    libc.inet_ntop(10, address, text, len(text))
+    return text.value.decode()
 
 
 def ptrace(request: int, tid: int, addr: int = 0, data: int = 0) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from bpflens.inventory.facts.context import Context
 from bpflens.inventory.facts.records import InventoryRow
 from bpflens.inventory.finders.network.sockets import interfaces
+from bpflens.kernel.sys import syscalls
 from bpflens.kernel.sys.netlink import ROUTE, Netlink, attributes
 
 TYPE_CHECKING = False
@@ -106,6 +107,4 @@ def address(family: int, raw: bytes) -> str:
     """The text of an address; the default route's is all zeros."""
     if family == 2:
         return ".".join(map(str, raw.ljust(4, b"\0")[:4]))
-    import socket
-
-    return socket.inet_ntop(socket.AF_INET6, raw.ljust(16, b"\0")[:16])
+    return syscalls.ip6_text(raw.ljust(16, b"\0")[:16])
