@@ -104,7 +104,7 @@ def _ends(slots: Sequence[int]) -> bool:
 
 
 def _odd_pair(slots: Sequence[int]) -> bool:
-    """A ld_imm64 whose second slot has more than an immediate, or is missing."""
+    """A ld_imm64 whose second slot has more than an immediate. One that is missing is a program that was cut."""
     second = -1
     for at, word in enumerate(slots):
         if at == second:
@@ -112,18 +112,20 @@ def _odd_pair(slots: Sequence[int]) -> bool:
                 return True
         elif word & 0xFF == _LD_IMM64:
             second = at + 1
-    return second == len(slots)
+    return False
 
 
 def _score_with_unknown(slots: Sequence[int]) -> int:
-    """Code of a newer kernel, or with one damaged instruction, is code still. The second half of a ld_imm64 is judged with the first."""
+    """Code of a newer kernel, or with one damaged instruction, is code still. The second half of a ld_imm64 is judged with the first.
+
+    Where all instructions are known and only such a half is odd, the code need not end properly."""
     from bpflens.isa.extended.table import lookup
 
     unknown, at = 0, 0
     while at < len(slots):
         unknown += lookup(slots[at]) is None
         at += 2 if slots[at] & 0xFF == _LD_IMM64 else 1
-    return MOSTLY_KNOWN if unknown * _MOSTLY <= len(slots) and _ends(slots) else ANYTHING
+    return MOSTLY_KNOWN if unknown * _MOSTLY <= len(slots) and (not unknown or _ends(slots)) else ANYTHING
 
 
 def _immediate_bits(code: bytes) -> int:

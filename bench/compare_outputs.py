@@ -1,0 +1,406 @@
+"""What the command prints, beside an older tree: every difference, grouped by kind.
+
+    python bench/compare_outputs.py BASE_TREE                      # as root; about 2,000 commands, some minutes
+    python bench/compare_outputs.py BASE_TREE --only explain       # verbs, or any words of the command line
+    python bench/compare_outputs.py BASE_TREE --every 10 --show 5  # a sample; five examples of each kind
+
+Each tree has one process that imports its package once and forks for each command, so that start-up is not paid again. Standard output,
+standard error and the exit code are compared. Commands: help pages, golden cases, the corpora below tests/, objects that clang makes of
+tests/objects.py and those below /usr/lib, and live programs, attachments and filters of the lab of tests/live.
+
+Times and ages are left out of the comparison. A difference of text is a hunk of its lines; one of JSON Lines is a path in the record. Hunks
+that are equal but for numbers, names and strings are one kind. The kinds that were meant are a table in docs/outputs.md: a row's pattern is
+searched in "VERB TEXT-OF-THE-KIND". Kinds without a row are printed first. The exit code is 1 if there is one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import contextlib
+import difflib
+import glob
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
+SECONDS = 60
+VERBS = (
+    "ls", "tree", "show", "dis", "explain", "original", "seccomp", "asm", "diff", "packets", "run", "debug", "doctor", "completion", "help",
+)  # fmt: skip
+LOOKS = (("-S", "-l", "--prototypes", "--opcodes"), ("-A", "--color=always"), ("--dialect", "llvm"), ("--no-notes", "--no-labels"))
+NOWHERE = (
+    "/nowhere", "id:99999999", "map:99999999", "pin:/nowhere", "pid:99999999", "dev:nosuch", "pcap:foo bar", "sock:1", "tag:00",
+    "name:nosuch",
+)  # fmt: skip
+OF_A_PROGRAM = (
+    ("dis",), ("dis", "--jited"), ("dis", "-A", "-S"), ("show",), ("show", "--no-attachments", "--values"), ("original",),
+    ("original", "--side-by-side"), ("original", "--no-reload"), ("explain",), ("ls",), ("tree",),
+)  # fmt: skip
+
+WORKER = r"""
+import base64, json, os, signal, sys, tempfile
+source, where = sys.argv[1:]
+sys.path.insert(0, source)
+os.chdir(where)
+import argparse, bpflens
+import bpflens.cli.main as command
+try:
+    import bpflens.targets.open, bpflens.isa.extended.table
+except ImportError:
+    pass
+for line in sys.stdin:
+    argv, text = json.loads(line)
+    files = [tempfile.TemporaryFile() for _ in range(3)]
+    files[0].write(base64.b64decode(text)); files[0].flush(); os.lseek(files[0].fileno(), 0, 0)
+    pid = os.fork()
+    if pid == 0:
+        for fd, file in enumerate(files):
+            os.dup2(file.fileno(), fd)
+        signal.alarm(SECONDS)
+        try:
+            code = command.run(argv)
+        except SystemExit as stop:
+            code = stop.code
+        try:
+            sys.stdout.flush(); sys.stderr.flush()
+        except BaseException:
+            pass
+        os._exit(code or 0)
+    _, status = os.waitpid(pid, 0)
+    out = []
+    for file in files[1:]:
+        file.seek(0)
+        out.append(base64.b64encode(file.read()).decode())
+    print(json.dumps([os.waitstatus_to_exitcode(status), *out]), flush=True)
+""".replace("SECONDS", str(SECONDS))
+
+
+class Command(NamedTuple):
+    """One command line with what it reads."""
+
+    argv: tuple[str, ...]
+    stdin: bytes = b""
+
+    def __str__(self) -> str:
+        return " ".join(repr(word) if " " in word else word for word in self.argv)
+
+    @property
+    def is_page(self) -> bool:
+        return "--help" in self.argv or self.argv[:1] in ((), ("help",), ("completion",))
+
+    @property
+    def verb(self) -> str:
+        return next((word for word in self.argv if not word.startswith("-")), "") + (" --json" if "--json" in self.argv else "")
+
+
+class Answer(NamedTuple):
+    """What came of it."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Tree:
+    """One tree's package in a process of its own."""
+
+    def __init__(self, tree: Path, where: str) -> None:
+        python = tree / ".venv/bin/python"
+        environment = {**os.environ, "COLUMNS": "110", "PYTHONHASHSEED": "0"} | {"TERM": "dumb"}
+        self.process = subprocess.Popen(
+            [python if python.exists() else sys.executable, "-c", WORKER, str(tree / "src"), where],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
+        )  # fmt: skip
+
+    def answer(self, command: Command) -> Answer:
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.write(json.dumps([command.argv, base64.b64encode(command.stdin).decode()]) + "\n")
+        self.process.stdin.flush()
+        code, out, err = json.loads(self.process.stdout.readline())
+        return Answer(code, *(base64.b64decode(text).decode(errors="replace") for text in (out, err)))
+
+
+# --- the commands ---
+
+
+def help_pages() -> Iterator[Command]:
+    yield from (Command(()), Command(("--help",)), Command(("--version",)), Command(("nosuchverb",)), Command(("--nosuch",)))
+    for verb in VERBS:
+        yield Command((verb, "--help"))
+        yield Command((verb, "--nosuchoption"))
+        yield Command(("help", verb))
+    for topic in ("classic", "extended", "targets", "proof", "json", "exit", "linktypes", "original", "nosuch"):
+        yield Command(("help", topic))
+    yield from (Command(("completion", shell)) for shell in ("bash", "zsh", "fish"))
+
+
+def golden() -> Iterator[Command]:
+    """The cases that have a command line; the other texts are read by `dis` and `asm`."""
+    import shlex
+
+    import golden
+
+    for path in sorted(golden.DIRECTORY.glob("*.test")):
+        for case in golden.read(path):
+            if "args" in case.sections:
+                yield from both(*shlex.split(case.sections["args"]), stdin=case.input.encode())
+            elif path.stem != "extended_asm":
+                yield Command(("dis", "-"), case.input.encode())
+            else:
+                yield Command(("asm", "-"), case.input.encode())
+
+
+def both(*argv: str, stdin: bytes = b"") -> Iterator[Command]:
+    yield Command(argv, stdin)
+    yield Command(("--json", *argv), stdin)
+
+
+def classic() -> Iterator[Command]:
+    """Real classic filters in the form of `tcpdump -ddd`, and expressions."""
+    texts = []
+    for row in json.loads((ROOT / "tests/corpus/cbpf_corpus.json").read_text()):
+        text = "\n".join([str(len(row["insns"])), *(" ".join(map(str, insn)) for insn in row["insns"])]).encode()
+        texts.append(text)
+        seccomp = row["kind"] == "seccomp"
+        link = ("--linktype", row["linktype"]) if row.get("linktype") and not seccomp else ()
+        for verb in ("dis", "show", "seccomp" if seccomp else "explain"):
+            yield from both(verb, *(link if verb == "explain" else ()), "-", stdin=text)
+        yield Command(("dis", "--dialect", "kernel", "-"), text)
+        yield Command(("explain" if seccomp else "seccomp", "-"), text)
+        yield Command(("seccomp", "--findings", "-"), text)
+        if seccomp:
+            yield from both("seccomp", "--oci", "-", stdin=text)
+            yield from both("seccomp", "--syscall", "openat", "-", stdin=text)
+    for name in ("pcap_expressions", "more_expressions", "further_expressions"):
+        rows = [line.split("\t") for line in (ROOT / f"tests/corpus/{name}.txt").read_text().splitlines() if line[:1] != "#"]
+        for number, (link_type, _, _, expression) in enumerate(rows):
+            target = ("--linktype", link_type, f"pcap:{expression}")
+            yield from both("explain", *target)
+            yield Command(("dis", *target))
+            yield Command(("packets", *target))
+            other = rows[(number + 7) % len(rows)]
+            if other[0] == link_type:
+                yield from both("diff", *target, f"pcap:{other[3]}")
+                yield Command(("diff", "--values", *target, f"pcap:{other[3]}"))
+
+
+def files(where: str) -> Iterator[Command]:
+    """Objects, raw code, listings, logs."""
+    import objects
+
+    made = []
+    for name in ("MAPS_AND_CALLS", "LEGACY_MAPS"):
+        path = os.path.join(where, f"{name.lower()}.o")
+        source = os.path.join(where, f"{name.lower()}.c")
+        Path(source).write_text(getattr(objects, name))
+        include = f"-I{objects.INCLUDE}"
+        subprocess.run(["clang", "-O2", "-g", "-target", "bpf", "-mcpu=v3", include, "-c", source, "-o", path], check=True)
+        made.append(path)
+    packaged = sorted(glob.glob("/usr/lib/*/bpf/*.o"))
+    for path in (*made, *packaged, *sorted(map(str, (ROOT / "tests/corpus/objects").iterdir()))):
+        for verb in ("dis", "show", "original"):
+            yield from both(verb, path)
+        for options in LOOKS:
+            yield Command(("dis", *options, path))
+        yield Command(("explain", path))
+        yield Command(("seccomp", path))
+        yield Command(("tree", path))
+        yield Command(("dis", f"{path}#xdp"))
+    for path in (*sorted((ROOT / "tests/corpus/sources").iterdir()), *sorted((ROOT / "tests/corpus/verifier_logs").iterdir())):
+        for verb in ("dis", "show", "explain", "original"):
+            yield from both(verb, str(path))
+    capture = os.path.join(where, "x.pcap")
+    make = [sys.executable, "-m", "bpflens", "packets", "pcap:tcp port 80 or arp or icmp", "-w", capture]
+    subprocess.run(make, check=True, stdout=subprocess.DEVNULL)
+    for expression in ("tcp port 80", "arp", "ip and not tcp", "vlan", "ether[12:2] = 0x806", "len > 60"):
+        yield from both("run", f"pcap:{expression}", capture)
+        for options in (("--total",), ("--returns",), ("--profile",)):
+            yield Command(("run", *options, f"pcap:{expression}", capture))
+        yield Command(("debug", "-c", "step 3; print; back; continue", f"pcap:{expression}", capture))
+        yield Command(("debug", "-c", "help", f"pcap:{expression}", capture))
+    for target in NOWHERE:
+        for verb in ("dis", "show", "explain", "original", "ls", "tree", "seccomp"):
+            yield from both(verb, target)
+    yield from both("doctor")
+
+
+@contextlib.contextmanager
+def live() -> Iterator[list[Command]]:
+    """Commands on programs of the lab, which lives as long as the context."""
+    from live.attach_kinds import KINDS
+    from live.attach_lab import Lab, Lacking
+
+    with Lab() as lab:
+        commands: list[Command] = []
+        ids, objects = set(), set()
+        for name, attach in KINDS.items():
+            try:
+                for row in attach(lab):
+                    objects.add((row.object, row.classic is not None))
+                    if row.prog_id:
+                        ids.add(row.prog_id)
+            except (Lacking, OSError) as lacking:
+                print(f"not attached: {name}: {lacking}", file=sys.stderr)
+        for id in sorted(ids):
+            target = f"id:{id}"
+            for verb in OF_A_PROGRAM:
+                commands += both(*verb, target)
+        for object, filter in sorted(objects):
+            for verb in ("ls", "show", "dis", *(("explain",) if filter else ())):
+                commands += both(verb, object)
+        commands += both("ls", f"pid:{os.getpid()}")
+        for device in ("v0", "v1"):
+            commands += both("ls", f"dev:{device}")
+        yield commands
+
+
+# --- the differences ---
+
+LEFT_OUT = (
+    (re.compile(r"\d+ (second|minute|hour|day|min|s|h)s?( \d+ \w+)? ago"), "AGO"),
+    (re.compile(r"loaded \S+ \S+ ago"), "loaded AGO"),
+    (re.compile(r"\b\d+\.\d+ s\b"), "T s"),
+)
+
+
+KEYS_LEFT_OUT = {"seconds", "loaded_at", "age", "age_seconds"}
+
+
+def plain(text: str) -> str:
+    for pattern, other in LEFT_OUT:
+        text = pattern.sub(other, text)
+    return text
+
+
+def kind_of(text: str) -> str:
+    """A line without what is particular to it."""
+    text = re.sub(r"\x1b\[[\d;]*m", "", text)
+    text = re.sub(r'"(?:[^"\\]|\\.)*"', '"…"', text)
+    text = re.sub(r"\b0x[0-9a-f]+\b|\b[0-9a-f]{8,}\b|-?\b\d[\d.:,/]*\b", "N", text)
+    text = re.sub(r"/[\w./-]+", "PATH", text)
+    return re.sub(r"\s+", " ", re.sub(r"(N[ ,]*){2,}", "N ", text))[:160]
+
+
+def json_kinds(before: str, after: str) -> Iterator[tuple[str, str]]:
+    """(kind, example) of two outputs that are JSON Lines; raises ValueError where they are not."""
+    left, right = [json.loads(line) for line in before.splitlines()], [json.loads(line) for line in after.splitlines()]
+    if len(left) != len(right):
+        yield "number of lines", f"{len(left)} -> {len(right)}"
+        return
+    for a, b in zip(left, right, strict=True):
+        yield from value_kinds(a, b, f"{a.get('schema', '')} " if isinstance(a, dict) else "")
+
+
+def value_kinds(a: Any, b: Any, path: str) -> Iterator[tuple[str, str]]:
+    if a == b:
+        return
+    if isinstance(a, dict) and isinstance(b, dict):
+        for key in {**a, **b}:
+            if key in KEYS_LEFT_OUT:
+                continue
+            if key not in b:
+                yield f"{path}.{key} is gone", f"{a[key]!r:.200}"
+            elif key not in a:
+                yield f"{path}.{key} is new", f"{b[key]!r:.200}"
+            else:
+                yield from value_kinds(a[key], b[key], f"{path}.{key}")
+    elif isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
+        for x, y in zip(a, b, strict=True):
+            yield from value_kinds(x, y, f"{path}[]")
+    elif isinstance(a, str) and isinstance(b, str):
+        yield f"{path}: {kind_of(a)!r:.150} -> {kind_of(b)!r:.150}", f"{a!r:.400} -> {b!r:.400}"
+    else:
+        yield f"{path}: {type(a).__name__} -> {type(b).__name__}", f"{a!r:.300} -> {b!r:.300}"
+
+
+def text_kinds(before: str, after: str) -> Iterator[tuple[str, str]]:
+    a, b = before.splitlines(), after.splitlines()
+    for tag, i1, i2, j1, j2 in difflib.SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
+        if tag == "equal":
+            continue
+        gone, new = a[i1:i2], b[j1:j2]
+        kinds = (dict.fromkeys(kind_of(line) for line in lines) for lines in (gone, new))
+        kind = " // ".join(sign + line for sign, lines in zip("-+", kinds, strict=True) for line in list(lines)[:4])
+        yield kind, "\n        ".join([f"- {line:.220}" for line in gone[:6]] + [f"+ {line:.220}" for line in new[:6]])
+
+
+def page_kinds(before: str, after: str) -> Iterator[tuple[str, str]]:
+    """Of help pages and completions: the words that are gone, else that the page has changed."""
+    gone = set(re.findall(r"--[a-z][\w-]+", before)) - set(re.findall(r"--[a-z][\w-]+", after))
+    yield (f"page without {' '.join(sorted(gone))}" if gone else "page", "")
+
+
+def differences(command: Command, before: Answer, after: Answer) -> Iterator[tuple[str, str]]:
+    """Kinds of difference of one command with an example of each; what an error changes to is one kind, whatever is printed then."""
+    if before.code != after.code and not (command.is_page and before.code in (0, 2) and after.code in (0, 2)):
+        last = [(answer.err.strip() or answer.out).splitlines()[:1] or [""] for answer in (before, after)]
+        kinds = " -> ".join(kind_of(line)[:150] for [line] in last)
+        yield f"exit {before.code} -> {after.code}: {kinds}", f"{last[0][0]} -> {last[1][0]}"
+        return
+    for name, a, b in (("out", before.out, after.out), ("err", before.err, after.err)):
+        found = None
+        if command.is_page and a != b:
+            found = list(page_kinds(a, b))
+        elif "--json" in command.argv and a.strip():
+            with contextlib.suppress(ValueError):
+                found = list(json_kinds(a, b))
+        yield from ((f"{name} {kind}", example) for kind, example in (text_kinds(plain(a), plain(b)) if found is None else found))
+
+
+def meant() -> list[re.Pattern[str]]:
+    """The patterns of the table in docs/outputs.md."""
+    path = ROOT / "docs/outputs.md"
+    rows = re.findall(r"^\| `(.+?)` \|", path.read_text(), re.M) if path.exists() else []
+    return [re.compile(row.replace(r"\|", "|")) for row in rows]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("base", type=Path, metavar="BASE_TREE")
+    parser.add_argument("--only", default="", help="a regular expression that the command line must have")
+    parser.add_argument("--part", nargs="*", default=("help", "golden", "classic", "files", "live"))
+    parser.add_argument("--every", type=int, default=1, help="only each Nth command")
+    parser.add_argument("--show", type=int, default=1, help="examples of each kind")
+    parser.add_argument("--all", action="store_true", help="show the kinds that were meant, too")
+    args = parser.parse_args()
+
+    parts = {"help": help_pages, "golden": golden, "classic": classic}
+    with contextlib.ExitStack() as stack:
+        where = stack.enter_context(tempfile.TemporaryDirectory())
+        commands = [command for name, part in parts.items() if name in args.part for command in part()]
+        commands += files(where) if "files" in args.part else ()
+        commands += stack.enter_context(live()) if "live" in args.part else ()
+        wanted = re.compile(args.only)
+        commands = [command for command in commands if wanted.search(str(command))][:: args.every]
+        trees = Tree(args.base, where), Tree(ROOT, where)
+        kinds: dict[str, list[tuple[Command, str]]] = {}
+        different = 0
+        for number, command in enumerate(commands):
+            if sys.stderr.isatty():
+                print(f"\r{number} of {len(commands)}", end="", file=sys.stderr)
+            found = list(differences(command, trees[0].answer(command), trees[1].answer(command)))
+            different += bool(found)
+            for kind, example in found:
+                kinds.setdefault(f"{command.verb} {kind}", []).append((command, example))
+
+    patterns = meant()
+    unmeant = [kind for kind in kinds if not any(pattern.search(kind) for pattern in patterns)]
+    for kind in sorted(kinds if args.all else unmeant, key=lambda kind: (kind.split()[0], -len(kinds[kind]))):
+        print(f"{len(kinds[kind]):5} x {kind}")
+        for command, example in kinds[kind][: args.show]:
+            print(f"      bpflens {command}\n        {example}")
+    print(f"{len(commands)} commands, {different} differ, {len(kinds)} kinds, {len(unmeant)} of them not in docs/outputs.md")
+    return 1 if unmeant else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
