@@ -1,8 +1,13 @@
-"""Attack restore(save(x)) = x: random maps with random contents are saved, removed, restored and read back by the plain interface.
+"""Attack snapshots.
 
-    python bench/soak_snapshot.py [--seconds 60] [--seed 1]
+    python bench/soak_snapshot.py [--seconds 60] [--seed 1]     restore(save(x)) = x: random maps with random contents are saved, removed,
+                                                                restored, and read back by the plain interface
+    python bench/soak_snapshot.py --faults                      system calls of save and restore fail, or are the last: every one of a
+                                                                restore, then random ones of saves, until the time is over
+    python bench/soak_snapshot.py --hostile                     files with flipped bits, other lengths, exchanged members and changed
+                                                                manifests: every verb ends with an error of ours, or an answer
 
-Prints how many of each type came back; ends with 1 at the first that did not, with its seed.
+Prints what was tried; ends with 1 at the first fault, with its seed.
 """
 
 from __future__ import annotations
@@ -10,6 +15,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import struct
 import sys
 import tempfile
 import time
@@ -21,8 +27,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from bpflens.errors import KernelError
 from bpflens.kernel.maps.map_data import items, update, value_stride
 from bpflens.kernel.pins import opened_pin
-from bpflens.kernel.programs.load import create_map
-from live.snapshot_lab import failures, id_of, snapshot_lab
+from bpflens.kernel.programs.load import create_map, load_program
+from bpflens.kernel.programs.prog_info import prog_info_by_fd
+from live.snapshot_lab import SnapshotLab, failures, id_of, remove_pins, snapshot_lab
 
 HASH, ARRAY, PERCPU_HASH, PERCPU_ARRAY, LRU, LPM = 1, 2, 5, 6, 9, 11
 NO_PREALLOC = 1
@@ -58,15 +65,169 @@ def contents(fd: int) -> list[tuple[bytes, bytes | None]]:
     return sorted((key, value) for key, value in items(fd))
 
 
-def main() -> int:
-    """Run until the time is over."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seed", type=int, default=1)
-    arguments = parser.parse_args()
-    until = time.monotonic() + arguments.seconds
+def faults(seconds: float, seed: int) -> int:
+    """Every system call of a restore with two errors and a kill, then random ones of saves."""
+    from bpflens.formats.snapshot.archive import ArchiveWriter
+    from live.attach_lab import Lab
+    from live.syscall_faults import run_with_fault
+    from live.test_snapshot_faults import Subject, restore_calls, restore_with_fault, save_with_fault
+
+    until, dice, codes = time.monotonic() + seconds, random.Random(seed), Counter[tuple[str, int]]()
+    with tempfile.TemporaryDirectory() as where, Lab() as machine, snapshot_lab(Path(where)) as lab:
+        subject = Subject(machine, lab)
+        calls, whole = restore_calls(subject)
+        plan = [(number, errno, kill) for number in range(1, len(calls) + 1) for errno, kill in ((12, False), (5, False), (0, True))]
+        dice.shuffle(plan)
+        tried = 0
+        for number, errno, kill in plan:
+            if time.monotonic() > until - seconds / 4:
+                break
+            codes["restore killed" if kill else "restore", restore_with_fault(subject, number, errno, kill, whole)] += 1
+            tried += 1
+        fd = create_map(HASH, 4, 8, 100, name="bl_soak")
+        for number in range(50):
+            update(fd, number.to_bytes(4, "little"), bytes(8))
+        target = [f"map:{id_of(fd)}"]
+        of_save = run_with_fault(lambda: lab.save(*target, hashes=False), begin=ArchiveWriter).calls
+        while time.monotonic() < until:
+            kill = dice.random() < 0.3
+            errno = dice.choice((5, 12, 28))
+            codes["save killed" if kill else "save", save_with_fault(lab, target, dice.randint(1, len(of_save)), errno, kill)] += 1
+        os.close(fd)
+    print(f"{tried} of {len(plan)} faults of a restore ({len(calls)} system calls), {len(of_save)} system calls of a save; "
+          f"ends by code: {dict(sorted(codes.items()))}")  # fmt: skip
+    return 0
+
+
+def hostile(seconds: float, seed: int) -> int:
+    """Damaged files through the reading verbs, in one process with a limit of memory."""
+    import contextlib
+    import io
+    import resource
+
+    from bpflens.cli.main import run
+    from bpflens.formats.snapshot.archive import Archive
+
+    until, dice, codes = time.monotonic() + seconds, random.Random(seed), Counter[tuple[str, int]]()
+    with tempfile.TemporaryDirectory() as where, snapshot_lab(Path(where)) as lab:
+        fds = [make(dice)[0] for _ in range(3)]
+        good = Path(lab.save(*(f"map:{id_of(fd)}" for fd in fds), f"id:{some_program(lab)}", hashes=False).path).read_bytes()
+        other = Path(lab.save(f"map:{id_of(fds[0])}", hashes=False).path).read_bytes()
+        with Archive(str(Path(where) / "0.bpfsnap")) as archive:
+            id = archive.manifest.maps[0].id
+        bad = Path(where) / "bad.bpfsnap"
+        limit = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        verbs = (["ls", str(bad)], ["dis", str(bad)], ["original", str(bad)], ["export", f"{bad}#map:{id}"], ["restore", str(bad)],
+                 ["verify", str(bad)], ["diff", str(bad), str(bad)], ["show", f"{bad}#1"], ["restore", str(bad), "--apply", "--pin-prefix",
+                 f"{lab.prefix}/now"])  # fmt: skip
+        while time.monotonic() < until:
+            bad.write_bytes(damaged(dice, good, other))
+            verb = dice.choice(verbs)
+            out, err = io.StringIO(), io.StringIO()
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                code = run(verb)
+            codes[verb[0], code] += 1
+            if code not in (0, 1, 3, 4, 5) or "Traceback" in err.getvalue() or (code >= 3 and not err.getvalue().startswith("bpflens: ")):
+                print(f"seed {seed}: {verb}: {code}: {err.getvalue()}")
+                Path("/tmp/bad.bpfsnap").write_bytes(bad.read_bytes())
+                return 1
+            remove_pins(f"{lab.prefix}/now")
+        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - limit) >> 10
+        for fd in fds:
+            os.close(fd)
+    print(f"{sum(codes.values())} readings of damaged files, {grown} MiB more at most; by verb and code: {dict(sorted(codes.items()))}")
+    return 0
+
+
+def some_program(lab: SnapshotLab) -> int:
+    """The id of a small program."""
+    return prog_info_by_fd(lab.fd(load_program(bytes.fromhex("b700000001000000 9500000000000000"), 1, name="bl_soak"))).id
+
+
+def damaged(dice: random.Random, good: bytes, other: bytes) -> bytes:
+    """Flipped bits, cut, doubled or exchanged pieces; and archives that are made again with changed members and right sums."""
+    if dice.random() < 0.6:
+        return rebuilt(dice, good)
+    raw = bytearray(good)
+    for _ in range(dice.choice((1, 1, 2, 8, 100))):
+        way, at = dice.randrange(5), dice.randrange(len(raw))
+        if way == 0:
+            raw[at] ^= 1 << dice.randrange(8)
+        elif way == 1:
+            del raw[at : at + dice.choice((1, 4, 100))]
+        elif way == 2:
+            raw[at:at] = dice.randbytes(dice.choice((1, 4, 100)))
+        elif way == 3:
+            raw[at : at + 4] = dice.choice((bytes(4), b"\xff" * 4, struct.pack("<I", dice.getrandbits(31))))
+        else:
+            start = dice.randrange(len(other))
+            raw[at : at + 64] = other[start : start + 64]
+        if not raw:
+            break
+    return bytes(raw)
+
+
+def rebuilt(dice: random.Random, good: bytes) -> bytes:
+    """The archive with one value of its manifest or some bytes of a member changed, and hashes and sums made right again."""
+    import hashlib
+    import io
+    import json
+    import zipfile
+
+    with zipfile.ZipFile(io.BytesIO(good)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    manifest = json.loads(members["manifest.json"])
+    blobs = [name for name in members if name not in ("manifest.json", "SHA256SUMS", "bpflens-snapshot") and members[name]]
+    if blobs and dice.random() < 0.4:
+        name = dice.choice(blobs)
+        raw = bytearray(members[name])
+        for _ in range(dice.choice((1, 4))):
+            raw[dice.randrange(len(raw))] = dice.randrange(256)
+        if dice.random() < 0.3:
+            raw = raw[: dice.randrange(len(raw) + 1)]
+        members[name] = bytes(raw)
+    else:
+        for _ in range(dice.choice((1, 1, 3))):
+            mutate(dice, manifest)
+    text = json.dumps(manifest)
+    for name in blobs:
+        with zipfile.ZipFile(io.BytesIO(good)) as archive:
+            before = archive.read(name)
+        text = text.replace(hashlib.sha256(before).hexdigest(), hashlib.sha256(members[name]).hexdigest())
+    members["manifest.json"] = text.encode()
+    sums = "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in members.items() if name != "SHA256SUMS")
+    members["SHA256SUMS"] = sums.encode()
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return out.getvalue()
+
+
+def mutate(dice: random.Random, value: object) -> None:
+    """One value somewhere in a JSON document becomes another."""
+    while True:
+        if isinstance(value, dict) and value:
+            key = dice.choice(list(value))
+        elif isinstance(value, list) and value:
+            key = dice.randrange(len(value))
+        else:
+            return
+        inner = value[key]
+        if isinstance(inner, (dict, list)) and inner and dice.random() < 0.9:
+            value = inner
+            continue
+        value[key] = dice.choice((
+            None, -1, 0, 1, 2**31, 2**32, 2**63, 2**64, 10**30, 1.5, True, "", "../../etc/passwd", "/sys/fs/bpf/\x1b[31m", "\0", "x" * 5000,
+            [], {}, [[]], inner if not isinstance(inner, int) or isinstance(inner, bool) else inner ^ 1 << dice.randrange(32),
+        ))  # fmt: skip
+        return
+
+
+def round_trips(seconds: float, seed: int) -> int:
+    """Random maps."""
+    until = time.monotonic() + seconds
     seen: Counter[int] = Counter()
-    seed = arguments.seed
     with tempfile.TemporaryDirectory() as where, snapshot_lab(Path(where)) as lab:
         while time.monotonic() < until:
             fd, type, _, _ = make(random.Random(seed))
@@ -87,6 +248,18 @@ def main() -> int:
             seed += 1
     print(f"{sum(seen.values())} maps came back, by type: {dict(sorted(seen.items()))}")
     return 0
+
+
+def main() -> int:
+    """Run until the time is over."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--faults", action="store_true")
+    parser.add_argument("--hostile", action="store_true")
+    arguments = parser.parse_args()
+    attack = faults if arguments.faults else hostile if arguments.hostile else round_trips
+    return attack(arguments.seconds, arguments.seed)
 
 
 if __name__ == "__main__":

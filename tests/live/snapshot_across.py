@@ -28,8 +28,9 @@ from bpflens.snapshot.save import SaveOptions, save
 from live.snapshot_lab import remove_pins
 
 TOOLS = (
-    "biolatency", "biosnoop", "cpudist", "exitsnoop", "hardirqs", "killsnoop", "mountsnoop", "numamove", "opensnoop", "runqlat", "runqslower",
-    "syscount", "tcpconnlat", "tcplife", "tcpstates", "wakeuptime", "xdp-filter load lo -m skb", "xdp-monitor", "xdp-bench drop lo -m skb",
+    "biolatency", "biosnoop", "cpudist", "exitsnoop", "hardirqs", "killsnoop", "mountsnoop", "numamove", "opensnoop", "runqlat",
+    "runqslower", "syscount", "tcpconnlat", "tcplife", "tcpstates", "wakeuptime",
+    "xdp-filter load lo -m skb", "xdp-monitor", "xdp-bench drop lo -m skb",
 )  # fmt: skip
 
 
@@ -59,14 +60,15 @@ def main() -> None:
     for file in sorted(Path(sys.argv[1]).glob("*.bpfsnap")):
         with Archive(str(file)) as archive:
             manifest = archive.manifest
-        restored, why, left = attempt(str(file))
+        restored, _, left = attempt(str(file))
         sums["snapshots"] += 1
         sums["programs"] += len(manifest.programs)
         if restored is not None:
             proved(restored, sums)
             sums["snapshots restored whole"] += len(restored.programs) == len(manifest.programs)
             reasons.update(short(line) for line in left if line.startswith("program"))
-            print(f"{release} {file.stem}: {len(restored.programs)} of {len(manifest.programs)} programs; {'; '.join(left) or 'all'}", flush=True)
+            done = f"{len(restored.programs)} of {len(manifest.programs)} programs"
+            print(f"{release} {file.stem}: {done}; {'; '.join(left) or 'all'}", flush=True)
             continue
         for program in manifest.programs:
             one, reason, left = attempt(str(file), str(program.id))

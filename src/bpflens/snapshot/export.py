@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TextIO
 
 from bpflens.btf.values import Value, decode
-from bpflens.errors import BpflensError, InputError, NotSupported
+from bpflens.errors import BpflensError, InputError
 from bpflens.formats.snapshot.archive import Archive
 from bpflens.formats.snapshot.manifest import SavedMap, SavedProgram
 from bpflens.formats.snapshot.programs import maps_of, types_of
@@ -26,10 +26,9 @@ if TYPE_CHECKING:
     from bpflens.btf.btf import Btf
     from bpflens.program import Map
 
-__all__ = ("FORMATS", "Element", "elements_of", "object_of", "write_map")
+__all__ = ("FORMATS", "Element", "elements_of", "map_rows", "object_of", "row_of", "write_map")
 
 FORMATS = ("csv", "jsonl", "bpftool", "parquet")
-_BATCH = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +106,9 @@ def write_map(archive: Archive, map: SavedMap, format: str, out: TextIO, path: s
     if format == "parquet":
         if path is None:
             raise InputError("parquet", "is written to a file", "-o FILE names it")
-        return _parquet(elements, path)
+        from bpflens.snapshot.parquet import write_parquet
+
+        return write_parquet(lambda: map_rows(archive, map), path)
     count = 0
     for element in elements:
         record = {"schema": "export/1", "map": map.name, "id": map.id, "key": element.key, "value": element.value}
@@ -127,7 +128,13 @@ def _flat(prefix: str, value: Value) -> Iterator[tuple[str, Any]]:
         yield prefix, value
 
 
-def _row(element: Element) -> dict[str, Any]:
+def map_rows(archive: Archive, map: SavedMap) -> Iterator[dict[str, Any]]:
+    """Rows of a table, from the beginning."""
+    return (row_of(element) for element in elements_of(archive, map))
+
+
+def row_of(element: Element) -> dict[str, Any]:
+    """Columns by name."""
     return dict([*_flat("key", element.key), *_flat("value", element.value)])
 
 
@@ -136,7 +143,7 @@ def _csv(elements: Iterator[Element], out: TextIO) -> int:
     columns: list[str] = []
     writer = csv.writer(out, lineterminator="\n")
     for element in elements:
-        row = _row(element)
+        row = row_of(element)
         if not columns:
             columns = list(row)
             writer.writerow(columns)
@@ -168,36 +175,6 @@ def _bpftool(elements: Iterator[Element], out: TextIO, typed: bool) -> int:
         count += 1
     out.write("]\n")
     return count
-
-
-def _parquet(elements: Iterator[Element], path: str) -> int:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise NotSupported("parquet", "pyarrow is not installed", "pip install 'bpflens[parquet]'") from None
-    count = 0
-    writer = None
-    try:
-        while rows := [_row(element) for element, _ in zip(elements, range(_BATCH), strict=False)]:
-            table = pyarrow.Table.from_pylist([{key: _cell(value) for key, value in row.items()} for row in rows])
-            if writer is None:
-                writer = pyarrow.parquet.ParquetWriter(path, table.schema)
-            writer.write_table(table.cast(writer.schema))
-            count += len(rows)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise InputError(path, f"cannot be written: {error}") from None
-    finally:
-        if writer is not None:
-            writer.close()
-    return count
-
-
-def _cell(value: Any) -> Any:
-    """Numbers of 64 bits without a sign do not fit Arrow's guess: they are text then, everywhere in the column or nowhere."""
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 1 << 63:
-        return float(value)
-    return str(value) if isinstance(value, str) else value
 
 
 def object_of(archive: Archive, programs: Sequence[SavedProgram]) -> bytes:
