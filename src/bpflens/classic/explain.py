@@ -94,22 +94,24 @@ def _on_packets(
     program: Program, insns: tuple[SockFilter, ...], given: Sequence[str], linktype: str, deadline: float
 ) -> Explanation:
     """What a filter accepts, where a value that is not 0 accepts."""
-    result = None
+    result, steps = None, 0
     if program.origin.given and not given:
         # What the origin says of the packets is only assumed where it makes the answer plainer.
         result = FilterExplainer(program, insns, (), linktype, deadline / 2).run()
+        steps = result.steps
         if result.expression is None or "[" in result.expression or result.proof.grade == "none":
             result = None
     if result is None:
-        result = FilterExplainer(program, insns, tuple(given) or program.origin.given, linktype, deadline).run()
+        result = FilterExplainer(program, insns, tuple(given) or program.origin.given, linktype, deadline, steps).run()
     if program.origin.given and not given and not result.given and _accepts_nothing(insns, program.origin.given, linktype):
         shown = " and ".join(program.origin.given)
         but = f"But only packets that satisfy `{shown}` come to it, and it accepts none of them: proved."
         result = replace(result, words=(*result.words, but))
-    numbers = result.expression is not None and ("link[" in result.expression or "ether[" in result.expression)
-    if numbers and result.expression is not None and not (result.given or result.outcomes):
-        plainer = _if_only_ip(program, insns, linktype, deadline)
-        if plainer is not None and len(plainer) < len(result.expression):
+    shown = result.expression or ""
+    if ("link[" in shown or "ether[" in shown) and not (result.given or result.outcomes):
+        plainer, steps = _if_only_ip(program, insns, linktype, deadline)
+        result = replace(result, steps=result.steps + steps)
+        if plainer is not None and len(plainer) < len(shown):
             note = f"if only IPv4 packets come to it (--given ip), it is the same as: {plainer}"
             result = replace(result, notes=(*result.notes, note))
     return result
@@ -138,17 +140,17 @@ def _accepts_nothing(insns: tuple[SockFilter, ...], given: tuple[str, ...], link
         return False
 
 
-def _if_only_ip(program: Program, insns: tuple[SockFilter, ...], linktype: str, deadline: float) -> str | None:
-    """The expression under the assumption that a filter without a test of the IP version often makes; None where it is no plainer."""
+def _if_only_ip(program: Program, insns: tuple[SockFilter, ...], linktype: str, deadline: float) -> tuple[str | None, int]:
+    """(expression under the assumption that a filter without a test of the IP version often makes, None where it is no plainer; steps)."""
     if linktype in PAYLOADS or deadline <= 0.5:
-        return None
+        return None, 0
     try:
         result = FilterExplainer(program, insns, ("ip",), linktype, min(deadline, 2.0)).run()
     except InputError:
-        return None
+        return None, 0
     if result.expression is None or result.expression == "1 = 1" or result.proof.grade == "none":
-        return None
-    return None if "link[" in result.expression or "ether[" in result.expression else result.expression
+        return None, result.steps
+    return None if "link[" in result.expression or "ether[" in result.expression else result.expression, result.steps
 
 
 def _may_be_seccomp(program: Program, insns: tuple[SockFilter, ...]) -> bool:

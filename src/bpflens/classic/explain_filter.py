@@ -41,7 +41,16 @@ OFFLOADED_TAG = "a VLAN tag that the kernel took off counts as if it were in the
 class FilterExplainer:
     """Explains one program for the packets of one link type; `run()` does it within `deadline` on the clock of steps of its diagrams."""
 
-    def __init__(self, program: Program, insns: tuple[SockFilter, ...], given: tuple[str, ...], linktype: str, deadline: float) -> None:
+    def __init__(
+        self,
+        program: Program,
+        insns: tuple[SockFilter, ...],
+        given: tuple[str, ...],
+        linktype: str,
+        deadline: float,
+        steps_before: int = 0,
+    ) -> None:
+        """`steps_before`: of other searches for the same answer, which count in its `steps`."""
         self.program = program
         self.insns = insns
         self.given = given
@@ -51,6 +60,7 @@ class FilterExplainer:
         self.assumptions: list[str] = []
         self.machine: Machine = KERNEL
         self.store = Store(deadline=deadline + 1, ceiling_s=CEILING * deadline)
+        self.steps_before = steps_before
 
     def run(self) -> Explanation:
         from bpflens.isa.classic.check import check, runs_in_libpcap
@@ -86,6 +96,7 @@ class FilterExplainer:
                 self.machine = KERNEL.at_network_offset(layout.network)
                 places = {"link": "the link header is at byte 0", "net": f"the network header is at byte {layout.network}"}
                 self.assumptions += [places[region] for region in placed]
+                self.steps_before += self.store.work
                 store = self.store = Store(deadline=self.deadline + 1, ceiling_s=CEILING * self.deadline)
                 self.compiler = Compiler(store, self.linktype, self.machine)
                 node = run_in(store, self.insns, self.machine, bounds=False, accept=True)
@@ -285,4 +296,5 @@ class FilterExplainer:
             proof,
             outcomes,
             tuple(self.notes),
+            steps=self.steps_before + self.store.work,
         )

@@ -7,8 +7,6 @@ A filter that is a sign of an intruder begins with the warning. What the answer 
 
 from __future__ import annotations
 
-import time
-
 from bpflens.lean import NamedTuple
 
 TYPE_CHECKING = False
@@ -23,7 +21,7 @@ __all__ = ("Summaries", "Summary")
 _CHOICES = {"reuseport": "the index of a socket", "fanout": "the index of a socket", "team/hash": "a hash"}  # neither accept nor reject
 _PROGRAM_SECONDS = 0.5  # for each: a hard one does not take the others' time
 _WARNING_SECONDS = 6.0
-_LEAST_SECONDS = 0.01
+_LEAST_SECONDS = 0.01  # of which a program takes at least so much
 
 
 class Summary(NamedTuple):
@@ -43,10 +41,13 @@ class Summary(NamedTuple):
 
 
 class Summaries:
-    """Summaries of programs, within `seconds` for all of them together; `late` counts those for which no time was left."""
+    """Summaries of programs, within `seconds` for all of them together; `late` counts those for which nothing was left.
+
+    The seconds are those of the clock of steps (diagrams/diagram.py), so which filters are explained does not depend on the machine.
+    """
 
     def __init__(self, seconds: float) -> None:
-        self._until = time.monotonic() + seconds
+        self._left = seconds
         self._patient = seconds >= _PROGRAM_SECONDS
         self.late = 0
         self._known: dict[tuple[object, ...], Summary] = {}
@@ -67,30 +68,41 @@ class Summaries:
         unknown = linktype is None and kind not in ("seccomp", "socket/packet") and starts_at != "network header"
         if unknown and program.insn_count > 1:  # one instruction returns, whatever comes
             return Summary(f"(begins with {starts_at or 'what nobody knows'}: no expression)", reason="no packets known")
-        left = self._until - time.monotonic()
-        if left <= _LEAST_SECONDS:
+        if self._left <= _LEAST_SECONDS:
             self.late += 1
             return Summary("(no time left to explain it)", reason="no time")
-        summary = _explained(program, min(left, _PROGRAM_SECONDS))
-        after = self._until - time.monotonic()
+        summary = self._explained(program, min(self._left, _PROGRAM_SECONDS))
         if summary.warning and summary.expression is None and self._patient:
             # the one row that everybody wants to know of may take longer than its share
-            summary = _explained(program, max(after, _WARNING_SECONDS))
+            summary = self._explained(program, max(self._left, _WARNING_SECONDS))
+        return summary
+
+    def _explained(self, program: Program, seconds: float) -> Summary:
+        """The summary that a search of so many seconds finds, which are paid for."""
+        from bpflens.classic.diagrams.diagram import STEPS_PER_SECOND
+
+        summary, steps = _explained(program, seconds)
+        self._left -= max(steps / STEPS_PER_SECOND, _LEAST_SECONDS)
         return summary
 
 
-def _explained(program: Program, seconds: float) -> Summary:
-    """Never raises for a program that cannot be explained: the reason stands in its place, in parentheses."""
-    from bpflens.classic.diagrams.linktypes import PAYLOADS
+def _explained(program: Program, seconds: float) -> tuple[Summary, int]:
+    """(summary, steps of the search). For a program that cannot be explained the reason stands in its place, in parentheses."""
     from bpflens.classic.explain import explain
-    from bpflens.classic.hooks import VERDICT_HOOKS
-    from bpflens.classic.words.known_filters import is_suspicious
     from bpflens.errors import BpflensError
 
     try:
         result = explain(program, deadline=seconds)
     except BpflensError as error:
-        return Summary(f"({error.reason})", reason="no expression")
+        return Summary(f"({error.reason})", reason="no expression"), 0
+    return _summary_of(program, result), result.steps
+
+
+def _summary_of(program: Program, result: Explanation) -> Summary:
+    from bpflens.classic.diagrams.linktypes import PAYLOADS
+    from bpflens.classic.hooks import VERDICT_HOOKS
+    from bpflens.classic.words.known_filters import is_suspicious
+
     if result.proof.linktype == "SECCOMP":
         return Summary(result.words[0].rstrip("."), known=result.known, reason="policy")
     if result.hook in VERDICT_HOOKS:

@@ -65,8 +65,9 @@ def verdicts(
     told = (*sentences, *_too_short(insns, hook, outcomes))
     outcome_list = (*shown, else_)
     return replace(
-        weakest, expression=expression, extended=extended, words=told, known=known, accepts="", outcomes=outcome_list, notes=notes
-    )
+        weakest, expression=expression, extended=extended, words=told, known=known, accepts="", outcomes=outcome_list, notes=notes,
+        steps=sum(e.steps for _, e in found),
+    )  # fmt: skip
 
 
 def _too_short(insns: tuple[SockFilter, ...], hook: Hook, outcomes: list[int]) -> tuple[str, ...]:

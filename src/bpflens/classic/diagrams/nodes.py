@@ -37,8 +37,8 @@ def value_of(node: int) -> int:
     return ~node
 
 
-STEPS_PER_SECOND = 400_000
-"""Steps that an idle machine of 2024 does in a second: budgets are said in such seconds, so no machine's speed changes an answer."""
+STEPS_PER_SECOND = 200_000
+"""What a second of a budget stands for, about what an idle machine of 2024 does in one: no machine's speed changes an answer."""
 
 
 class Nodes:
