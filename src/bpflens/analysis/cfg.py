@@ -11,10 +11,10 @@ Works on slots (8 bytes each), for code as loaded and for xlated images. Cost: l
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from bpflens.isa.extended.insn import Insn
 from bpflens.isa.extended.opcodes import CALL_CODE, EXIT_CODE, GOTO, GOTOL, JMP, JMP32, LD_IMM64, PSEUDO_CALL, PSEUDO_FUNC
+from bpflens.lean import frozen
 
 __all__ = ("Block", "Cfg", "Incoming", "build", "incoming", "jump_target", "jump_targets", "reference")
 
@@ -57,7 +57,7 @@ def jump_targets(insns: Sequence[Insn]) -> list[int]:
     return out
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Incoming:
     """For every slot that is jumped to: the lowest and the highest slot that jumps there."""
 
@@ -82,7 +82,7 @@ def incoming(targets: Sequence[int]) -> Incoming:
     return Incoming(lowest, highest)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Block:
     """Slots start..end-1, entered only at `start`; `successors` are the starts of blocks that follow."""
 
@@ -91,7 +91,7 @@ class Block:
     successors: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Cfg:
     """Basic blocks in order of their start; `functions` are the first slots of functions (0 among them)."""
 

@@ -18,12 +18,11 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.contexts import SOCKET_KINDS, context_struct, field_at
 from bpflens.isa.extended.insn import Insn
+from bpflens.lean import NamedTuple
 
 __all__ = ("ANY", "CTX", "Facts", "Flow", "Pointer", "State", "call_effect", "callbacks", "entry_state", "join", "may_be", "step")
 
@@ -65,7 +64,6 @@ _XSKMAP, _SOCKMAP, _SOCKHASH, _ARRAY_OF_MAPS, _HASH_OF_MAPS = 17, 15, 18, 12, 13
 _CALLBACKS = {181: (2, {2: 3}), 164: (2, {1: 1, 4: 3}), 170: (2, {}), 180: (3, {1: 1, 3: 4}), 209: (2, {2: 3})}
 
 
-@dataclass(slots=True)
 class Facts:
     """What the analysis knows of a program beyond its code.
 
@@ -74,18 +72,22 @@ class Facts:
     frame, by (function, offset); `foreign`: whether any code reads another function's frame.
     """
 
-    prog_type: int = 0
-    map_types: dict[int, int] = field(default_factory=dict)
-    member: Callable[[int, int, int], Pointer | None] | None = None
-    struct: Callable[[str], int | None] | None = None
-    context: Pointer = CTX
-    spilled: dict[tuple[int, int], Pointer] = field(default_factory=dict)
-    spilled_changed: bool = False
-    foreign: bool = False
-    context_struct: str = ""
-
-    def __post_init__(self) -> None:
-        self.context_struct = context_struct(self.prog_type)
+    def __init__(
+        self,
+        prog_type: int,
+        map_types: dict[int, int],
+        member: Callable[[int, int, int], Pointer | None] | None = None,
+        struct: Callable[[str], int | None] | None = None,
+    ) -> None:
+        self.prog_type = prog_type
+        self.map_types = map_types
+        self.member = member
+        self.struct = struct
+        self.context = CTX
+        self.context_struct = context_struct(prog_type)
+        self.spilled: dict[tuple[int, int], Pointer] = {}
+        self.spilled_changed = False
+        self.foreign = False
 
 
 def entry_state(facts: Facts, function: int) -> State:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterable, Iterator
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING
 
 from bpflens.formats.elf.relocations import RelocationTable
 from bpflens.isa.extended.insn import Words, words_of
 from bpflens.program import Map, Program, Relocation
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpflens.analysis.data_places import Places
 

@@ -7,9 +7,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NamedTuple
 
+from bpflens.lean import NamedTuple, replace
 from bpflens.original.image.image import Image
 from bpflens.original.image.tag import ALGORITHMS, tag, tags
 from bpflens.original.invert.question import Options
@@ -19,6 +18,7 @@ from bpflens.original.invert.tag_search import Budget, Found, search
 from bpflens.original.result import Grade
 from bpflens.original.rewrites.kernel import Kernel
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpflens.kernel.programs.load_attributes import Attributes
     from bpflens.original.reload import Reloaded
@@ -40,24 +40,24 @@ class Claim(NamedTuple):
     proof: Reloaded | None = None
 
 
-@dataclass(slots=True)
 class Case:
     """An image at work. `first`: its likeliest reading; `segmentation` has the others, `choice` the one that was got to (slot -> index of
     the reading where it is not the likeliest). `proof`: what came of loading. `tags`: hashes made.
     """
 
-    image: Image
-    kernel: Kernel
-    steps: int
-    may_load: bool
-    claim: Claim | None = None
-    first: Found | None = None
-    segmentation: Segmentation | None = None
-    proof: Reloaded | None = None
-    misfit: str = ""
-    tags: int = 0
-    unsure: tuple[int, ...] = ()
-    _attributes: list[Attributes] = field(default_factory=list)
+    def __init__(self, image: Image, kernel: Kernel, steps: int, may_load: bool) -> None:
+        self.image = image
+        self.kernel = kernel
+        self.steps = steps
+        self.may_load = may_load
+        self.claim: Claim | None = None
+        self.first: Found | None = None
+        self.segmentation: Segmentation | None = None
+        self.proof: Reloaded | None = None
+        self.misfit = ""
+        self.tags = 0
+        self.unsure: tuple[int, ...] = ()
+        self._attributes: list[Attributes] = []
 
     @property
     def grade(self) -> Grade:

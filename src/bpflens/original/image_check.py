@@ -13,17 +13,18 @@ import enum
 from array import array
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
 
 from bpflens.btf.fields import member_offset
 from bpflens.errors import BpflensError
 from bpflens.isa.extended import opcodes as op
+from bpflens.lean import NamedTuple
 from bpflens.original.image.image import Image
 from bpflens.original.invert.reconstruction import Layout, code_of
 from bpflens.original.invert.segment import PROLOGUE
 from bpflens.original.rewrites.kernel import Kernel
 from bpflens.original.rewrites.template import Group
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpflens.btf.btf import Btf
 

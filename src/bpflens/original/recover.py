@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from bpflens.original import attempts
 from bpflens.original.attempts import Case
@@ -21,6 +20,7 @@ from bpflens.original.result import Grade, Original
 from bpflens.original.rewrites.kernel import Kernel
 from bpflens.original.verdict import verdict
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpflens.program import Program
 

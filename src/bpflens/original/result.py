@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from bpflens.isa.extended.insn import Insn, decode
+from bpflens.lean import field, frozen
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpflens.kernel.programs.load_attributes import Attributes
     from bpflens.original.image.image import Image
@@ -44,7 +44,7 @@ class Grade(enum.StrEnum):
 _RANKS = {Grade.UNPROVEN: 0, Grade.EQUIVALENT: 1, Grade.RECORDED: 2, Grade.EXACT: 2}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Original:
     """The program as it was loaded, as far as it could be told.
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from bpflens.errors import BpflensError
 from bpflens.isa.extended.opcodes import CALL_CODE, LD_IMM64, PSEUDO_MAP_IDX, PSEUDO_MAP_IDX_VALUE
 from bpflens.original.image.image import Image
 from bpflens.original.result import Original
 from bpflens.program import Declared, Function, Isa, Map, Origin, Program, SourceLine
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpflens.btf.btf import Btf
 

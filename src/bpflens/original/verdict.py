@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from bpflens.errors import BpflensError
 from bpflens.isa.extended.opcodes import CALL_CODE
@@ -16,6 +15,7 @@ from bpflens.original.invert.reconstruction import Layout, code_of
 from bpflens.original.records import original_funcs, original_lines
 from bpflens.original.result import Grade, Original
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpflens.btf.btf import Btf
 

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import BinaryIO
 
 from bpflens.errors import InputError, NoCode, NotFound, NothingThere
+from bpflens.lean import frozen
 from bpflens.program import Map, Program
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO
 
 __all__ = ("PREFIXES", "Opened", "Options", "open_maps", "open_target", "open_with_maps", "read_input", "read_target")
 
@@ -22,7 +25,7 @@ _HEAD_BYTES = 1 << 16
 """Bytes that tell what an input is: its kind has a limit, because /dev/zero never ends and a sparse file is as long as one likes."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Options:
     """What the command line says about reading: `linktype` (DLT name without "DLT_"), `given` assumptions, machine code
     wanted, an `isa` ("classic", "extended") for code that could be either."""
@@ -34,7 +37,7 @@ class Options:
     isa: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Opened:
     """What a target names. `text`: the whole input, where it is a table of which each program is a row, so that rows may be printed again.
     `nothing`: why there is no program in a table that may have some.

@@ -16,11 +16,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from typing import TYPE_CHECKING
 
 from bpflens.cli.settings import Settings
 from bpflens.errors import InputError, UsageError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpflens.original.result import Original
     from bpflens.program import Program
@@ -143,8 +143,7 @@ def _ids(target: str, args: argparse.Namespace) -> list[int] | None:
 
 
 def _open(target: str, args: argparse.Namespace) -> list[Program]:
-    from dataclasses import replace
-
+    from bpflens.lean import replace
     from bpflens.program import Isa
     from bpflens.targets.open import open_target
 

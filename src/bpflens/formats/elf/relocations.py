@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Sequence
-from typing import overload
 
 from bpflens.program import Relocation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import overload
 
 __all__ = ("Meaning", "RelocationTable")
 
@@ -68,10 +71,13 @@ class RelocationTable(Sequence[Relocation]):
     def __len__(self) -> int:
         return len(self.slots)
 
-    @overload
-    def __getitem__(self, index: int) -> Relocation: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[Relocation, ...]: ...
+    if TYPE_CHECKING:
+
+        @overload
+        def __getitem__(self, index: int) -> Relocation: ...
+        @overload
+        def __getitem__(self, index: slice) -> tuple[Relocation, ...]: ...
+
     def __getitem__(self, index: int | slice) -> Relocation | tuple[Relocation, ...]:
         if isinstance(index, slice):
             return tuple(self[each] for each in range(*index.indices(len(self))))

@@ -9,9 +9,9 @@ kernel rewrites in the same way (is_sk_common, bpf_sock, bpf_tcp_sock, bpf_xdp_s
 from __future__ import annotations
 
 from functools import cache, lru_cache
-from typing import NamedTuple
 
 from bpflens.isa.extended.prog_types import CONTEXT, IDENTITY
+from bpflens.lean import NamedTuple
 
 __all__ = ("CONTEXT", "IDENTITY", "SOCKET_KINDS", "Field", "access_name", "context_struct", "field_at", "fields")
 

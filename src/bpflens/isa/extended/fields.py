@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import cache
-from typing import NamedTuple
+
+from bpflens.lean import NamedTuple
 
 __all__ = ("FIELDS", "NAMES", "Field", "Render", "compile_template")
 

@@ -9,7 +9,10 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Iterable
-from typing import ClassVar, TypeAlias
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import ClassVar, TypeAlias
 
 __all__ = ("Insn", "Words", "decode", "encode", "words", "words_of")
 

@@ -7,9 +7,8 @@ Sources: kernel/bpf/verifier.c (do_check, convert_ctx_accesses), the bpf_verifie
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from bpflens.isa.extended.uapi import ProgType
+from bpflens.lean import NamedTuple
 
 __all__ = ("CONTEXT", "IDENTITY", "ROWS", "Row", "row")
 

@@ -10,7 +10,8 @@ Source: RFC 9669; include/uapi/linux/bpf.h and include/linux/filter.h for what L
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+
+from bpflens.lean import NamedTuple
 
 __all__ = ("CONFORMANCE_GROUPS", "ROWS", "Row", "explain_unknown", "lookup", "reads", "writes")
 

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
 
 from bpflens.analysis.cfg import jump_target
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn
+from bpflens.lean import NamedTuple
 from bpflens.original.image.hidden_register import hidden_register
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpflens.kernel.programs.prog_info import ProgDump
 

@@ -7,13 +7,13 @@ than instructions, a type and a tag.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from bpflens.analysis.cfg import Incoming, incoming, jump_targets, reference
 from bpflens.isa.extended.insn import Insn, decode, words
 from bpflens.isa.extended.opcodes import CALL_CODE, LD_IMM64, PSEUDO_CALL, PSEUDO_FUNC
+from bpflens.lean import field, frozen
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpflens.kernel.programs.prog_info import ProgDump
     from bpflens.program import Map, Program
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ("Image", "of_code", "of_dump", "of_id", "of_program")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Image:
     """An xlated image. `targets`: per slot the slot that a jump, call or PSEUDO_FUNC there refers to, -1 for none.
 

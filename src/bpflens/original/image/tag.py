@@ -13,10 +13,10 @@ import hashlib
 import sys
 from array import array
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from bpflens.isa.extended.opcodes import LD_IMM64, PSEUDO_MAP_FD, PSEUDO_MAP_VALUE
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hashlib import _Hash
 

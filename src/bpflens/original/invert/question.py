@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import NamedTuple
 
+from bpflens.lean import NamedTuple, field, frozen
 from bpflens.original.image.image import Image
 from bpflens.original.rewrites.kernel import Kernel
 
@@ -28,7 +27,7 @@ class Options(NamedTuple):
 PLAIN = Options()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Question:
     """The image that is read. `arenas`: (first address, end, map id) of those that it uses. `unknown` collects what has no name: slot ->
     "helper", "kfunc", or "hidden" where the kernel shows no addresses.

@@ -10,9 +10,9 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from bpflens.isa.extended import opcodes as op
+from bpflens.lean import NamedTuple
 from bpflens.original.image.image import Image
 from bpflens.original.invert.segment import Segmentation
 from bpflens.original.rewrites.template import Group

@@ -12,9 +12,6 @@ longer template before a shorter one, the natural access to a field before an od
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
 from bpflens.analysis.pointer_types import ANY, Facts, Flow, Pointer, State, call_effect, callbacks, entry_state, may_be, step
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn
@@ -26,6 +23,7 @@ from bpflens.original.rewrites.kernel import Kernel
 from bpflens.original.rewrites.pattern import build, parse, unify, zeros_by_xor
 from bpflens.original.rewrites.template import Group, Template, distinct
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpflens.original.image.image import Image
 
@@ -48,15 +46,17 @@ _EXIT = Insn.make(op.EXIT_CODE).word
 _ADDS_REGISTERS = frozenset(op.ALU64 | operation | op.X for operation in (op.MOV, op.ADD, op.SUB))  # the source may be a pointer
 
 
-@dataclass(slots=True)
 class Segmentation:
     """`readings` per slot: None for an untouched instruction, else the readings of a group that starts there (slots inside a group
     have what an earlier visit left: walk with `length`). `end` is the first slot that is not part of the original at all.
     """
 
-    readings: list[tuple[Group, ...] | None]
-    end: int
-    unknown: dict[int, str] = field(default_factory=dict)
+    __slots__ = ("end", "readings", "unknown")
+
+    def __init__(self, readings: list[tuple[Group, ...] | None], end: int, unknown: dict[int, str]) -> None:
+        self.readings = readings
+        self.end = end
+        self.unknown = unknown
 
 
 def segment(image: Image, kernel: Kernel, options: Options = PLAIN) -> Segmentation:

@@ -10,10 +10,9 @@ from __future__ import annotations
 import heapq
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
 
 from bpflens.isa.extended import opcodes as op
+from bpflens.lean import NamedTuple
 from bpflens.original.image.image import Image
 from bpflens.original.image.tag import ALGORITHMS, Tagger, tag, tags
 from bpflens.original.invert.reconstruction import Layout, Misfit, lay_out
@@ -28,14 +27,16 @@ _LAID_OUT_PER_STEP = 32
 _HOPELESS = 500  # readings of this cost are no readings of a program that the verifier accepts
 
 
-@dataclass(slots=True)
 class Budget:
     """What a search may cost. A step is a hash of up to 512 instructions, or 32 instructions laid out. No clock is read and nothing but the
     search is counted, so that the answer is the same on every machine, whether or not anything was learnt before.
     """
 
-    steps: int = STEPS
-    tags: int = 0  # hashes made so far
+    __slots__ = ("steps", "tags")
+
+    def __init__(self, steps: int = STEPS) -> None:
+        self.steps = steps
+        self.tags = 0  # hashes made so far
 
     def hash(self, insns: int) -> bool:
         """Pay for a hash; False where the budget is used up."""

@@ -7,7 +7,6 @@ that `bpflens original --templates` wrote there.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
 from bpflens.isa.extended.contexts import SOCKET_KINDS, context_struct
 from bpflens.kernel.sys import fact_cache
@@ -16,7 +15,10 @@ from bpflens.original.rewrites.helper_symbols import helper_ids
 from bpflens.original.rewrites.pattern import parse
 from bpflens.original.rewrites.template import Rewrite, TemplateSet
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from bpflens.btf.btf import Btf
 
 __all__ = ("SPECIALISED", "LiveKernel", "live_kernel", "pack", "static_templates", "unpack")

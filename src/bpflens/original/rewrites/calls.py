@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn
 from bpflens.original.rewrites.template import Item, Rewrite, rewrite
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpflens.original.image.image import Image
 

@@ -8,11 +8,11 @@ A sign-extending load is the plain load followed by a sign extension of the dest
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.contexts import access_name
 from bpflens.isa.extended.insn import Insn
+from bpflens.lean import NamedTuple
 from bpflens.original.rewrites.pattern import Slot, slot_of
 
 __all__ = ("PROBE_IMM", "Access", "Row", "patterns")

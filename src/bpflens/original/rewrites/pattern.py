@@ -12,9 +12,9 @@ with imm 1), `nospec`.
 from __future__ import annotations
 
 from functools import cache
-from typing import NamedTuple
 
 from bpflens.isa.extended import opcodes as op
+from bpflens.lean import NamedTuple
 
 __all__ = ("Bind", "Slot", "build", "parse", "slot_of", "unify", "with_hidden_register", "zeros_by_xor")
 

@@ -9,14 +9,19 @@ compared once per distinct word and the answer kept: at most slots the set says 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from bpflens.isa.extended.opcodes import AX
+from bpflens.lean import NamedTuple
 from bpflens.original.rewrites.ctx_access import Row, patterns
 from bpflens.original.rewrites.pattern import Slot, bind_symbol, parse, with_hidden_register, zeros_by_xor
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Protocol
+
     from bpflens.original.image.image import Image
+else:
+    Protocol = object
 
 __all__ = ("Group", "Item", "Rewrite", "Symbols", "Template", "TemplateSet", "rewrite")
 
@@ -88,11 +93,9 @@ class Symbols(Protocol):
 
     def imm_of(self, name: str) -> int | None:
         """Address of function `name` less __bpf_call_base; None where it is unknown or hidden."""
-        ...
 
     def kfunc_id(self, name: str) -> int | None:
         """BTF id of kfunc `name`."""
-        ...
 
 
 def rewrite(

@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from bpflens.isa.extended.fields import Render, compile_template
 from bpflens.isa.extended.helpers import helper_name
 from bpflens.isa.extended.table import ROWS, explain_unknown
 from bpflens.isa.extended.text import format_word
+from bpflens.lean import NamedTuple
 
 __all__ = ("CACHED_WORDS", "INDENT", "NOTE_COLUMN", "Bodies", "ListingOptions")
 

@@ -18,11 +18,11 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterator
 from operator import add
-from typing import NamedTuple
 
 from bpflens.analysis.references import relocation_slots
 from bpflens.analysis.slot_notes import NO_NOTES, NO_PROTOTYPES, Further, Notes, Prototypes, call_name
 from bpflens.isa.extended.text import format_word, with_name
+from bpflens.lean import NamedTuple
 from bpflens.program import Program
 from bpflens.view.listing.bodies import CACHED_WORDS, INDENT, NOTE_COLUMN, Bodies, ListingOptions
 from bpflens.view.listing.jumps import MARKED, NOWHERE, SECOND_SLOT, TARGET, Jumps, Words, find_jumps, signed, words_of

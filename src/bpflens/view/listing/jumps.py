@@ -12,10 +12,10 @@ import re
 from array import array
 from collections.abc import Container
 from operator import add
-from typing import NamedTuple
 
 from bpflens.isa.extended.insn import Words, words_of
 from bpflens.isa.extended.table import ROWS
+from bpflens.lean import NamedTuple
 
 __all__ = ("FUNCTION", "MARKED", "NOWHERE", "SECOND_SLOT", "TARGET", "Jumps", "Words", "find_jumps", "signed", "words_of")
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from bpflens.isa.extended.names import ATTACH_TYPES, PROG_TYPES, type_name
 from bpflens.isa.extended.opcodes import LD_IMM64
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpflens.isa.extended.insn import Insn
     from bpflens.original.invert.traces import Removed
@@ -58,8 +58,7 @@ def text(
     original: Original, program: Program, dialect: str, color: bool, source: bool = False, notes: Mapping[int, Sequence[str]] | None = None
 ) -> Iterator[str]:
     """The original as a listing, in pieces; `notes` by instruction as original/to_program makes them."""
-    from dataclasses import replace
-
+    from bpflens.lean import replace
     from bpflens.view.listing.extended import ListingOptions, listing
 
     commented = dialect != "raw"
