@@ -48,7 +48,7 @@ class Explanation:
 
     `outcomes`: one per return value where a program returns several. `known`: the name of a known filter with this meaning.
     `accepts`: what is delivered of a matching packet. `notes`: further facts (why a kernel would refuse the program ...). `hook`: whose
-    meaning of return values was taken (classic/hooks.py). `steps`: of the search, in which budgets are counted (diagrams/diagram.py).
+    meaning of return values was taken (classic/hooks.py). `steps`: of the search, in which budgets are counted (diagrams/nodes.py).
     """
 
     where: str

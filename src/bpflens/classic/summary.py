@@ -43,7 +43,7 @@ class Summary(NamedTuple):
 class Summaries:
     """Summaries of programs, within `seconds` for all of them together; `late` counts those for which nothing was left.
 
-    The seconds are those of the clock of steps (diagrams/diagram.py), so which filters are explained does not depend on the machine.
+    The seconds are those of the clock of steps (diagrams/nodes.py), so which filters are explained does not depend on the machine.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -79,7 +79,7 @@ class Summaries:
 
     def _explained(self, program: Program, seconds: float) -> Summary:
         """The summary that a search of so many seconds finds, which are paid for."""
-        from bpflens.classic.diagrams.diagram import STEPS_PER_SECOND
+        from bpflens.classic.diagrams.nodes import STEPS_PER_SECOND
 
         summary, steps = _explained(program, seconds)
         self._left -= max(steps / STEPS_PER_SECOND, _LEAST_SECONDS)
