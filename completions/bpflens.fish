@@ -72,6 +72,7 @@ complete -c bpflens -n '__fish_seen_subcommand_from dis' -a 'id: name: tag: pin:
 complete -c bpflens -n '__fish_seen_subcommand_from dis' -a '(bpflens completion targets (commandline -ct) 2>/dev/null)'
 complete -c bpflens -n __fish_use_subcommand -a explain -d 'say in words and as an expression what a classic filter does, with proof'
 complete -c bpflens -n '__fish_seen_subcommand_from explain' -l all
+complete -c bpflens -n '__fish_seen_subcommand_from explain' -l check
 complete -c bpflens -n '__fish_seen_subcommand_from explain' -l deadline
 complete -c bpflens -n '__fish_seen_subcommand_from explain' -l expression
 complete -c bpflens -n '__fish_seen_subcommand_from explain' -l given

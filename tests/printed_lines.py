@@ -13,10 +13,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from bpflens.formats.snapshot import manifest
+from bpflens.inventory import baseline
+from bpflens.original.kernels import exported
 from bpflens.records.schemas import problems, schemas
 
 __all__ = ("checked",)
 
+# They are written to files that only bpflens reads; each has its own check where it is read.
+_FILES = {exported.SCHEMA, baseline.SCHEMA, manifest.SCHEMA}
 _found: list[str] = []
 _known = functools.cache(schemas)
 _encode, _run = json.JSONEncoder.encode, subprocess.run
@@ -33,6 +38,8 @@ def _check(line: Any) -> None:
     name = line.get("schema") if isinstance(line, dict) else None
     if isinstance(name, str) and name in _known():
         _found.extend(problems(line, _known()[name], name))
+    elif isinstance(name, str) and name not in _FILES:
+        _found.append(f"{name} has no published schema")
 
 
 def _encoding(self: json.JSONEncoder, value: Any) -> str:

@@ -7,7 +7,9 @@ import re
 import pytest
 
 import import_graph
+import printed_lines
 from bpflens.records import schemas as module
+from bpflens.records import snapshot, watch
 from bpflens.records.schemas import BOOLEAN, INTEGER, NUMBER, TEXT, line, listing, mapping, maybe, one_of, problems, record, schemas
 
 # Written to files, never printed: original/kernels/exported.py
@@ -63,3 +65,19 @@ def test_a_line_without_a_known_schema() -> None:
     """Says so."""
     assert problems({"schema": "nothing/1"}) == ["nothing/1: no such schema"]
     assert problems(3) == ["None: no such schema"]
+
+
+def test_records_of_single_facts() -> None:
+    """Lines that no other test prints are as published, too."""
+    change = watch.record(1.5, "loaded", 3, [], None)
+    for made in (snapshot.file_record("x.bpfsnap", "00"), snapshot.undone_record("program 3 unloaded"), change):
+        assert problems(made, schemas()[made["schema"]], "x") == []
+    assert problems({**change, "event": "renamed"}, schemas()["watch/1"], "x") != []
+
+
+def test_a_line_that_is_not_published_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check of all tests' lines does not pass over names that it does not know."""
+    monkeypatch.setattr(printed_lines, "_found", [])
+    printed_lines._check({"schema": "nothing/1"})
+    printed_lines._check({"schema": "templates/1"})
+    assert printed_lines._found == ["nothing/1 has no published schema"]

@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 from bpflens.errors import InputError
 from bpflens.inventory.memory.judge import Judged
 
-__all__ = ("Comparison", "compare")
+__all__ = ("SCHEMA", "Comparison", "compare")
 
-_SCHEMA = "audit-baseline/1"
+SCHEMA = "audit-baseline/1"
 _MOST_BYTES = 16 << 20
 _FIELDS = ("address", "size", "id", "type", "insns", "load_time")
 
@@ -65,12 +65,12 @@ def compare(path: str, images: Sequence[Judged]) -> Comparison:
         return _write(path, images)
     try:
         stored = json.loads(raw)
-        if stored["schema"] != _SCHEMA:
+        if stored["schema"] != SCHEMA:
             raise ValueError
         taken, boot = float(stored["taken"]), str(stored["boot"])
         known = [Judged(verdict="", **{field: int(image[field]) for field in _FIELDS}) for image in stored["images"]]
     except (ValueError, KeyError, TypeError):
-        raise InputError(path, f"is not a baseline of an audit ({_SCHEMA})") from None
+        raise InputError(path, f"is not a baseline of an audit ({SCHEMA})") from None
     same_boot = boot == _boot()
     left = Counter(_key(image, same_boot) for image in known)
     new = []
@@ -89,7 +89,7 @@ def _key(image: Judged, same_boot: bool) -> tuple[int, ...]:
 
 def _write(path: str, images: Sequence[Judged]) -> Comparison:
     taken = time.time()
-    value: dict[str, Any] = {"schema": _SCHEMA, "taken": taken, "boot": _boot()}
+    value: dict[str, Any] = {"schema": SCHEMA, "taken": taken, "boot": _boot()}
     value["images"] = [{field: getattr(image, field) for field in _FIELDS} for image in images]
     descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(os.path.abspath(path)), prefix=".bpflens-")
     try:

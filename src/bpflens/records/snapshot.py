@@ -19,7 +19,7 @@ from bpflens.snapshot.save import Saved
 if TYPE_CHECKING:
     from bpflens.records.schemas import Schema
 
-__all__ = ("change_record", "plan_records", "restored_records", "saved_record", "schemas")
+__all__ = ("change_record", "file_record", "plan_records", "restored_records", "saved_record", "schemas", "undone_record")
 
 
 def saved_record(saved: Saved) -> dict[str, Any]:
@@ -96,6 +96,18 @@ def change_record(change: Change) -> dict[str, Any]:
     }
 
 
+def file_record(path: str, digest: str) -> dict[str, Any]:
+    """The file itself: every member is as it was written."""
+    return {
+        "schema": "verify/1", "status": "same", "kind": "file", "object": path, "differences": [], "unknown": [], "digest": digest
+    }  # fmt: skip
+
+
+def undone_record(text: str) -> dict[str, Any]:
+    """What was taken away again."""
+    return {"schema": "restore/1", "record": "undone", "text": text}
+
+
 def schemas() -> dict[str, Schema]:
     """What stands in the lines."""
     from bpflens.records.schemas import ANY, BOOLEAN, INTEGER, TEXT, line, listing, mapping, maybe, one_of, record
@@ -110,8 +122,8 @@ def schemas() -> dict[str, Schema]:
             "path": TEXT, "digest": TEXT, "size": INTEGER, "programs": listing(program), "maps": listing(map),
             "attachments": listing(attachment), "incomplete": listing(TEXT), "audit": maybe(TEXT),
         }),
-        "restore/1": line("restore/1", "A step of the plan, a comparison after it, or the end of it.", {
-            "record": one_of("step", "left_out", "conflict", "check", "done"),
+        "restore/1": line("restore/1", "A step of the plan, a comparison after it, the end of it, or what was undone.", {
+            "record": one_of("step", "left_out", "conflict", "check", "done", "undone"),
         }, {
             "action": TEXT, "id": maybe(INTEGER), "text": TEXT, "path": maybe(TEXT), "object": TEXT, "why": TEXT, "what": TEXT,
             "same": maybe(BOOLEAN), "detail": TEXT, "programs": mapping(INTEGER), "maps": mapping(INTEGER), "links": mapping(INTEGER),
@@ -120,7 +132,7 @@ def schemas() -> dict[str, Schema]:
         "verify/1": line("verify/1", "An object of a snapshot beside what is there now.", {
             "status": one_of("same", "changed", "missing", "new"), "kind": TEXT, "object": TEXT, "differences": listing(TEXT),
             "unknown": listing(TEXT),
-        }),
+        }, {"digest": TEXT}),
         "export/1": line("export/1", "An element of a map of a snapshot: snapshot/export.py.", {
             "map": TEXT, "id": INTEGER, "key": ANY, "value": ANY, "raw_key": TEXT, "raw_value": TEXT,
         }),

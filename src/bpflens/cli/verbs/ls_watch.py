@@ -128,8 +128,7 @@ def _text(sign: str, program: _Program, missed: int | None) -> None:
 def _json(sign: str, program: _Program, missed: int | None) -> None:
     import json
 
-    record = {
-        "schema": "watch/1", "time": time.time(), "event": _EVENTS[sign], "id": program["id"], "missed": missed,
-        "attachments": program["attachments"],
-    }  # fmt: skip
-    print(json.dumps(record, ensure_ascii=False), flush=True)
+    from bpflens.records.watch import record
+
+    line = record(time.time(), _EVENTS[sign], program["id"], program["attachments"], missed)
+    print(json.dumps(line, ensure_ascii=False), flush=True)

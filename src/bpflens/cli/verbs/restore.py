@@ -91,8 +91,12 @@ def _undo(settings: Settings) -> int:
     from bpflens.snapshot.undo import undo_all
 
     done = undo_all()
-    for text in done:
-        print(json.dumps({"schema": "restore/1", "record": "undone", "text": text}) if settings.json else text)
+    if settings.json:
+        from bpflens.records.snapshot import undone_record
+
+        _print_json(undone_record(text) for text in done)
+    else:
+        _print(done)
     if not done and not settings.json:
         print("nothing to undo")
     return 0

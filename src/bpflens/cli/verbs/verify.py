@@ -53,8 +53,12 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     with Archive(args.file) as archive:
         if args.only_file:
             archive.check()
-            record = {"schema": "verify/1", "status": "same", "kind": "file", "object": args.file, "digest": archive.digest}
-            print(json.dumps(record) if settings.json else f"{args.file}: every member is as it was written, digest {archive.digest}")
+            if settings.json:
+                from bpflens.records.snapshot import file_record
+
+                print(json.dumps(file_record(args.file, archive.digest)))
+            else:
+                print(f"{args.file}: every member is as it was written, digest {archive.digest}")
             return 0
         try:
             changes = verify(archive, data=not args.no_data, progress=progress(settings))

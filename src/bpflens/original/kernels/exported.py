@@ -29,7 +29,7 @@ from bpflens.original.rewrites.template import TemplateSet
 if TYPE_CHECKING:
     from bpflens.btf.btf import Btf
 
-__all__ = ("Exported", "export_templates", "kernel_of")
+__all__ = ("SCHEMA", "Exported", "export_templates", "kernel_of")
 
 SCHEMA = "templates/1"
 
