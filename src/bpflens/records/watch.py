@@ -19,7 +19,10 @@ def record(seconds: float, event: str, id: int, attachments: Sequence[dict[str, 
 def schemas() -> dict[str, Schema]:
     """What stands in the lines."""
     from bpflens.records.ls import row_schema
-    from bpflens.records.schemas import INTEGER, NUMBER, TEXT, line, listing, maybe, one_of
+    from bpflens.records.schemas import INTEGER, NUMBER, line, listing, maybe, one_of
 
-    keys = {"time": NUMBER, "event": one_of("loaded", "unloaded", "changed"), "id": INTEGER, "missed": maybe(INTEGER), "attachments": listing(row_schema())}
+    keys = {
+        "time": NUMBER, "event": one_of("loaded", "unloaded", "changed"), "id": INTEGER, "missed": maybe(INTEGER),
+        "attachments": listing(row_schema()),
+    }  # fmt: skip
     return {"watch/1": line("watch/1", "A program that came or went.", keys)}
