@@ -12,6 +12,7 @@ import objects
 from bpflens.cli.main import run
 from bpflens.decompile.decompile import decompile
 from bpflens.decompile.result import Level
+from bpflens.execute.symbolic import prove_equal
 from bpflens.targets.open import open_target
 
 LEVELS = (Level.STRUCTURED, Level.INSTRUCTIONS, Level.ASSEMBLY)
@@ -158,3 +159,39 @@ def test_global_variables_keep_their_places(tmp_path):
         maps = {m.name: m for m in program.maps}
         places.append({kind: sorted((at, row[0], row[1]) for at, row in maps[kind].datasec.items()) for kind in (".bss", ".data")})
     assert places[0] == places[1] and len(places[0][".bss"]) == 4 and len(places[0][".data"]) == 2
+
+
+RELOCATED = """
+#include <linux/bpf.h>
+#define SEC(name) __attribute__((section(name), used))
+#define BY_NAME __attribute__((preserve_access_index))
+struct inner { long x, y; int n[4]; } BY_NAME;
+struct outer { char pad[400]; struct inner in; struct { int a, b; }; struct other *next; struct inner more; int unused[9]; } BY_NAME;
+static long (*read_kernel)(void *, int, const void *) = (void *)113;
+SEC("tp_btf/sched_switch") int f(unsigned long long *ctx) {
+  struct outer *o = (void *)ctx[1]; long y = 0; int b = 0, n = 0; void *p = 0;
+  read_kernel(&y, 8, &o->in.y); read_kernel(&b, 4, &o->b); read_kernel(&p, 8, &o->next); read_kernel(&n, 4, &o->more.n[2]);
+  return y > 3 && b && p ? n : 0; }
+char _license[] SEC("license") = "GPL";
+"""
+
+
+def test_of_a_structure_that_is_relocated_by_name_only_what_is_named(tmp_path):
+    """The offsets are the kernel's, so the other members and their types would say nothing; and it is still proved equal."""
+    (tmp_path / "x.o").write_bytes(objects.compiled(RELOCATED, "-g"))
+    originals = open_target(str(tmp_path / "x.o"))
+    source = tmp_path / "x.c"
+    source.write_text(decompile(originals, "x.o", Level.STRUCTURED).text())
+    shown = source.read_text()
+    assert "pad" not in shown and "unused" not in shown and "long x" not in shown
+    assert shown.index("struct inner {") < shown.index("struct outer {") and "n[4]" in shown
+    command = [needs.tool("clang"), "-O2", "-g", "-target", "bpf", "-c", str(source), "-o", str(tmp_path / "y.o")]
+    subprocess.run(command, check=True, capture_output=True)
+    recompiled = open_target(str(tmp_path / "y.o"))
+    assert prove_equal(originals[0], recompiled[0]).proved
+    other = tmp_path / "z.c"
+    other.write_text(shown.replace("in.y", "in.z").replace("long y", "long z").replace("long int y", "long int z"))
+    assert other.read_text() != shown
+    subprocess.run([*command[:-3], str(other), "-o", str(tmp_path / "z.o")], check=True, capture_output=True)
+    refused = prove_equal(originals[0], open_target(str(tmp_path / "z.o"))[0])
+    assert not refused.proved and "only one program refers to" in refused.reason

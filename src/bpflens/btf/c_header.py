@@ -10,7 +10,7 @@ Cost: linear in the types that are written.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from bpflens.btf.btf import Btf, Kind
 from bpflens.btf.c_text import TAGS, Steps, definition
@@ -32,6 +32,7 @@ class Header:
         self.order: list[int] = []
         self.declared: dict[int, None] = {}
         self.names: dict[int, str] = {}
+        self.parts: dict[int, Collection[int]] = {}  # structs of which only these members are written
         self._taken: dict[tuple[bool, str], int] = {}
         self._done: set[int] = set()
         self._doing: set[int] = set()
@@ -89,6 +90,42 @@ class Header:
         else:
             self._done.add(id)
 
+    def add_parts(self, wanted: Mapping[int, Collection[int]]) -> None:
+        """Take structs of which only some members are named (struct -> numbers), for accesses that are relocated by name.
+
+        What `add` has taken already stays whole; so all that is wanted whole comes before.
+        """
+        for id in wanted:
+            self._part(id, wanted, 0)
+
+    def _part(self, id: int, wanted: Mapping[int, Collection[int]], depth: int) -> None:
+        if id in self._done or id in self._doing:
+            return
+        if depth > MAX_DEPTH:
+            raise InputError(self.btf.where, f"type {id} is nested deeper than {MAX_DEPTH}")
+        named = bool(self.btf.name(id))
+        if named:
+            self._rename(id)
+            self.declared[id] = None
+        self._doing.add(id)
+        numbers = wanted.get(id, ())
+        members = self.btf.members(id)
+        for number in numbers:
+            held = type_id = members[number].type_id
+            while self.btf.kind(held) in (Kind.ARRAY, Kind.CONST, Kind.VOLATILE):
+                held = self.btf.array(held)[0] if self.btf.kind(held) is Kind.ARRAY else self.btf.type(held).ref
+            if self.btf.kind(held) in STRUCTS:
+                self._part(held, wanted, depth + 1)
+            else:
+                self.add(type_id, True, depth + 1)
+        self._doing.discard(id)
+        if id not in self._done:
+            self.parts[id] = numbers
+            if named:
+                self._define(id)
+            else:
+                self._done.add(id)
+
     def _define(self, id: int) -> None:
         if id not in self._done:
             self._done.add(id)
@@ -116,7 +153,7 @@ class Header:
             union = type.kind is Kind.UNION or (type.kind is Kind.FWD and type.kind_flag)
             lines.append(f"{'union' if union else 'struct'} {self.names.get(id, type.name)};")
         steps = Steps(MAX_STEPS)
-        lines += [definition(self.btf, id, type_tags, self.names, steps) for id in self.order]
+        lines += [definition(self.btf, id, type_tags, self.names, steps, self.parts) for id in self.order]
         return "\n\n".join(["\n".join(lines[: len(self.declared)]), *lines[len(self.declared) :]]) + "\n"
 
 

@@ -7,9 +7,9 @@ from a budget, and what costs more than any real type raises InputError.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 
-from bpflens.btf.btf import Btf, Kind
+from bpflens.btf.btf import Btf, Kind, Member
 from bpflens.btf.layout import laid_out
 from bpflens.errors import InputError
 
@@ -20,6 +20,7 @@ MAX_DEPTH = 40
 
 TAGS = {Kind.STRUCT: "struct", Kind.UNION: "union", Kind.ENUM: "enum", Kind.ENUM64: "enum"}
 NO_NAMES: Mapping[int, str] = {}
+NO_PARTS: Mapping[int, Collection[int]] = {}
 QUALIFIERS = {Kind.CONST: "const", Kind.VOLATILE: "volatile", Kind.RESTRICT: "restrict"}
 
 
@@ -35,10 +36,13 @@ class Steps:
 class _Writer:
     """One declaration or definition being written: what it may still cost, and other names for types whose own are taken."""
 
-    __slots__ = ("btf", "names", "steps", "type_tags")
+    __slots__ = ("btf", "names", "parts", "steps", "type_tags")
 
-    def __init__(self, btf: Btf, type_tags: bool, names: Mapping[int, str], steps: Steps | None) -> None:
+    def __init__(
+        self, btf: Btf, type_tags: bool, names: Mapping[int, str], steps: Steps | None, parts: Mapping[int, Collection[int]] = NO_PARTS
+    ) -> None:
         self.btf = btf
+        self.parts = parts
         self.steps = steps or Steps()
         self.type_tags = type_tags
         self.names = names
@@ -99,13 +103,13 @@ class _Writer:
     def body(self, id: int, indent: str, depth: int) -> str:
         """A struct, union or enum with its members: "struct x {...}" over several lines."""
         self.pay(id, depth)
-        btf, type = self.btf, self.btf.type(id)
+        type = self.btf.type(id)
         head = f"{TAGS[type.kind]} {self.names.get(id, type.name)}".rstrip()
         if type.kind in (Kind.ENUM, Kind.ENUM64):
             return self.enum_body(id, head, indent)
         deeper = indent + "\t"
         lines = [f"{head} {{"]
-        placed, attributes = laid_out(btf, id)
+        placed, attributes = self.members(id)
         for member, padding in placed:
             lines += [f"{deeper}{line}" for line in padding]
             if member is not None:
@@ -113,6 +117,13 @@ class _Writer:
                 width = f": {member.bit_size}" if member.bit_size else ""
                 lines.append(f"{deeper}{self.declare(member.type_id, member.name, deeper, depth)}{width};")
         return "\n".join([*lines, f"{indent}}}{attributes}"])
+
+    def members(self, id: int) -> tuple[Sequence[tuple[Member | None, Sequence[str]]], str]:
+        """The members with the padding before each, and attributes; of a struct in part those wanted, wherever they lie."""
+        if id not in self.parts:
+            return laid_out(self.btf, id)
+        members = self.btf.members(id)
+        return [(members[number], ()) for number in sorted(self.parts[id])], ""
 
     def enum_body(self, id: int, head: str, indent: str) -> str:
         """An enum with its constants; a size that is not int's as an attribute."""
@@ -155,9 +166,15 @@ def declaration(
     return _Writer(btf, type_tags, names, steps).declare(id, name)
 
 
-def definition(btf: Btf, id: int, type_tags: bool = True, names: Mapping[int, str] = NO_NAMES, steps: Steps | None = None) -> str:
-    """The C definition of a struct, union, enum (or "typedef ...") with its members, ending in ";"."""
-    writer = _Writer(btf, type_tags, names, steps)
+def definition(
+    btf: Btf, id: int, type_tags: bool = True, names: Mapping[int, str] = NO_NAMES, steps: Steps | None = None,
+    parts: Mapping[int, Collection[int]] = NO_PARTS,
+) -> str:  # fmt: skip
+    """The C definition of a struct, union, enum (or "typedef ...") with its members, ending in ";".
+
+    `parts`: of these structs only the members with those numbers, without a layout, for accesses that are relocated by name.
+    """
+    writer = _Writer(btf, type_tags, names, steps, parts)
     type = btf.type(id)
     if type.kind is Kind.TYPEDEF:
         return f"typedef {writer.declare(type.ref, names.get(id, type.name))};"

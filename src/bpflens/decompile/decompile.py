@@ -65,7 +65,8 @@ def decompile_unit(
     shared = _Shared(UnitScope.of(unit), arities, make_signatures(unit, arities))
     plain = Attempt(level, Options())
     functions = [decompile_function(unit.codes[name], shared, (attempts or {}).get(name, plain)) for name in chosen]
-    head = file_head(shared.scope, shared.signatures, chosen)
+    body = [line.text for function in functions for line in function.lines]
+    head = file_head(shared.scope, shared.signatures, chosen, body)
     made = Decompiled(unit.where, tuple(head), tuple(functions), tuple(file_tail(unit)), tuple(unit.notes))
     return retitled(made)
 
@@ -110,7 +111,7 @@ def _structured(code: Code, shared: _Shared, options: Options) -> DecompiledFunc
             wide = wide | made.narrow if len(wide) > _MAX_RETRIES else wide | {narrow.web}
     for web in scope.names:
         if web in made.pointees:
-            shared.scope.used_types[made.pointees[web]] = None
+            shared.scope.pointed_types[made.pointees[web]] = None
     return _result(
         code, Level.STRUCTURED, tuple(lines), asm_statements=scope.asm_statements, tree=made.tree, objects=made.function.objects,
         arguments=dict(made.function.arguments),

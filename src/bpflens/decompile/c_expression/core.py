@@ -5,6 +5,8 @@ CoreRef(0, task_struct, "0:87")   ──►   __builtin_preserve_field_info(((st
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from bpflens.btf.btf import Btf, Kind
 from bpflens.btf.c_text import declaration
 from bpflens.decompile import ir
@@ -14,7 +16,7 @@ from bpflens.decompile.c_expression.unit_scope import UnitScope
 from bpflens.errors import BpflensError
 from bpflens.formats.elf.btf_ext import access_path
 
-__all__ = ("core_address", "core_path", "core_text", "kfunc_declaration", "kfunc_signature", "type_of")
+__all__ = ("core_address", "core_path", "core_text", "kfunc_declaration", "kfunc_signature", "members_named", "type_of")
 
 FIELD_KINDS = range(6)
 TYPE_LOCAL, TYPE_TARGET, TYPE_EXISTS, TYPE_SIZE, ENUM_EXISTS, ENUM_VALUE, TYPE_MATCHES = range(6, 13)
@@ -45,7 +47,7 @@ def core_address(scope: UnitScope, ref: ir.CoreRef, base: CText) -> CText | None
     found = core_path(btf, ref)
     if type_text is None or found is None:
         return None
-    scope.core_types[ref.type_id] = None
+    scope.core_paths[ref.type_id, ref.access] = None
     typed = base.type.pointer == f"{type_text} *"
     inside = f"{wrap(base, PRIMARY) if typed else f'(({type_text} *){wrap(base, UNARY)})'}->{found[0]}"
     return CText(f"{scope.macro('CORE')}(&{inside})", PRIMARY, OBJECT)
@@ -66,6 +68,23 @@ def core_path(btf: Btf, ref: ir.CoreRef) -> tuple[str, int] | None:
     return path[1:], id
 
 
+def members_named(btf: Btf, paths: Iterable[tuple[int, str]]) -> dict[int, dict[int, None]]:
+    """struct -> the numbers of its members that paths (root type, access) lead through; a struct where one begins or ends may have none."""
+    found: dict[int, dict[int, None]] = {}
+    for root, access in paths:
+        id = btf.skip_modifiers(root)
+        for number in access.split(":")[1:]:
+            if btf.kind(id) is Kind.ARRAY:
+                id = btf.array(id)[0]
+            else:
+                found.setdefault(id, {})[int(number)] = None
+                id = btf.member(id, int(number)).type_id
+            id = btf.skip_modifiers(id)
+        if btf.kind(id) in (Kind.STRUCT, Kind.UNION):
+            found.setdefault(id, {})
+    return found
+
+
 def _is_bitfield(btf: Btf, type_id: int, access: str) -> bool:
     id, bits = type_id, 0
     for number in access.split(":")[1:]:
@@ -82,8 +101,8 @@ def _builtin(scope: UnitScope, btf: Btf, ref: ir.CoreRef) -> str | None:
     type_text = _type_name(btf, ref.type_id)
     if type_text is None:
         return None
-    scope.core_types[ref.type_id] = None
     if ref.kind in FIELD_KINDS:
+        scope.core_paths[ref.type_id, ref.access] = None
         path = access_path(btf, ref.type_id, ref.access)
         if not path:
             return None
@@ -91,6 +110,10 @@ def _builtin(scope: UnitScope, btf: Btf, ref: ir.CoreRef) -> str | None:
         if path.startswith("["):
             return None
         return f"__builtin_preserve_field_info({base}->{path[1:]}, {ref.kind})"
+    if ref.kind in (TYPE_TARGET, TYPE_EXISTS, TYPE_SIZE):
+        scope.core_paths[ref.type_id, "0"] = None
+    else:
+        scope.core_types[ref.type_id] = None
     if ref.kind in (TYPE_LOCAL, TYPE_TARGET):
         return f"__builtin_btf_type_id(*({type_text} *)0, {ref.kind - TYPE_LOCAL})"
     if ref.kind in (TYPE_EXISTS, TYPE_SIZE, TYPE_MATCHES):

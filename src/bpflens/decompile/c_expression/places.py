@@ -58,6 +58,7 @@ def named_place(
     if found_member is None or address.id not in name:
         return None
     path, signed, pointer = found_member
+    unit.used_types[pointees[address.id]] = None
     return Named(f"{name[address.id]}->{path}" if path else f"*{name[address.id]}", signed, pointer)
 
 
@@ -105,6 +106,7 @@ def _relocated(
     if found is None:
         return None
     path, type_id = found
+    unit.core_paths[ref.type_id, ref.access] = None
     id = btf.skip_modifiers(type_id)
     if btf.kind(id) is Kind.PTR and size == 8:
         return Named(f"{name[web]}->{path}", False, True, True)

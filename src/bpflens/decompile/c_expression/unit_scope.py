@@ -46,7 +46,9 @@ class UnitScope:
     used_symbols: dict[str, None] = field(default_factory=dict)
     used_macros: dict[str, None] = field(default_factory=dict)
     used_types: dict[int, None] = field(default_factory=dict)
+    pointed_types: dict[int, None] = field(default_factory=dict)  # what variables point to; whole only where they are used by layout
     core_types: dict[int, None] = field(default_factory=dict)
+    core_paths: dict[tuple[int, str], None] = field(default_factory=dict)  # (root type, access) of fields that are relocated by name
 
     @classmethod
     def of(cls, unit: Unit) -> UnitScope:

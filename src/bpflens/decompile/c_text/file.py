@@ -6,18 +6,18 @@ The file needs no include, so that "clang -O2 -g -target bpf -c x.c" works where
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 
 from bpflens.btf.btf import Btf, Kind
-from bpflens.btf.c_header import Header
-from bpflens.btf.c_text import Steps, c_string, declaration, definition
+from bpflens.btf.c_text import c_string
 from bpflens.decompile.c_expression.core import kfunc_declaration
 from bpflens.decompile.c_expression.prototypes import Signature
 from bpflens.decompile.c_expression.unit_scope import Global, UnitScope, context_type
 from bpflens.decompile.c_text.macros import macro_text
 from bpflens.decompile.c_text.signature import prototype_of
+from bpflens.decompile.c_text.types import Types, basic_types, words_of
 from bpflens.decompile.result import Line
 from bpflens.decompile.unit import Unit, identifier
-from bpflens.errors import BpflensError
 from bpflens.isa.extended.contexts import context_struct, fields
 from bpflens.isa.extended.helpers import helper_prototype
 from bpflens.isa.extended.names import MAP_TYPES
@@ -25,24 +25,17 @@ from bpflens.program import Map
 
 __all__ = ("file_head", "file_tail")
 
-_BASIC = {
-    "__u8": "unsigned char", "__u16": "unsigned short", "__u32": "unsigned int", "__u64": "unsigned long long", "__s8": "signed char",
-    "__s16": "short", "__s32": "int", "__s64": "long long",
-}  # fmt: skip
-_RAW = ("u8", "u16", "u32", "u64", "s8", "s16", "s32", "s64")
-_MAX_STEPS = 1_000_000
 _FLAGS = {
     0: "BPF_F_NO_PREALLOC", 1: "BPF_F_NO_COMMON_LRU", 2: "BPF_F_NUMA_NODE", 3: "BPF_F_RDONLY", 4: "BPF_F_WRONLY", 7: "BPF_F_RDONLY_PROG",
     8: "BPF_F_WRONLY_PROG", 10: "BPF_F_MMAPABLE",
 }  # fmt: skip
 
 
-def file_head(scope: UnitScope, signatures: Mapping[str, Signature], names: Sequence[str]) -> list[Line]:
-    """Everything before the functions. `names`: the functions of the file."""
+def file_head(scope: UnitScope, signatures: Mapping[str, Signature], names: Sequence[str], body: Iterable[str]) -> list[Line]:
+    """Everything before the functions. `names`: the functions of the file; `body`: their lines."""
     unit = scope.unit
     header = _types(scope, signatures, names)
     pieces = [
-        _basic_types(),
         ["#define SEC(name) __attribute__((section(name), used))"],
         _context_structs(unit, names, header),
         header.text(),
@@ -55,7 +48,7 @@ def file_head(scope: UnitScope, signatures: Mapping[str, Signature], names: Sequ
         _prototypes(scope, signatures, names),
     ]
     lines: list[Line] = []
-    for piece in pieces:
+    for piece in (basic_types(words_of(chain(body, *pieces))), *pieces):
         if piece:
             lines.append(Line(""))
             lines += [Line(line) for text in piece for line in text.split("\n")]
@@ -67,65 +60,11 @@ def file_tail(unit: Unit) -> list[Line]:
     return [Line(f'char LICENSE[] SEC("license") = "{c_string(unit.license)}";')]
 
 
-def _basic_types() -> list[str]:
-    out = [f"typedef {c} {name};" for name, c in _BASIC.items()]
-    out.append("/* memory accesses of one width: may alias any type */")
-    out += [f"typedef __{name} {name} __attribute__((may_alias));" for name in _RAW]
-    out.append("#define _Bool __u8 /* the program may see any byte; C would take it for 0 or 1 */")
-    return out
-
-
 # --- types ---
 
 
-class _Types:
-    """The types of BTF that the file needs; empty without BTF."""
-
-    def __init__(self, btf: Btf | None) -> None:
-        self.btf = btf
-        self.header = Header(btf) if btf is not None else None
-        self.failed = False
-        self.contexts: set[str] = set()  # structs that are written as uapi has them
-
-    def add(self, id: int) -> bool:
-        """Take a type; whether it can be written."""
-        if self.header is None or not id:
-            return False
-        try:
-            self.header.add(id)
-        except BpflensError:
-            self.failed = True
-            return False
-        return True
-
-    def declare(self, id: int, name: str) -> str:
-        """`name` declared with a type."""
-        assert self.btf is not None and self.header is not None
-        return " ".join(declaration(self.btf, id, name, type_tags=False, names=self.header.names).split())
-
-    def text(self) -> list[str]:
-        """The definitions, those of the basic types left out."""
-        header, btf = self.header, self.btf
-        if header is None or btf is None:
-            return []
-        lines = []
-        for id in header.declared:
-            type = btf.type(id)
-            union = type.kind is Kind.UNION or (type.kind is Kind.FWD and type.kind_flag)
-            lines.append(f"{'union' if union else 'struct'} {header.names.get(id, type.name)};")
-        steps = Steps(_MAX_STEPS)
-        own = {*_BASIC, *_RAW}
-        for id in header.order:
-            if btf.kind(id) is Kind.TYPEDEF and btf.name(id) in own:
-                continue
-            if btf.kind(id) is Kind.STRUCT and btf.name(id) in self.contexts:
-                continue
-            lines.append(definition(btf, id, False, header.names, steps))
-        return lines
-
-
-def _types(scope: UnitScope, signatures: Mapping[str, Signature], names: Sequence[str]) -> _Types:
-    types = _Types(scope.unit.btf)
+def _types(scope: UnitScope, signatures: Mapping[str, Signature], names: Sequence[str]) -> Types:
+    types = Types(scope.unit.btf)
     for name in scope.used_maps:
         m = scope.unit.maps.get(name)
         if m is not None:
@@ -148,10 +87,13 @@ def _types(scope: UnitScope, signatures: Mapping[str, Signature], names: Sequenc
             types.add(found[1].type(found[2]).ref)
     for name in scope.used_symbols:
         types.add(_symbol_type(scope.unit, name))
+    for id in scope.pointed_types:
+        types.add_pointed(id)
+    types.add_parts(scope.core_paths)
     return types
 
 
-def _add_map(types: _Types, m: Map) -> None:
+def _add_map(types: Types, m: Map) -> None:
     types.add(m.key_type_id)
     types.add(m.value_type_id)
     inner = m.fields.get("inner")
@@ -159,7 +101,7 @@ def _add_map(types: _Types, m: Map) -> None:
         _add_map(types, inner)
 
 
-def _context_structs(unit: Unit, names: Sequence[str], types: _Types) -> list[str]:
+def _context_structs(unit: Unit, names: Sequence[str], types: Types) -> list[str]:
     """The contexts of the program types, as user space sees them."""
     out = []
     wanted = {context_struct(unit.codes[name].prog_type) for name in names if unit.codes[name].role == "entry"}
@@ -193,7 +135,7 @@ def _struct_text(struct: str) -> str:
 # --- maps ---
 
 
-def _maps(scope: UnitScope, types: _Types) -> list[str]:
+def _maps(scope: UnitScope, types: Types) -> list[str]:
     out: list[str] = []
     for name in scope.used_maps:
         m = scope.unit.maps.get(name)
@@ -208,7 +150,7 @@ def _maps(scope: UnitScope, types: _Types) -> list[str]:
     return out
 
 
-def _map_body(scope: UnitScope, types: _Types, m: Map, indent: str) -> list[str]:
+def _map_body(scope: UnitScope, types: Types, m: Map, indent: str) -> list[str]:
     kind = f"{m.type} /* BPF_MAP_TYPE_{MAP_TYPES[m.type].upper()} */" if m.type in MAP_TYPES else str(m.type)
     out = [f"{indent}__uint(type, {kind});"]
     if m.max_entries:
@@ -255,7 +197,7 @@ def _initial(scope: UnitScope, m: Map) -> str:
 # --- global variables ---
 
 
-def _globals(scope: UnitScope, types: _Types) -> list[str]:
+def _globals(scope: UnitScope, types: Types) -> list[str]:
     out = []
     for section in scope.used_sections:
         if section == ".kconfig":
@@ -267,7 +209,7 @@ def _globals(scope: UnitScope, types: _Types) -> list[str]:
     return out
 
 
-def _global(variable: Global, data: bytes | None, types: _Types) -> str:
+def _global(variable: Global, data: bytes | None, types: Types) -> str:
     kind = variable.section.split(".")[1] if variable.section.count(".") else "data"
     qualifier = "const volatile " if kind == "rodata" else ""
     plain = variable.section in (".data", ".bss", ".rodata") or variable.section.startswith((".rodata.cst", ".rodata.str"))
@@ -311,7 +253,7 @@ def _symbol_type(unit: Unit, name: str) -> int:
     return btf.type(id).ref if id is not None else 0
 
 
-def _symbols(scope: UnitScope, types: _Types) -> list[str]:
+def _symbols(scope: UnitScope, types: Types) -> list[str]:
     """Variables of the kernel, and kconfig values."""
     out = []
     kconfig = scope.unit.maps.get(".kconfig")

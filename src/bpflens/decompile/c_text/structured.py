@@ -181,6 +181,7 @@ class Structured(FunctionScope):
         if web in self.pointees and btf is not None:
             found = struct_member(btf, self.pointees[web], offset, size)
             if found is not None and found[0] and not found[2]:
+                self.unit.used_types[self.pointees[web]] = None
                 return found[0], found[1]
         return None
 

@@ -23,6 +23,7 @@ from bpflens.execute.symbolic.machine.machine import Machine
 from bpflens.execute.symbolic.machine.memory import base, canonical
 from bpflens.execute.symbolic.machine.regions import Ambiguous, Refused
 from bpflens.execute.symbolic.machine.state import State
+from bpflens.execute.symbolic.relocated import same_offsets
 from bpflens.execute.symbolic.result import ASSUMPTIONS, Difference, Equality
 from bpflens.execute.symbolic.values.bits import ext, plus, zext
 from bpflens.execute.symbolic.values.terms import WORLD, OutOfSteps, Term, all_terms, count, session, spent, symbol
@@ -62,6 +63,7 @@ def prove_equal(
     """
     with session(steps):
         try:
+            (a, *others_a), (b, *others_b) = same_offsets((a, *others_a), (b, *others_b))
             result = _compare(Code(a, others_a, entry_a), Code(b, others_b, entry_b), z3, run_both)
         except Refused as refused:
             result = Equality("unknown", reason=str(refused))

@@ -17,7 +17,7 @@ ASSUMPTIONS = {
     "helpers": "a helper is a function of its arguments, of memory and of what happened before",
     "maps": "maps of the same name hold the same, and different names are different maps",
     "constants": "read-only data hold what the files have",
-    "core": "field offsets are compared as compiled, before CO-RE relocation",
+    "core": "CO-RE: one name is one field, and fields overlap only where they did for the compiler",
     "data": "global variables start with the same contents",
     "booleans": "global variables of the type bool hold 0 or 1",
     "garbage": "bytes of the stack that were never written hold one value, the same in both programs",

@@ -73,7 +73,6 @@ class Code:
                 raise Refused(f"input: no function {entry}")
             start = found
         self.entry: Place = (program.section or "", start)
-        self.relocated_fields: set[str] = set()
 
     @cached_property
     def maps(self) -> dict[str, Map]:
@@ -157,7 +156,6 @@ class Code:
         known = self._relocations.get(section)
         if known is None:
             known = self._relocations[section] = {r.off_insns: r for r in program.relocations if r.kind != "core"}
-            self.relocated_fields.update(r.text for r in program.relocations if r.kind == "core")
         return known
 
     def _meaning(self, program: Program, section: str, slot: int, own: tuple[Insn, ...], at: int) -> Meaning | None:

@@ -1,0 +1,70 @@
+"""CO-RE numbers of two programs made comparable: what names the same field gets one value in both.
+
+    task_struct.pid   a: 1232 (its own types)   b: 0 (a struct with this member alone)   ──►   1232 in both
+
+The loader replaces each of these numbers by what the running kernel's types say of the *names* (bpf_core_apply, kernel/bpf/btf.c; libbpf's
+relo_core.c), so the offsets that a compiler wrote have no meaning of their own. A suffix ___flavor of a type's name has none, either.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from bpflens.execute.symbolic.machine.regions import Refused
+from bpflens.isa.extended import opcodes as op
+from bpflens.program import Program
+
+__all__ = ("same_offsets",)
+
+_FLAVOR = re.compile(r"___\w+")
+
+
+def same_offsets(a: Sequence[Program], b: Sequence[Program]) -> tuple[list[Program], list[Program]]:
+    """Both with the first value that `a` has for each name. Refused where `b` names what `a` does not."""
+    values: dict[str, int] = {}
+    for program in a:
+        for name, slot in _named(program):
+            values.setdefault(name, _number(program.code, slot))
+    return [_with(program, values) for program in a], [_with(program, values) for program in b]
+
+
+def _named(program: Program) -> Iterator[tuple[str, int]]:
+    """(what a relocation names, its slot)."""
+    for relocation in program.relocations:
+        if relocation.kind == "core":
+            yield _FLAVOR.sub("", relocation.text), relocation.off_insns
+
+
+def _with(program: Program, values: dict[str, int]) -> Program:
+    code = bytearray(program.code)
+    for name, slot in _named(program):
+        if name not in values:
+            raise Refused(f"core: only one program refers to {name}")
+        _put(code, slot, values[name])
+    return replace(program, code=bytes(code)) if code != program.code else program
+
+
+def _number(code: bytes, slot: int) -> int:
+    """The number that the loader replaces: an offset of a load or store, else the constant."""
+    at = 8 * slot
+    if code[at] & 7 in (op.LDX, op.ST, op.STX):
+        return int.from_bytes(code[at + 2 : at + 4], "little", signed=True)
+    number = int.from_bytes(code[at + 4 : at + 8], "little")
+    if code[at] == op.LD_IMM64:
+        return number | int.from_bytes(code[at + 12 : at + 16], "little") << 32
+    return number - (1 << 32) if number >> 31 else number
+
+
+def _put(code: bytearray, slot: int, number: int) -> None:
+    at = 8 * slot
+    if code[at] & 7 in (op.LDX, op.ST, op.STX):
+        if not -(1 << 15) <= number < 1 << 15:
+            raise Refused("core: an offset that a load cannot hold")
+        code[at + 2 : at + 4] = (number & 0xFFFF).to_bytes(2, "little")
+    elif code[at] == op.LD_IMM64:
+        code[at + 4 : at + 8] = (number & 0xFFFFFFFF).to_bytes(4, "little")
+        code[at + 12 : at + 16] = (number >> 32 & 0xFFFFFFFF).to_bytes(4, "little")
+    else:
+        code[at + 4 : at + 8] = (number & 0xFFFFFFFF).to_bytes(4, "little")
