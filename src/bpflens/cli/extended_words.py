@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bpflens.decompile.summary.check.check import Checked
     from bpflens.decompile.summary.summary import Summary
     from bpflens.decompile.unit import Unit
+    from bpflens.inventory.around import Surroundings
 
 __all__ = ("explain_extended",)
 
@@ -29,6 +30,8 @@ def explain_extended(programs: Sequence[Program], args: argparse.Namespace, sett
     import json
 
     from bpflens.decompile.summary.check.check import Grade
+    from bpflens.decompile.summary.contents import with_contents
+    from bpflens.decompile.summary.hanging import hanging
     from bpflens.decompile.summary.summary import entries_of, summarise_function
     from bpflens.decompile.unit import make_unit
     from bpflens.records.summary import summary_record
@@ -44,9 +47,12 @@ def explain_extended(programs: Sequence[Program], args: argparse.Namespace, sett
     for group in filter(None, groups):
         originals = [_original(program) for program in group]
         unit = make_unit([program for program, _ in originals], group[0].origin.where)
-        around, proof = _surroundings(group[0]), originals[0][1]
+        found, proof = _surroundings(group[0]), originals[0][1]
+        around = hanging(found, group[0].id) if found is not None and group[0].id is not None else []
         for name in entries_of(unit):
             summary = summarise_function(unit, name)
+            if found is not None:
+                summary = with_contents(summary, unit, {id for id, users in found.map_users.items() if len(users) > 1})
             checks = _checks(summary, unit) if args.check else None
             if checks is not None:
                 proof = checks_text(checks, proof)
@@ -113,16 +119,10 @@ def _original(program: Program) -> tuple[Program, str]:
     return to_program(original), f"{UNCHECKED} Instructions: {original.grade}."
 
 
-def _surroundings(program: Program) -> list[str]:
-    """Where a loaded program hangs, and who holds it."""
+def _surroundings(program: Program) -> Surroundings | None:
+    """What is around a loaded program and its maps."""
     if program.id is None:
-        return []
+        return None
     from bpflens.inventory.around import surroundings
 
-    around = surroundings({program.id}, set(), attachments=True, deep=False)
-    places = [f"{each.object} ({each.kind})" for each in around.attachments.get(program.id, ())]
-    holders = [f"{holder.comm} (pid {holder.pid})" for holder in around.prog_holders.get(program.id, ())]
-    lines = [f"Hangs on {', '.join(dict.fromkeys(places))}."] if places else ["Nothing that was found has it attached."]
-    if holders:
-        lines.append(f"Held by {', '.join(dict.fromkeys(holders))}.")
-    return lines
+    return surroundings({program.id}, {map.id for map in program.maps if map.id is not None}, attachments=True, deep=False)

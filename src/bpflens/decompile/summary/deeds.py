@@ -149,7 +149,7 @@ class Deeds:
             map = self.unit.maps[name]
             key = f", by the {listed(list(keys[name])[:3])}" if keys.get(name) and not next(iter(keys[name])).isdigit() else ""
             text = f"Map {name} ({type_name(MAP_TYPES, map.type)}): {self.prefix}{listed(list(done_there))}{key}."
-            yield Sentence("map", text, slots[name], Says(self.function, "map", done=tuple(deeds[name])))
+            yield Sentence("map", text, slots[name], Says(self.function, "map", done=tuple(deeds[name]), map=name))
 
     def change(self, statement: ir.Statement) -> str:
         """What is done to the value of an entry."""

@@ -17,7 +17,7 @@ from bpflens.decompile.summary.sources import COMM
 from bpflens.decompile.unit import Unit
 from bpflens.isa.extended.contexts import access_name, context_struct, field_at
 
-__all__ = ("ASSUMED", "Layers", "Named", "Namer")
+__all__ = ("ASSUMED", "NO_LAYERS", "Layers", "Named", "Namer")
 
 _CALLS = {
     ("bpf_get_current_pid_tgid", 0, 8): "process and thread id", ("bpf_get_current_uid_gid", 0, 8): "user and group id",
@@ -57,6 +57,9 @@ class Layers:
 
     network: str = ""
     transport: str = ""
+
+
+NO_LAYERS = Layers()
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ class Path:
 @dataclass(frozen=True, slots=True)
 class Says:
     """What a sentence about `function` says. `kind`: "returns" `value` (None: one that is computed) on one of the `paths`, and on no others
-    unless it is the `rest`; or "does" what is in `done`.
+    unless it is the `rest`; or "does" what is in `done`; or "map" with what is done to `map`.
     """
 
     function: str
@@ -31,6 +31,7 @@ class Says:
     paths: tuple[Path, ...] = ()
     done: tuple[Done, ...] = ()
     rest: bool = False
+    map: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from bpflens.decompile.summary.claims import KeyPart
 from bpflens.decompile.summary.conditions import Condition, Kind, condition_of, key_parts, key_phrase, layers_of
 from bpflens.decompile.summary.joins import UNSAID, added, leaves, met
 from bpflens.decompile.summary.layers import value_text
-from bpflens.decompile.summary.naming import Namer
+from bpflens.decompile.summary.naming import NO_LAYERS, Layers, Namer
 from bpflens.decompile.summary.sources import COMM, Filled, Frame, Scope, call_base
 from bpflens.decompile.summary.written import Written
 from bpflens.decompile.tree import Break, Continue, DoWhile, For, ForEver, Goto, If, Label, Node, Return, Simple, Switch, Tree, While
@@ -66,6 +66,7 @@ class Done:
     may: bool = False
     parts: tuple[KeyPart, ...] = ()
     value: str = ""
+    layers: Layers = NO_LAYERS
 
 
 @dataclass(slots=True)
@@ -307,7 +308,7 @@ class _Walker:
             if isinstance(first, ir.MapRef) and statement.kind == "helper":
                 key = self.scope.keys[statement.slots] = key_phrase(statement, self.scope, self.namer)
                 parts = self.scope.key_parts[statement.slots] = key_parts(statement, self.scope)
-        self.out.done += self.by_index(Done(statement, written, here, texts, key, self.may > 0, parts, value))
+        self.out.done += self.by_index(Done(statement, written, here, texts, key, self.may > 0, parts, value, self.namer.layers))
         self.follow_frame(statement)
 
     def stored_words(self, store: ir.Store) -> str:
