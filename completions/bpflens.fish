@@ -72,12 +72,15 @@ complete -c bpflens -n '__fish_seen_subcommand_from dis' -a 'id: name: tag: pin:
 complete -c bpflens -n '__fish_seen_subcommand_from dis' -a '(bpflens completion targets (commandline -ct) 2>/dev/null)'
 complete -c bpflens -n __fish_use_subcommand -a explain -d 'say in words and as an expression what a classic filter does, with proof'
 complete -c bpflens -n '__fish_seen_subcommand_from explain' -l all
+complete -c bpflens -n '__fish_seen_subcommand_from explain' -l at
 complete -c bpflens -n '__fish_seen_subcommand_from explain' -l check
 complete -c bpflens -n '__fish_seen_subcommand_from explain' -l deadline
 complete -c bpflens -n '__fish_seen_subcommand_from explain' -l expression
+complete -c bpflens -n '__fish_seen_subcommand_from explain' -l function
 complete -c bpflens -n '__fish_seen_subcommand_from explain' -l given
 complete -c bpflens -n '__fish_seen_subcommand_from explain' -l help
 complete -c bpflens -n '__fish_seen_subcommand_from explain' -l linktype -x -a 'EN10MB RAW IPV4 IPV6 NULL LOOP PPP C_HDLC LINUX_SLL LINUX_SLL2 IEEE802_11 IEEE802_11_RADIO'
+complete -c bpflens -n '__fish_seen_subcommand_from explain' -l map
 complete -c bpflens -n '__fish_seen_subcommand_from explain' -l no-optimize
 complete -c bpflens -n '__fish_seen_subcommand_from explain' -l why
 complete -c bpflens -n '__fish_seen_subcommand_from explain' -a 'id: name: tag: pin: map: link: fd: pid: sock: dev: cgroup: netns: pcap: comm: exe: unit:'

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from bpflens.cli.settings import Settings
-from bpflens.errors import BpflensError
+from bpflens.errors import BpflensError, InputError
 from bpflens.program import Program
 
 if TYPE_CHECKING:
@@ -23,19 +23,23 @@ __all__ = ("explain_extended",)
 UNCHECKED = "Not checked by running it: read from the code's structure, with words by fixed rules."
 
 
-def explain_extended(programs: Sequence[Program], args: argparse.Namespace, settings: Settings, wrong: list[str]) -> Iterator[str]:
-    """The lines to print about the extended programs of a target, one answer for each that the kernel would call. What runs contradict is
-    added to `wrong`.
+def explain_extended(
+    programs: Sequence[Program], args: argparse.Namespace, settings: Settings, wrong: list[str], part: str
+) -> Iterator[str]:
+    """The lines to print about the extended programs of a target: one answer for each that the kernel would call, or for the function or
+    section `part`. What runs contradict is added to `wrong`.
     """
     import json
 
     from bpflens.decompile.summary.check.check import Grade
     from bpflens.decompile.summary.contents import with_contents
+    from bpflens.decompile.summary.country import LARGE, country, tail_calls
     from bpflens.decompile.summary.hanging import hanging
-    from bpflens.decompile.summary.summary import entries_of, summarise_function
+    from bpflens.decompile.summary.place import place_at
+    from bpflens.decompile.summary.summary import summarise_function
     from bpflens.decompile.unit import make_unit
     from bpflens.records.summary import summary_record
-    from bpflens.view.text.summary import checks_text, summary_lines
+    from bpflens.view.text.summary import checks_text, place_lines, summary_lines
 
     for program in programs:
         if program.origin.source == "verifier-log":
@@ -49,21 +53,40 @@ def explain_extended(programs: Sequence[Program], args: argparse.Namespace, sett
         unit = make_unit([program for program, _ in originals], group[0].origin.where)
         found, proof = _surroundings(group[0]), originals[0][1]
         around = hanging(found, group[0].id) if found is not None and group[0].id is not None else []
-        for name in entries_of(unit):
+        for name in _chosen(unit, part):
+            if args.at is not None:
+                yield from place_lines(place_at(unit, name, args.at), color=settings.color)
+                continue
             summary = summarise_function(unit, name)
+            checks = _checks(summary, unit) if args.check else None
             if found is not None:
                 summary = with_contents(summary, unit, {id for id, users in found.map_users.items() if len(users) > 1})
-            checks = _checks(summary, unit) if args.check else None
+            overview = [*(country(unit, summary) if args.map or summary.insn_count > LARGE else ()), *tail_calls(unit, summary)]
             if checks is not None:
                 proof = checks_text(checks, proof)
                 wrong += [f"{name}: {mark.reason}" for mark in checks.marks if mark.grade is Grade.CONTRADICTED]
             if settings.json:
-                yield json.dumps(summary_record(summary, around, proof, checks))
+                yield json.dumps(summary_record(summary, around, proof, checks, overview))
                 continue
             if not first:
                 yield ""
             first = False
-            yield from summary_lines(summary, around, proof, checks, all=args.all, why=args.why, color=settings.color)
+            yield from summary_lines(
+                summary, [*around, *(each.text for each in overview)], proof, checks, all=args.all, why=args.why, color=settings.color
+            )
+
+
+def _chosen(unit: Unit, part: str) -> list[str]:
+    """The functions to explain: those that `part` names (a function, or a section's entries), else all that the kernel calls."""
+    from bpflens.decompile.summary.summary import entries_of
+
+    if not part:
+        return entries_of(unit)
+    named = [code.name for code in unit.codes.values() if part in (code.name, code.original_name)]
+    named = named or [code.name for code in unit.codes.values() if code.role == "entry" and part == code.program.declared.section]
+    if not named:
+        raise InputError(unit.where, f"has no function and no section named {part}", f"there are: {', '.join(list(unit.codes)[:12])}")
+    return named
 
 
 def _checks(summary: Summary, unit: Unit) -> Checked:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from bpflens.decompile.summary.check.check import Checked, Mark
+from bpflens.decompile.summary.sentence import Sentence
 from bpflens.decompile.summary.summary import Summary
 
 __all__ = ("summary_record",)
 
 
-def summary_record(summary: Summary, surroundings: list[str], proof: str, checks: Checked | None = None) -> dict[str, Any]:
+def summary_record(
+    summary: Summary, surroundings: list[str], proof: str, checks: Checked | None = None, overview: Sequence[Sentence] = ()
+) -> dict[str, Any]:
     """One line of JSON; `expression` is null, as extended programs have none. `checks` adds a mark to each sentence."""
-    marks = checks.marks if checks is not None else [None] * len(summary.sentences)
+    marks = [*[None] * len(overview), *(checks.marks if checks is not None else [None] * len(summary.sentences))]
+    sentences = [*overview, *summary.sentences]
     return {
         "schema": "explain/1",
         "program": summary.where,
@@ -20,7 +25,7 @@ def summary_record(summary: Summary, surroundings: list[str], proof: str, checks
         "insns": summary.insn_count,
         "expression": None,
         "extended": None,
-        "words": [summary.head, *(sentence.text for sentence in summary.sentences)],
+        "words": [summary.head, *(sentence.text for sentence in sentences)],
         "known": None,
         "accepts": None,
         "outcomes": [],
@@ -28,7 +33,7 @@ def summary_record(summary: Summary, surroundings: list[str], proof: str, checks
         "type": summary.type,
         "sentences": [
             {"kind": each.kind, "text": each.text, "insns": list(each.slots), **({"check": _mark(mark)} if mark is not None else {})}
-            for each, mark in zip(summary.sentences, marks, strict=True)
+            for each, mark in zip(sentences, marks, strict=True)
         ],
         "surroundings": surroundings,
         "complete": summary.complete,

@@ -16,6 +16,7 @@ In Python: bpflens.explain("pcap:tcp port 80") gives expression, words and proof
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator
 
@@ -33,6 +34,7 @@ EXAMPLES = (
     "bpflens explain x.o",
     "bpflens explain --check x.o",
     "bpflens explain id:12 --why",
+    "bpflens explain x.o#xdp_main --at 4",
 )
 
 
@@ -55,6 +57,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     extended = parser.add_argument_group("extended programs")
     extended.add_argument("--all", action="store_true", help="every sentence, not only as many as fit in ten lines")
+    extended.add_argument("--function", metavar="NAME", help="only this function, with what it calls; also TARGET#NAME")
+    extended.add_argument("--at", metavar="PC", type=int, help="only this instruction: its C, when it runs, what is said of it")
+    extended.add_argument("--map", action="store_true", help="first what it is made of: functions, maps (of large programs always)")
     extended.add_argument("--why", action="store_true", help="the instructions that each sentence rests on")
     extended.add_argument("--check", action="store_true", help="run the program and mark each sentence: held, not checked, contradicted")
     parser.add_argument("-O", "--no-optimize", action="store_true", help="compile pcap: expressions without libpcap's optimizer")
@@ -78,7 +83,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     printed = False
     for target in args.targets:
         try:
-            opened = read_target(target, options)
+            opened, part = _opened(target, options, args.function)
         except UsageError:
             raise
         except BpflensError as error:
@@ -87,7 +92,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         if opened.nothing is not None:
             print(f"bpflens: note: {opened.nothing}", file=sys.stderr)
         several = len(args.targets) > 1 or len(opened.programs) > 1
-        for line in _explained(opened, args, settings, several, failures, wrong):
+        for line in _explained(opened, args, settings, several, failures, wrong, part):
             print(line, flush=True)
             printed = True
     if failures:
@@ -100,15 +105,34 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     return 1 if wrong else 0
 
 
+def _opened(target: str, options: Options, function: str | None) -> tuple[Opened, str]:
+    """The programs, and the function or section of them that is meant ("" for all). Of an object all sections are read, as a program calls
+    functions of others.
+    """
+    path, mark, part = target.rpartition("#")
+    if mark and part and not os.path.exists(target):
+        try:
+            whole = read_target(path, options)
+        except BpflensError:
+            return read_target(target, options), function or ""
+        if any(program.isa is Isa.EXTENDED for program in whole.programs):
+            named = any(part in (f.name, program.name) for program in whole.programs for f in program.functions)
+            named = named or any(part in (program.name, program.declared.section) for program in whole.programs)
+            if named or any(program.id is not None for program in whole.programs):
+                return whole, function or part
+    return read_target(target, options), function or ""
+
+
 def _explained(
-    opened: Opened, args: argparse.Namespace, settings: Settings, several: bool, failures: list[BpflensError], wrong: list[str]
+    opened: Opened, args: argparse.Namespace, settings: Settings, several: bool, failures: list[BpflensError], wrong: list[str],
+    part: str,
 ) -> Iterator[str]:
     programs = opened.programs
     extended = [program for program in programs if program.isa is Isa.EXTENDED]
     if extended:
         from bpflens.cli.extended_words import explain_extended
 
-        yield from explain_extended(extended, args, settings, wrong)
+        yield from explain_extended(extended, args, settings, wrong, part)
         programs = [program for program in programs if program.isa is not Isa.EXTENDED]
     lines = opened.text.splitlines() if opened.text is not None and not settings.json and not args.expression else []
     done = 0

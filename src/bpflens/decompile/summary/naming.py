@@ -110,6 +110,8 @@ class Namer:
             return Named(f"{_run(byte, size)} {where}", "hex" if size > 1 else "number", True)
         if source.kind == "ctx":
             return self._ordered(byte, size) or Named(self._context(byte, size))
+        if source.kind == "parameter":
+            return Named(f"parameter {source.what}" if size in (4, 8) and not byte else f"{_run(byte, size)} of parameter {source.what}")
         if source.kind == "kernel":
             return Named(f"{source.what} of the {source.base.partition(chr(0))[0]}")
         if source.kind == "call":

@@ -9,7 +9,7 @@ are called is in naming.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
@@ -115,6 +115,7 @@ class Scope:
     bindings: dict[int, ir.Expr] = field(default_factory=dict)  # variable with several assignments -> what it stands for here
     keys: dict[ir.Slots, str] = field(default_factory=dict)  # call -> what its key was when it was made
     key_parts: dict[ir.Slots, tuple[KeyPart, ...]] = field(default_factory=dict)
+    parameters: Mapping[int, str] = field(default_factory=dict)  # variable -> name, of a function that the program calls
     name: Callable[[Source, int, int], str] | None = None
     _kept_bits: dict[int, Bits | None] = field(default_factory=dict)  # variable of our own -> what was loaded from the frame
     _fresh: int = -1
@@ -244,6 +245,8 @@ class Scope:
         if isinstance(expr, ir.Var):
             if expr.id in self._kept_bits:
                 return self._kept_bits[expr.id]
+            if expr.id in self.parameters:
+                return read_bits(Source("parameter", self.parameters[expr.id]), 0, 8)
             made = self.definitions.get(expr.id)
             if isinstance(made, ir.Assign):
                 return bits_of(made.value, lambda leaf: self._read(leaf, budget))

@@ -7,25 +7,28 @@ Facts come from the structured program (walk.py); words from fixed tables. "may"
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from bpflens.decompile.summary.decisions import decisions
 from bpflens.decompile.summary.deeds import Deeds
 from bpflens.decompile.summary.naming import Namer
 from bpflens.decompile.summary.occasions import occasion
+from bpflens.decompile.summary.phrases import slots_of
 from bpflens.decompile.summary.sentence import Sentence
-from bpflens.decompile.summary.sources import Scope, definitions_of
+from bpflens.decompile.summary.sources import Definitions, Scope, definitions_of
 from bpflens.decompile.summary.verdicts import has_verdict
-from bpflens.decompile.summary.walk import walk
+from bpflens.decompile.summary.walk import Walk, walk
 from bpflens.decompile.summary.written import Written, writes_of
-from bpflens.decompile.unit import Unit, make_unit
+from bpflens.decompile.unit import Code, Unit, make_unit
+from bpflens.errors import BpflensError
 from bpflens.isa.extended.names import PROG_TYPES, type_name
 from bpflens.program import Program
 
 __all__ = ("Sentence", "Summary", "entries_of", "summarise", "summarise_function")
 
 SHOWN_LINES = 10
+_MOST_RESULTS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +86,16 @@ def summarise_function(unit: Unit, name: str) -> Summary:
             continue
         definitions = definitions_of(function.tree, function.arguments.values())
         scope = Scope(unit, program.type or 0, program.declared.section or "", definitions, written=Written(writes))
+        code, own = unit.codes[function.name], function is entry
+        if code.role != "entry":
+            scope.parameters = _parameters(unit, code, function.arguments, definitions)
         namer = Namer(unit, program.type or 0, program.declared.section or "")
         walked = walk(function.tree, scope, namer)
         if not walked.complete:
             gaps.append(f"{function.name} is nested too deeply to be followed to its ends")
-        own = function is entry
-        if own and has_verdict(program.type or 0, program.declared.section or ""):
+        if code.role != "entry":
+            found += _results(function.name, walked, namer, own)
+        elif own and has_verdict(program.type or 0, program.declared.section or ""):
             found += decisions(name, walked, namer, program.type or 0)
         found += Deeds(function.name, unit, namer, walked, "" if own else f"in {function.name}, ").all()
     order = ("alarm", "decides", "effect", "map", "calls", "reads", "note")
@@ -97,6 +104,29 @@ def summarise_function(unit: Unit, name: str) -> Summary:
     insns = sum(function.insn_count for function in made.functions)
     head = _head(program, name, insns, len(made.functions) - 1)
     return Summary(program.origin.where, name, kind, head, insns, tuple(_once(found)), tuple(gaps))
+
+
+def _parameters(unit: Unit, code: Code, arguments: Mapping[int, int], definitions: Definitions) -> dict[int, str]:
+    """Variable -> name of each parameter of a function that the program itself calls; "1", "2" ... where BTF has no names."""
+    names: list[str] = []
+    if unit.btf is not None and code.type_id:
+        try:
+            proto = unit.btf.name_and_ref(code.type_id)[1]
+            names = [parameter.name for parameter in unit.btf.params(proto)]
+        except BpflensError:
+            names = []
+    kept = {var: register for register, var in arguments.items() if var not in definitions.several and var not in definitions}
+    return {var: names[register - 1] if register <= len(names) and names[register - 1] else str(register) for var, register in kept.items()}
+
+
+def _results(name: str, walked: Walk, namer: Namer, own: bool) -> Iterator[Sentence]:
+    """What a function that the program itself calls gives back; of a callee only where it is one of few numbers."""
+    said = list(decisions(name, walked, namer, 0))
+    if own:
+        yield from said
+    elif 1 < len(said) <= _MOST_RESULTS and all(each.says is not None and each.says.value is not None for each in said):
+        texts = [(each.text[:1].lower() + each.text[1:]).rstrip(".") for each in said]
+        yield Sentence("calls", f"In {name}: {'; '.join(texts)}.", slots_of(each.slots for each in said))
 
 
 def _once(found: Iterable[Sentence]) -> Iterator[Sentence]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bpflens.decompile.summary.check.check import Checked, Mark
+from bpflens.decompile.summary.place import Place
 from bpflens.decompile.summary.summary import SHOWN_LINES, Sentence, Summary
 
-__all__ = ("checks_text", "summary_lines")
+__all__ = ("checks_text", "place_lines", "summary_lines")
 
 
 def summary_lines(
@@ -33,6 +34,18 @@ def summary_lines(
         yield f"    {left} more sentence{'s' * (left > 1)}: --all"
     yield from (f"    Not explained: {gap}." for gap in summary.gaps)
     yield f"    {proof}"
+
+
+def place_lines(place: Place, *, color: bool = False) -> Iterator[str]:
+    """One instruction: what it is, in C, when it runs, what is said of it."""
+    head = f"{place.function}, instruction {place.pc}: {place.insn}"
+    yield f"\x1b[1m{head}\x1b[0m" if color else head
+    yield from (f"    {line}" for line in place.c)
+    if place.when is not None:
+        yield "    Runs always." if place.when == "always" else f"    Runs if {place.when}."
+    yield from (f"    Part of: {sentence.text}" for sentence in place.sentences)
+    if place.when is None and not place.sentences:
+        yield "    No sentence rests on it alone: it computes something for others."
 
 
 def _mark(mark: Mark) -> str:
