@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import enum
 import errno
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from bpflens.decompile import ir
-from bpflens.decompile.summary.bits import WIDTH, Bit, Bits, Source, byte_run, constrained, read_bits, runs_of
-from bpflens.decompile.summary.claims import Between, Claim, Gives, HasEntry, KeyPart, Length, Relation
+from bpflens.decompile.summary.bits import WIDTH, Bit, Bits, Source, byte_run, constrained
+from bpflens.decompile.summary.claims import Between, Claim, Gives, HasEntry, Length, Relation
+from bpflens.decompile.summary.keys import key_phrase
 from bpflens.decompile.summary.layers import ETHERTYPES, IP_PROTOCOLS, value_text
 from bpflens.decompile.summary.naming import Layers, Namer
-from bpflens.decompile.summary.sources import Filled, Scope
+from bpflens.decompile.summary.sources import Scope
 from bpflens.isa.extended.helpers import helper_prototype
 
-__all__ = ("Condition", "Kind", "condition_of", "is_absent", "key_parts", "layers_of", "sentences")
+__all__ = ("SHORT", "Condition", "Kind", "condition_of", "layers_of")
 
 _ARRAYS = frozenset((2, 6))  # BPF_MAP_TYPE_ARRAY, PERCPU_ARRAY: an entry is there for every key below max_entries
 _LOOKUPS = frozenset(("bpf_map_lookup_elem", "bpf_map_lookup_percpu_elem"))
@@ -251,59 +252,6 @@ def _length(expr: ir.Compare, holds: bool, scope: Scope) -> Length | None:
     return claim._replace(shorter=claim.shorter == holds) if claim is not None else None
 
 
-def key_parts(call: ir.Call, scope: Scope, argument: int = 1) -> tuple[KeyPart, ...]:
-    """The bytes of the key of a map call, as far as they are known."""
-    pointer = scope.resolved(call.args[argument]) if len(call.args) > argument else ir.Const(0)
-    map_ref = scope.resolved(call.args[0]) if call.args else None
-    map = scope.unit.maps.get(map_ref.name) if isinstance(map_ref, ir.MapRef) else None
-    if not isinstance(pointer, ir.StackRef) or map is None:
-        return ()
-    start = pointer.start + pointer.offset
-    parts = []
-    for (at, size), content in scope.frame.cells.items():
-        if start <= at and at + size <= start + map.key_size:
-            if isinstance(content, Filled):
-                parts += [KeyPart(at - start + n, 1, read_bits(content.source, content.byte + n, 1)) for n in range(size)]
-            elif (bits := scope.bits(content)) is not None:
-                parts.append(KeyPart(at - start, size, bits))
-    return tuple(parts)
-
-
-def key_phrase(call: ir.Call, scope: Scope, namer: Namer, argument: int = 1) -> str:
-    """What the key of a map call is: "TCP destination port", "source address and TCP destination port", a number, or "a computed key"."""
-    pointer = scope.resolved(call.args[argument]) if len(call.args) > argument else ir.Const(0)
-    map_ref = scope.resolved(call.args[0]) if call.args else None
-    map = scope.unit.maps.get(map_ref.name) if isinstance(map_ref, ir.MapRef) else None
-    if not isinstance(pointer, ir.StackRef) or map is None:
-        return "key at a computed place"
-    start = pointer.start + pointer.offset
-    parts: list[str] = []
-    for (at, size), content in sorted(scope.frame.cells.items(), key=lambda cell: cell[0]):
-        if start <= at and at + size <= start + map.key_size:
-            parts += _part(content, size, scope, namer)
-    if not parts:
-        return "computed key"
-    return " and ".join(dict.fromkeys(parts))
-
-
-def _part(content: object, size: int, scope: Scope, namer: Namer) -> Iterator[str]:
-    if isinstance(content, Filled):
-        yield namer.name_bytes(content.source, content.byte, size, namer.layers).text
-        return
-    value = scope.constant(content)  # type: ignore[arg-type]
-    if value is not None:
-        if value or size == 4:
-            yield str(value & ((1 << 8 * size) - 1))
-        return
-    bits = scope.bits(content)  # type: ignore[arg-type]
-    runs = runs_of(bits[: 8 * size]) if bits is not None else None
-    if not runs:
-        yield "computed value"
-        return
-    for source, byte, length in runs:
-        yield namer.name_bytes(source, byte, length, namer.layers).text
-
-
 def layers_of(conditions: Sequence[Condition], namer: Namer) -> Layers:
     """The layers that equalities on a path establish."""
     known: dict[Bit, int] = {}
@@ -343,80 +291,3 @@ def _number(known: dict[Bit, int], byte: int, size: int) -> int | None:
                 return None
             value = value << 1 | found
     return value
-
-
-def is_absent(condition: Condition) -> bool:
-    """Says that something is not there that is always, or nearly always: an entry of an array, memory for an event, enough packet."""
-    if condition.kind is Kind.BOUND:
-        return condition.text == SHORT
-    if condition.kind is not Kind.PRESENT:
-        return False
-    claim = condition.claim
-    return not claim.there if isinstance(claim, HasEntry) else isinstance(claim, Gives) and claim.op == "=="
-
-
-def sentences(conditions: Sequence[Condition], namer: Namer) -> list[str]:
-    """What a path's conditions say, each thing once; equalities of bits are put together first. Bounds and what follows from an equality
-    that is said are left out.
-    """
-    layers = layers_of(conditions, namer)
-    known: dict[Bit, int] = {}
-    for condition in conditions:
-        if condition.is_equality:
-            known.update(condition.bits)
-    out: list[str] = list(namer.phrases(known, layers)) if known else []
-    for condition in conditions:
-        if condition.kind in (Kind.BOUND, Kind.PRESENT) or condition.is_equality:
-            if is_absent(condition):
-                out.append(condition.text)
-        elif condition.alternatives:
-            if text := _alternatives(condition, namer):
-                out.append(text)
-        elif follows(condition, known):
-            continue
-        elif condition.bits:
-            said = list(namer.phrases(dict(condition.bits), layers, negated=True))
-            out.append(said[0] if len(said) == 1 else "not both: " + " and ".join(namer.phrases(dict(condition.bits), layers)))
-        else:
-            out.append(condition.text)
-    return list(dict.fromkeys(out))
-
-
-def follows(condition: Condition, known: Mapping[Bit, int]) -> bool:
-    """All bits that a condition speaks of are known: it says nothing more, for it is so on the same path."""
-    claim = condition.claim
-    bits: list[Bit | int] = [bit for bit, _ in condition.bits]
-    if isinstance(claim, Relation):
-        bits = [*claim.left, *claim.right]
-    elif isinstance(claim, Between):
-        bits = [*claim.number]
-    return bool(bits) and all(isinstance(bit, int) or bit in known for bit in bits)
-
-
-def _alternatives(condition: Condition, namer: Namer) -> str:
-    """ "(a or b)"; "" where one of the sides need not be said."""
-    sides = [side for side in _sides(condition) if not any(map(is_absent, side))] or list(condition.alternatives)
-    said = [sentences(side, namer) for side in sides]
-    if not all(said):
-        return ""
-    texts = list(dict.fromkeys(f"({' and '.join(side)})" if len(side) > 1 and len(said) > 1 else " and ".join(side) for side in said))
-    if len(texts) > 2 and (short := _one_of(texts)):
-        return short
-    return f"({' or '.join(texts)})" if len(texts) > 1 else texts[0]
-
-
-def _sides(condition: Condition) -> list[tuple[Condition, ...]]:
-    """All alternatives; those of a side that is nothing but alternatives itself among them."""
-    out = []
-    for side in condition.alternatives:
-        out += _sides(side[0]) if len(side) == 1 and side[0].alternatives else [side]
-    return out
-
-
-def _one_of(texts: Sequence[str]) -> str:
-    """ "the port is 25, 465 or 587"; "" where the texts do not begin alike."""
-    start, found, _ = texts[0].partition(" is ")
-    if not found or not all(text.startswith(f"{start} is ") and " not " not in text and " and " not in text for text in texts):
-        return ""
-    values = [text.removeprefix(f"{start} is ") for text in texts]
-    return f"{start} is {', '.join(values[:-1])} or {values[-1]}"

@@ -93,9 +93,13 @@ class Frame:
 
     def store(self, at: int, size: int, value: Content) -> None:
         """`size` bytes from `at` on are now `value`."""
+        self.drop(at, size)
+        self.cells[at, size] = value
+
+    def drop(self, at: int, size: int) -> None:
+        """`size` bytes from `at` on are not known any more."""
         for cell in [cell for cell in self.cells if cell[0] < at + size and at < cell[0] + cell[1]]:
             del self.cells[cell]
-        self.cells[at, size] = value
 
     def forget(self) -> None:
         """Nothing is known any more."""

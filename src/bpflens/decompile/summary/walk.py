@@ -12,16 +12,18 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
 
 from bpflens.decompile import ir
 from bpflens.decompile.summary.bits import Source, byte_run
+from bpflens.decompile.summary.choices import MOST_CHOICES, Choice, Choices, joined, put, same
 from bpflens.decompile.summary.claims import KeyPart
-from bpflens.decompile.summary.conditions import Condition, Kind, condition_of, key_parts, key_phrase, layers_of
+from bpflens.decompile.summary.conditions import Condition, Kind, condition_of, layers_of
+from bpflens.decompile.summary.frame_changes import follow_frame
 from bpflens.decompile.summary.joins import UNSAID, added, leaves, met
+from bpflens.decompile.summary.keys import key_parts, key_phrase
 from bpflens.decompile.summary.layers import value_text
 from bpflens.decompile.summary.naming import NO_LAYERS, Layers, Namer
-from bpflens.decompile.summary.sources import COMM, Filled, Frame, Scope, call_base
+from bpflens.decompile.summary.sources import Frame, Scope
 from bpflens.decompile.summary.written import Written
 from bpflens.decompile.tree import Break, Continue, DoWhile, For, ForEver, Goto, If, Label, Node, Return, Simple, Switch, Tree, While
 
@@ -29,16 +31,8 @@ __all__ = ("Done", "Returned", "Walk", "walk")
 
 _DEEPEST = 120
 _PLACES = frozenset(("ctx", "packet", "data", "kernel"))
-_READ_ONLY = ("bpf_map_", "bpf_trace_", "bpf_perf_event_output", "bpf_ringbuf_output", "bpf_skb_store", "bpf_skb_output")
-_FILLED = {
-    "bpf_probe_read_user_str": 0, "bpf_probe_read_kernel_str": 0, "bpf_probe_read_str": 0,
-    "bpf_get_current_comm": 0, "bpf_probe_read_user": 0, "bpf_probe_read_kernel": 0, "bpf_probe_read": 0, "bpf_skb_load_bytes": 2}
 
 
-Choice: TypeAlias = tuple[tuple[int | None, tuple[Condition, ...]], ...]
-Choices: TypeAlias = dict[int, Choice]
-"""Variable with several assignments -> the values that it may have here (None: computed), each with the conditions under which."""
-_MOST_CHOICES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +131,7 @@ class _Walker:
                 else:
                     self.scope.written.join(written)
             if from_gotos is not None:
-                self.choices = from_gotos if here is None else _joined(self.choices, from_gotos)
+                self.choices = from_gotos if here is None else joined(self.choices, from_gotos)
             return there if here is None else here if there is None else met(here, there)
         assert here is not None
         self.namer.layers = layers_of(here, self.namer)
@@ -155,7 +149,7 @@ class _Walker:
                 known = self.to_label.get(node.label)
                 self.to_label[node.label] = here if known is None else met(known, here)
                 chosen = self.label_choices.get(node.label)
-                self.label_choices[node.label] = dict(self.choices) if chosen is None else _joined(chosen, self.choices)
+                self.label_choices[node.label] = dict(self.choices) if chosen is None else joined(chosen, self.choices)
                 self.label_written.setdefault(node.label, self.scope.written.copy()).join(self.scope.written)
                 return None
             case Break() | Continue():
@@ -189,8 +183,8 @@ class _Walker:
             return then
         self.scope.frame.join(after.frame)
         self.scope.written.join(after.written)
-        self.scope.bindings = _same(self.scope.bindings, after.bindings)
-        self.choices = _joined(after.choices, self.choices, then, other)
+        self.scope.bindings = same(self.scope.bindings, after.bindings)
+        self.choices = joined(after.choices, self.choices, then, other)
         return here if then == here + yes and other == here + no else met(then, other)
 
     def returned(self, node: Return, here: tuple[Condition, ...]) -> Iterator[Returned]:
@@ -220,10 +214,10 @@ class _Walker:
         var = several.pop()
         if isinstance(expr, ir.Var):
             return self.choices[var]
-        if ir.size_of(expr) > _MOST_CHOICES:
+        if ir.size_of(expr) > MOST_CHOICES:
             return None
         return tuple(
-            (None if number is None else self.scope.constant(_put(expr, var, number)), known) for number, known in self.choices[var]
+            (None if number is None else self.scope.constant(put(expr, var, number)), known) for number, known in self.choices[var]
         )
 
     def switch(self, node: Switch, here: tuple[Condition, ...], depth: int) -> tuple[Condition, ...] | None:
@@ -256,7 +250,7 @@ class _Walker:
             after.append(before.copy())
         self.go_on_with(after[0] if after else before)
         for each in after[1:]:
-            self.choices = _joined(self.choices, each.choices)
+            self.choices = joined(self.choices, each.choices)
             self.scope.written.join(each.written)
         self.scope.frame.forget()
         self.scope.bindings = {}
@@ -309,7 +303,7 @@ class _Walker:
                 key = self.scope.keys[statement.slots] = key_phrase(statement, self.scope, self.namer)
                 parts = self.scope.key_parts[statement.slots] = key_parts(statement, self.scope)
         self.out.done += self.by_index(Done(statement, written, here, texts, key, self.may > 0, parts, value, self.namer.layers))
-        self.follow_frame(statement)
+        follow_frame(statement, self.scope)
 
     def stored_words(self, store: ir.Store) -> str:
         """What is put into a field of the packet or the context: a number as the field's are written, or the name of what it comes from."""
@@ -369,41 +363,6 @@ class _Walker:
         copied = self.choices.get(source.id) if isinstance(source, ir.Var) else None
         self.choices[statement.var] = copied or ((self.scope.constant(self.scope.now(statement.value)), here),)
 
-    def follow_frame(self, statement: ir.Statement) -> None:
-        """What the stack holds after a statement."""
-        frame = self.scope.frame
-        if isinstance(statement, ir.Store) and statement.place.kind == "frame":
-            if statement.place.offset is None:
-                frame.forget()
-            else:
-                frame.store(statement.place.offset, statement.size, self.scope.resolved(statement.value))
-        elif isinstance(statement, ir.Call):
-            for index, arg in enumerate(statement.args):
-                pointer = self.scope.resolved(arg)
-                if not isinstance(pointer, ir.StackRef) or not _may_write(statement, index):
-                    continue
-                at = pointer.start + pointer.offset
-                size = self.scope.constant(statement.args[index + 1]) if len(statement.args) > index + 1 else None
-                if statement.name == "bpf_skb_load_bytes" and (read := self.scope.loaded_bytes(statement)) is not None:
-                    if self.scope.written.covers("packet", "", *read):
-                        frame.forget()
-                    else:
-                        frame.store(at, read[1], Filled(Source("packet"), read[0]))
-                elif statement.name in _FILLED and size and size <= 512:
-                    frame.store(at, size, Filled(self.filled_by(statement)))
-                else:
-                    frame.forget()
-
-    def filled_by(self, call: ir.Call) -> Source:
-        """What is in a buffer that a helper has filled."""
-        if call.name == COMM:
-            return Source("call", COMM)
-        if call.name.startswith("bpf_probe_read") and not call.name.endswith("_str") and len(call.args) > 2:
-            source = self.scope.kernel_source(call.args[2], call_base(call))
-            if source is not None:
-                return source
-        return Source("call", call.name, call_base(call))
-
     def argument(self, expr: ir.Expr) -> str:
         """An argument in words."""
         value = self.scope.constant(expr)
@@ -430,41 +389,6 @@ class _Walker:
             elif run[0].kind in _PLACES and not self.scope.is_packet_start(node) and not self.scope.is_packet_end(node):
                 name = self.namer.name_bytes(run[0], run[1], run[2], self.namer.layers).text
                 self.out.read[name] = ir.join_slots(self.out.read.get(name, ()), slots)
-
-
-def _joined(a: Choices, b: Choices, at_a: tuple[Condition, ...] = (), at_b: tuple[Condition, ...] = ()) -> Choices:
-    """The values that variables may have where two ways meet; one that only one way has assigned is unknown on the other."""
-    out: Choices = {}
-    for var in a.keys() & b.keys():
-        values = tuple(dict.fromkeys((*_under(a[var], at_a), *_under(b[var], at_b)))) if a[var] != b[var] else a[var]
-        if len(values) <= _MOST_CHOICES:
-            out[var] = values
-    return out
-
-
-def _put(expr: ir.Expr, var: int, number: int) -> ir.Expr:
-    """The expression with a number for a variable."""
-    if isinstance(expr, ir.Var):
-        return ir.Const(number) if expr.id == var else expr
-    return ir.rebuild(expr, tuple(_put(part, var, number) for part in ir.children(expr)))
-
-
-def _same(a: dict[int, ir.Expr], b: dict[int, ir.Expr]) -> dict[int, ir.Expr]:
-    return {var: value for var, value in a.items() if b.get(var) == value}
-
-
-def _under(values: Choice, conditions: tuple[Condition, ...]) -> Choice:
-    """The same values, under what else holds on this way."""
-    return tuple(
-        (value, known + added(known, conditions)) for value, known in values
-    )
-
-
-def _may_write(call: ir.Call, index: int) -> bool:
-    """A pointer to the stack that a call may write through: not the keys and values that map calls read."""
-    if call.kind != "helper":
-        return True
-    return not call.name.startswith(_READ_ONLY)
 
 
 def _loads(expr: ir.Expr) -> Iterator[ir.Load]:
