@@ -11,13 +11,13 @@ DLT name exists.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable
 
 from bpflens.inventory.facts.context import Context
 from bpflens.inventory.facts.records import InventoryRow
 from bpflens.inventory.facts.sockets import PROTOCOLS, held_sockets, socket_owners, strays, type_name
-from bpflens.kernel.sys import netlink, procfs
+from bpflens.kernel.network.devices import devices
+from bpflens.kernel.network.packet_sockets import packet_sockets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,10 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ("LINKTYPES", "filter_context", "find_packet", "find_sockets", "find_unheld", "interfaces", "packet_context")
 
-_SOCK_DIAG_BY_FAMILY = 20
-_AF_PACKET, _RAW = 17, 3
+_RAW = 3
 _UNREGISTERED = 0xFFFFFFFF  # packet_notifier: what a socket is bound to once its device has gone
-_PACKET_DIAG_INFO, _PACKET_DIAG_FANOUT, _PACKET_DIAG_FILTER = 0, 4, 7
 _FANOUT_CBPF, _FANOUT_EBPF = 6, 7
 _ETHERTYPES = {0x0800: "ip", 0x86DD: "ip6", 0x0806: "arp"}
 
@@ -73,36 +71,25 @@ def filter_context(kind: str, protocol: int) -> dict[str, Any]:
 
 def find_packet(ctx: Context) -> Iterable[InventoryRow]:
     """Packet sockets of the namespace that the thread is in, by packet_diag; also those that no process holds."""
-    try:
-        if procfs.read("/proc/thread-self/net/packet").count(b"\n") < 2:
-            return  # none: do not make the kernel load packet_diag
-    except OSError:
-        pass
     namespace = ctx.netns.inode if ctx.netns else None
     links: dict[int, tuple[str, int]] | None = None
-    with netlink.Netlink(netlink.SOCK_DIAG) as diag:
-        request = struct.pack("<BBHIIII", _AF_PACKET, 0, 0, 0, 0x3F, 0xFFFFFFFF, 0xFFFFFFFF)
-        try:
-            answers = diag.dump(_SOCK_DIAG_BY_FAMILY, request)
-        except FileNotFoundError:
-            ctx.deny("packet sockets, except by their holders", "a kernel with packet_diag (CONFIG_PACKET_DIAG)")
-            return
-    for _, body in answers:
-        _, type, protocol, inode = struct.unpack_from("<BBHI", body)
-        attributes = netlink.attributes(body, 16)
-        code = attributes.get(_PACKET_DIAG_FILTER)
+    try:
+        sockets = packet_sockets()
+    except FileNotFoundError:
+        ctx.deny("packet sockets, except by their holders", "a kernel with packet_diag (CONFIG_PACKET_DIAG)")
+        return
+    for socket in sockets:
+        code, inode = socket.filter, socket.inode
         facts = ctx.once(held_sockets).get(inode)
         if code == b"":  # withheld from us: the same for every socket, filter or not
             ctx.deny("the filters of packet sockets", "CAP_NET_ADMIN")
             code = None
-        fanout = attributes.get(_PACKET_DIAG_FANOUT)
         extended = facts is not None and facts.filter is None
-        if not code and not extended and not fanout:
+        if not code and not extended and socket.fanout is None:
             continue
         if links is None:
             links = interfaces()
-        ifindex = int.from_bytes(attributes.get(_PACKET_DIAG_INFO, b"")[:4], "little")
-        details = packet_context(type, protocol, ifindex, links)
+        details = packet_context(socket.type, socket.protocol, socket.ifindex, links)
         holders = tuple(ctx.once(socket_owners).get(inode, ()))
         if code or extended:
             ctx.claimed_sockets.add(inode)
@@ -110,14 +97,13 @@ def find_packet(ctx: Context) -> Iterable[InventoryRow]:
                 details = {**details, "unknown": "an extended program; SO_GET_FILTER does not say which"}
                 ctx.need("sockets")
             yield InventoryRow("socket/packet", f"sock:{inode}", namespace, classic=code or None, holders=holders, details=details)
-        if fanout:
-            value = int.from_bytes(fanout[:4], "little")
-            kind = value >> 16 & 0xFF
+        if socket.fanout is not None:
+            kind = socket.fanout >> 16 & 0xFF
             if kind in (_FANOUT_CBPF, _FANOUT_EBPF):
                 ctx.need("sockets")
                 word = "a classic program, of which the kernel kept no bytes" if kind == _FANOUT_CBPF else "an extended program"
                 yield InventoryRow(
-                    "fanout", f"fanout:{value & 0xFFFF}", namespace, holders=holders,
+                    "fanout", f"fanout:{socket.fanout & 0xFFFF}", namespace, holders=holders,
                     details={"unknown": f"{word}; packet_diag gives the kind only", "sock": inode, "classic": kind == _FANOUT_CBPF},
                 )  # fmt: skip
 
@@ -157,11 +143,4 @@ def packet_context(type: int, protocol: int, ifindex: int, links: dict[int, tupl
 
 def interfaces() -> dict[int, tuple[str, int]]:
     """ifindex -> (name, ARPHRD type) in the namespace that the thread is in."""
-    found = {}
-    with netlink.Netlink(netlink.ROUTE) as route:
-        skip_stats = netlink.attribute(29, struct.pack("<I", 1 << 3))
-        for _, body in route.dump(18, bytes(16) + skip_stats):
-            hardware, ifindex = struct.unpack_from("<Hi", body, 2)
-            name = netlink.attributes(body, 16).get(3, b"").rstrip(b"\0").decode(errors="replace")
-            found[ifindex] = (name, hardware)
-    return found
+    return {device.ifindex: (device.name, device.hardware) for device in devices()}
