@@ -35,8 +35,8 @@ STILL_OUTSIDE = {
     "bpflens.inventory.finders.network.tun",
     "bpflens.inventory.finders.network.xdp",
     "bpflens.inventory.finders.network.xtables",
-    "bpflens.inventory.memory.convert",
-    "bpflens.inventory.memory.reader",
+    "bpflens.kernel.memory.converted",
+    "bpflens.kernel.memory.reader",
     "bpflens.targets.kernel_object",
 }
 # Rooms that are being built: judged when they stand.

@@ -20,7 +20,7 @@ from bpflens.inventory.audit import audit
 from bpflens.inventory.facts.context import Context
 from bpflens.inventory.facts.records import Inventory, InventoryRow
 from bpflens.inventory.memory.judge import EXPLAINED, Judged, finds_of, judge
-from bpflens.inventory.memory.reader import open_reader
+from bpflens.inventory.memory.open_reader import open_reader
 from bpflens.inventory.memory.vmalloc import areas, count_areas
 from bpflens.inventory.walk import collect, in_own_thread, walk
 from bpflens.kernel.programs.loaded import prog_heads

@@ -10,9 +10,9 @@ import pytest
 
 from bpflens.errors import NotFound
 from bpflens.inventory.facts.records import Inventory
-from bpflens.inventory.memory.reader import NAME
 from bpflens.inventory.walk import collect
 from bpflens.isa.extended.asm import assemble
+from bpflens.kernel.memory.reader import NAME
 from bpflens.kernel.programs.load import load_program
 from bpflens.kernel.programs.prog_info import prog_ids, prog_info
 

@@ -22,9 +22,9 @@ from bpflens.execute.result import Input, Outcome
 from bpflens.execute.subject import SLEEPABLE, Subject
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn
+from bpflens.kernel.descriptors import close
 from bpflens.kernel.programs.load import load_btf, load_program
 from bpflens.kernel.programs.test_run import RAW_TP, RUNNABLE, SYSCALL, TestRun
-from bpflens.kernel.sys.bpf import close
 
 __all__ = ("KernelProgram", "Refused", "Way", "load", "load_prepared", "prepared_for", "refusal", "ways", "widened")
 

@@ -7,7 +7,6 @@ resetting them costs next to nothing; hashes get a seed of zero, so that they ar
 from __future__ import annotations
 
 import contextlib
-import mmap
 import re
 import struct
 from collections.abc import Iterator, Mapping
@@ -16,10 +15,10 @@ from typing import TypeAlias
 
 from bpflens.errors import BpflensError, KernelError
 from bpflens.execute.loadable_btf import loadable_btf
+from bpflens.kernel.descriptors import close
 from bpflens.kernel.maps import map_data
-from bpflens.kernel.maps.map_memory import RingBuffer, map_array
+from bpflens.kernel.maps.map_memory import MappedArray, RingBuffer, map_array
 from bpflens.kernel.programs.load import create_map, load_btf
-from bpflens.kernel.sys.bpf import close
 from bpflens.program import Map
 
 __all__ = ("Contents", "KernelMaps", "MapState", "inner_name", "is_global_data", "kept_flags", "one_value", "read_limits")
@@ -94,7 +93,7 @@ class KernelMaps:
         self.maps = {name: replace(map, flags=map.flags & ~RDONLY_PROG) if name in open_data else map for name, map in maps.items()}
         self._open = open_data
         self.fds: dict[str, int] = {}
-        self._memory: dict[str, tuple[mmap.mmap, int]] = {}
+        self._memory: dict[str, tuple[MappedArray, int]] = {}
         self._rings: dict[str, RingBuffer] = {}
         self._templates: dict[str, KernelMaps] = {}
         self._inners: dict[str, dict[bytes, KernelMaps]] = {}
@@ -258,7 +257,7 @@ class KernelMaps:
                 found[name] = {key: one_value(inners[key].read().get("inner")) for key in sorted(inners) if key in present}
         return found
 
-    def memory(self, name: str) -> mmap.mmap:
+    def memory(self, name: str) -> MappedArray:
         """The memory of an array that is mapped."""
         return self._memory[name][0]
 

@@ -6,17 +6,16 @@ array map, whose values user space maps too, so that probe reads of either kind 
 
 from __future__ import annotations
 
-import ctypes
 import struct
 from collections.abc import Sequence
 from random import Random
 
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn, encode
-from bpflens.kernel.maps.map_memory import map_array
+from bpflens.kernel.descriptors import close
+from bpflens.kernel.maps.map_memory import address_of, map_array
 from bpflens.kernel.programs.load import create_map, load_program
 from bpflens.kernel.programs.test_run import SYSCALL, TestRun
-from bpflens.kernel.sys.bpf import close
 
 __all__ = ("KERNEL", "SIZE", "USER", "KernelObjects", "made_memory", "pointers")
 
@@ -58,9 +57,7 @@ class KernelObjects:
         self._fd = create_map(2, 4, SIZE, 1, flags=_MMAPABLE)
         try:
             self._memory = map_array(self._fd, SIZE)
-            self._view = ctypes.c_char.from_buffer(self._memory)
-            user = ctypes.addressof(self._view)
-            self._shift = {KERNEL >> 16: self._kernel_address() - KERNEL, USER >> 16: user - USER}
+            self._shift = {KERNEL >> 16: self._kernel_address() - KERNEL, USER >> 16: address_of(self._memory) - USER}
         except BaseException:
             close(self._fd)
             raise
@@ -103,6 +100,5 @@ class KernelObjects:
 
     def close(self) -> None:
         """Let the memory go."""
-        del self._view
         self._memory.close()
         close(self._fd)

@@ -29,9 +29,10 @@ from bpflens.inventory.memory.judge import (
     finds_of,
     judge,
 )  # fmt: skip
-from bpflens.inventory.memory.reader import Reader, open_reader
+from bpflens.inventory.memory.open_reader import open_reader
 from bpflens.inventory.memory.vmalloc import Area, areas, count_areas
 from bpflens.inventory.walk import in_own_thread, strip_addresses, walk
+from bpflens.kernel.memory.reader import Reader
 
 __all__ = ("Verdict", "audit")
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from bpflens.attachment import ProgInfo
-    from bpflens.inventory.memory.reader import Reader
+    from bpflens.kernel.memory.reader import Reader
 
     Result = TypeVar("Result")
 
@@ -130,7 +130,7 @@ def walk(wanted: Callable[[Family], bool] | None, deep: bool | None, everything:
 
 
 def _open_reader(ctx: Context) -> Reader | None:
-    from bpflens.inventory.memory.reader import open_reader
+    from bpflens.inventory.memory.open_reader import open_reader
 
     return open_reader(ctx)
 

@@ -10,11 +10,9 @@ import socket
 
 from bpflens.errors import KernelError
 from bpflens.kernel.sys.bpf import close, cmd, fd_by_id
-from bpflens.kernel.sys.syscalls import setns
+from bpflens.kernel.sys.syscalls import pidfd_getfd, pidfd_open
 
-__all__ = ("btf_fd", "close", "device_index", "enter_namespace", "link_fd", "map_fd", "program_fd")
-
-_CLONE_NEWNET = 0x40000000
+__all__ = ("Duplicates", "btf_fd", "close", "device_index", "duplicate", "link_fd", "map_fd", "program_fd")
 
 
 def program_fd(id: int) -> int:
@@ -37,13 +35,36 @@ def btf_fd(id: int) -> int:
     return fd_by_id(cmd.BTF_GET_FD_BY_ID, id, f"BTF {id}")
 
 
-def enter_namespace(path: str) -> None:
-    """Move the calling thread into a network namespace; OSError where that cannot be."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        setns(fd, _CLONE_NEWNET)
-    finally:
-        os.close(fd)
+class Duplicates:
+    """Duplicates of other processes' descriptors (pidfd_getfd, Linux 5.6); those of one process are best asked for one after the other."""
+
+    def __init__(self) -> None:
+        self._pidfd, self._pid = -1, 0
+
+    def __enter__(self) -> Duplicates:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+    def of(self, pid: int, fd: int) -> int:
+        """A descriptor of ours for descriptor `fd` of a process. PermissionError without ptrace access, OSError where one has gone."""
+        if pid != self._pid:
+            if self._pidfd >= 0:
+                os.close(self._pidfd)
+            self._pidfd, self._pid = -1, pid
+            self._pidfd = pidfd_open(pid)
+        if self._pidfd < 0:
+            raise ProcessLookupError(3, "the process has gone")
+        return pidfd_getfd(self._pidfd, fd)
+
+
+def duplicate(pid: int, fd: int) -> int:
+    """One of `Duplicates`."""
+    with Duplicates() as duplicates:
+        return duplicates.of(pid, fd)
 
 
 def device_index(name: str, where: str) -> int:

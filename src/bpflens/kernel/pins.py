@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from bpflens.errors import InputError, KernelError, NotFound
 from bpflens.kernel.sys.bpf import Buffer, bpf, bpf_errno, cmd
 
-__all__ = ("fd_facts", "fd_kind", "get", "on_bpffs", "opened_pin", "pin")
+__all__ = ("fd_facts", "fd_kind", "get", "on_bpffs", "opened_pin", "pin", "pinned_object")
 
 _RDONLY = 1 << 3  # BPF_F_RDONLY
 _KINDS = {"bpf-prog": "prog", "bpf-map": "map", "bpf_link": "link", "btf": "btf", "bpf-link": "link"}
@@ -44,6 +44,29 @@ def get(path: str) -> int:
     if errno in (13, 22) and os.path.exists(path) and not on_bpffs(path):
         raise InputError(where, "is not a pinned BPF object (not on a BPF filesystem)")
     raise KernelError.from_errno(where, "cannot open", errno)
+
+
+def pinned_object(path: str) -> tuple[str, int] | None:
+    """("prog", "map" or "link", id) of a file of a bpffs; None for anything else. PermissionError where it may not be opened."""
+    name = Buffer(os.fsencode(path) + b"\0")
+    for flags in (0, _RDONLY):
+        fd, errno, _ = bpf_errno(cmd.OBJ_GET, struct.pack("=QII", name.address, 0, flags))
+        if fd >= 0:
+            break
+    else:
+        if errno in (1, 13):
+            raise PermissionError(errno, "may not be opened", path)
+        return None
+    try:
+        kind = fd_kind(fd)
+        info = Buffer(16)
+        if kind not in ("prog", "map", "link") or bpf_errno(cmd.OBJ_GET_INFO_BY_FD, struct.pack("=IIQ", fd, 16, info.address))[0] < 0:
+            return None
+        return kind, int.from_bytes(info.bytes[4:8], "little")
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
 
 
 @contextmanager

@@ -146,8 +146,8 @@ def _fd(name: str, jited: bool) -> list[Program]:
 
 def _held(pid: int, number: int, link: str, where: str, jited: bool) -> list[Program]:
     """The programs behind a descriptor of another process, whose /proc link reads `link`."""
+    from bpflens.kernel.descriptors import duplicate
     from bpflens.kernel.pins import fd_facts
-    from bpflens.kernel.sys.syscalls import pidfd_getfd, pidfd_open
 
     bpf_object = link.startswith(("anon_inode:bpf-", "anon_inode:bpf_"))
     if not bpf_object and not link.startswith("socket:") and "perf_event" not in link:
@@ -155,11 +155,7 @@ def _held(pid: int, number: int, link: str, where: str, jited: bool) -> list[Pro
     if "perf_event" in link:
         return _perf_event(pid, number, where, jited)
     try:
-        pidfd = pidfd_open(pid)
-        try:
-            fd = pidfd_getfd(pidfd, number)
-        finally:
-            os.close(pidfd)
+        fd = duplicate(pid, number)
     except OSError as error:
         if not bpf_object:
             raise KernelError.from_errno(where, "cannot duplicate the descriptor", error.errno or 0, _PTRACE) from None
@@ -226,21 +222,20 @@ def _with_attachment(program: Program, attachment: Attachment, attach_type: int 
 
 def _perf_event(pid: int, number: int, where: str, jited: bool) -> list[Program]:
     """BPF_TASK_FD_QUERY (v4.18): the program behind a tracepoint, kprobe or uprobe event."""
-    import struct
+    from bpflens.kernel.attachments.perf_events import program_of_fd
 
-    from bpflens.kernel.sys.bpf import Buffer, bpf, cmd
-
-    name = Buffer(256)
-    attr = struct.pack("=IIIIQIIQQ", pid, number, 0, name.size, name.address, 0, 0, 0, 0)
-    _, after = bpf(cmd.TASK_FD_QUERY, attr, where, "cannot ask for the program of a perf event")
-    return [read_program(struct.unpack_from("=I", after, 24)[0], jited)]
+    try:
+        found = program_of_fd(pid, number)
+    except OSError as error:
+        raise KernelError.from_errno(where, "cannot ask for the program of a perf event", error.errno or 0) from None
+    return [read_program(found.prog_id, jited)]
 
 
 def _socket(fd: int, pid: int, number: int, where: str) -> Program:
     from bpflens.inventory.facts.records import InventoryRow
-    from bpflens.inventory.facts.sockets import socket_facts
     from bpflens.inventory.finders.network.sockets import filter_context
     from bpflens.inventory.rows import classic_program
+    from bpflens.kernel.network.sockets import socket_facts
     from bpflens.targets.attach_point import open_object
 
     inode = os.fstat(fd).st_ino

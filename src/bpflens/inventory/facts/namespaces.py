@@ -14,11 +14,11 @@ from bpflens.inventory.facts.context import Context
 from bpflens.inventory.facts.records import NetNamespace
 from bpflens.inventory.facts.sockets import held_sockets
 from bpflens.inventory.families import OF_NAMESPACES
-from bpflens.kernel.sys import procfs, syscalls
+from bpflens.kernel.namespaces import has_device_here, inside, socket_namespace
+from bpflens.kernel.sys import procfs
 
 __all__ = ("entered", "mount_namespaces", "net_namespaces")
 
-_CLONE_NEWNET = 0x40000000
 _WAYS = 8  # paths that are tried for one namespace
 
 
@@ -106,24 +106,12 @@ def entered(namespace: NetNamespace) -> Iterator[None]:
     if namespace.own:
         yield
         return
-    back = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fd = _open_one(namespace)
-        try:
-            syscalls.setns(fd, _CLONE_NEWNET)
-        finally:
-            os.close(fd)
-        try:
-            yield
-        finally:
-            syscalls.setns(back, _CLONE_NEWNET)
-    finally:
-        os.close(back)
+    with inside(lambda: _open_one(namespace)):
+        yield
 
 
 def has_device(namespaces: Iterable[NetNamespace], name: str) -> bool:
     """Is there an interface of this name (of its own or an alternative one) in any of the namespaces that can be entered?"""
-    import socket
     import threading
 
     found = []
@@ -132,7 +120,8 @@ def has_device(namespaces: Iterable[NetNamespace], name: str) -> bool:
         for namespace in namespaces:
             try:
                 with entered(namespace):
-                    found.append(socket.if_nametoindex(name))
+                    if has_device_here(name):
+                        found.append(namespace)
             except OSError:
                 continue
 
@@ -169,15 +158,5 @@ def _is_mounted(inode: int, path: str) -> bool:
 def _open(path: str) -> int:
     if not path.startswith("socket "):
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    import fcntl
-
     pid, _, number = path[7:].partition("/")
-    pidfd = syscalls.pidfd_open(int(pid))
-    try:
-        socket = syscalls.pidfd_getfd(pidfd, int(number))
-        try:
-            return fcntl.ioctl(socket, 0x894C)  # SIOCGSKNS: the namespace of the socket
-        finally:
-            os.close(socket)
-    finally:
-        os.close(pidfd)
+    return socket_namespace(int(pid), int(number))

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
-import struct
 from collections.abc import Iterator
 
 from bpflens.inventory.facts.context import Context
 from bpflens.inventory.facts.namespaces import mount_namespaces
-from bpflens.kernel.sys.bpf import Buffer, bpf_errno, cmd
+from bpflens.kernel.pins import pinned_object
 from bpflens.lean import NamedTuple
 
 __all__ = ("Pin", "pins")
-
-_RDONLY = 1 << 3  # BPF_F_RDONLY: a map pinned read-only can be opened so
-_KINDS = {"anon_inode:bpf-prog": "prog", "anon_inode:bpf-map": "map", "anon_inode:bpf_link": "link"}
 
 
 class Pin(NamedTuple):
@@ -63,25 +59,9 @@ def _files(base: str) -> Iterator[str]:
 
 
 def _open(ctx: Context, path: str) -> Pin | None:
-    name = Buffer(os.fsencode(path) + b"\0")
-    for flags in (0, _RDONLY):
-        fd, errno, _ = bpf_errno(cmd.OBJ_GET, struct.pack("<QII", name.address, 0, flags))
-        if fd >= 0:
-            break
-    else:
-        if errno in (1, 13):
-            ctx.deny(f"the pinned object {path}", "CAP_BPF and CAP_DAC_OVERRIDE")
-        return None
     try:
-        kind = _KINDS.get(os.readlink(f"/proc/self/fd/{fd}"))
-        if kind is None:
-            return None
-        info = Buffer(16)
-        attr = struct.pack("<IIQ", fd, 16, info.address)
-        if bpf_errno(cmd.OBJ_GET_INFO_BY_FD, attr)[0] < 0:
-            return None
-        return Pin(kind, int.from_bytes(info.bytes[4:8], "little"), path)
-    except OSError:
+        found = pinned_object(path)
+    except PermissionError:
+        ctx.deny(f"the pinned object {path}", "CAP_BPF and CAP_DAC_OVERRIDE")
         return None
-    finally:
-        os.close(fd)
+    return None if found is None else Pin(*found, path)

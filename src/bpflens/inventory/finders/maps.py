@@ -10,8 +10,8 @@ from bpflens.errors import BpflensError, KernelError
 from bpflens.inventory.facts.context import Context
 from bpflens.inventory.facts.records import InventoryRow
 from bpflens.kernel.attachments.prog_query import query
+from bpflens.kernel.descriptors import map_fd
 from bpflens.kernel.programs.loaded import MapHead
-from bpflens.kernel.sys.bpf import cmd, fd_by_id
 
 __all__ = ("SOCKMAP_HOOKS", "find", "find_prog_arrays", "prog_array_entries")
 
@@ -52,7 +52,7 @@ def _entries(head: MapHead) -> Iterator[tuple[bytes, bytes]]:
     from bpflens.kernel.maps.map_data import items
 
     try:
-        fd = fd_by_id(cmd.MAP_GET_FD_BY_ID, head.id, f"map:{head.id}")
+        fd = map_fd(head.id)
     except KernelError:
         return
     try:
@@ -79,7 +79,7 @@ def _devmap(ctx: Context, head: MapHead) -> Iterator[InventoryRow]:
 
 
 def _sockmap(ctx: Context, head: MapHead) -> Iterator[InventoryRow]:
-    fd = fd_by_id(cmd.MAP_GET_FD_BY_ID, head.id, f"map:{head.id}")
+    fd = map_fd(head.id)
     try:
         for attach_type, hook in SOCKMAP_HOOKS.items():
             try:

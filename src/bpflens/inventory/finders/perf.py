@@ -7,13 +7,12 @@ info does not say on which event, so the row is made here and the link is claime
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable
 
 from bpflens.attachment import Holder
 from bpflens.inventory.facts.context import Context
 from bpflens.inventory.facts.records import InventoryRow
-from bpflens.kernel.sys.bpf import Buffer, bpf_errno, cmd
+from bpflens.kernel.attachments.perf_events import program_of_fd
 
 __all__ = ("event_name", "find")
 
@@ -35,20 +34,17 @@ def event_name(type: int, config: int) -> str:
 def find(ctx: Context) -> Iterable[InventoryRow]:
     """One row per program and event; the descriptors of the same event (one per CPU) are its holders."""
     rows: dict[tuple[str, str, int], list[Holder]] = {}
-    text = Buffer(4096)
     for file in ctx.files:
         if file.link != "anon_inode:[perf_event]":
             continue
-        attr = struct.pack("<IIIIQIIQQ", file.pid, file.fd, 0, 4096, text.address, 0, 0, 0, 0)
-        result, errno, after = bpf_errno(cmd.TASK_FD_QUERY, attr)
-        if result < 0:
-            if errno in (1, 13):
-                ctx.deny("programs on perf events", "CAP_SYS_ADMIN")
-                return
+        try:
+            prog_id, type, offset, address, name = program_of_fd(file.pid, file.fd)
+        except PermissionError:
+            ctx.deny("programs on perf events", "CAP_SYS_ADMIN")
+            return
+        except OSError:
             continue
-        prog_id, type, offset, address = struct.unpack_from("<IIQQ", after, 24)
         kind = _KINDS.get(type, f"perf type {type}")
-        name = text.bytes.split(b"\0", 1)[0].decode(errors="replace")
         if kind.startswith("u"):
             object = f"{name}+{offset:#x}"
         elif kind.startswith("k"):

@@ -2,32 +2,22 @@
 
 Filters belong to threads; those of one process mostly share theirs, but need not. A process's threads with the same filters are one row
 per filter. ptrace stops a thread for an instant, so the kernel-side reader is preferred where it is in use (it stops nothing).
-The tracer is the walking thread: whatever happens, the kernel detaches when that thread ends.
-
-Needs CONFIG_CHECKPOINT_RESTORE, CAP_SYS_ADMIN, CAP_SYS_PTRACE, and a caller without a seccomp filter of its own
-(kernel/seccomp.c, seccomp_get_filter).
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
-import time
 from collections.abc import Iterable, Iterator
 
 from bpflens.inventory.facts.context import Context
 from bpflens.inventory.facts.records import InventoryRow
-from bpflens.kernel.sys import procfs, syscalls
+from bpflens.kernel.seccomp import filters_of_thread
+from bpflens.kernel.sys import procfs
 
 __all__ = ("LISTENER", "filtered_threads", "find", "rows")
 
 LISTENER = "anon_inode:seccomp notify"
-_SEIZE, _INTERRUPT, _DETACH = 0x4206, 0x4207, 17
-_GET_FILTER, _GET_METADATA = 0x420C, 0x420D
 _MEMORY = "CAP_BPF and CAP_PERFMON"
-_WALL = 0x40000000
-_STOP_SECONDS = 0.5
-_MOST_FILTERS = 32768  # the kernel's own limit on a task's filters is far lower (32768 instructions in all)
 
 
 def filtered_threads(ctx: Context) -> Iterator[tuple[int, int, int]]:
@@ -58,7 +48,7 @@ def find(ctx: Context) -> Iterable[InventoryRow]:
     unread: dict[int, list[int]] = {}
     for pid, tid, _ in filtered_threads(ctx):
         try:
-            filters[pid, tid] = _read(tid)
+            filters[pid, tid] = filters_of_thread(tid)
         except PermissionError:
             own = procfs.status_field(procfs.read("/proc/thread-self/status"), b"Seccomp") == b"2"
             needs = "a caller without a seccomp filter of its own" if own else "CAP_SYS_ADMIN and CAP_SYS_PTRACE"
@@ -92,46 +82,3 @@ def rows(ctx: Context, filters: dict[tuple[int, int], list[tuple[bytes, int]]]) 
         holders = tuple(ctx.holder(pid, None, tid) for tid in tids)
         found.append(InventoryRow("seccomp", f"pid:{pid}", None, classic=code, holders=holders, details=details))
     return found
-
-
-def _read(tid: int) -> list[tuple[bytes, int]]:
-    """[(code, flags)] of a thread, oldest filter first. TimeoutError where it does not stop."""
-    syscalls.ptrace(_SEIZE, tid)
-    stopped = False
-    try:
-        syscalls.ptrace(_INTERRUPT, tid)
-        until = time.monotonic() + _STOP_SECONDS
-        while not stopped:
-            pid, _ = os.waitpid(tid, _WALL | os.WNOHANG)
-            if pid:
-                stopped = True
-            elif time.monotonic() > until:
-                raise TimeoutError(110, "the thread does not stop")
-            else:
-                time.sleep(0.0005)
-        return [_filter(tid, index, count) for index, count in _counts(tid)]
-    finally:
-        if stopped:
-            try:
-                syscalls.ptrace(_DETACH, tid)
-            except OSError:
-                pass
-
-
-def _counts(tid: int) -> Iterator[tuple[int, int]]:
-    for index in range(_MOST_FILTERS):
-        try:
-            yield index, syscalls.ptrace(_GET_FILTER, tid, index)
-        except FileNotFoundError:
-            return
-
-
-def _filter(tid: int, index: int, count: int) -> tuple[bytes, int]:
-    buffer = ctypes.create_string_buffer(max(8 * count, 1))
-    syscalls.ptrace(_GET_FILTER, tid, index, ctypes.addressof(buffer))
-    metadata = ctypes.create_string_buffer(index.to_bytes(8, "little") + bytes(8), 16)
-    try:
-        syscalls.ptrace(_GET_METADATA, tid, 16, ctypes.addressof(metadata))
-    except OSError:
-        pass  # before Linux 4.16
-    return buffer.raw[: 8 * count], int.from_bytes(metadata.raw[8:16], "little")

@@ -7,7 +7,7 @@ and, with CONFIG_CHECKPOINT_RESTORE, seccomp. Of others only the converted image
 
 from __future__ import annotations
 
-from bpflens.inventory.memory.reader import Reader
+from bpflens.kernel.memory.reader import Reader
 from bpflens.lean import NamedTuple
 
 __all__ = ("Image", "image_at")

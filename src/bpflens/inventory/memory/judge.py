@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 from bpflens.attachment import ProgInfo
 from bpflens.inventory.facts.records import InventoryRow
-from bpflens.inventory.memory.reader import Reader
 from bpflens.inventory.memory.vmalloc import Area
+from bpflens.kernel.memory.reader import Reader
 
 __all__ = ("EXPLAINED", "Finds", "Identity", "Judged", "finds_of", "judge")
 
@@ -167,7 +167,7 @@ def _by_code(reader: Reader, judged: list[Judged], codes: tuple[bytes, ...]) -> 
     """Filters of tc, iptables and team devices: no interface gives their address, so each takes one image with what its code becomes."""
     if not codes:
         return judged
-    from bpflens.inventory.memory.convert import converted_codes
+    from bpflens.kernel.memory.converted import converted_codes
 
     wanted = converted_codes(reader, codes)
     left = [wanted[code] for code in codes if code in wanted]

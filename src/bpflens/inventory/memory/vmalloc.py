@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from bpflens.inventory.memory.reader import Reader
 from bpflens.inventory.memory.structures.builtin import loads
+from bpflens.kernel.memory.reader import Reader
 from bpflens.kernel.sys import procfs
 
 __all__ = ("Area", "areas", "count_areas")

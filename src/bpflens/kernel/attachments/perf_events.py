@@ -1,4 +1,8 @@
-"""perf_event_open(2) for programs: tracepoints, kprobes, uprobes; a program is attached to the descriptor by a perf_event link (v5.15)."""
+"""perf_event_open(2) for programs: tracepoints, kprobes, uprobes; a program is attached to the descriptor by a perf_event link (v5.15).
+
+BPF_TASK_FD_QUERY (Linux 4.18) tells which program another process attached to one. It answers for tracepoints, kprobes and uprobes, not for
+hardware and software events, nor for a descriptor whose holder is in a foreign pid namespace.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +11,37 @@ import os
 import struct
 
 from bpflens.errors import KernelError, NotSupported
-from bpflens.kernel.sys.bpf import Buffer
+from bpflens.kernel.sys.bpf import Buffer, bpf_errno, cmd
 from bpflens.kernel.sys.syscalls import libc
+from bpflens.lean import NamedTuple
 
-__all__ = ("open_probe", "open_tracepoint")
+__all__ = ("FdProgram", "open_probe", "open_tracepoint", "program_of_fd")
 
 _NR = {"x86_64": 298, "aarch64": 241, "riscv64": 241, "s390x": 331, "ppc64le": 319}
 _SIZE = 112
 _TRACEPOINT, _CLOEXEC = 2, 8
 _TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
+_NAME_BYTES = 4096
+
+
+class FdProgram(NamedTuple):
+    """A program on a perf descriptor: 0 for none; `type` is enum bpf_task_fd_type, `name` a tracepoint, function or file."""
+
+    prog_id: int
+    type: int
+    offset: int
+    address: int
+    name: str
+
+
+def program_of_fd(pid: int, fd: int) -> FdProgram:
+    """The program on descriptor `fd` of process `pid`; OSError where the kernel does not tell."""
+    text = Buffer(_NAME_BYTES)
+    result, errno, after = bpf_errno(cmd.TASK_FD_QUERY, struct.pack("=IIIIQIIQQ", pid, fd, 0, text.size, text.address, 0, 0, 0, 0))
+    if result < 0:
+        raise OSError(errno, os.strerror(errno))
+    prog_id, type, offset, address = struct.unpack_from("=IIQQ", after, 24)
+    return FdProgram(prog_id, type, offset, address, text.bytes.split(b"\0", 1)[0].decode(errors="replace"))
 
 
 def open_tracepoint(name: str) -> int:

@@ -6,18 +6,26 @@ row, so that a record never wraps; a record has a header of 8 bytes (length with
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import struct
 
-__all__ = ("RingBuffer", "map_array")
+__all__ = ("MappedArray", "RingBuffer", "address_of", "map_array")
+
+MappedArray = mmap.mmap
 
 _BUSY, _DISCARD = 1 << 31, 1 << 30
 
 
-def map_array(fd: int, size: int) -> mmap.mmap:
+def map_array(fd: int, size: int) -> MappedArray:
     """The values of an array created with BPF_F_MMAPABLE, readable and writable; `size` bytes. OSError where it can't be mapped."""
     page = mmap.PAGESIZE
     return mmap.mmap(fd, -(-size // page) * page, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+
+
+def address_of(memory: MappedArray) -> int:
+    """Where the mapping is in this process, as long as it is mapped."""
+    return ctypes.addressof(ctypes.c_char.from_buffer(memory))
 
 
 class RingBuffer:

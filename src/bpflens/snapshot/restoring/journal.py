@@ -19,7 +19,8 @@ from bpflens.errors import KernelError
 from bpflens.kernel import pins
 from bpflens.kernel.attachments import attach as kernel
 from bpflens.kernel.attachments.attach_netlink import TcFilter, delete_clsact, delete_filter, set_xdp
-from bpflens.kernel.descriptors import close, enter_namespace, link_fd, map_fd, program_fd
+from bpflens.kernel.descriptors import close, link_fd, map_fd, program_fd
+from bpflens.kernel.namespaces import enter_namespace
 from bpflens.kernel.sys import faults
 
 __all__ = ("Journal", "Record", "undo_journal", "undo_record", "unfinished")

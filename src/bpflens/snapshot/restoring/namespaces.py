@@ -32,7 +32,7 @@ def in_namespace(path: str | None, function: Callable[[], None]) -> None:
         function()
         return
     from bpflens.inventory.walk import in_own_thread
-    from bpflens.kernel.descriptors import enter_namespace
+    from bpflens.kernel.namespaces import enter_namespace
 
     def inside() -> None:
         enter_namespace(path)

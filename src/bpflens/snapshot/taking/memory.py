@@ -10,8 +10,9 @@ import struct
 from collections.abc import Iterator
 
 from bpflens.errors import BpflensError
-from bpflens.inventory.memory.reader import Reader, open_reader
+from bpflens.inventory.memory.open_reader import open_reader
 from bpflens.kernel.maps.map_attributes import MapAttributes, map_attributes
+from bpflens.kernel.memory.reader import Reader
 
 __all__ = ("KernelMemory",)
 

@@ -15,9 +15,10 @@ from collections.abc import Iterable
 
 from bpflens.inventory.facts.context import Context
 from bpflens.inventory.facts.records import InventoryRow
-from bpflens.inventory.facts.sockets import PROTOCOLS, held_sockets, socket_owners, strays, type_name
+from bpflens.inventory.facts.sockets import held_sockets, socket_owners, strays
 from bpflens.kernel.network.devices import devices
 from bpflens.kernel.network.packet_sockets import packet_sockets
+from bpflens.kernel.network.sockets import PROTOCOLS, type_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

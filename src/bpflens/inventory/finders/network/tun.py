@@ -7,17 +7,14 @@ need the kernel-side reader.
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Iterable
 
 from bpflens.inventory.facts.context import Context
 from bpflens.inventory.facts.records import InventoryRow
-from bpflens.kernel.sys import procfs, syscalls
+from bpflens.kernel.network.tun import attached_filter
+from bpflens.kernel.sys import procfs
 
 __all__ = ("find",)
-
-_TUNGETFILTER, _TUNGETDEVNETNS = 0x801054DB, 0x54E3
 
 
 def find(ctx: Context) -> Iterable[InventoryRow]:
@@ -30,24 +27,13 @@ def find(ctx: Context) -> Iterable[InventoryRow]:
         if not name:
             continue
         try:
-            pidfd = syscalls.pidfd_open(file.pid)
-            try:
-                fd = syscalls.pidfd_getfd(pidfd, file.fd)
-            finally:
-                os.close(pidfd)
+            found = attached_filter(file.pid, file.fd)
         except PermissionError:
             ctx.deny("filters of tap devices", "CAP_SYS_PTRACE, or CAP_BPF and CAP_PERFMON", ("tap",), ("tun",))
             continue
         except OSError:
-            continue
-        try:
-            answer = fcntl.ioctl(fd, _TUNGETFILTER, bytes(16))
-            netns = _namespace(fd)
-        except OSError:
-            continue  # a tun device: it has no such filter
-        finally:
-            os.close(fd)
-        count = int.from_bytes(answer[:2], "little")
+            continue  # gone, or a tun device: it has no such filter
+        count, netns = found
         if count and (netns, name) not in seen:
             seen.add((netns, name))
             ctx.need("tun")
@@ -56,14 +42,3 @@ def find(ctx: Context) -> Iterable[InventoryRow]:
                 details={"linktype": "EN10MB", "len": count, "classic": True,
                          "unknown": "TUNGETFILTER gives the length of the filter last attached, not the code"},
             )  # fmt: skip
-
-
-def _namespace(fd: int) -> int | None:
-    try:
-        namespace = fcntl.ioctl(fd, _TUNGETDEVNETNS)
-    except OSError:
-        return None
-    try:
-        return os.fstat(namespace).st_ino
-    finally:
-        os.close(namespace)

@@ -10,7 +10,7 @@ import os
 from bpflens.attachment import Holder
 from bpflens.inventory.facts.context import Context
 from bpflens.inventory.facts.records import Holders
-from bpflens.inventory.memory.reader import Reader
+from bpflens.kernel.memory.reader import Reader
 
 __all__ = ("hidden_holders",)
 

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator
 from bpflens.errors import BpflensError
 from bpflens.inventory.facts.context import Context
 from bpflens.inventory.facts.records import InventoryRow
-from bpflens.inventory.memory.reader import Reader
 from bpflens.inventory.memory.structures.sockets import unheld_socket
+from bpflens.kernel.memory.reader import Reader
 
 __all__ = ("IO_URING", "find_in_flight", "find_io_uring")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bpflens.errors import BpflensError
-from bpflens.inventory.memory.reader import Reader
+from bpflens.kernel.memory.reader import Reader
 
 __all__ = ("link_places",)
 

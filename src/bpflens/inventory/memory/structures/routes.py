@@ -13,8 +13,8 @@ from bpflens.inventory.facts.context import Context
 from bpflens.inventory.facts.records import InventoryRow
 from bpflens.inventory.finders.network.routes import LWT_TYPES
 from bpflens.inventory.memory.images import Image, image_at
-from bpflens.inventory.memory.reader import Reader
 from bpflens.inventory.memory.structures.sockets import row
+from bpflens.kernel.memory.reader import Reader
 from bpflens.kernel.network.routes import LWT_HOOKS, address
 
 __all__ = ("find",)

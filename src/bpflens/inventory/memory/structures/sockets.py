@@ -12,11 +12,11 @@ from bpflens.attachment import Holder
 from bpflens.errors import BpflensError
 from bpflens.inventory.facts.context import Context
 from bpflens.inventory.facts.records import InventoryRow
-from bpflens.inventory.facts.sockets import socket_kind, type_name
 from bpflens.inventory.finders.network.sockets import filter_context
 from bpflens.inventory.memory.images import Image, image_at
-from bpflens.inventory.memory.programs import FileRecord
-from bpflens.inventory.memory.reader import Reader
+from bpflens.kernel.memory.programs import FileRecord
+from bpflens.kernel.memory.reader import Reader
+from bpflens.kernel.network.sockets import socket_kind, type_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

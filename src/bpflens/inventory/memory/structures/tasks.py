@@ -11,8 +11,8 @@ from bpflens.inventory.finders.perf import event_name
 from bpflens.inventory.finders.seccomp import LISTENER
 from bpflens.inventory.finders.seccomp import rows as seccomp_rows
 from bpflens.inventory.memory.images import image_at
-from bpflens.inventory.memory.reader import Reader
 from bpflens.inventory.memory.structures.sockets import row
+from bpflens.kernel.memory.reader import Reader
 
 __all__ = ("find_perf", "find_ppp", "find_seccomp")
 

@@ -8,8 +8,8 @@ from bpflens.attachment import Holder
 from bpflens.inventory.facts.context import Context
 from bpflens.inventory.facts.records import InventoryRow
 from bpflens.inventory.memory.images import image_at
-from bpflens.inventory.memory.reader import Reader
 from bpflens.inventory.memory.structures.sockets import row
+from bpflens.kernel.memory.reader import Reader
 
 __all__ = ("devices", "find")
 

@@ -11,7 +11,7 @@ import socket
 import struct
 from collections.abc import Iterable
 
-from bpflens.inventory.memory.reader import Reader
+from bpflens.kernel.memory.reader import Reader
 
 __all__ = ("converted_codes",)
 

@@ -1,6 +1,6 @@
 """Reading kernel memory and kernel lists with BPF programs that exist only as long as the reader is open.
 
-    reader = open_reader(ctx)           # None, and a denial in ctx, where this process may not
+    reader = Reader(); reader.open_memory()
     reader.u64(address)                 # BPF_PROG_TYPE_SYSCALL (Linux 5.14) with bpf_probe_read_kernel, 5 µs
     reader.files()                      # BPF iterator over every descriptor of every task, 3 ms for hundreds
     reader.offset("sock", "sk_filter")  # from BTF
@@ -16,55 +16,20 @@ import os
 import struct
 from functools import cached_property
 
-from bpflens.errors import BpflensError, KernelError, NotPermitted
-from bpflens.inventory.facts.context import Context
-from bpflens.inventory.memory import programs
-from bpflens.inventory.memory.layout import Layout
-from bpflens.inventory.memory.programs import FileRecord
+from bpflens.errors import KernelError
+from bpflens.kernel.memory import programs
+from bpflens.kernel.memory.layout import Layout
+from bpflens.kernel.memory.programs import FileRecord
 from bpflens.kernel.sys.bpf import bpf, call_number, cmd
 from bpflens.kernel.sys.syscalls import libc
 
-__all__ = ("Reader", "open_reader")
+__all__ = ("NAME", "Reader")
 
 NAME = "bpflens"
 _TRACING, _SYSCALL, _TRACE_ITER, _ARRAY = 26, 31, 28, 2
 _SLEEPABLE, _MMAPABLE = 1 << 4, 1 << 10
 _TEST = struct.Struct("<IIIIQQIIIIQQIII")
 _EFAULT = 14
-
-
-def open_reader(ctx: Context) -> Reader | None:
-    """A reader, or None with the reason among the context's denials."""
-    what = "what only the kernel-side reader sees"
-    reader = Reader()
-    try:
-        reader.offset("bpf_prog", "aux")
-    except BpflensError as error:
-        ctx.deny(what, f"the kernel's BTF ({error})")
-        return None
-    refused = ""
-    try:
-        reader.open_memory()  # first: its descriptors are among those that the iterator shows (memory/holders.py)
-    except NotPermitted:
-        ctx.deny(what, "CAP_BPF and CAP_PERFMON")
-        return None
-    except (BpflensError, OSError) as error:
-        locked = "bpf_probe_read_kernel" in getattr(error, "log", "")  # the verifier says that the helper may not be used
-        refused = "a kernel that is not locked down for confidentiality" if locked else f"Linux 5.14 ({error})"
-    try:
-        if os.getpid() not in {record.pid for record in reader.file_records}:
-            ctx.note("this is not the initial pid namespace: process numbers from kernel memory are those of the initial one")
-    except NotPermitted:
-        ctx.deny(what, "CAP_BPF and CAP_PERFMON")
-        reader.close()
-        return None
-    except (BpflensError, OSError) as error:
-        ctx.deny(what, f"BPF iterators, which this kernel refuses: {error}")
-        reader.close()
-        return None
-    if refused:
-        ctx.deny("code that only kernel memory has", refused)
-    return reader
 
 
 class Reader:
