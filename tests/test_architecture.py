@@ -19,28 +19,6 @@ WRAPPERS = {"bpflens.kernel.sys.bpf", "bpflens.kernel.sys.netlink", "bpflens.ker
 DOORS = {"ctypes", "fcntl", "mmap", "resource", "socket"}
 # They load libpcap, a library, by ctypes: no system call.
 LIBRARIES = {"bpflens.formats.pcap.libpcap", "bpflens.formats.pcap.match"}
-# What is still to move below kernel/. Take away from this list; nothing may be added.
-STILL_OUTSIDE = {
-    "bpflens.inventory.facts.namespaces",
-    "bpflens.inventory.facts.pins",
-    "bpflens.inventory.facts.sockets",
-    "bpflens.inventory.finders.maps",
-    "bpflens.inventory.finders.network.netfilter",
-    "bpflens.inventory.finders.perf",
-    "bpflens.inventory.finders.network.routes",
-    "bpflens.inventory.finders.seccomp",
-    "bpflens.inventory.finders.network.sockets",
-    "bpflens.inventory.finders.network.tc",
-    "bpflens.inventory.finders.network.team",
-    "bpflens.inventory.finders.network.tun",
-    "bpflens.inventory.finders.network.xdp",
-    "bpflens.inventory.finders.network.xtables",
-    "bpflens.kernel.memory.converted",
-    "bpflens.kernel.memory.reader",
-    "bpflens.targets.kernel_object",
-}
-# Rooms that are being built: judged when they stand.
-BUILDING = ("bpflens.compare", "bpflens.decompile", "bpflens.execute", "bpflens.findings", "bpflens.fleet")
 KERNEL = ("bpflens.kernel",)
 
 
@@ -79,12 +57,11 @@ def test_system_calls_only_in_kernel() -> None:
     outside = {
         module
         for module in graph
-        if not module.startswith((*KERNEL, *BUILDING))
+        if not module.startswith(KERNEL)
         and module not in LIBRARIES
         and (graph[module] & WRAPPERS or {name.partition(".")[0] for name in import_graph.foreign(module)} & DOORS)
     }
-    assert outside <= STILL_OUTSIDE, "system calls belong below kernel/"
-    assert outside >= STILL_OUTSIDE, "take it away from STILL_OUTSIDE: it has moved"
+    assert outside == set()
 
 
 def test_a_view_reads_no_kernel() -> None:

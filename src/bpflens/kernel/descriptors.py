@@ -6,7 +6,6 @@ The caller closes what it is given; NotFound where the object is gone.
 from __future__ import annotations
 
 import os
-import socket
 
 from bpflens.errors import KernelError
 from bpflens.kernel.sys.bpf import close, cmd, fd_by_id
@@ -69,6 +68,8 @@ def duplicate(pid: int, fd: int) -> int:
 
 def device_index(name: str, where: str) -> int:
     """The index of a network device in the namespace of the calling thread; KernelError naming `where` it is needed."""
+    import socket
+
     try:
         return socket.if_nametoindex(name)
     except OSError:

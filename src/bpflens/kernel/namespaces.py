@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -64,6 +63,8 @@ def namespace_inode(fd: int, request: int = _SIOCGSKNS) -> int:
 
 def has_device_here(name: str) -> bool:
     """Is there an interface of this name (of its own or an alternative one) in the namespace of the calling thread?"""
+    import socket
+
     try:
         return bool(socket.if_nametoindex(name))
     except OSError:
