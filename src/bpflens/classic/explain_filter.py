@@ -23,7 +23,7 @@ from bpflens.classic.expression.tree import FALSITY, orders, text
 from bpflens.classic.expression.vlan_offload import find_vlan, looks_at_stripped_tags
 from bpflens.classic.hooks import hook_of
 from bpflens.classic.proof import equal as prove
-from bpflens.classic.words.known_filters import name_of, pattern_of
+from bpflens.classic.words.known_filters import name_of, pattern_of, suspicion_of
 from bpflens.classic.words.sentences import describe, returned
 from bpflens.errors import InputError
 from bpflens.isa.classic.insn import SockFilter
@@ -57,6 +57,7 @@ class FilterExplainer:
         self.linktype = linktype
         self.deadline = deadline
         self.notes: list[str] = []
+        self.known: str | None = None
         self.assumptions: list[str] = []
         self.machine: Machine = KERNEL
         self.store = Store(deadline=deadline + 1, ceiling_s=CEILING * deadline)
@@ -82,7 +83,8 @@ class FilterExplainer:
             return self.result(None, (f"Not explained: {reason}.",), None, "", self.unproved(reason))
         except TooComplex as error:
             reason = f"too complex: {error}"
-            return self.result(None, (f"Not explained: {reason}.",), None, "", self.unproved(reason))
+            known = self.known or suspicion_of(self.program.code)
+            return self.result(None, (f"Not explained: {reason}.",), known, "", self.unproved(reason))
 
     def explain(self) -> Explanation:
         store = self.store
@@ -113,10 +115,10 @@ class FilterExplainer:
                 self.assumptions.append(OFFLOADED_TAG)
                 words = describe(vlan.expression, self.compiler, universe)
                 return self.result(vlan, words, None, self.accepts(values), self.confirmed(node))
+        known = self.known = name_of(self.compiler, lower, upper, tests)  # before the search, which may take all the time that there is
         found = find(self.compiler, lower, upper, tests, self.deadline, literals)
         if found is None and self.store.clock() < self.deadline:
             found = find(self.compiler, lower, upper, tests, self.deadline, extended_literals(store, tests, plain=True))
-        known = name_of(self.compiler, lower, upper, tests)
         accepts = self.accepts(values)
         several = len(values) > 1 or any(value >= 1 << 32 for value in values)
         outcomes = self.outcomes(values, tests, universe) if several else ()
@@ -124,9 +126,10 @@ class FilterExplainer:
             return self.nothing(node)
         if found is None:
             reason = "no expression was found in time" if self.store.clock() >= self.deadline else "no expression was found"
+            known = known or suspicion_of(self.program.code)
             return self.result(None, self.tests_in_words(tests), known, accepts, self.unproved(reason), outcomes)
         found = self.in_best_order(found)
-        known = known or pattern_of(found.text)
+        known = known or pattern_of(found.text) or suspicion_of(self.program.code)
         words = describe(found.expression, self.compiler, universe)
         return self.result(found, words, known, accepts, self.proved(found), outcomes)
 

@@ -20,7 +20,7 @@ __all__ = ("Summaries", "Summary")
 
 _CHOICES = {"reuseport": "the index of a socket", "fanout": "the index of a socket", "team/hash": "a hash"}  # neither accept nor reject
 _PROGRAM_SECONDS = 0.5  # for each: a hard one does not take the others' time
-_WARNING_SECONDS = 6.0
+_WARNING_SECONDS = 6.0  # for all that raise a suspicion: the one row that everybody wants to know of may take longer than its share
 _LEAST_SECONDS = 0.01  # of which a program takes at least so much
 
 
@@ -48,7 +48,7 @@ class Summaries:
 
     def __init__(self, seconds: float) -> None:
         self._left = seconds
-        self._patient = seconds >= _PROGRAM_SECONDS
+        self._left_for_warnings = _WARNING_SECONDS if seconds > 0 else 0.0
         self.late = 0
         self._known: dict[tuple[object, ...], Summary] = {}
 
@@ -62,19 +62,28 @@ class Summaries:
         return self._known[key]
 
     def _summary(self, program: Program) -> Summary:
+        from bpflens.classic.words.known_filters import suspicion_of
+
         kind, linktype, starts_at = program.origin.source, program.origin.linktype, program.origin.note
         if kind in _CHOICES:
             return Summary(f"(returns {_CHOICES[kind]}: no expression)", reason="choice")
+        suspicion = suspicion_of(program.code)
         unknown = linktype is None and kind not in ("seccomp", "socket/packet") and starts_at != "network header"
         if unknown and program.insn_count > 1:  # one instruction returns, whatever comes
-            return Summary(f"(begins with {starts_at or 'what nobody knows'}: no expression)", reason="no packets known")
-        if self._left <= _LEAST_SECONDS:
+            summary = Summary(f"(begins with {starts_at or 'what nobody knows'}: no expression)", reason="no packets known")
+        elif suspicion is not None and self._left_for_warnings > _LEAST_SECONDS:
+            before = self._left
+            summary = self._explained(program, max(self._left_for_warnings, min(self._left, _PROGRAM_SECONDS)))
+            self._left_for_warnings -= before - self._left
+            self._left = before
+        elif self._left <= _LEAST_SECONDS:
             self.late += 1
-            return Summary("(no time left to explain it)", reason="no time")
-        summary = self._explained(program, min(self._left, _PROGRAM_SECONDS))
-        if summary.warning and summary.expression is None and self._patient:
-            # the one row that everybody wants to know of may take longer than its share
-            summary = self._explained(program, max(self._left, _WARNING_SECONDS))
+            summary = Summary("(no time left to explain it)", reason="no time")
+        else:
+            summary = self._explained(program, min(self._left, _PROGRAM_SECONDS))
+        if suspicion is not None and not summary.warning:
+            warning = f"WARNING: {suspicion}"
+            summary = summary._replace(text=f"{warning}: {summary.text}", warning=warning, known=summary.known or suspicion)
         return summary
 
     def _explained(self, program: Program, seconds: float) -> Summary:
