@@ -63,5 +63,5 @@ def test_summary_warns_without_time() -> None:
 
 def test_summary_names_a_part() -> None:
     """One of the three triggers is recognised by its meaning."""
-    summary = Summaries(0)(program(udp(0), "socket/raw", "RAW", ("ip",)))
+    summary = Summaries(0.2)(program(udp(0), "socket/raw", "RAW", ("ip",)))
     assert summary.expression == "udp[8:2] = 0x7255" and "some of the trigger values of BPFDoor" in summary.warning
