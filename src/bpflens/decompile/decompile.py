@@ -102,7 +102,7 @@ def _structured(code: Code, shared: _Shared, options: Options) -> DecompiledFunc
         made = build_structured(code, shared.scope.unit, regions, shared.arities, shared.signatures, options, wide)
         scope = Structured(
             shared.scope, dict(shared.signatures), code, made.function, made.types, made.widths, options.ctx_macro, made.pointees,
-            made.narrow,
+            made.narrow, made.fields,
         )  # fmt: skip
         try:
             lines = structured_lines(scope, code, made.tree, shared.signatures[code.name], made.webs.undefined, made.barred)

@@ -13,6 +13,7 @@ from bpflens.decompile.c_expression.types import POINTER, S32, S64, U32, U64, CT
 from bpflens.decompile.fold import drop_unused, fold
 from bpflens.decompile.function import Function
 from bpflens.decompile.ir import Call
+from bpflens.decompile.join_bytes import join_bytes
 from bpflens.decompile.lift.arity import variable_arguments
 from bpflens.decompile.lift.lift import Unsayable, lift
 from bpflens.decompile.lift.regions import Regions
@@ -25,6 +26,7 @@ from bpflens.decompile.structure.structure import structure
 from bpflens.decompile.tree import Tree
 from bpflens.decompile.types.demand import demanded_bits, signed_uses
 from bpflens.decompile.types.frame_types import type_objects
+from bpflens.decompile.types.packet_headers import PacketFields, find_packet_fields
 from bpflens.decompile.types.pointees import find_pointees
 from bpflens.decompile.types.pointers import find_pointers, is_packet_load
 from bpflens.decompile.unit import Code, Unit
@@ -57,6 +59,7 @@ class StructuredFunction:
     barred: frozenset[int]
     pointees: dict[int, int]
     narrow: frozenset[int]
+    fields: PacketFields
 
 
 def build_structured(
@@ -77,6 +80,8 @@ def build_structured(
     reduce_graph(function)  # chains, empty blocks, short circuits
     duplicate_tails(function)  # short shared endings
     drop_unused(function)
+    if not unit.big_endian:
+        join_bytes(function)  # numbers that were read byte by byte
     widths = fold(function, webs, results.bits, named, options.inline, barred)  # what the smaller graph allows
     reduce_graph(function)
     _check_addresses(function)
@@ -92,7 +97,8 @@ def build_structured(
     )  # fmt: skip
     signs = signed_uses(function, widths.of)
     types = {web: _type(web, pointers, pointees, narrow, signs, widths.known, barred, unit) for web in range(webs.count)}
-    return StructuredFunction(function, tree, types, widths.known, webs, barred, pointees, narrow)
+    fields = find_packet_fields(function, webs, code.prog_type, context) if code.role == "entry" else PacketFields()
+    return StructuredFunction(function, tree, types, widths.known, webs, barred, pointees, narrow, fields)
 
 
 def _check_addresses(function: Function) -> None:

@@ -76,6 +76,8 @@ def _compared(scope: Names, expr: ir.Compare) -> tuple[CText, CText]:
             other = expr.right if signs[0] else expr.left
             return (left, _literal(other, right)) if signs[0] else (_literal(other, left), right)
     left, right = _unsigned(scope, expr.left, left, width), _unsigned(scope, expr.right, right, width)
+    if type(expr.right) is ir.Const and expr.op in ("==", "!="):
+        right = scope.beside(expr.left, expr.right.value & ((1 << width) - 1)) or right
     return left, right
 
 

@@ -57,7 +57,7 @@ def _sext(scope: Names, expr: ir.Sext, need: int) -> CText:
 
 
 def _swap(scope: Names, expr: ir.Swap, need: int) -> CText:
-    name = {16: "__builtin_bswap16", 32: "__builtin_bswap32", 64: "__builtin_bswap64"}[expr.bits]
+    name = scope.swap_name(expr)
     made = operand(scope, expr.operand, expr.bits)
     return CText(f"{name}({made.text})", PRIMARY, int_type(expr.bits))
 

@@ -88,6 +88,14 @@ class Names:
         """A name for a number, where the context gives one."""
         return None
 
+    def beside(self, expr: Expr, value: int) -> CText | None:
+        """A name for a number that stands beside an expression: a protocol, a port in network order."""
+        return None
+
+    def swap_name(self, expr: ir.Swap) -> str:
+        """The function that swaps bytes."""
+        return f"__builtin_bswap{expr.bits}"
+
     def text(self, expr: Expr, need: int = 64) -> CText:
         """C of an expression that is right in its low `need` bits."""
         raise NotImplementedError

@@ -5,6 +5,7 @@ words for. Instructions that an assembler may not know are given as bytes, so th
 from __future__ import annotations
 
 from bpflens.decompile.c_expression.helper_constants import CONSTANTS
+from bpflens.decompile.c_expression.packet_names import PACKET_MACROS
 
 __all__ = ("MACROS", "VERDICTS", "macro_text")
 
@@ -116,7 +117,7 @@ VERDICTS = {
 }  # fmt: skip
 """What results of XDP and SCHED_CLS programs are called, by number (include/uapi/linux/bpf.h, pkt_cls.h)."""
 
-MACROS: dict[str, str] = _made() | {
+MACROS: dict[str, str] = _made() | PACKET_MACROS | {
     name: f"#define {name} {value if -1 <= value < 4096 else f'{value:#x}ULL'}" for name, value in CONSTANTS.items()
 } | {
     name: f"#define {name} {number}" for names in VERDICTS.values() for number, name in enumerate(names)

@@ -11,17 +11,19 @@ from typing import TypeAlias
 
 from bpflens.btf.c_text import declaration
 from bpflens.decompile import ir
+from bpflens.decompile.c_expression.packet_names import beside, field_text
 from bpflens.decompile.c_expression.places import Named, named_place, struct_member
 from bpflens.decompile.c_expression.prototypes import Signature
 from bpflens.decompile.c_expression.types import ADD, OBJECT, POINTER, PRIMARY, U64, UNARY, CText, CType
 from bpflens.decompile.c_expression.unit_scope import UnitScope, context_field
 from bpflens.decompile.c_text.macros import VERDICTS
 from bpflens.decompile.c_text.signature import WORDS, head_of
-from bpflens.decompile.c_text.statement import FunctionScope, as_assigned, assigned, relocated, statement_lines
+from bpflens.decompile.c_text.statement import FunctionScope, as_assigned, assigned, compound, relocated, statement_lines
 from bpflens.decompile.function import Function, StackObject
 from bpflens.decompile.result import Line
 from bpflens.decompile.structure.shape import leaves
 from bpflens.decompile.tree import Break, Continue, DoWhile, For, Goto, If, Label, Node, Return, Simple, Switch, Tree, While
+from bpflens.decompile.types.packet_headers import PacketFields, meaning_of
 from bpflens.decompile.unit import Code
 from bpflens.isa.extended.contexts import context_struct
 
@@ -34,9 +36,11 @@ class Structured(FunctionScope):
     def __init__(
         self, unit: UnitScope, signatures: dict[str, Signature], code: Code, function: Function, types: Mapping[int, CType],
         widths: Mapping[int, int], ctx_macro: bool, pointees: Mapping[int, int] = MappingProxyType({}),
-        narrow: frozenset[int] = frozenset(),
+        narrow: frozenset[int] = frozenset(), fields: PacketFields | None = None,
     ) -> None:  # fmt: skip
         super().__init__(unit, signatures)
+        self.fields = fields or PacketFields()
+        self.big_endian = unit.unit.big_endian
         self.pointees = pointees
         self.members_hidden = 0
         self.narrow = narrow
@@ -103,7 +107,8 @@ class Structured(FunctionScope):
                     return CText(f"(s{8 * load.size}){self.macro('CTX_LOAD')}(u{8 * load.size}, {base}, {load.place.offset})", UNARY,
                                  CType(8 * load.size, True))  # fmt: skip
                 return CText(f"{self.macro('CTX_LOAD')}({kind}, {base}, {load.place.offset})", PRIMARY, U64)
-        named = self.place(load.address, load.size)
+        header = self.fields.loads.get(load.slot)
+        named = Named(field_text(self, load.address, header)) if header is not None else self.place(load.address, load.size)
         if named is not None:
             text = f"{self.macro('CORE')}({named.text})" if named.relocated else named.text
             level = UNARY if text.startswith("*") else PRIMARY
@@ -150,6 +155,16 @@ class Structured(FunctionScope):
         self.members_hidden -= 1
         return made
 
+    def beside(self, expr: ir.Expr, value: int) -> CText | None:
+        """A name for a number that stands beside an expression."""
+        return None if self.big_endian else beside(self, meaning_of(expr, self.fields), value)
+
+    def swap_name(self, expr: ir.Swap) -> str:
+        """`bpf_ntohs` for what is in network order, as far as that is known."""
+        order = {16: ("be16", "bpf_ntohs"), 32: ("be32", "bpf_ntohl")}.get(expr.bits)
+        known = order is not None and meaning_of(expr.operand, self.fields) in (order[0], "ethertype" if expr.bits == 16 else "")
+        return self.macro(order[1]) if order is not None and known and meaning_of(expr.operand, self.fields) else super().swap_name(expr)
+
     def narrowed(self, id: int) -> bool:
         """Is a variable kept in fewer bits than its values have?"""
         return id in self.narrow
@@ -165,6 +180,14 @@ class Structured(FunctionScope):
                 return f"{self.context_name()}->{field[0]} = {value.text};"
             macro = self.macro("CTX_STORE")
             return f"{macro}(u{8 * store.size}, {self.context_name()}, {store.place.offset}, {value.text});"
+        header = self.fields.stores.get(store.slots)
+        if header is not None:
+            value = self.text(store.value, 8 * store.size)
+            if isinstance(store.value, ir.Const) and not self.big_endian:
+                value = beside(self, header.meaning, store.value.value) or value
+            if value.type.pointer:
+                value = CText(f"(__u64)({value.text})", UNARY, U64)
+            return f"{compound(field_text(self, store.address, header), value.text, store.value)};"
         return super().store_place(store)
 
     def context_word(self, offset: int, size: int) -> str | None:
@@ -364,7 +387,8 @@ class _Writer:
         yield Line(f"{pad}switch ({self.scope.plain(node.value)}) {{", node.slots)
         for case in node.cases:
             for value in case.values:
-                yield Line(f"{pad}case {self.scope.plain(ir.Const(value))}:", node.slots)
+                named = self.scope.beside(node.value, value)
+                yield Line(f"{pad}case {named.text if named is not None else self.scope.plain(ir.Const(value))}:", node.slots)
             if not case.values:
                 yield Line(f"{pad}default:")
             yield self.tree(case.body, depth + 1)
