@@ -128,3 +128,24 @@ def test_conditions_and_sums() -> None:
     assert Where("value[1].n = 2").holds(element) and not Where("value[7].n = 2").holds(element)
     assert not Where("key.addr in 192.168.0.0/16").holds(element)
     assert encode(None, 0, 4, 17, "value") == b"\x11\0\0\0" and encode(None, 0, 2, "0xbeef", "key") == b"\xbe\xef"
+
+
+def test_parts_that_are_not_there_are_told(pins: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A misspelt part is an error that lists the parts, not an empty answer."""
+    assert run(["map", "set", f"pin:{pins}/flows", '{"saddr": "10.0.0.1", "dport": 80}', '{"packets": 7}', "--apply"]) == 0
+    for option in (["--where", "key.sadr in 10.0.0.0/8"], ["--sort", "valu"]):
+        capsys.readouterr()
+        assert run(["map", "dump", f"pin:{pins}/flows", *option]) == 2
+        assert "no such part" in (said := capsys.readouterr().err) and "key.saddr" in said
+
+
+def test_points_in_time_are_told_by_name() -> None:
+    import time
+
+    from bpflens.view.text.moments import moments
+
+    now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    assert moments({"last_seen_ns": now - 5 * 10**9})[0].startswith("last_seen_ns 5.0 s ago")
+    assert moments({"latency_ns": now, "ts": 0, "dst": now, "packets": now, "ts_ok": True}) == []
+    assert moments({"created_at": int(time.time())})[0].endswith("Z")
+    assert moments([{"a": {"start_ts": now // 2}}]) and moments(7) == [] and moments("text") == []

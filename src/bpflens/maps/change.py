@@ -42,16 +42,20 @@ class Change:
 
 
 def plan_set(map: Map, key: Any, value: Any) -> Change:
-    """Set an element. A per-cpu value is set on all CPUs. InputError where key or value do not fit their types."""
+    """Set an element. A per-cpu value is set on all CPUs, a list of as many values as there are CPUs one by one. InputError where key or
+    value do not fit their types.
+    """
     from bpflens.kernel.maps.map_data import is_percpu, possible_cpus
 
     if map.type in _OF_OBJECTS:
         raise UsageError(f"map {map.id}", "holds kernel objects, which are no values", "programs set such elements by descriptors")
     btf = types_of(map)
-    raw = encode(btf, map.value_type_id, map.value_size, value, "value")
-    after = readable(btf, map.value_type_id, raw)
-    if is_percpu(map.type):
-        raw = (raw + bytes(-len(raw) % 8)) * possible_cpus()
+    cpus = possible_cpus() if is_percpu(map.type) else 0
+    each = value if isinstance(value, list) and cpus and len(value) == cpus else [value]
+    raws = [encode(btf, map.value_type_id, map.value_size, one, "value") for one in each]
+    parts = [readable(btf, map.value_type_id, raw) for raw in raws]
+    after: Value = parts[0] if len(parts) == 1 else parts
+    raw = b"".join(one + bytes(-len(one) % 8) for one in raws) * (cpus // len(raws)) if cpus else raws[0]
     raw_key, before = _key(map, key)
     return Change(map, raw_key, raw, _shown_key(map, raw_key), before, after)
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bpflens.btf.values import Value
-from bpflens.errors import UsageError
+from bpflens.errors import NotSupported, UsageError
 from bpflens.maps.readable import Reader, readable
 from bpflens.program import Map
 
@@ -26,6 +26,15 @@ if TYPE_CHECKING:
 __all__ = ("Element", "Where", "elements", "field_of", "total_of", "types_of")
 
 _LPM_TRIE = 11
+_UNLISTED = {
+    22: "a queue has no keys, and reading it takes its elements away; `bpflens save` reads them from kernel memory",
+    23: "a stack has no keys, and reading it takes its elements away; `bpflens save` reads them from kernel memory",
+    27: "a ring buffer has records for its one reader, no elements; `bpflens save` copies those that are unread",
+    28: "its values belong to inodes, which the kernel does not list",
+    30: "a bloom filter keeps no keys: the kernel only answers whether one may be in it",
+    31: "a ring buffer has records for its one reader, no elements; `bpflens save` copies those that are unread",
+    33: "an arena is memory that programs and processes share, without elements; `bpflens save` copies its pages",
+}  # fmt: skip
 _TEST = re.compile(r"\s*((?:key|value|sum)[\w.\[\]]*)\s*(==|=|!=|>=|<=|>|<|in\b|~)\s*(.+?)\s*\Z")
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq, "=": operator.eq, "!=": operator.ne, ">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt,
@@ -85,6 +94,8 @@ def _holds(value: Value, op: str, wanted: str) -> bool:
 def field_of(element: Element, path: str) -> Value:
     """The part that `key.a.b`, `value[3].c` or `sum` names; None where there is none."""
     head, *rest = re.findall(r"[^.\[\]]+", path)
+    if head not in ("key", "value", "sum"):
+        return None
     found: Value = {"key": element.key, "sum": element.total}.get(head, element.total if element.total is not None else element.value)
     if head == "value" and rest:
         found = element.value
@@ -110,7 +121,8 @@ def elements(
     map: Map, where: Where | None = None, sort: str = "", limit: int | None = None, reverse: bool = False
 ) -> Iterator[Element]:
     """The elements of a loaded map in its order, or sorted by a part of them. KernelError for a type that cannot be read."""
-    found = (element for element in _all(map) if where is None or where.holds(element))
+    paths = [*(path for path, _, _ in where.tests), *([sort] if sort else [])] if where is not None else [sort] if sort else []
+    found = (element for element in _with_parts(_all(map), paths) if where is None or where.holds(element))
     if not sort:
         for number, element in enumerate(found):
             if limit is not None and number >= limit:
@@ -128,8 +140,30 @@ def elements(
         yield from sorted(found, key=order, reverse=reverse)
 
 
+def _with_parts(found: Iterator[Element], paths: Sequence[str]) -> Iterator[Element]:
+    """The same; UsageError where the first element, whose type is that of all, has no such part."""
+    first = True
+    for element in found:
+        if first and element.raw_value is not None:
+            first = False
+            for path in paths:
+                if field_of(element, path) is None:
+                    raise UsageError(path, "elements have no such part", f"they have: {', '.join(_parts(element))}")
+        yield element
+
+
+def _parts(element: Element) -> list[str]:
+    names = []
+    for head, value in (("key", element.key), ("value", element.value), ("sum", element.total)):
+        if isinstance(value, Mapping):
+            names += [f"{head}.{name}" for name in value]
+        elif value is not None:
+            names.append(head)
+    return names[:20]
+
+
 def _all(map: Map) -> Iterator[Element]:
-    from bpflens.kernel.maps.map_data import is_percpu, items
+    from bpflens.kernel.maps.map_data import is_percpu
     from bpflens.kernel.maps.maps import open_map
 
     assert map.id is not None
@@ -138,7 +172,7 @@ def _all(map: Map) -> Iterator[Element]:
     value_reader = Reader(btf, map.value_type_id) if btf and map.value_type_id else None
     percpu = is_percpu(map.type)
     with open_map(map.id) as fd:
-        for key, raw in items(fd):
+        for key, raw in _raw(map, fd):
             shown_key = readable(btf, map.key_type_id, key, key_reader)
             if percpu and raw is not None:
                 step = map.value_size + 7 & ~7
@@ -146,6 +180,16 @@ def _all(map: Map) -> Iterator[Element]:
                 yield Element(key, raw, shown_key, parts, total_of(parts))
             else:
                 yield Element(key, raw, shown_key, readable(btf, map.value_type_id, raw, value_reader))
+
+
+def _raw(map: Map, fd: int) -> Iterator[tuple[bytes, bytes | None]]:
+    """(key, value) of a map. NotSupported, in words, for a type that has nothing to list."""
+    from bpflens.kernel.maps.map_data import items
+    from bpflens.kernel.maps.storage import OWNERS, storage_items
+
+    if map.type in _UNLISTED:
+        raise NotSupported(f"map {map.id}", _UNLISTED[map.type])
+    yield from storage_items(fd, map.type, map.value_size) if map.type in OWNERS else items(fd)
 
 
 def total_of(parts: Sequence[Value]) -> Value:

@@ -116,6 +116,10 @@ def _number(value: Any, size: int, what: str, order: str) -> bytes:
 
 
 def _written(form: str, value: Any, size: int, what: str) -> bytes:
+    if isinstance(value, list) and len(value) == size and all(isinstance(item, int) and 0 <= item < 256 for item in value):
+        return bytes(value)
+    if form in ("ipv6", "mac") and not isinstance(value, str):
+        raise InputError(what, f"is an address: a text, or a list of {size} bytes")
     if isinstance(value, str) and form in ("ipv4", "ipv6", "be32"):
         try:
             packed = ipaddress.ip_address(value).packed

@@ -13,6 +13,7 @@ from bpflens.kernel.descriptors import btf_fd, device_index
 from bpflens.kernel.maps.map_batch import BATCHED, deinterleave, write_batch
 from bpflens.kernel.maps.map_data import freeze, possible_cpus, update
 from bpflens.kernel.maps.mapped_maps import PAGE, write_pages
+from bpflens.kernel.maps.storage import CGRP_STORAGE, set_cgroup_value
 from bpflens.kernel.programs.load import create_map
 from bpflens.snapshot.restoring.elements import checked_data, elements, records
 from bpflens.snapshot.restoring.maker import Maker
@@ -80,6 +81,8 @@ def fill(maker: Maker, map: SavedMap) -> None:
                     update(fd, b"", piece[at : at + data.value_size])
         elif map.type == _ARENA:
             _fill_arena(maker, map, fd)
+        elif map.type == CGRP_STORAGE:
+            _fill_cgroup_values(maker, map, data, fd)
         elif map.type == _CGROUP_ARRAY:
             _fill_cgroups(maker, map, data, fd)
         elif data.layout == "values":
@@ -274,21 +277,39 @@ def _write(map: SavedMap, fd: int, keys: bytes, values: bytes, count: int) -> No
 
 
 def _fill_cgroups(maker: Maker, map: SavedMap, data: SavedData, fd: int) -> None:
-    from bpflens.snapshot.taking.cgroups import cgroup_directory
-
     for piece in records(maker.archive, map):
         for index, id in struct.iter_unpack("=IQ", piece):
-            path = data.devices.get(str(id))
-            directory = cgroup_directory(maker.options.cgroups.get(path, path)) if path else None
-            if directory is None or not os.path.isdir(directory):
-                maker.notes.append(f"{_where(map)}: its element {index} (cgroup {path or id}) is not there")
-                maker.partial.add(map.id)
+            directory = _cgroup(maker, map, data, id, f"element {index}")
+            if directory is None:
                 continue
             cgroup = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 update(fd, struct.pack("=I", index), struct.pack("=I", cgroup))
             finally:
                 os.close(cgroup)
+
+
+def _fill_cgroup_values(maker: Maker, map: SavedMap, data: SavedData, fd: int) -> None:
+    size = data.key_size + data.value_size
+    for piece in records(maker.archive, map):
+        for at in range(0, len(piece), size):
+            (id,) = struct.unpack_from("=Q", piece, at)
+            directory = _cgroup(maker, map, data, id, "a value")
+            if directory is not None:
+                set_cgroup_value(fd, directory, piece[at + 8 : at + size])
+
+
+def _cgroup(maker: Maker, map: SavedMap, data: SavedData, id: int, what: str) -> str | None:
+    """The directory of a saved cgroup; None, and a note, where it is not there."""
+    from bpflens.snapshot.taking.cgroups import cgroup_directory
+
+    path = data.devices.get(str(id))
+    directory = cgroup_directory(maker.options.cgroups.get(path, path)) if path else None
+    if directory is not None and os.path.isdir(directory):
+        return directory
+    maker.notes.append(f"{_where(map)}: its {what} (cgroup {path or id}) is not there")
+    maker.partial.add(map.id)
+    return None
 
 
 def _fill_arena(maker: Maker, map: SavedMap, fd: int) -> None:

@@ -17,13 +17,12 @@ _DATA_LOST = {
     19: "its elements appear when programs are attached to cgroups: it is made empty",
     20: "sockets cannot be made again: it is made empty",
     21: "its elements appear when programs are attached to cgroups: it is made empty",
-    24: "its values belong to sockets: it is made empty",
+    24: "its values belong to sockets, which cannot be made again: it is made empty (the snapshot has them, by cookie)",
     27: "unread records cannot be put into a ring buffer: it is made empty (the snapshot has them)",
     28: "its values belong to inodes: it is made empty",
-    29: "its values belong to processes: it is made empty",
+    29: "its values belong to processes, which are not restored: it is made empty (the snapshot has them, by pid)",
     30: "a bloom filter keeps no keys: it is made empty, fill it from the source of its data",
     31: "its unread records belong to its producer: it is made empty (the snapshot has them)",
-    32: "its values belong to cgroups: it is made empty",
 }
 _HOOK_LOST = {
     "socket": "a filter belongs to its socket, which a process made: the process attaches it again",

@@ -19,6 +19,7 @@ from bpflens.formats.snapshot.manifest import SavedData
 from bpflens.kernel.maps.map_batch import BATCHED, interleave, read_batches
 from bpflens.kernel.maps.map_data import is_percpu, items, lookup, possible_cpus, value_stride
 from bpflens.kernel.maps.mapped_maps import PAGE, unread_records
+from bpflens.kernel.maps.storage import OWNERS, storage_items
 from bpflens.program import Map
 from bpflens.snapshot.taking.memory import KernelMemory
 
@@ -34,11 +35,8 @@ _IDS = {3: "programs", 12: "maps", 13: "maps", 14: "device", 25: "device", 16: "
 _WITHOUT = {
     4: "its elements are perf events of processes, which the kernel does not show",
     17: "its elements are AF_XDP sockets of processes, which the kernel does not show",
-    24: "its values belong to sockets, which are not saved",
     28: "its values belong to inodes, which the kernel does not list",
-    29: "its values belong to processes, which are not saved",
     30: "a bloom filter keeps no keys: the kernel only answers whether one may be in it",
-    32: "its values belong to cgroups; the programs set them again",
     34: "the kernel fills it when the program is loaded",
 }
 _Pieces = Iterator[bytes | bytearray | memoryview]
@@ -76,6 +74,9 @@ def contents(fd: int, map: Map, memory: KernelMemory) -> Contents | str:
         return Contents("pages", lambda: _arena(map, memory), 4 + PAGE, 4, PAGE)
     if map.type in _SOCKETS and map.value_size != 8:
         return "its elements are sockets; the kernel shows their cookies only where values have 8 bytes"
+    if map.type in OWNERS:
+        owner, key_size = OWNERS[map.type]
+        return Contents("records", lambda: _storage(fd, map), key_size + map.value_size, key_size, map.value_size, 0, owner)
     cpus = possible_cpus() if is_percpu(map.type) else 0
     ids = _IDS.get(map.type, "")
     if map.type in _ARRAYS:
@@ -141,6 +142,10 @@ def _values(fd: int, map: Map, stride: int) -> _Pieces:
         if started or error.errno not in (22, 95, 524):
             raise
     yield from _gathered(lookup(fd, struct.pack("=I", index), stride) or bytes(stride) for index in range(map.max_entries))
+
+
+def _storage(fd: int, map: Map) -> _Pieces:
+    return _gathered(key + value for key, value in storage_items(fd, map.type, map.value_size))
 
 
 def _gathered(parts: Iterator[bytes]) -> _Pieces:

@@ -11,6 +11,7 @@ from bpflens.maps.change import Change
 from bpflens.maps.differences import Difference
 from bpflens.maps.elements import Element
 from bpflens.view.style.printable import printable
+from bpflens.view.text.moments import moments
 
 __all__ = ("change_line", "difference_line", "element_line", "row_lines")
 
@@ -49,7 +50,8 @@ def element_line(element: Element) -> str:
     if isinstance(element.value, list) and element.total is not None:
         parts = [f"cpu {cpu}: {to_text(part)}" for cpu, part in enumerate(element.value) if _counted(part)]
         return printable(f"{key} = {to_text(element.total)}" + (f"   ({', '.join(parts)})" if len(parts) > 1 else ""))
-    return printable(f"{key} = {element.value if isinstance(element.value, str) else to_text(element.value)}")
+    when = f"   ({', '.join(said)})" if (said := moments(element.value)) else ""
+    return printable(f"{key} = {element.value if isinstance(element.value, str) else to_text(element.value)}{when}")
 
 
 def _counted(value: object) -> bool:

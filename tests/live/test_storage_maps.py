@@ -1,0 +1,96 @@
+"""Storage maps have no keys to list: processes, sockets and cgroups are asked for their values. Cgroups get theirs back, others are said."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import needs
+from bpflens.formats.snapshot.archive import Archive
+from bpflens.kernel.maps.map_data import update
+from bpflens.kernel.maps.maps import map_by_fd
+from bpflens.kernel.maps.storage import CGRP_STORAGE, SK_STORAGE, TASK_STORAGE, storage_items
+from bpflens.kernel.pins import opened_pin
+from bpflens.kernel.probes import map_type
+from bpflens.kernel.programs.load import create_map, load_btf
+from bpflens.kernel.sys.syscalls import pidfd_open
+from bpflens.maps.elements import elements
+from bpflens.snapshot.export import elements_of
+from bpflens.snapshot.taking.cgroups import cgroup_mount
+from live.snapshot_lab import INT, INT_BTF, SnapshotLab, failures, id_of, snapshot_lab
+
+pytestmark = pytest.mark.live
+NO_PREALLOC = 1
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[SnapshotLab]:
+    needs.root()
+    with snapshot_lab(tmp_path) as made:
+        yield made
+
+
+def storage(lab: SnapshotLab, type: int) -> int:
+    needs.kernel_feature(map_type(type) is not False, f"storage maps of type {type}")
+    types = lab.fd(load_btf(INT_BTF))
+    return lab.fd(create_map(type, 4, 4, 0, name="bl_store", flags=NO_PREALLOC, btf_fd=types, key_type_id=INT, value_type_id=INT))
+
+
+def saved_and_restored(lab: SnapshotLab, fd: int) -> tuple[list[tuple[bytes, object]], list[str], list[tuple[bytes, bytes]]]:
+    """(elements of the snapshot, what stays away, elements after the restore)."""
+    saved = lab.save(f"map:{id_of(fd)}", hashes=False)
+    with Archive(saved.path) as archive:
+        (map,) = archive.manifest.maps
+        kept = [(element.raw_key, element.value) for element in elements_of(archive, map)]
+    type = map.type
+    lab.unload(saved)
+    restored, plan = lab.restore(saved.path)
+    assert failures(restored) == []
+    with opened_pin(restored.pins[0]) as now:
+        return kept, [item.why for item in plan.left_out], list(storage_items(now, type, 4))
+
+
+def test_values_of_processes(lab: SnapshotLab) -> None:
+    fd = storage(lab, TASK_STORAGE)
+    pidfd = lab.fd(pidfd_open(os.getpid()))
+    update(fd, struct.pack("=i", pidfd), struct.pack("=i", 41))
+    own = struct.pack("=I", os.getpid())
+
+    (element,) = elements(map_by_fd(fd))
+    assert (element.raw_key, element.key, element.value) == (own, os.getpid(), 41)
+    kept, lost, after = saved_and_restored(lab, fd)
+    assert kept == [(own, 41)] and after == []
+    assert any("belong to processes" in why for why in lost)
+
+
+def test_values_of_sockets(lab: SnapshotLab) -> None:
+    fd = storage(lab, SK_STORAGE)
+    with socket.socket() as one:
+        update(fd, struct.pack("=i", one.fileno()), struct.pack("=i", 42))
+        ((key, value),) = storage_items(fd, SK_STORAGE, 4)
+        assert key == one.getsockopt(socket.SOL_SOCKET, 57, 8) and value == struct.pack("=i", 42)
+        kept, lost, _ = saved_and_restored(lab, fd)
+    assert kept == [(key, 42)]
+    assert any("belong to sockets" in why for why in lost)
+
+
+def test_values_of_cgroups_come_back(lab: SnapshotLab) -> None:
+    fd = storage(lab, CGRP_STORAGE)
+    mount = cgroup_mount()
+    assert mount is not None
+    path = f"{mount}/bpflens-storage-{os.getpid()}"
+    os.mkdir(path)
+    try:
+        cgroup = lab.fd(os.open(path, os.O_RDONLY | os.O_DIRECTORY))
+        update(fd, struct.pack("=i", cgroup), struct.pack("=i", 43))
+        number = struct.pack("=Q", os.fstat(cgroup).st_ino)
+        kept, lost, after = saved_and_restored(lab, fd)
+        assert kept == [(number, 43)] and lost == []
+        assert after == [(number, struct.pack("=i", 43))]
+    finally:
+        os.rmdir(path)
