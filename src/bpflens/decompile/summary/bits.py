@@ -80,9 +80,12 @@ def _binary(expr: ir.Binary, reader: Reader) -> Bits | None:
     left = bits_of(expr.left, reader)
     if left is None:
         return None
-    if isinstance(expr.right, ir.Const) and expr.op in ("<<", ">>"):
+    if isinstance(expr.right, ir.Const) and expr.op in ("<<", ">>", "s>>"):
         count = expr.right.value % expr.width
         left = left if expr.width == WIDTH else (*left[:32], *[0] * 32)
+        if expr.op == "s>>":
+            filled = [*left[count : expr.width], *[left[expr.width - 1]] * count]
+            return (*filled, *[0] * (WIDTH - expr.width))
         shifted = [*[0] * count, *left][:WIDTH] if expr.op == "<<" else [*left[count:], *[0] * count]
         return tuple(shifted) if expr.width == WIDTH else (*shifted[:32], *[0] * 32)
     right = bits_of(expr.right, reader)

@@ -8,9 +8,10 @@ from bpflens.decompile import ir
 from bpflens.decompile.summary.conditions import Condition
 from bpflens.decompile.summary.joins import added
 
-__all__ = ("MOST_CHOICES", "Choice", "Choices", "joined", "put", "same")
+__all__ = ("MOST_CHOICES", "Choice", "Choices", "computed", "joined", "put", "same")
 
 MOST_CHOICES = 64
+_M64 = (1 << 64) - 1
 Choice: TypeAlias = tuple[tuple[int | None, tuple[Condition, ...]], ...]
 Choices: TypeAlias = dict[int, Choice]
 """Variable with several assignments -> the values that it may have here (None: computed), each with the conditions under which."""
@@ -42,3 +43,51 @@ def under(values: Choice, conditions: tuple[Condition, ...]) -> Choice:
     return tuple(
         (value, known + added(known, conditions)) for value, known in values
     )
+
+
+def computed(expr: ir.Expr) -> int | None:
+    """The number that an expression over numbers is; None where something else is in it, or for operations that are rare in verdicts."""
+    match expr:
+        case ir.Const():
+            return expr.value
+        case ir.Zext() | ir.Sext() | ir.Negate() | ir.Not():
+            inner = computed(expr.operand)
+            return None if inner is None else _unary(expr, inner)
+        case ir.Binary():
+            left, right = computed(expr.left), computed(expr.right)
+            return None if left is None or right is None else _binary(expr, left, right)
+    return None
+
+
+def _unary(expr: ir.Zext | ir.Sext | ir.Negate | ir.Not, inner: int) -> int:
+    if isinstance(expr, ir.Not):
+        return int(not inner)
+    if isinstance(expr, ir.Negate):
+        return -inner & (1 << expr.width) - 1
+    low = inner & (1 << expr.bits) - 1
+    if isinstance(expr, ir.Sext) and low >> expr.bits - 1:
+        low -= 1 << expr.bits
+    return low & _M64
+
+
+def _binary(expr: ir.Binary, left: int, right: int) -> int | None:
+    mask = (1 << expr.width) - 1
+    left, right = left & mask, right & mask
+    match expr.op:
+        case "+":
+            return left + right & mask
+        case "-":
+            return left - right & mask
+        case "*":
+            return left * right & mask
+        case "&":
+            return left & right
+        case "|":
+            return left | right
+        case "^":
+            return left ^ right
+        case "<<":
+            return left << right % expr.width & mask
+        case ">>":
+            return left >> right % expr.width
+    return None

@@ -38,9 +38,9 @@ def decisions(function: str, walked: Walk, namer: Namer, prog_type: int) -> Iter
             whole = _decision(meanings[value], groups[value], namer, whole=True)
             yield Sentence("decides", text, _slots(groups[value]), says(value), whole)
     computed = groups.get(None, [])
-    for call in dict.fromkeys(each.call for each in computed):
-        words = f"returns what {call} gives" if call else "returns a value that it computes"
-        mine = [each for each in computed if each.call == call]
+    for what in dict.fromkeys(each.what for each in computed):
+        words = f"returns {what or 'a value that it computes'}"
+        mine = [each for each in computed if each.what == what]
         text, whole = (_decision(Verdict("", words), mine, namer, whole=each) for each in (False, True))
         paths = tuple(Path(each.conditions, each.may) for each in mine)
         yield Sentence("decides", text or f"{capital(words)}.", _slots(mine), Says(function, "returns", None, paths), whole)

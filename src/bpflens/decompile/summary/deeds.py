@@ -107,7 +107,9 @@ class Deeds:
         if place.kind == "ctx":
             return f"sets {self.place(statement) or 'fields of its context'}{to}", self.namer.prog_type == _SOCK_ADDR
         if place.kind == "" and self.namer.prog_type in _KERNEL_WRITERS:
-            return f"writes {value or 'into a structure of the kernel'}", True
+            return f"sets {value}" if value else "writes into a structure of the kernel", True
+        if place.kind == "value" and place.what not in self.unit.maps:
+            return f"{self.change(statement).partition(' the ')[0].removesuffix(' bytes of')} the entry that it found", False
         return None
 
     def string(self, expr: ir.Expr) -> str:

@@ -142,16 +142,16 @@ class Namer:
             return None
         return Named(word.text, word.format, bool(word.number))
 
-    def field_extent(self, byte: int) -> tuple[int, int] | None:
-        """(first byte, size) of the context's field at a byte, of the part that holds a number."""
+    def field_extent(self, byte: int) -> tuple[int, int, int] | None:
+        """(first byte, size) of the context's field at a byte, of the part that holds a number, and the bytes of all of it."""
         struct = context_struct(self.prog_type)
         found = field_at(struct, byte, 1) if struct else None
         if found is None:
             return None
         if struct == "bpf_cgroup_dev_ctx" and byte < 4:
-            return byte & ~1, 2
+            return byte & ~1, 2, 2
         word = word_of(struct, found.name)
-        return found.offset, word.number if word and word.number and byte < found.offset + word.number else found.size
+        return found.offset, word.number if word and word.number and byte < found.offset + word.number else found.size, found.size
 
     def _context(self, byte: int, size: int) -> str:
         if self.prog_type == _KPROBE and size == 8 and byte in _X86_64_ARGUMENTS:
@@ -203,14 +203,15 @@ class Namer:
         while left:
             start = next(iter(left))
             size = self._extent(source, start, left, layers)
+            whole = size
             if source.kind == "ctx" and (extent := self.field_extent(start)) is not None:
-                start, size = extent
+                start, size, whole = extent
             mask = value = 0
             for at in range(start, start + size):
                 m, v = left.pop(at, (0, 0))
                 mask, value = mask << 8 | m, value << 8 | v
-            if source.kind == "ctx" and size == 2:  # what fills the rest of a field that is wider than its number
-                left.pop(start + 2, None), left.pop(start + 3, None)
+            for at in range(start + size, start + whole):  # what fills the rest of a field that is wider than its number
+                left.pop(at, None)
             named = self.name_bytes(source, start, size, layers)
             if not named.big_endian:
                 mask, value = (int.from_bytes(n.to_bytes(size, "big"), "little") for n in (mask, value))
@@ -220,7 +221,7 @@ class Namer:
         """Bytes from `start` on that are one field, or follow each other."""
         if source.kind == "packet":
             base = 0 if source.base else self.network
-            for layer in ("Ethernet", layers.network, layers.transport):
+            for layer in ("Ethernet" if self.network == 14 else "", layers.network, layers.transport):
                 shift = 0 if layer == "Ethernet" or source.base else base if base is not None else -1
                 for field in fields_of(layer) if shift >= 0 and bool(source.base) == (layer == layers.transport) else ():
                     if start == field.offset + shift and any(at in left for at in range(start, start + field.size)):
@@ -265,6 +266,8 @@ def _equality(named: Named, mask: int, value: int, size: int, negated: bool) -> 
     what = f"the {named.text}"
     if (special := _special(named, mask, value, size, negated)) is not None:
         return special
+    if mask == full and size >= 3 and named.format in ("number", "hex") and (text := _printable(named, value, size)):
+        return f'{what} {"are" if named.text.startswith("bytes") else "is"} {"not " * negated}"{text}"'
     if mask == full:
         verb = "are" if named.text.startswith("bytes") else "is"
         return f"{what} {verb} {'not ' * negated}{value_text(named.format, value, size)}"
@@ -275,8 +278,17 @@ def _equality(named: Named, mask: int, value: int, size: int, negated: bool) -> 
         wanted, without = value, mask & ~value
         parts = [f"{value_text('tcpflags', wanted)} set"] * bool(wanted) + [f"{value_text('tcpflags', without)} clear"] * bool(without)
         return f"{what} do {'not ' * negated}have {' and '.join(parts)}" if negated else f"{what} have {' and '.join(parts)}"
+    if bin(mask).count("1") == 1 and named.format in ("number", "hex"):
+        return f"{what} has bit {mask:#x} {'set' if bool(value) != negated else 'clear'}"
     verb = "are" if named.text.startswith("bytes") else "is"
     return f"{what} under the mask {mask:#x} {verb} {'not ' * negated}{value:#x}"
+
+
+def _printable(named: Named, value: int, size: int) -> str:
+    """Bytes of memory that are a text; "" where they are none, or are known to be a number."""
+    data = value.to_bytes(size, "big" if named.big_endian else "little")
+    is_bytes = named.text.startswith("bytes") or "memory that was read" in named.text
+    return data.decode() if is_bytes and all(0x20 < byte < 0x7F for byte in data) else ""
 
 
 def _special(named: Named, mask: int, value: int, size: int, negated: bool) -> str | None:
@@ -284,6 +296,8 @@ def _special(named: Named, mask: int, value: int, size: int, negated: bool) -> s
     never = "not " * negated
     if named.format == "ipvhl" and mask == 0x0F:
         return "the IPv4 header has no options" if value == 5 and not negated else f"the IPv4 header is {never}{4 * value} bytes long"
+    if named.format == "devaccess" and mask in (1, 2, 4):
+        return f"the access {'includes' if bool(value) != negated else 'does not include'} {value_text('devaccess', mask)}"
     if named.format == "vlantci" and mask == 0xFFF:
         return f"the VLAN id is {never}{value}"
     if named.format == "present" and value == 0 and mask == (1 << 8 * size) - 1:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from bpflens.decompile.summary.bits import Bit
 from bpflens.decompile.summary.claims import Between, Gives, HasEntry, Relation
 from bpflens.decompile.summary.conditions import SHORT, Condition, Kind, layers_of
-from bpflens.decompile.summary.naming import Namer
+from bpflens.decompile.summary.naming import Layers, Namer
 
 __all__ = ("follows", "is_absent", "sentences")
 
@@ -22,22 +22,27 @@ def is_absent(condition: Condition) -> bool:
     return not claim.there if isinstance(claim, HasEntry) else isinstance(claim, Gives) and claim.op == "=="
 
 
-def sentences(conditions: Sequence[Condition], namer: Namer) -> list[str]:
+def sentences(
+    conditions: Sequence[Condition], namer: Namer, around: Layers | None = None, given: Mapping[Bit, int] | None = None
+) -> list[str]:
     """What a path's conditions say, each thing once; equalities of bits are put together first. Bounds and what follows from an equality
-    that is said are left out.
+    that is said are left out. `around`, `given`: the layers, and the bits, that are known outside of an alternative.
     """
     layers = layers_of(conditions, namer)
+    if around is not None:
+        layers = Layers(layers.network or around.network, layers.transport or around.transport)
     known: dict[Bit, int] = {}
     for condition in conditions:
         if condition.is_equality:
             known.update(condition.bits)
     out: list[str] = list(namer.phrases(known, layers)) if known else []
+    known = {**(given or {}), **known}
     for condition in conditions:
         if condition.kind in (Kind.BOUND, Kind.PRESENT) or condition.is_equality:
             if is_absent(condition):
                 out.append(condition.text)
         elif condition.alternatives:
-            if text := _alternatives(condition, namer):
+            if text := _alternatives(condition, namer, layers, known):
                 out.append(text)
         elif follows(condition, known):
             continue
@@ -60,10 +65,20 @@ def follows(condition: Condition, known: Mapping[Bit, int]) -> bool:
     return bool(bits) and all(isinstance(bit, int) or bit in known for bit in bits)
 
 
-def _alternatives(condition: Condition, namer: Namer) -> str:
+def holds_of(condition: Condition, known: Mapping[Bit, int]) -> bool | None:
+    """Whether a condition about bits that are known holds; None where it is about others."""
+    if condition.alternatives or not condition.bits or any(bit not in known for bit, _ in condition.bits):
+        return None
+    return all(known[bit] == value for bit, value in condition.bits) != condition.negated
+
+
+def _alternatives(condition: Condition, namer: Namer, layers: Layers, known: Mapping[Bit, int]) -> str:
     """ "(a or b)"; "" where one of the sides need not be said."""
     sides = [side for side in _sides(condition) if not any(map(is_absent, side))] or list(condition.alternatives)
-    said = [sentences(side, namer) for side in sides]
+    sides = [side for side in sides if not any(holds_of(each, known) is False for each in side)] or sides
+    if any(all(holds_of(each, known) for each in side) for side in sides):
+        return ""
+    said = [sentences(side, namer, layers, known) for side in sides]
     if not all(said):
         return ""
     texts = list(dict.fromkeys(f"({' and '.join(side)})" if len(side) > 1 and len(said) > 1 else " and ".join(side) for side in said))

@@ -29,6 +29,7 @@ __all__ = ("Sentence", "Summary", "entries_of", "summarise", "summarise_function
 
 SHOWN_LINES = 10
 _MOST_RESULTS = 4
+_STRUCT_OPS = 27
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,8 @@ def summarise_function(unit: Unit, name: str) -> Summary:
             gaps.append(f"{function.name} is nested too deeply to be followed to its ends")
         if code.role != "entry":
             found += _results(function.name, walked, namer, own)
+        elif own and program.type == _STRUCT_OPS and not _is_void(unit, code):
+            found += _results(function.name, walked, namer, len(walked.returns) > 1 or any(each.value is None for each in walked.returns))
         elif own and has_verdict(program.type or 0, program.declared.section or ""):
             found += decisions(name, walked, namer, program.type or 0)
         found += Deeds(function.name, unit, namer, walked, "" if own else f"in {function.name}, ").all()
@@ -119,12 +122,17 @@ def _parameters(unit: Unit, code: Code, arguments: Mapping[int, int], definition
     return {var: names[register - 1] if register <= len(names) and names[register - 1] else str(register) for var, register in kept.items()}
 
 
+def _is_void(unit: Unit, code: Code) -> bool:
+    """BTF says that a function gives nothing back."""
+    return unit.btf is not None and bool(code.type_id) and unit.btf.name_and_ref(unit.btf.name_and_ref(code.type_id)[1])[1] == 0
+
+
 def _results(name: str, walked: Walk, namer: Namer, own: bool) -> Iterator[Sentence]:
     """What a function that the program itself calls gives back; of a callee only where it is one of few numbers."""
     said = list(decisions(name, walked, namer, 0))
     if own:
         yield from said
-    elif 1 < len(said) <= _MOST_RESULTS and all(each.says is not None and each.says.value is not None for each in said):
+    elif walked.returns and 1 < len(said) <= _MOST_RESULTS and all(each.says is not None and each.says.value is not None for each in said):
         texts = [(each.text[:1].lower() + each.text[1:]).rstrip(".") for each in said]
         yield Sentence("calls", f"In {name}: {'; '.join(texts)}.", slots_of(each.slots for each in said))
 

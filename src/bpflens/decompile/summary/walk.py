@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from bpflens.decompile import ir
-from bpflens.decompile.summary.bits import Source, byte_run
-from bpflens.decompile.summary.choices import MOST_CHOICES, Choice, Choices, joined, put, same
+from bpflens.decompile.summary.bits import Bit, Source, byte_run
+from bpflens.decompile.summary.choices import MOST_CHOICES, Choice, Choices, computed, joined, put, same
 from bpflens.decompile.summary.claims import KeyPart
 from bpflens.decompile.summary.conditions import Condition, Kind, condition_of, layers_of
 from bpflens.decompile.summary.frame_changes import follow_frame
@@ -23,6 +23,7 @@ from bpflens.decompile.summary.joins import UNSAID, added, leaves, met
 from bpflens.decompile.summary.keys import key_parts, key_phrase
 from bpflens.decompile.summary.layers import value_text
 from bpflens.decompile.summary.naming import NO_LAYERS, Layers, Namer
+from bpflens.decompile.summary.reading import note_reads
 from bpflens.decompile.summary.sources import Frame, Scope
 from bpflens.decompile.summary.written import Written
 from bpflens.decompile.tree import Break, Continue, DoWhile, For, ForEver, Goto, If, Label, Node, Return, Simple, Switch, Tree, While
@@ -30,20 +31,19 @@ from bpflens.decompile.tree import Break, Continue, DoWhile, For, ForEver, Goto,
 __all__ = ("Done", "Returned", "Walk", "walk")
 
 _DEEPEST = 120
-_PLACES = frozenset(("ctx", "packet", "data", "kernel"))
 
 
 
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """A return: `value` None where it is computed; by helper `call`, "" for none."""
+    """A return: `value` None where it is computed; `what` it is then, in words, "" where it has none."""
 
     value: int | None
     conditions: tuple[Condition, ...]
     slots: ir.Slots
     may: bool = False
-    call: str = ""
+    what: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +170,7 @@ class _Walker:
         condition = self.scope.now(node.condition)
         yes = condition_of(condition, True, self.scope, self.namer, node.slots)
         no = condition_of(condition, False, self.scope, self.namer, node.slots)
-        self.note_reads(condition, node.slots)
+        note_reads(condition, node.slots, self.scope, self.namer, self.out.read)
         before = self.state().copy()
         then = self.block(node.then, here + yes, depth + 1)
         after = self.state()
@@ -199,12 +199,27 @@ class _Walker:
                 yield Returned(result, here + said, node.slots, self.may > 0)
             return
         choices = self.given(expr) if value is None else None
+        if choices is None and value is None and (halves := self.by_bit(expr, node.slots)):
+            yield from (Returned(number, (*here, said), node.slots, self.may > 0) for number, said in halves)
+            return
         if choices is None:
             call = self.scope.call_of(expr) if value is None else None
-            yield Returned(value, here, node.slots, self.may > 0, call.name if call is not None else "")
+            named = self.argument(expr) if value is None and call is None else ""
+            what = f"what {call.name} gives" if call is not None else named.removeprefix("a computed value")
+            yield Returned(value, here, node.slots, self.may > 0, what)
             return
         for chosen, conditions in choices:
             yield Returned(chosen, conditions + added(conditions, here), node.slots, self.may > 0)
+
+    def by_bit(self, expr: ir.Expr, slots: ir.Slots) -> list[tuple[int, Condition]]:
+        """The two numbers that an expression may be where it depends on a single bit, and what that bit is then."""
+        bits = self.scope.bits(expr) or ()
+        single = {bit for bit in bits if isinstance(bit, Bit)}
+        if len(single) != 1:
+            return []
+        [bit] = single
+        return [(sum((value if isinstance(each, Bit) else each) << n for n, each in enumerate(bits)),
+                 Condition(Kind.TELLING, bits=((bit, value),), slots=slots)) for value in (0, 1)]  # fmt: skip
 
     def given(self, expr: ir.Expr) -> Choice | None:
         """The values of an expression over a variable that has one of several."""
@@ -216,13 +231,16 @@ class _Walker:
             return self.choices[var]
         if ir.size_of(expr) > MOST_CHOICES:
             return None
-        return tuple(
-            (None if number is None else self.scope.constant(put(expr, var, number)), known) for number, known in self.choices[var]
-        )
+        return tuple((None if number is None else self.number(put(expr, var, number)), known) for number, known in self.choices[var])
+
+    def number(self, expr: ir.Expr) -> int | None:
+        """The number that an expression always is."""
+        found = self.scope.constant(expr)
+        return computed(expr) if found is None else found
 
     def switch(self, node: Switch, here: tuple[Condition, ...], depth: int) -> tuple[Condition, ...] | None:
         value = self.scope.now(node.value)
-        self.note_reads(value, node.slots)
+        note_reads(value, node.slots, self.scope, self.namer, self.out.read)
         ends: list[tuple[Condition, ...]] = []
         whole = True  # every case goes on behind the switch
         before = self.state().copy()
@@ -281,7 +299,7 @@ class _Walker:
     def statement(self, written: ir.Statement, here: tuple[Condition, ...]) -> None:
         statement = self.current(written)
         for expr in ir.inputs(written):
-            self.note_reads(self.scope.now(expr), statement.slots)
+            note_reads(self.scope.now(expr), statement.slots, self.scope, self.namer, self.out.read)
         if not isinstance(statement, ir.Store) and statement.var is not None:
             self.choices.pop(statement.var, None)
             if isinstance(written, ir.Assign) and written.var in self.scope.definitions.several:
@@ -309,7 +327,9 @@ class _Walker:
         """What is put into a field of the packet or the context: a number as the field's are written, or the name of what it comes from."""
         place = store.place
         if place.kind == "" and (source := self.scope.kernel_source(store.address)) is not None:
-            return f"the {self.namer.name_bytes(source, 0, store.size, self.namer.layers).text}"
+            number = self.scope.constant(store.value)
+            to = f" to {number}" if number is not None else ""
+            return f"the {self.namer.name_bytes(source, 0, store.size, self.namer.layers).text}{to}"
         if place.kind not in ("packet", "ctx") or place.offset is None:
             return ""
         named = self.namer.name_bytes(Source(place.kind, place.what), place.offset, store.size, self.namer.layers)
@@ -374,27 +394,3 @@ class _Walker:
         bits = self.scope.bits(expr)
         run = byte_run(bits) if bits is not None else None
         return f"the {self.namer.name_bytes(run[0], run[1], run[2], self.namer.layers).text}" if run else "a computed value"
-
-    def note_reads(self, expr: ir.Expr, slots: ir.Slots) -> None:
-        """The named things that an expression reads: whole fields, however they were put together."""
-        pending = [expr]
-        while pending:
-            node = pending.pop()
-            if not any(load.place.kind in _PLACES or load.place.kind == "" for load in _loads(node)):
-                continue
-            bits = self.scope.bits(node)
-            run = byte_run(bits) if bits is not None else None
-            if run is None:
-                pending.extend(ir.children(node))
-            elif run[0].kind in _PLACES and not self.scope.is_packet_start(node) and not self.scope.is_packet_end(node):
-                name = self.namer.name_bytes(run[0], run[1], run[2], self.namer.layers).text
-                self.out.read[name] = ir.join_slots(self.out.read.get(name, ()), slots)
-
-
-def _loads(expr: ir.Expr) -> Iterator[ir.Load]:
-    pending = [expr]
-    while pending:
-        node = pending.pop()
-        if isinstance(node, ir.Load):
-            yield node
-        pending.extend(ir.children(node))
