@@ -14,7 +14,8 @@ import printed_lines
 settings.register_profile(
     "default", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], print_blob=True
 )
-settings.load_profile("default")
+settings.register_profile("emulated", settings.get_profile("default"), max_examples=10)
+settings.load_profile("emulated" if "BPFLENS_EMULATED" in os.environ else "default")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
