@@ -54,6 +54,10 @@ EQUAL = {
         "__u32 k = 5; __u64 *v = bpf_map_lookup_elem(&m, &k); return v ? *v : 1;",
         "struct { __u32 pad, k; } x = { 1, 5 }; __u64 *v = bpf_map_lookup_elem(&m, &x.k); if (!v) return 1; return *v;",
     ),
+    "a copy from another place of the stack": (
+        "volatile long a[2] = {1, ctx->rx_queue_index}; long b = 0; bpf_probe_read_kernel(&b, 8, (void *)&a[1]); return b;",
+        "volatile long z = ctx->rx_queue_index; long b = 0; bpf_probe_read_kernel(&b, 8, (void *)&z); return b;",
+    ),
     "a 32-bit argument": ("return bpf_redirect(7, 0);", "return bpf_redirect(7ULL, 0);"),
 }
 DIFFERENT = {
@@ -74,6 +78,15 @@ TRAPS = {
     "a buffer that the helper may leave as it was": (
         "char b[8] = {1}; bpf_probe_read_kernel_str(b, 8, (void *)0x1000); return b[7];",
         "char b[8] = {1,1,1,1,1,1,1,1}; bpf_probe_read_kernel_str(b, 8, (void *)0x1000); return b[7];",
+    ),
+    "a copy of other bytes of the stack": (
+        "volatile long a[2] = {1, ctx->rx_queue_index}; long b = 0; bpf_probe_read_kernel(&b, 8, (void *)&a[1]); return b;",
+        "volatile long a[2] = {1, ctx->rx_queue_index}; long b = 0; bpf_probe_read_kernel(&b, 8, (void *)&a[0]); return b;",
+    ),
+    "a copy within the stack that overlaps": (
+        "volatile int a[6] = {ctx->rx_queue_index, 2, 3, 4, 5}; bpf_probe_read_kernel((void *)&a[1], 16, (void *)a); return a[4];",
+        "volatile int a[6] = {ctx->rx_queue_index, 2, 3, 4, 5}, c[6] = {ctx->rx_queue_index, 2, 3, 4, 5};"
+        "bpf_probe_read_kernel((void *)&a[1], 16, (void *)c); return a[4];",
     ),
     "two values of one array": (
         "__u32 a = 1, b = 2; __u64 *x = bpf_map_lookup_elem(&arr, &a), *y = bpf_map_lookup_elem(&arr, &b);"

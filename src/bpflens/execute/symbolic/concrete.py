@@ -97,6 +97,10 @@ class World:
         return bytes(self.byte(PACKET + 4096 + index) for index in range(14 + self.number(7, "length")))
 
 
+def _is_stack(at: int) -> bool:
+    return STACK <= at < STACK + (1 << 40)
+
+
 class _Machine:
     def __init__(self, code: Code, world: World, side: str) -> None:
         self.code, self.world, self.side = code, world, side
@@ -116,7 +120,7 @@ class _Machine:
     # --- memory ---
 
     def byte(self, at: int) -> int:
-        if STACK <= at < STACK + (1 << 40):
+        if _is_stack(at):
             known = self.stack.get(at)
             return known if known is not None else self.world.number(8, "stack", self.side, at if self.side else 0)
         known = self.written.get(at)
@@ -139,7 +143,7 @@ class _Machine:
     def store(self, at: int, size: int, value: int) -> None:
         for index in range(size):
             byte, where = value >> 8 * index & 0xFF, at + index
-            if STACK <= where < STACK + (1 << 40):
+            if _is_stack(where):
                 self.stack[where] = byte
             elif byte == self.world.byte(where):
                 self.written.pop(where, None)
@@ -313,6 +317,8 @@ class _Machine:
                     given.append(self.bytes(value, length) if value >> 16 else value)
                 if kind in "wobVWBD":
                     outputs.append((value, length, kind == "w"))
+            elif kind == "l" and _is_stack(value):
+                given.append(self.bytes(value, self._length("r", 0, map, r[index], value)))
             else:
                 given.append(value & 0xFFFFFFFF if kind == "u" else value)
         self._result(helper, given, outputs, map)

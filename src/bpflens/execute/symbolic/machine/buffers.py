@@ -21,7 +21,7 @@ from bpflens.execute.symbolic.values.masks import mask
 from bpflens.execute.symbolic.values.terms import TRUE, Term, const, symbol
 from bpflens.program import Map
 
-__all__ = ("add_buffer", "add_plain", "add_string", "add_varargs", "label_of", "map_of", "size_of")
+__all__ = ("add_buffer", "add_plain", "add_source", "add_string", "add_varargs", "label_of", "map_of", "size_of")
 
 _READ, _WRITTEN = "kvrbRB", "wobVWBD"
 
@@ -30,6 +30,30 @@ def add_plain(call: Call, kind: str, value: Term) -> None:
     if depends_on(value, *ON_STACK):
         raise Refused("call: a stack address as a plain argument")
     call.add(kind, ext(value, 0, 32) if kind == "u" else value)
+
+
+def add_source(setting: Setting, state: State, call: Call, index: int, value: Term) -> None:
+    """What a helper copies from an address of the kernel: the address, or the bytes where it is one of the stack."""
+    if not depends_on(value, *ON_STACK):
+        call.add("n", value)
+        return
+    size = size_of(state, index - 2, "r", 0, None)
+    target = state.registers[index - 1]
+    if target is None or size[0] is None or not _apart(constrain(target, state.guard), value, size[0]):
+        raise Refused("call: a copy within the stack that may overlap")
+    add_buffer(setting, state, call, index, "r", size, value)
+
+
+def _apart(a: Term, b: Term, size: int) -> bool:
+    """Do `size` bytes at two addresses surely not overlap? `b` is one of the stack."""
+    for _, leaf in leaves(a) if a.op in ("ite", "gite") else [(TRUE, a)]:
+        for _, other in leaves(b) if b.op in ("ite", "gite") else [(TRUE, b)]:
+            if not _on_stack(leaf):
+                continue  # map values, packets and rings are not the stack
+            (anchor, at), (second, to) = split(leaf), split(other)
+            if anchor is None or anchor is not second or min((at - to) % (1 << 64), (to - at) % (1 << 64)) < size:
+                return False
+    return True
 
 
 def label_of(value: Term | None) -> str:

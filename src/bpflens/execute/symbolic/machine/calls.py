@@ -11,7 +11,7 @@ callbacks with the same result for all inputs are the same argument.
 from __future__ import annotations
 
 from bpflens.execute.symbolic.machine.access import Setting, load_leaf, memories, store_leaf
-from bpflens.execute.symbolic.machine.buffers import add_buffer, add_plain, add_string, add_varargs, map_of, size_of
+from bpflens.execute.symbolic.machine.buffers import add_buffer, add_plain, add_source, add_string, add_varargs, map_of, size_of
 from bpflens.execute.symbolic.machine.call_term import Call
 from bpflens.execute.symbolic.machine.callbacks import add_callback, map_of_callback
 from bpflens.execute.symbolic.machine.code import FunctionCode, Meaning, Place
@@ -108,6 +108,8 @@ def _arguments(machine: Machine, state: State, call: Call, signature: tuple[Argu
             add_string(setting, call, value)
         elif kind in "kvVrwobRWBD":
             add_buffer(setting, state, call, index, kind, size_of(state, index, kind, size, map), value)
+        elif kind == "l":
+            add_source(setting, state, call, index, value)
         else:
             add_plain(call, kind, value)
 

@@ -8,6 +8,7 @@ replaces the call by code that uses all 64 bits):
     m   map                   k   key of the map, read         v   value, read         V   value, written
     r   buffer, read          w   buffer, every byte written   o   buffer, some bytes written     b   read and some bytes written
     t   constant string       ...  what the format asks for    f   callback            x   context of the callback
+    l   address that is read, as many bytes as the argument before says
     R16 W8 B4 D16             16 bytes read, some of 8 written, 4 read and some written, all of 16 written (a dynptr that is made)
 
 The size of a buffer is the next argument, or the map's key and value size. Every call may change all memory except the stack, the
@@ -24,13 +25,13 @@ __all__ = ("CALLBACKS", "CHANGES_PACKET", "FRESH", "INNER_MAP_TYPES", "LOOKUPS",
            "conversions")  # fmt: skip
 
 _ARGUMENTS = """
-1 mk, 2 mkvn, 3 mk, 4 wun, 5, 6 ru..., 7, 8, 9 curun, 10 cunnn, 11 cunnn, 12 cmu, 13 cun, 14, 15, 16 wu, 17 c, 18 cuu, 19 c, 20 coun,
+1 mk, 2 mkvn, 3 mk, 4 wul, 5, 6 ru..., 7, 8, 9 curun, 10 cunnn, 11 cunnn, 12 cmu, 13 cun, 14, 15, 16 wu, 17 c, 18 cuu, 19 c, 20 coun,
 21 crun, 22 mn, 23 un, 24 c, 25 cmnrn, 26 cuwu, 27 cmn, 28 ruruu, 29 cou, 30 cru, 31 cun, 32 cu, 33 cmu, 34 c, 35, 36 nru, 37 mu, 38 cun,
-39 cu, 40 cu, 41 c, 42, 43 cun, 44 cu, 45 oun, 46 c, 47 c, 48 cu, 49 puuru, 50 cuun, 51 mnn, 52 cmun, 53 cmkn, 54 cu, 55 mnou, 56 cou,
+39 cu, 40 cu, 41 c, 42, 43 cun, 44 cu, 45 oul, 46 c, 47 c, 48 cu, 49 puuru, 50 cuun, 51 mnn, 52 cmun, 53 cmkn, 54 cu, 55 mnou, 56 cou,
 57 puuou, 58 cn, 59 cu, 60 cmun, 61 cu, 62 cu, 63 cuun, 64 cru, 65 cu, 66 cuoun, 67 coun, 68 cuwuu, 69 cbuu, 70 cmkn, 71 cmkn, 72 cmkn,
 73 curu, 74 curu, 75 cuu, 76 curu, 77 c, 78 cunu, 79 c, 80, 81 mn, 82 cmkn, 83 cu, 84 crunn, 85 crunn, 86 p, 87 mvn, 88 mV, 89 mV,
 90 cuun, 91 cuun, 92 cuu, 93 p, 94 p, 95 p, 96 p, 97 c, 98 p, 99 crunn, 100 pruru, 101 cbnn, 102 con, 103 con, 104 crn, 105 rnnW8,
-106 rnnW8, 107 mpvn, 108 mp, 109 u, 110 pruru, 111 pmnrn, 112 wun, 113 wun, 114 oun, 115 oun, 116 pu, 117 u, 118, 119 cbun, 120 nnou,
+106 rnnW8, 107 mpvn, 108 mp, 109 u, 110 pruru, 111 pmnrn, 112 wun, 113 wul, 114 oun, 115 oul, 116 pu, 117 u, 118, 119 cbun, 120 nnou,
 121 pmnrn, 122 c, 123 u, 124 cpn, 125, 126 pruru, 127 pru, 128 p, 129 pu, 130 mrnn, 131 mnn, 132 pn, 133 pn, 134 mn, 135 cn, 136 p,
 137 p, 138 p, 139 p, 140 p, 141 poun, 142 cbun, 143 crun, 144 cun, 145 mpvn, 146 mp, 147 pbu, 148 wun, 149 burun, 150 prun, 151 c,
 152 urun, 153 pu, 154 p, 155 un, 156 mpvn, 157 mp, 158, 159 pn, 160, 161 pou, 162 p, 163 cuB4un, 164 mfxn, 165 butru, 166 ubu, 167 ruuu,
