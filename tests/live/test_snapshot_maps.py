@@ -80,7 +80,7 @@ CASES = {
     "sk_storage": Case(24, 4, 4, 0, NO_PREALLOC, 0, kept=False, typed=True),
     "inode_storage": Case(28, 4, 4, 0, NO_PREALLOC, 0, kept=False, typed=True),
     "task_storage": Case(29, 4, 4, 0, NO_PREALLOC, 0, kept=False, typed=True),
-    "cgrp_storage": Case(32, 4, 4, 0, NO_PREALLOC, 0, kept=False, typed=True),
+    "cgrp_storage": Case(32, 4, 4, 0, NO_PREALLOC, 0, typed=True),
     "rhash": Case(35, 4, 8, 300, NO_PREALLOC, 100),
 }
 

@@ -1,4 +1,4 @@
-"""Storage maps have no keys to list: processes, sockets and cgroups are asked for their values. Cgroups get theirs back, others are said."""
+"""Storage maps list no keys: processes, sockets and cgroups are asked for their values. Cgroups get theirs back, others are told."""
 
 from __future__ import annotations
 
