@@ -26,6 +26,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -121,10 +122,13 @@ class Tree:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
         )  # fmt: skip
 
-    def answer(self, command: Command) -> Answer:
-        assert self.process.stdin and self.process.stdout
+    def ask(self, command: Command) -> None:
+        assert self.process.stdin
         self.process.stdin.write(json.dumps([command.argv, base64.b64encode(command.stdin).decode()]) + "\n")
         self.process.stdin.flush()
+
+    def answer(self) -> Answer:
+        assert self.process.stdout
         code, out, err = json.loads(self.process.stdout.readline())
         return Answer(code, *(base64.b64decode(text).decode(errors="replace") for text in (out, err)))
 
@@ -369,6 +373,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="a regular expression that the command line must have")
     parser.add_argument("--part", nargs="*", default=("help", "golden", "classic", "files", "live"))
     parser.add_argument("--every", type=int, default=1, help="only each Nth command")
+    parser.add_argument("--seconds", type=float, default=3600, help="stop after so many, and print what was found")
     parser.add_argument("--show", type=int, default=1, help="examples of each kind")
     parser.add_argument("--all", action="store_true", help="show the kinds that were meant, too")
     args = parser.parse_args()
@@ -383,11 +388,16 @@ def main() -> int:
         commands = [command for command in commands if wanted.search(str(command))][:: args.every]
         trees = Tree(args.base, where), Tree(ROOT, where)
         kinds: dict[str, list[tuple[Command, str]]] = {}
-        different = 0
+        different, end = 0, time.monotonic() + args.seconds
         for number, command in enumerate(commands):
             if sys.stderr.isatty():
                 print(f"\r{number} of {len(commands)}", end="", file=sys.stderr)
-            found = list(differences(command, trees[0].answer(command), trees[1].answer(command)))
+            if time.monotonic() > end:
+                commands = commands[:number]
+                break
+            for tree in trees:
+                tree.ask(command)
+            found = list(differences(command, *(tree.answer() for tree in trees)))
             different += bool(found)
             for kind, example in found:
                 kinds.setdefault(f"{command.verb} {kind}", []).append((command, example))

@@ -1,6 +1,9 @@
 """The records of `bpflens --json dis`: one per instruction, schema "dis/1".
 
     {"schema": "dis/1", "program": "x.o#xdp", "pc": 4, "bytes": "1811...", "text": "r1 = 0x0", "notes": ["map counters"], ...}
+
+The first line of a program has "about": what else is known of it, so that the lines are read back whole (records/program.py). A slot that
+refers to something has "refers", one whose call is named by the kernel has "symbol".
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from bpflens.program import Isa, Program
+from bpflens.records.program import about_record, reference
 
 if TYPE_CHECKING:
     from bpflens.analysis.slot_notes import Further, Prototypes
@@ -27,10 +31,17 @@ def records(
     end = program.insn_count if stop is None else min(stop, program.insn_count)
     lines = {line.off_insns: line for line in program.lines} if source else {}
     functions = {function.start: function.name for function in program.functions}
+    relocations = {relocation.off_insns: relocation for relocation in program.relocations}
     classic = program.isa is Isa.CLASSIC
     found = _classic(program, start, end, dialect) if classic else _extended(program, start, end, dialect, further or {}, kfuncs or {})
-    for record in found:
+    for number, record in enumerate(found):
         pc = record["pc"]
+        if number == 0:
+            record["about"] = about_record(program)
+        if pc in relocations:
+            record["refers"] = reference(relocations[pc])
+        if pc in program.symbols:
+            record["symbol"] = program.symbols[pc]
         if pc in functions:
             record["function"] = functions[pc]
         if pc in lines:
@@ -84,8 +95,10 @@ def _extended(
 
 def schemas() -> dict[str, Schema]:
     """What stands in the lines."""
+    from bpflens.records.program import about_schema, reference_schema
     from bpflens.records.schemas import INTEGER, TEXT, line, listing, record
 
     source = record({"file": TEXT, "line": INTEGER, "col": INTEGER, "text": TEXT})
     keys = {"program": TEXT, "pc": INTEGER, "bytes": TEXT, "text": TEXT, "notes": listing(TEXT)}
-    return {"dis/1": line("dis/1", "An instruction of a program.", keys, {"function": TEXT, "source": source})}
+    further = {"function": TEXT, "source": source, "about": about_schema(), "refers": reference_schema(), "symbol": TEXT}
+    return {"dis/1": line("dis/1", "An instruction of a program.", keys, further)}

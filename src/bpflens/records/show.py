@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from bpflens.isa.extended.names import ATTACH_TYPES, MAP_TYPES, PROG_TYPES, flag_names, type_name
 from bpflens.overview import MapFacts, Overview, ProgramFacts
 from bpflens.program import Attachment, Declared, Holder, Loaded, Map, Program
+from bpflens.records.program import map_keys, program_keys, references
 
 if TYPE_CHECKING:
     from bpflens.records.schemas import Schema
@@ -32,23 +32,10 @@ def show_records(found: Overview) -> Iterator[dict[str, Any]]:
 def program_record(program: Program, facts: ProgramFacts) -> dict[str, Any]:
     """The program as JSON values."""
     record: dict[str, Any] = {
-        "isa": program.isa.value,
-        "where": program.origin.where,
-        "source": program.origin.source,
-        "id": program.id,
-        "name": program.name or None,
-        "type": type_name(PROG_TYPES, program.type) or None,
-        "attach_type": type_name(ATTACH_TYPES, program.expected_attach_type) or None,
-        "tag": program.tag,
-        "section": program.section,
-        "license": program.license,
-        "insns": program.insn_count,
-        "linktype": program.origin.linktype,
-        "given": list(program.origin.given),
-        "note": program.origin.note,
-        "arch": program.arch,
-        "xlated": program.xlated,
-        "functions": [{"pc": f.start, "name": f.name, "proto": f.proto} for f in program.functions],
+        **program_keys(program),
+        "code": program.code.hex(),
+        "references": references(program),
+        "symbols": {str(pc): name for pc, name in program.symbols.items()},
         "lines": len(program.lines),
         "attach_target": facts.attach_target,
         "pins": list(facts.pins),
@@ -105,18 +92,7 @@ def _declared_record(declared: Declared) -> dict[str, Any]:
 def map_record(map: Map, facts: MapFacts) -> dict[str, Any]:
     """The map as JSON values."""
     record: dict[str, Any] = {
-        "id": map.id,
-        "name": map.name,
-        "type": type_name(MAP_TYPES, map.type),
-        "key_size": map.key_size,
-        "value_size": map.value_size,
-        "max_entries": map.max_entries,
-        "flags": flag_names(map.flags),
-        "key": map.key,
-        "value": map.value,
-        "variables": [
-            {"offset": offset, "name": name, "size": size, "type": ctype} for offset, (name, size, ctype) in sorted(map.datasec.items())
-        ],
+        **map_keys(map),
         "pins": list(facts.pins),
         "holders": [holder_record(holder) for holder in facts.holders],
         "users": list(facts.users),
@@ -170,23 +146,17 @@ def holder_record(holder: Holder) -> dict[str, Any]:
 
 def schemas() -> dict[str, Schema]:
     """What stands in the lines. Beside these keys a program has those of struct bpf_prog_info, or what its object file or row says."""
-    from bpflens.records.schemas import ANY, BOOLEAN, INTEGER, TEXT, line, listing, mapping, maybe, record
+    from bpflens.records.program import described_schema, reference_schema
+    from bpflens.records.schemas import ANY, INTEGER, TEXT, line, listing, mapping, maybe, record
 
     holder = record({"pid": INTEGER, "comm": TEXT, "fd": maybe(INTEGER), "tid": maybe(INTEGER)})
-    function = record({"pc": INTEGER, "name": TEXT, "proto": maybe(TEXT)})
-    variable = record({"offset": INTEGER, "name": TEXT, "size": INTEGER, "type": TEXT})
+    program_keys, map_keys = described_schema()
     program = record({
-        "isa": TEXT, "where": TEXT, "source": TEXT, "id": maybe(INTEGER), "name": maybe(TEXT), "type": maybe(TEXT),
-        "attach_type": maybe(TEXT), "tag": maybe(TEXT), "section": maybe(TEXT), "license": maybe(TEXT), "insns": INTEGER,
-        "linktype": maybe(TEXT), "given": listing(TEXT), "note": maybe(TEXT), "arch": maybe(TEXT), "xlated": BOOLEAN,
-        "functions": listing(function), "lines": INTEGER, "attach_target": maybe(TEXT), "pins": listing(TEXT), "holders": listing(holder),
-        "map_ids": listing(INTEGER), "notes": listing(TEXT),
+        **program_keys, "code": TEXT, "references": listing(reference_schema()), "symbols": mapping(TEXT), "lines": INTEGER,
+        "attach_target": maybe(TEXT), "pins": listing(TEXT), "holders": listing(holder), "map_ids": listing(INTEGER),
+        "notes": listing(TEXT),
     }, more=True)  # fmt: skip
-    map = record({
-        "id": maybe(INTEGER), "name": TEXT, "type": TEXT, "key_size": INTEGER, "value_size": INTEGER, "max_entries": INTEGER,
-        "flags": listing(TEXT), "key": maybe(TEXT), "value": maybe(TEXT), "variables": listing(variable), "pins": listing(TEXT),
-        "holders": listing(holder), "users": listing(INTEGER),
-    }, more=True)  # fmt: skip
+    map = record({**map_keys, "pins": listing(TEXT), "holders": listing(holder), "users": listing(INTEGER)}, more=True)
     attachment = record({
         "kind": TEXT, "object": TEXT, "netns": maybe(INTEGER), "holders": listing(holder), "details": mapping(ANY),
     })  # fmt: skip

@@ -291,7 +291,8 @@ def test_raw_code_with_one_unknown_instruction() -> None:
     data = (objects / "lddw_second_op.bin").read_bytes()
     [program] = read_programs(data, "x")
     assert program.code == data
-    cut, odd = data[8:16], data[8:16] + data[:8]
+    cut = bytes.fromhex("1801000001000000")
+    odd = cut + data[:8]
     for code, note in ((cut, "not a complete program"), (odd, "with unknown instructions")):
         [program] = read_programs(code, "x")
         assert (program.code, program.origin.note) == (code, f"raw struct bpf_insn, {note}")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from bpflens.isa.extended.uapi import AttachType, LinkType, MapType, ProgType
 
-__all__ = ("ATTACH_TYPES", "LINK_TYPES", "MAP_FLAGS", "MAP_TYPES", "PROG_TYPES", "flag_names", "type_name")
+__all__ = ("ATTACH_TYPES", "LINK_TYPES", "MAP_FLAGS", "MAP_TYPES", "PROG_TYPES", "flag_names", "flag_number", "type_name", "type_number")
 
 
 def _names(enum: type) -> dict[int, str]:
@@ -46,6 +46,21 @@ def type_name(names: Mapping[int, str], value: int | None) -> str:
     if value is None:
         return ""
     return names.get(value, f"type {value}")
+
+
+def type_number(names: Mapping[int, str], name: str | None) -> int | None:
+    """The number of a type's name, as `type_name` gives it; None for None. ValueError where it is no such name."""
+    if name is None:
+        return None
+    for number, known in names.items():
+        if known == name:
+            return number
+    return int(name.removeprefix("type "))
+
+
+def flag_number(name: str) -> int:
+    """The bit of a name that `flag_names` gives. ValueError where it is no such name."""
+    return 1 << MAP_FLAGS.index(name) if name in MAP_FLAGS else int(name, 16)
 
 
 def flag_names(flags: int) -> list[str]:

@@ -4,7 +4,7 @@
 * `tc -j filter show`: "bytecode": {"insns": [{"code": 40, "jt": 0, "jf": 0, "k": 12}, ...]}
 * lists of [code, jt, jf, k] (classic) or [code, dst_reg, src_reg, off, imm] (extended), alone or as "insns" or "filter" of an object
 * seccomp profiles of containers: OCI's `linux.seccomp`, Docker's default.json
-* bpflens's own lines: `dis --json` ("program", "pc", "bytes"), and hex strings as "insns" (`ls`, `original`)
+* bpflens's own lines: those of `dis`, `show` and `ls` (own_lines.py), and hex strings as "insns" (`original`)
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 from bpflens.errors import InputError
 from bpflens.formats.dumps.listings.extended_listing import assemble_line, called_name, jited_calls, source_line
 from bpflens.formats.dumps.source_text import SourceText
+from bpflens.formats.dumps.tools.own_lines import read_lines
 from bpflens.formats.dumps.tools.raw_code import from_bytes
 from bpflens.isa.classic.insn import encode
 from bpflens.program import Function, Isa, Origin, Program, SourceLine
@@ -36,10 +37,11 @@ def read(text: SourceText) -> list[Program]:
         return []
     origin = text.origin("json", len(text.body) - len(text.body.lstrip()), len(text.body.rstrip()))
     origin = Origin("json", text.where, None, origin.lineno)
-    programs = [*_dis_lines(values, origin)] or [program for value in values for program in _programs(value, origin)]
+    own = read_lines(values, origin)
+    programs = own or [program for value in values for program in _programs(value, origin)]
     if programs:
         text.take([(0, len(text.body))])
-    if len(programs) > 1:  # "x.json#2", which also selects it
+    if len(programs) > 1 and not own:  # "x.json#2", which also selects it
         programs = [
             replace(program, origin=replace(program.origin, where=f"{text.where}#{number}", lineno=None))
             for number, program in enumerate(programs, 1)
@@ -206,21 +208,3 @@ def _from_hex(digits: str, context: dict[str, Any], origin: Origin) -> Program |
     if kind is None and "classic" in context:
         kind = Isa.CLASSIC if context["classic"] else Isa.EXTENDED
     return from_bytes(code, origin, kind)
-
-
-def _dis_lines(values: list[Any], origin: Origin) -> Iterator[Program]:
-    """The lines of `bpflens dis --json`: one per instruction, put together by program."""
-    programs: dict[str, tuple[list[str], Any]] = {}
-    for value in values:
-        if not isinstance(value, dict) or value.get("schema") != "dis/1":
-            return
-        name, digits = str(value.get("program")), value.get("bytes")
-        if isinstance(digits, str):
-            programs.setdefault(name, ([], value.get("isa")))[0].append(digits.replace(" ", ""))
-    for name, (pieces, isa) in programs.items():
-        try:
-            code = bytes.fromhex("".join(pieces))
-        except ValueError:
-            raise InputError(origin.where, f"program {name}: bytes are not hex") from None
-        kind = Isa(isa) if isa in ("classic", "extended") else None
-        yield from_bytes(code, Origin("json", origin.where, None, origin.lineno), kind)
