@@ -19,10 +19,13 @@ from bpflens.classic.expression.arithmetic import bases_of
 from bpflens.classic.expression.at_terms import extended_literals, marked, needs_extension, term_text
 from bpflens.classic.expression.candidates.candidate import Test, tests_of
 from bpflens.classic.expression.find import Compiler, Found, find
-from bpflens.classic.expression.tree import FALSITY, orders, text
+from bpflens.classic.expression.parse import parse
+from bpflens.classic.expression.shifts import Shift, shift_of, within
+from bpflens.classic.expression.tree import FALSITY, KEYWORDS, TRUTH, And, Or, orders, text
 from bpflens.classic.expression.vlan_offload import find_vlan, looks_at_stripped_tags
 from bpflens.classic.hooks import hook_of
 from bpflens.classic.proof import equal as prove
+from bpflens.classic.words.as_typed import describe_typed
 from bpflens.classic.words.known_filters import name_of, pattern_of, suspicion_of
 from bpflens.classic.words.sentences import describe, returned
 from bpflens.errors import InputError
@@ -35,6 +38,7 @@ __all__ = ("REJECT", "FilterExplainer")
 MAX_OUTCOMES = 24
 CEILING = 6.0  # real seconds for each second of steps: only a very slow machine gets there, and it is said
 REJECT = ((0x06, 0, 0, 0),)
+OWN_TEXT_SECONDS = 2.0  # spent on something shorter than what was typed
 OFFLOADED_TAG = "a VLAN tag that the kernel took off counts as if it were in the frame, as in a live capture"
 
 
@@ -60,6 +64,7 @@ class FilterExplainer:
         self.known: str | None = None
         self.assumptions: list[str] = []
         self.machine: Machine = KERNEL
+        self.own: Found | None = None  # what the user has typed, where that is an answer
         self.store = Store(deadline=deadline + 1, ceiling_s=CEILING * deadline)
         self.steps_before = steps_before
 
@@ -83,6 +88,9 @@ class FilterExplainer:
             return self.result(None, (f"Not explained: {reason}.",), None, "", self.unproved(reason))
         except TooComplex as error:
             reason = f"too complex: {error}"
+            if self.own is not None:
+                words = (f"No words were found in time: {reason}.",)
+                return self.result(self.own, words, self.known, "", self.proved(self.own))
             known = self.known or suspicion_of(self.program.code)
             return self.result(None, (f"Not explained: {reason}.",), known, "", self.unproved(reason))
 
@@ -116,7 +124,13 @@ class FilterExplainer:
                 words = describe(vlan.expression, self.compiler, universe)
                 return self.result(vlan, words, None, self.accepts(values), self.confirmed(node))
         known = self.known = name_of(self.compiler, lower, upper, tests)  # before the search, which may take all the time that there is
-        found = find(self.compiler, lower, upper, tests, self.deadline, literals)
+        typed = self.own = self.typed(lower, upper)
+        if typed is not None and self.shifts(typed) is not None:
+            return self.as_typed(typed, None, tests, universe)  # the search knows no such text
+        end = self.deadline if typed is None else min(self.deadline, store.clock() + OWN_TEXT_SECONDS)
+        found = find(self.compiler, lower, upper, tests, end, literals)
+        if typed is not None and (found is None or found.extended or len(found.text) >= len(typed.text)):
+            return self.as_typed(typed, found, tests, universe)
         if found is None and self.store.clock() < self.deadline:
             found = find(self.compiler, lower, upper, tests, self.deadline, extended_literals(store, tests, plain=True))
         accepts = self.accepts(values)
@@ -130,8 +144,47 @@ class FilterExplainer:
             return self.result(None, self.tests_in_words(tests), known, accepts, self.unproved(reason), outcomes)
         found = self.in_best_order(found)
         known = known or pattern_of(found.text) or suspicion_of(self.program.code)
-        words = describe(found.expression, self.compiler, universe)
+        moves = isinstance(found.expression, (And, Or)) and self.shifts(found) is not None
+        words = (describe_typed if moves else describe)(found.expression, self.compiler, universe)
+        self.tell_shifts(found)
         return self.result(found, words, known, accepts, self.proved(found), outcomes)
+
+    def typed(self, lower: int, upper: int) -> Found | None:
+        """The text that the user has typed, where libpcap compiles it to what is asked for."""
+        line = self.program.origin.line if self.program.origin.source == "pcap" else None
+        shown = " ".join(line.split()) if line else ""
+        node = self.compiler.node(shown) if shown else None
+        if node is None or not (self.store.implies(lower, node) and self.store.implies(node, upper)):
+            return None
+        return Found(parse(shown) or TRUTH, shown, node)
+
+    def as_typed(self, typed: Found, found: Found | None, tests: list[Test], universe: int) -> Explanation:
+        """The answer is what was typed: nothing shorter says the same."""
+        shift = self.shifts(typed)
+        if found is not None and not found.extended and len(found.text) <= len(typed.text):
+            words = describe(found.expression, self.compiler, universe)
+        elif typed.expression != TRUTH:
+            tree = typed.expression if shift is not None else within(typed.expression)
+            words = (describe if shift is None else describe_typed)(tree, self.compiler, universe)
+        elif found is not None and not found.extended:
+            words = describe(found.expression, self.compiler, universe)
+        else:
+            words = self.tests_in_words(tests)
+        known = self.known or pattern_of(found.text if found is not None else typed.text) or suspicion_of(self.program.code)
+        self.tell_shifts(typed)
+        return self.result(typed, words, known, self.accepts(self.values()), self.proved(typed))
+
+    def shifts(self, found: Found) -> Shift | None:
+        """Which keyword moves more of a text than its writer may have meant."""
+        tree = parse(found.text) if not found.extended and any(word in found.text for word in KEYWORDS) else None
+        return shift_of(tree, self.compiler, found.node) if tree is not None else None
+
+    def tell_shifts(self, found: Found) -> None:
+        """A note on that."""
+        shift = self.shifts(found)
+        if shift is not None:
+            meant = f"; if only its own part was meant: {shift.meant}" if shift.meant is not None else ""
+            self.notes.append(f"{shift.note}{meant}")
 
     def nothing(self, node: int) -> Explanation:
         """A filter that accepts no packet: libpcap compiles no expression to that, so words have to do."""

@@ -9,19 +9,21 @@ has the diagram that was asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from bpflens.classic.diagrams.diagram import Store
-from bpflens.classic.diagrams.linktypes import PACKET, PAYLOADS, layout_of
+from bpflens.classic.diagrams.linktypes import PAYLOADS
 from bpflens.classic.diagrams.nodes import FALSE, TRUE, TooComplex
 from bpflens.classic.diagrams.symbolic import KERNEL, Loop, Machine, run_in
-from bpflens.classic.diagrams.term import Load, Op
 from bpflens.classic.expression.candidates.candidate import Candidate, Test
 from bpflens.classic.expression.candidates.candidates import candidates
+from bpflens.classic.expression.contexts import Context, contexts, following
 from bpflens.classic.expression.literals import Literals, cost_of
+from bpflens.classic.expression.parse import parse
+from bpflens.classic.expression.sequences import Parts, sequence
 from bpflens.classic.expression.shorten import clarified, polished
 from bpflens.classic.expression.synthesis import Synthesis
-from bpflens.classic.expression.tree import FALSITY, KEYWORDS, TRUTH, Constant, Expression, Literal, Within, arranged, either, text
+from bpflens.classic.expression.tree import FALSITY, TRUTH, Constant, Expression, Literal, Within, arranged, either, text
 from bpflens.errors import InputError
 from bpflens.lean import NamedTuple
 
@@ -73,15 +75,6 @@ class Found(NamedTuple):
     text: str
     node: int
     extended: bool = False
-
-
-class _Context:
-    """A chain of keywords: `text`, the shift of the network header in bytes (None: it varies), how it joins what follows."""
-
-    def __init__(self, shown: str, shift: int | None, node: int) -> None:
-        self.text = shown
-        self.shift = shift
-        self.node = node
 
 
 def find(
@@ -156,26 +149,54 @@ class _Search:
 
     def named(self) -> None:
         """The searches with all that may be said."""
-        contexts = self.contexts()
-        for context in contexts:
+        moving = contexts(self.compiler.node, self.compiler.linktype, self.tests)
+        for context in moving:
             if self.store.implies(context.node, self.upper):
                 self.offer(self.keywords_only(context.text, context.node))
             if self.good():
                 return
-        if contexts:
-            self.offer(self.plain(self.lower, self.upper, contexts, _NAMED))
+        if moving:
+            self.in_sequence(moving)
+            if self.good():
+                return
+            self.offer(self.plain(self.lower, self.upper, moving, _NAMED))
             if self.best is None or self.best_cost > 40:
-                self.in_contexts([c for c in contexts if not self.store.disjoint(c.node, self.lower)])
+                self.in_contexts([c for c in moving if not self.store.disjoint(c.node, self.lower)])
         if self.best is None or "[" in self.best.text:
-            self.offer(self.plain(self.lower, self.upper, contexts, _NEEDED))
+            self.offer(self.plain(self.lower, self.upper, moving, _NEEDED))
 
-    def in_contexts(self, contexts: list[_Context]) -> None:
+    def in_sequence(self, moving: list[Context]) -> None:
+        """Alternatives that each begin with a keyword."""
+        keywords = [context.text for context in moving if " and " not in context.text and not context.text.startswith("geneve")]
+        if not keywords:
+            return
+        further = [word for keyword in keywords for word in following(self.tests, keyword)]
+        end = min(self.deadline, self.store.clock() + 2)
+
+        def solve(
+            literals: list[tuple[Candidate, int]], universe: int, lower: int, compile: Callable[[str], int | None]
+        ) -> Expression | None:
+            chosen = Literals(self.store, literals, universe, lower, compile)
+            return Synthesis(chosen, min(end, self.store.clock() + 0.5)).solve(lower, self.upper, patience=0.05)
+
+        parts = Parts(
+            self.store, self.compiler.node, lambda prefix, shift, universe: self.literals(prefix, shift, universe, _NAMED), solve,
+            lambda: self.store.clock() < end,
+        )  # fmt: skip
+        numbered = sorted(dict.fromkeys([*keywords, *further]), key=lambda word: " " not in word)
+        shown = sequence(parts, self.lower, self.upper, numbered)
+        tree = parse(shown) if shown is not None else None
+        node = self.compiler.node(shown) if shown is not None else None
+        if shown is not None and tree is not None and node is not None and self.fits(node):
+            self.best, self.best_cost = Found(tree, shown, node), len(shown)
+
+    def in_contexts(self, moving: list[Context]) -> None:
         """Try each context until one gives an answer without index expressions; those that can stand before an `or` first."""
-        for context in contexts:
+        for context in moving:
             self.offer(self.after(context))
             if self.good():
                 return
-        for context in contexts:
+        for context in moving:
             self.offer(self.inside(context))
             if self.good():
                 return
@@ -201,10 +222,10 @@ class _Search:
 
     # one level
 
-    def plain(self, lower: int, upper: int, contexts: list[_Context], indexes: int) -> Expression | None:
+    def plain(self, lower: int, upper: int, moving: list[Context], indexes: int) -> Expression | None:
         """Without contexts; their keywords may occur as they stand."""
         literals = self.literals("", 0, TRUE, indexes)
-        for context in contexts:
+        for context in moving:
             if context.text.count(" and ") == 0:
                 literals.append((Candidate(context.text, "", len(context.text)), context.node))
         return self.synthesize(literals, TRUE, lower, upper, self.compiler.node)
@@ -232,63 +253,7 @@ class _Search:
         found = Synthesis(chosen, deadline).solve(lower, upper, limit=self.best_cost)
         return None if found is None else clarified(chosen, polished(chosen, found))
 
-    # keywords that move headers
-
-    def contexts(self) -> list[_Context]:
-        """Chains of vlan, mpls, pppoes and geneve that the program's constants suggest, the longest first."""
-        equal: dict[tuple[int, int, int | None], set[int]] = {}
-        anywhere: set[int] = set()
-        for op, a, b in self.tests:
-            if op != "jeq" or type(b) is not int:
-                continue
-            anywhere.add(b)
-            mask = a.b if type(a) is Op and a.op == "and" and type(a.b) is int else None
-            load = a.a if type(a) is Op and mask is not None else a
-            if type(load) is Load and load.base == PACKET:
-                equal.setdefault((load.offset, load.size, mask), set()).add(b)
-        found: list[tuple[str, int | None]] = []
-        layout = layout_of(self.compiler.linktype)
-        if layout.protocol is not None and layout.network is not None:
-            self.chains("", 0, equal, found, layout.protocol, layout.network)
-        if 6081 in anywhere:
-            for vni in sorted({b >> 8 for op, a, b in self.tests if op == "jeq" and type(b) is int and _masks(a, 0xFFFFFF00)})[:4]:
-                found.append((f"geneve {vni}", None))
-            found.append(("geneve", None))
-        result = []
-        for shown, shift in sorted(found, key=lambda item: -item[0].count(" and ")):
-            node = self.compiler.node(shown)
-            if node is not None:
-                result.append(_Context(shown, shift, node))
-        return result
-
-    def chains(
-        self,
-        prefix: str,
-        shift: int,
-        equal: dict[tuple[int, int, int | None], set[int]],
-        found: list[tuple[str, int | None]],
-        protocol: int,
-        network: int,
-    ) -> None:
-        ethertypes = equal.get((protocol + shift, 2, None), set())
-        options: list[tuple[str, int]] = []
-        at = network + shift
-        if ethertypes & _ETHERTYPE_VLAN:
-            options += [(f"vlan {tag}", 4) for tag in sorted(equal.get((at, 2, 0xFFF), ()))[:6]] + [("vlan", 4)]
-        if 0x8847 in ethertypes or "mpls" in prefix:
-            labels = {value >> 12 for value in equal.get((at, 4, 0xFFFFF000), ())}
-            options += [(f"mpls {label}", 4) for label in sorted(labels)[:6]]
-            options.append(("mpls", 4))
-        if 0x8864 in ethertypes:
-            sessions = equal.get((at + 2, 2, None), set()) | equal.get((at, 4, 0xFFFF), set())
-            options += [(f"pppoes {session:#x}", 8) for session in sorted(sessions)[:6]] + [("pppoes", 8)]
-        for option, step in options:
-            chain = f"{prefix} and {option}" if prefix else option
-            found.append((chain, shift + step))
-            if chain.count(" and ") < 3:
-                self.chains(chain, shift + step, equal, found, protocol, network)
-
-    def inside(self, context: _Context) -> Expression | None:
+    def inside(self, context: Context) -> Expression | None:
         """`A or (context and E)`."""
         store = self.store
         prefix = f"{context.text} and "
@@ -322,7 +287,7 @@ class _Search:
             return Within(before, "or", Literal(Candidate(last, "", len(last)))) if last else None
         if shown.count(" or ") >= _LONGEST_CHAIN or " and " in shown or self.store.clock() > self.deadline:
             return None
-        for word in self.following(shown):
+        for word in following(self.tests, shown):
             longer = self.compiler.node(f"{shown} or {word}")
             if longer is not None and longer != node and store.implies(longer, self.upper):
                 found = self.keywords_only(f"{shown} or {word}", longer, word)
@@ -330,7 +295,7 @@ class _Search:
                     return found
         return None
 
-    def after(self, context: _Context) -> Expression | None:
+    def after(self, context: Context) -> Expression | None:
         """`context or E`, with the headers moved for E as well: what libpcap makes of "vlan 100 or vlan 200"."""
         store = self.store
         if " and " in context.text or context.text.count(" or ") > 3 or not store.implies(context.node, self.upper):
@@ -346,14 +311,14 @@ class _Search:
             return None if node is None else store.diff(node, context.node)
 
         literals = self.literals(prefix, context.shift, universe, _NEEDED)
-        longer: list[_Context] = []
-        for word in self.following(context.text):
+        longer: list[Context] = []
+        for word in following(self.tests, context.text):
             node = compile(word)
             if node is not None:
                 literals.append((Candidate(word, "", len(word)), node))
                 shift = None if context.shift is None else context.shift + 4
                 if not store.disjoint(node, lower):
-                    longer.append(_Context(prefix + word, shift, store.disj(context.node, node)))
+                    longer.append(Context(prefix + word, shift, store.disj(context.node, node)))
         inner = self.synthesize(literals, universe, lower, self.upper, compile)
         if inner is not None and not isinstance(inner, Constant) and "[" not in text(inner):
             return Within(context.text, "or", inner)
@@ -362,14 +327,3 @@ class _Search:
             if found is not None:
                 return found
         return None if inner is None or isinstance(inner, Constant) else Within(context.text, "or", inner)
-
-    def following(self, keyword: str) -> list[str]:
-        """The keyword with the values that occur behind its own header."""
-        word = keyword.split()[0]
-        mask, down = {"vlan": (0xFFF, 0), "mpls": (0xFFFFF000, 12)}.get(word, (0, 0))
-        values = {b >> down for op, a, b in self.tests if op == "jeq" and type(b) is int and mask and _masks(a, mask)}
-        return [word, *(f"{word} {value}" for value in sorted(values)[:8])] if word in KEYWORDS else []
-
-
-def _masks(a: object, mask: int) -> bool:
-    return type(a) is Op and a.op == "and" and a.b == mask

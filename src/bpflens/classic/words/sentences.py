@@ -17,7 +17,7 @@ from bpflens.classic.words.implied import family_nouns, implied_by
 from bpflens.classic.words.wording import PROTOCOL_NOUNS, joined_by_and, joined_by_or
 from bpflens.lean import NamedTuple
 
-__all__ = ("Sentence", "describe", "returned", "sentences")
+__all__ = ("Sentence", "describe", "plain_sentence", "returned", "sentences")
 
 
 _ORDER = ("incoming", "outgoing", "broadcast", "multicast", "VLAN-tagged", "IPv4", "IPv6", "IPv4 and IPv6", "IPv4, ARP and RARP", "ARP",
@@ -96,6 +96,10 @@ def _sentence(e: Expression, compiler: Compiler, node: int | None) -> str:
     nouns = list(dict.fromkeys(parts.nouns))
     if node is not None and node != FALSE:
         family_nouns(nouns, compiler, node)
+    return _subject_and_more(nouns, parts)
+
+
+def _subject_and_more(nouns: list[str], parts: Parts) -> str:
     nouns.sort(key=lambda noun: _ORDER.index(noun) if noun in _ORDER else len(_ORDER))
     plain = [noun for noun in nouns if not noun.startswith("!")]
     plain = [noun for noun in plain if not any(other != noun and other.startswith(f"{noun} ") for other in plain)]
@@ -109,6 +113,13 @@ def _sentence(e: Expression, compiler: Compiler, node: int | None) -> str:
     if parts.which:
         sentence += f"{',' if unlike else ''} in which {joined_by_and(parts.which)}"
     return sentence
+
+
+def plain_sentence(e: Expression) -> str:
+    """What an alternative says, without what follows from it."""
+    parts = Parts()
+    collect(e, parts)
+    return _subject_and_more(list(dict.fromkeys(parts.nouns)), parts)
 
 
 def _chain(e: Within) -> str:
