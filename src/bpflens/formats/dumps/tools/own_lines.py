@@ -70,8 +70,8 @@ def _ls(values: Sequence[dict[str, Any]], at: Origin) -> Iterator[Program]:
         if isinstance(value["insns"], str):
             said = value.get("details") or {}
             origin = Origin(
-                str(value.get("kind") or "json"), str(value.get("object") or at.where), linktype=said.get("linktype"), given=tuple(said.get("given", ())),
-                note=said.get("starts_at"), arch=said.get("arch"),
+                str(value.get("kind") or "json"), str(value.get("object") or at.where),
+                linktype=said.get("linktype"), given=tuple(said.get("given", ())), note=said.get("starts_at"), arch=said.get("arch"),
             )  # fmt: skip
             yield Program(Isa.CLASSIC, bytes.fromhex(value["insns"]), origin)
 
