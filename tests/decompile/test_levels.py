@@ -195,3 +195,27 @@ def test_of_a_structure_that_is_relocated_by_name_only_what_is_named(tmp_path):
     subprocess.run([*command[:-3], str(other), "-o", str(tmp_path / "z.o")], check=True, capture_output=True)
     refused = prove_equal(originals[0], open_target(str(tmp_path / "z.o"))[0])
     assert not refused.proved and "only one program refers to" in refused.reason
+
+
+TABLE = """
+#include <linux/bpf.h>
+#define SEC(name) __attribute__((section(name), used))
+int first(struct xdp_md *ctx);
+struct { int (*type)[BPF_MAP_TYPE_PROG_ARRAY]; int (*max_entries)[4]; int (*key_size)[4]; int (*values[])(struct xdp_md *); }
+  table SEC(".maps") = { .values = { [2] = &first } };
+static long (*tail_call)(void *, void *, int) = (void *)12;
+SEC("xdp") int first(struct xdp_md *ctx) { return ctx->rx_queue_index ? 1 : 2; }
+SEC("xdp") int entry(struct xdp_md *ctx) { tail_call(ctx, &table, 2); return 0; }
+"""
+
+
+@pytest.mark.parametrize("function", ["", "#entry"])
+def test_programs_that_a_map_begins_with_are_declared_before_it(tmp_path, function):
+    (tmp_path / "x.o").write_bytes(objects.compiled(TABLE, "-g"))
+    source = tmp_path / "x.c"
+    assert run(["decompile", f"{tmp_path / 'x.o'}{function}", "-o", str(source)]) == 0
+    command = [needs.tool("clang"), "-O2", "-g", "-target", "bpf", "-c", str(source), "-o", str(tmp_path / "y.o")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    values = next(m.fields.get("values") for m in open_target(str(tmp_path / "y.o"))[0].maps if m.name == "table")
+    assert values == ({} if function else {2: "first"}) or (function and values is None)

@@ -21,6 +21,7 @@ from bpflens.decompile.unit import Unit, identifier
 from bpflens.isa.extended.contexts import context_struct, fields
 from bpflens.isa.extended.helpers import helper_prototype
 from bpflens.isa.extended.names import MAP_TYPES
+from bpflens.isa.extended.uapi import MapType
 from bpflens.program import Map
 
 __all__ = ("file_head", "file_tail")
@@ -40,7 +41,8 @@ def file_head(scope: UnitScope, signatures: Mapping[str, Signature], names: Sequ
         _context_structs(unit, names, header),
         header.text(),
         [macro_text(name) for name in scope.used_macros],
-        _maps(scope, header),
+        _initial_programs(scope, signatures, names),
+        _maps(scope, header, names),
         _globals(scope, header),
         _symbols(scope, header),
         _helpers(scope),
@@ -135,14 +137,14 @@ def _struct_text(struct: str) -> str:
 # --- maps ---
 
 
-def _maps(scope: UnitScope, types: Types) -> list[str]:
+def _maps(scope: UnitScope, types: Types, functions: Sequence[str]) -> list[str]:
     out: list[str] = []
     for name in scope.used_maps:
         m = scope.unit.maps.get(name)
         if m is None:
             continue
         body = _map_body(scope, types, m, "\t")
-        initial = _initial(scope, m)
+        initial = _initial(scope, m, functions)
         out.append("\n".join(["struct {", *body, f'}} {scope.map_names.get(name, identifier(name))} SEC(".maps"){initial};']))
     if out:
         out.insert(0, "#define __uint(name, val) int (*name)[val]\n#define __type(name, val) typeof(val) *name\n"
@@ -174,20 +176,29 @@ def _map_body(scope: UnitScope, types: Types, m: Map, indent: str) -> list[str]:
     inner = m.fields.get("inner")
     if isinstance(inner, Map):
         out += [f"{indent}__array(values, struct {{", *_map_body(scope, types, inner, indent + "\t"), f"{indent}}});"]
-    elif isinstance(m.fields.get("values"), dict) and m.type == 3:
+    elif isinstance(m.fields.get("values"), dict) and m.type == MapType.PROG_ARRAY:
         out.append(f"{indent}__array(values, int (void *));")
     return out
 
 
-def _initial(scope: UnitScope, m: Map) -> str:
+def _initial_programs(scope: UnitScope, signatures: Mapping[str, Signature], functions: Sequence[str]) -> list[str]:
+    """Declarations of the programs that maps begin with."""
+    maps = [scope.unit.maps[name] for name in scope.used_maps if name in scope.unit.maps]
+    tables = [m.fields.get("values") for m in maps if m.type == MapType.PROG_ARRAY]
+    named = dict.fromkeys(name for values in tables if isinstance(values, dict) for name in values.values() if name in functions)
+    return [prototype_of(scope.unit.codes[name], signatures[name], scope).rpartition("\n")[2] + ";" for name in named]
+
+
+def _initial(scope: UnitScope, m: Map, functions: Sequence[str]) -> str:
     """Inner maps or programs that the object puts in, where they are in this file."""
     values = m.fields.get("values")
     if not isinstance(values, dict):
         return ""
-    names = {index: name for index, name in values.items() if name in scope.used_maps or (m.type == 3 and name in scope.unit.codes)}
+    written = functions if m.type == MapType.PROG_ARRAY else scope.used_maps
+    names = {index: name for index, name in values.items() if name in written}
     if len(names) < len(values) or not names:
         return ""
-    if m.type == 3:
+    if m.type == MapType.PROG_ARRAY:
         inside = ", ".join(f"[{index}] = (void *)&{name}" for index, name in names.items())
     else:
         inside = ", ".join(f"[{index}] = (void *)&{scope.map_names[name]}" for index, name in names.items())

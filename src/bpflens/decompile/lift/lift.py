@@ -337,7 +337,8 @@ class _Lifter:
         if ref is not None and ref.kind == "kfunc" and ref.name:
             return Call(0, "kfunc", ref.name, insn.imm, args, (slot,))
         if insn.src != 0 or (ref is not None and ref.kind not in ("core",)):
-            raise Unsayable(f"the call at {slot} names a function that is not known")
+            name = ref.name if ref is not None else ""
+            raise Unsayable(f"the call at {slot} is of {name or 'a function'}, which the object does not define")
         return Call(0, "helper", helper_name(insn.imm) or f"helper_{insn.imm}", insn.imm, args, (slot,))
 
     def condition(self, insn: Insn, slot: int) -> Expr:
