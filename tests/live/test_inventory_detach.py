@@ -17,7 +17,7 @@ pytestmark = pytest.mark.live
 
 MADE_BY_TOOLS = (
     "tc_classic", "tc_extended", "tc_action", "xdp", "lwt", "seg6local", "xt_bpf_legacy", "xt_bpf_legacy6", "xt_bpf_nft", "pinned",
-    "prog_array", "sockmap", "cgroups",
+    "prog_array", "sockmap", "cgroups", "tcx", "netfilter", "namespace_programs", "sockmap_link",
 )  # fmt: skip
 NOT_HERE = "or newer"  # what needs a newer bpftool than every distribution has
 
@@ -47,13 +47,30 @@ def test_the_command_takes_it_away(name: str) -> None:
                 continue
             assert commands, row
             for line in commands:
-                if line.startswith("bpftool link detach"):
-                    continue  # some links cannot be detached; they are in the list all the same
                 done = subprocess.run(line, shell=True, capture_output=True, text=True, timeout=60)
                 assert done.returncode == 0, (line, done.stderr)
                 taken.append(place(row))
         left = {place(row) for row in collect().rows}
         assert taken and not left.intersection(taken)
+
+
+@pytest.mark.parametrize("name", ["raw_tracepoint", "tp_btf", "perf_link", "uprobe_multi", "iterator"])
+def test_links_that_cannot_be_detached(name: str) -> None:
+    """The kernel refuses to detach them: it is said who holds them, and the pins are named."""
+    needs.root()
+    with Lab() as lab:
+        try:
+            ids = {one.prog_id for one in KINDS[name](lab)}
+        except Lacking as reason:
+            needs.kernel_feature(False, f"{name}: {reason}")
+        inventory = collect()
+        rows = [row for row in inventory.rows if row.prog_id in ids and "link" in row.details]
+        assert rows
+        for row in rows:
+            lines = how_to_detach(row, inventory)
+            assert lines and all(line.startswith(("# held by", "rm /")) for line in lines), lines
+            done = subprocess.run(["bpftool", "link", "detach", "id", str(row.details["link"])], capture_output=True, timeout=60)
+            assert done.returncode != 0
 
 
 def test_words_where_there_is_no_command() -> None:

@@ -30,6 +30,7 @@ class Summary(NamedTuple):
     `expression` is tcpdump's language, None where there is none; `reason` then says why: "no packet" (it accepts none), "no time",
     "no expression" (the language cannot say it), "no packets known" (what they begin with), "policy" (a seccomp filter), "choice" (its
     value is no verdict). `known` names a known filter; `assumptions` are what the answer rests on beside what the kernel says.
+    `outcomes`: where the values are verdicts (tc direct-action ...), packets and their verdict; the packets of the last are "else".
     """
 
     text: str
@@ -38,6 +39,7 @@ class Summary(NamedTuple):
     known: str | None = None
     assumptions: tuple[str, ...] = ()
     reason: str | None = None
+    outcomes: tuple[tuple[str, str], ...] = ()
 
 
 class Summaries:
@@ -138,15 +140,14 @@ def _summary_of(program: Program, result: Explanation) -> Summary:
 def _verdicts(result: Explanation) -> Summary:
     """A filter whose values are verdicts: each with the packets that get it."""
     condition = "if Ethernet: " if any("Ethernet" in text for text in result.proof.assumptions) else ""
-    pieces = []
-    for outcome in result.outcomes:
-        packets = "every packet" if outcome.expression == "1 = 1" else outcome.expression or "else"
-        pieces.append(f"{packets}: {outcome.value}")
-    shown = ", ".join(pieces) or result.words[0].rstrip(".")
+    outcomes = tuple(
+        ("every packet" if one.expression == "1 = 1" else one.expression or "else", one.value) for one in result.outcomes
+    )
+    shown = ", ".join(f"{packets}: {value}" for packets, value in outcomes) or result.words[0].rstrip(".")
     if result.outcomes and result.proof.grade == "none":
         shown += " (not proved)"
     reason = None if result.expression is not None else "no expression"
-    return Summary(f"{condition}{shown}", "", result.expression, None, result.proof.assumptions, reason)
+    return Summary(f"{condition}{shown}", "", result.expression, None, result.proof.assumptions, reason, outcomes)
 
 
 def _why_none(words: tuple[str, ...], reason: str) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
     tc/ingress dev:eth0 prio 1 handle 0x1   ──►   tc filter del dev eth0 ingress protocol all prio 1 handle 0x1 bpf
     tcx/ingress dev:eth0 link 5             ──►   bpftool link detach id 5
+    kprobe do_exit link 6, held by x[9]     ──►   # held by x[9]: the link goes with its last descriptor and pin
 
 Nothing is run here. A link goes with its last descriptor and pin too, which is said; what no tool can take away is said in words after "#".
 """
@@ -17,6 +18,8 @@ from bpflens.kernel.sys import procfs
 __all__ = ("how_to_detach",)
 
 _Commands = tuple[str, ...]
+# Kinds whose links can be detached: their bpf_link_ops have a `detach` (Linux 6.18). The others answer BPF_LINK_DETACH with EOPNOTSUPP.
+_DETACHABLE = ("xdp", "tcx", "netkit", "cgroup", "lsm_cgroup", "flow_dissector", "sk_lookup", "sockmap", "netfilter", "struct_ops")
 _XDP_FLAGS = {"xdp/native": "xdpdrv", "xdp/generic": "xdpgeneric", "xdp/offload": "xdpoffload"}
 
 
@@ -24,12 +27,20 @@ def how_to_detach(row: InventoryRow, inventory: Inventory) -> _Commands:
     """Shell commands, and comments after "#" where there is none."""
     pins = tuple(f"rm {shlex.quote(path)}" for path in row.details.get("pins", ()))
     if "link" in row.details:
-        return (f"bpftool link detach id {row.details['link']}", *_also(pins, row))
+        if row.kind.startswith(_DETACHABLE):
+            return (f"bpftool link detach id {row.details['link']}", *_also(pins, row))
+        return (*pins, *_holders(row, "the link goes with its last descriptor and pin"), *_nobody(row))
     maker = next((maker for prefix, maker in _MAKERS.items() if row.kind.startswith(prefix)), None)
     if maker is None:
         return (*pins, *_holders(row, "it goes when they close the descriptor"))
     where = _inside(row, inventory)
     return tuple(line if line.startswith("#") else where + line for line in maker(row))
+
+
+def _nobody(row: InventoryRow) -> _Commands:
+    if row.holders or row.details.get("pins"):
+        return ()
+    return ("# the kernel cannot detach such a link, and nobody is known who holds it",)
 
 
 def _also(pins: _Commands, row: InventoryRow) -> _Commands:

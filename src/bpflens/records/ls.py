@@ -40,6 +40,7 @@ def record(inventory: Inventory, row: InventoryRow, summary: Summary | None) -> 
         "known": said.known,
         "warning": said.warning or None,
         "assumptions": list(said.assumptions),
+        "outcomes": [{"packets": packets, "verdict": verdict} for packets, verdict in said.outcomes],
         "holders": [holder_record(holder, inventory) for holder in row.holders],
         "details": dict(row.details),
     }
@@ -103,10 +104,12 @@ def row_keys() -> dict[str, Schema]:
 
     facts = dict.fromkeys(("load_time", "uid", "run_cnt", "run_time_ns", "xlated_len"), INTEGER)
     program = record({"id": INTEGER, "type": maybe(TEXT), "name": maybe(TEXT), "tag": maybe(TEXT)}, {"full_name": TEXT, **facts})
+    outcome = record({"packets": TEXT, "verdict": TEXT})
     return {
         "kind": TEXT, "object": TEXT, "netns": maybe(INTEGER), "netns_name": maybe(TEXT), "classic": BOOLEAN, "program": maybe(program),
         "insns": maybe(TEXT), "image": maybe(TEXT), "expression": maybe(TEXT), "reason": maybe(TEXT), "known": maybe(TEXT),
-        "warning": maybe(TEXT), "assumptions": listing(TEXT), "holders": listing(holder_schema()), "details": mapping(ANY),
+        "warning": maybe(TEXT), "assumptions": listing(TEXT), "outcomes": listing(outcome),
+        "holders": listing(holder_schema()), "details": mapping(ANY),
     }  # fmt: skip
 
 
