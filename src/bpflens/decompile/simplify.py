@@ -139,6 +139,8 @@ def _with_constant(expr: Binary, op: str, left: Expr, right: Const, width: int, 
         return left if width == 64 else simplify(Zext(32, left), bits)
     if op in ("*", "&") and value == 0:
         return Const(0)
+    if op == ">>" and min(width, known_bits(left, bits)) <= value & width - 1:
+        return Const(0)
     if op == "+":
         return _plus(expr, left, value, width, bits)
     if op == "&":

@@ -160,6 +160,8 @@ def _shift(scope: Names, expr: ir.Binary, need: int) -> CText:
         amount = CText(f"{wrap(inner, UNARY)} & {width - 1}", BAND, INT)
     if op == "<<":
         wanted = min(need, width)
+        if width == 64 and not (type(count) is ir.Const and count.value & 63 < 32):
+            wanted = 64  # a shift by 32 or more is none of 32 bits
         left = operand(scope, expr.left, wanted)
         if wanted > 32:
             if left.type.signed or (left.type.bits < 64 and not _shift_fits(scope, expr, left)):
@@ -175,6 +177,8 @@ def _shift(scope: Names, expr: ir.Binary, need: int) -> CText:
         bits = known_bits(expr.left, scope.bits_of)
         if not (bits <= 32 and not left.type.signed and not left.type.pointer and left.type.bits <= 32) or left.type.bits == 64:
             left = scope.as_type(left, U32 if width == 32 else U64)
+        if width == 64 and left.type.bits < 64 and not (type(count) is ir.Const and count.value & 63 < 32):
+            left = scope.as_type(left, U64)
         return CText(f"{wrap(left, SHIFT)} >> {wrap(amount, SHIFT + 1)}", SHIFT, promoted(left.type))
     left = scope.number(expr.left, S32 if width == 32 else S64)
     made = CText(f"{wrap(left, SHIFT)} >> {wrap(amount, SHIFT + 1)}", SHIFT, left.type)
@@ -201,10 +205,8 @@ def _division(scope: Names, expr: ir.Binary, need: int) -> CText:
     left, right = scope.number(expr.left, type_), scope.number(expr.right, type_)
     nonzero = type(expr.right) is ir.Const and expr.right.value & ((1 << width) - 1)
     if signed:
-        name = f"bpf_s{'div' if sign == '/' else 'mod'}{width}"
+        name = f"bpf_s{'div' if sign == '/' else 'mod'}{width}"  # clang has no signed division below -mcpu=v4
         made = CText(f"{scope.macro(name)}({left.text}, {right.text})", PRIMARY, type_)
-        if type(expr.right) is ir.Const and 0 < expr.right.value < 1 << 31:
-            made = CText(f"{wrap(left, MUL)} {sign} {expr.right.value}", MUL, type_)
         return scope.as_type(made, U32) if width == 32 and need > 32 else made
     if nonzero:
         plain = scope.text(expr.left, width)

@@ -117,7 +117,7 @@ def section_name(code: Code) -> str:
     attach = code.program.expected_attach_type
     of_type = [row for row in SECTIONS if row.prog_type == code.prog_type]
     fits = [row for row in of_type if attach and row.attach_type == attach and not row.flags]
-    plain = sorted((row for row in fits or of_type if not row.flags), key=lambda row: (len(row.name), row.name))
+    plain = sorted(fits or of_type, key=lambda row: (bool(row.flags), len(row.name), row.name))  # syscall has flags only
     if plain:
         return plain[0].name.rstrip("+")
     return code.section or "socket"

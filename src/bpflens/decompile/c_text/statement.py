@@ -264,6 +264,7 @@ def _atomic(scope: FunctionScope, atomic: ir.Atomic) -> str:
     pointer = named[1:] if named and named.startswith("*") else pointer
     value = as_assigned(scope, atomic.value, U64 if size == 8 else U32)
     plain = atomic.op in _SYNC and (size == 8 or (target is None and atomic.op == "+")) and atomic.place.kind != "ctx"
+    plain = plain and atomic.value != ir.Const(0)  # clang makes other code of it, which 32 bits do not have
     if plain:
         text = f"{_SYNC[atomic.op]}({pointer}, {value})"
     elif atomic.op == "cmpxchg":

@@ -97,7 +97,8 @@ def _binary(node: ir.Binary, bits: int) -> list[tuple[Expr, int]]:
             wanted = wanted if wanted <= 32 else min(bits, node.width)
         return [(node.left, wanted), (node.right, wanted)]
     if node.op == "<<":
-        return [(node.left, min(bits, node.width)), (node.right, 64)]
+        within = node.width == 32 or (type(node.right) is ir.Const and node.right.value & 63 < 32)
+        return [(node.left, min(bits, node.width) if within else 64), (node.right, 64)]
     return [(node.left, node.width), (node.right, 64)]
 
 
