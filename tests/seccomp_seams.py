@@ -10,8 +10,8 @@ import collections
 import random
 from collections.abc import Iterator, Sequence
 
-from bpflens.classic.seccomp.policy import Policy, policy
-from bpflens.classic.seccomp.rules import ArchPolicy
+from bpflens.classic.seccomp.policy.policy import Policy, policy
+from bpflens.classic.seccomp.policy.rules import ArchPolicy
 from bpflens.isa.classic.check import check
 from bpflens.isa.classic.insn import SockFilter
 from bpflens.isa.classic.syscalls import ARCHES, Arch

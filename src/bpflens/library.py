@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from bpflens.classic.machine.captures import Result
     from bpflens.classic.machine.debugger import Session
     from bpflens.classic.machine.interpreter import Model
-    from bpflens.classic.samples.generate import Generated
-    from bpflens.classic.seccomp.policy import Policy
+    from bpflens.classic.packets.generate import Generated
+    from bpflens.classic.seccomp.policy.policy import Policy
     from bpflens.decompile.result import Decompiled
     from bpflens.inventory.facts.records import Inventory
     from bpflens.isa.classic.insn import SockFilter
@@ -138,7 +138,7 @@ def decompile(program: Program | str) -> Decompiled:
 
 def seccomp(*programs: Program | str) -> Policy:
     """The policy of seccomp filters, oldest first; a target may name a whole stack ("pid:812")."""
-    from bpflens.classic.seccomp import policy as module
+    from bpflens.classic.seccomp.policy import policy as module
 
     _shown(module.Policy, _policy_lines)
     stack = [one for program in programs for one in (open_all(program) if isinstance(program, str) else [program])]
@@ -147,7 +147,7 @@ def seccomp(*programs: Program | str) -> Policy:
 
 def packets(program: Program | str, linktype: str | None = None, most: int = 32) -> Generated:
     """Packets that a classic filter accepts and rejects, `most` alternatives at most."""
-    from bpflens.classic.samples.generate import generate
+    from bpflens.classic.packets.generate import generate
     from bpflens.formats.pcap.libpcap import dlt_value
 
     program = _one(program)

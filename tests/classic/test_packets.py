@@ -13,7 +13,7 @@ from hypothesis import given, settings
 import needs
 from bpflens.classic.machine.interpreter import run
 from bpflens.classic.packets.build import build, crc32c, finish, internet_checksum
-from bpflens.classic.samples.generate import generate
+from bpflens.classic.packets.generate import generate
 from bpflens.cli.main import run as command
 from bpflens.errors import InputError
 from bpflens.formats.pcap import libpcap

@@ -14,9 +14,9 @@ import needs
 import objects
 from bpflens.cli.main import run
 from bpflens.decompile import ir
-from bpflens.decompile.summary.bits import Bit, Source, bits_of, byte_run, constrained, read_bits
 from bpflens.decompile.summary.summary import Summary, entries_of, summarise, summarise_function
-from bpflens.decompile.summary.verdicts import verdict
+from bpflens.decompile.summary.walk.bits import Bit, Source, bits_of, byte_run, constrained, read_bits
+from bpflens.decompile.summary.words.verdicts import verdict
 from bpflens.decompile.unit import make_unit
 from bpflens.formats.elf.programs import read_object
 from bpflens.targets.open import open_target

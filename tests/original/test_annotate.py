@@ -7,7 +7,7 @@ import pytest
 from bpflens.analysis.access_notes import annotate
 from bpflens.isa.extended.asm import assemble
 from bpflens.kernel.programs.progs import read_program
-from bpflens.original.image_notes import image_notes
+from bpflens.original.image.image_notes import image_notes
 from bpflens.program import Isa, Origin, Program
 from original.load import loaded
 from original.matrix import ROWS

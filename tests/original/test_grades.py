@@ -21,9 +21,9 @@ from bpflens.original.invert.reconstruction import Layout
 from bpflens.original.kernels.running import live_kernel
 from bpflens.original.recover import recover
 from bpflens.original.reload import candidates, reload
+from original.image.test_blinding import blinded
 from original.load import loaded
 from original.matrix import ROWS
-from original.test_blinding import blinded
 
 pytestmark = pytest.mark.live
 

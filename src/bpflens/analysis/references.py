@@ -6,7 +6,7 @@ import re
 from collections.abc import Container, Iterable, Iterator
 from functools import cached_property, lru_cache
 
-from bpflens.formats.elf.relocations import RelocationTable
+from bpflens.formats.elf.relocations.relocations import RelocationTable
 from bpflens.isa.extended.insn import Words, words_of
 from bpflens.program import Map, Program, Relocation
 

@@ -16,7 +16,7 @@ from functools import lru_cache
 from operator import eq
 
 from bpflens.analysis.references import CALL, References
-from bpflens.formats.elf.relocations import RelocationTable
+from bpflens.formats.elf.relocations.relocations import RelocationTable
 from bpflens.isa.extended.helpers import HELPER_COUNT, helper_name, helper_prototype
 from bpflens.isa.extended.names import MAP_TYPES, type_name
 from bpflens.program import Program

@@ -159,7 +159,7 @@ def _may_be_seccomp(program: Program, insns: tuple[SockFilter, ...]) -> bool:
         return False
     if any(insn.code & 7 == 0 and insn.code not in (0x00, 0x20, 0x60, 0x80) for insn in insns) or len(insns) == 1:
         return False
-    from bpflens.classic.seccomp.stack import is_seccomp
+    from bpflens.classic.seccomp.policy.stack import is_seccomp
 
     return is_seccomp(insns)
 

@@ -91,7 +91,7 @@ def packet_filters(
 def _looks_like_seccomp(insns: tuple[SockFilter, ...]) -> bool:
     if any(insn.code in (0x28, 0x30, 0x40, 0x48, 0x50, 0xB1) for insn in insns):
         return False  # loads that seccomp does not have
-    from bpflens.classic.seccomp.stack import is_seccomp
+    from bpflens.classic.seccomp.policy.stack import is_seccomp
 
     return is_seccomp(insns) and any(insn.code == 0x20 for insn in insns)
 

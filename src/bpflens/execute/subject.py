@@ -17,7 +17,7 @@ from bpflens.program import Map, Program
 
 if TYPE_CHECKING:
     from bpflens.btf.btf import Btf
-    from bpflens.formats.elf.link import ObjectPrograms
+    from bpflens.formats.elf.relocations.link import ObjectPrograms
 
 __all__ = ("Subject", "from_program", "malformed", "object_programs", "subject_of", "subjects", "to_program")
 
@@ -72,8 +72,8 @@ def subject_of(data: bytes, where: str, function: str) -> Subject:
 
 def object_programs(data: bytes, where: str) -> ObjectPrograms:
     """An object opened for linking against the running kernel's types; against the object's own where the kernel has none to read."""
-    from bpflens.formats.elf.link import ObjectPrograms
     from bpflens.formats.elf.programs import read_object
+    from bpflens.formats.elf.relocations.link import ObjectPrograms
 
     kernel = _kernel_types()
     if kernel is None:
@@ -192,7 +192,7 @@ def _flags(program: Program) -> int:
 
 
 def _linked(programs: ObjectPrograms, program: Program, start: int) -> Subject:
-    from bpflens.formats.elf.link import link
+    from bpflens.formats.elf.relocations.link import link
 
     function = next(f for f in program.functions if f.start == start) if program.functions else None
     from bpflens.program import Function

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bpflens.errors import BpflensError, InputError
-from bpflens.formats.elf.link import Linked, ObjectPrograms, link
+from bpflens.formats.elf.relocations.link import Linked, ObjectPrograms, link
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import words as words_of
 from bpflens.original.image.image import Image

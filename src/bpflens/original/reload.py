@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 from bpflens.errors import BpflensError, KernelError
 from bpflens.isa.extended import opcodes as op
 from bpflens.kernel.programs.load_attributes import F_SLEEPABLE, Attributes
-from bpflens.original.attach_types import ATTACH_TYPES, NONE
 from bpflens.original.image.image import Image
 from bpflens.original.invert.opcode_readings import PROGRAM_ARGUMENT
 from bpflens.original.invert.reconstruction import Layout
+from bpflens.original.kernels.attach_types import ATTACH_TYPES, NONE
 from bpflens.original.records import original_funcs
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpflens.kernel.programs.load_attributes import Attributes
     from bpflens.original.image.image import Image
-    from bpflens.original.image_check import ImageCheck
+    from bpflens.original.image.image_check import ImageCheck
     from bpflens.original.invert.reconstruction import Layout
     from bpflens.original.invert.traces import Removed
     from bpflens.original.reload import Reloaded

@@ -9,7 +9,7 @@ from bpflens.errors import BpflensError
 from bpflens.isa.extended.opcodes import CALL_CODE
 from bpflens.original.attempts import Case, Claim
 from bpflens.original.image.image import Image
-from bpflens.original.image_check import check_image
+from bpflens.original.image.image_check import check_image
 from bpflens.original.invert.opcode_readings import BLINDED_ZERO
 from bpflens.original.invert.reconstruction import Layout, code_of
 from bpflens.original.records import original_funcs, original_lines

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bpflens.classic.hooks import LENGTH, Hook
 
 if TYPE_CHECKING:
-    from bpflens.classic.samples.solve import GeneratedPacket
+    from bpflens.classic.packets.solve import GeneratedPacket
     from bpflens.records.schemas import Schema
 
 __all__ = ("record", "schemas")

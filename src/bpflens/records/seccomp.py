@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bpflens.classic.seccomp.actions import action_text
 from bpflens.classic.seccomp.conditions import arm_text, looked_at
 from bpflens.classic.seccomp.findings import explain_rule
+from bpflens.classic.seccomp.policy.actions import action_text
 
 if TYPE_CHECKING:
     from bpflens.classic.seccomp.difference import Change, PolicyDiff
     from bpflens.classic.seccomp.events import Verdict
     from bpflens.classic.seccomp.findings import Finding
-    from bpflens.classic.seccomp.policy import Policy
-    from bpflens.classic.seccomp.rules import Rule
+    from bpflens.classic.seccomp.policy.policy import Policy
+    from bpflens.classic.seccomp.policy.rules import Rule
     from bpflens.formats.dumps.seccomp.audit_events import AuditEvent
     from bpflens.isa.classic.syscalls import Arch
     from bpflens.records.schemas import Schema

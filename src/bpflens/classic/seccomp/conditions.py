@@ -11,8 +11,8 @@ all 64 bits of an argument of which the kernel takes fewer, or at the low half o
 from __future__ import annotations
 
 from bpflens.classic.seccomp.constants import value_text
-from bpflens.classic.seccomp.rules import Arm, Test
-from bpflens.classic.seccomp.values import FULL, LOW
+from bpflens.classic.seccomp.policy.rules import Arm, Test
+from bpflens.classic.seccomp.policy.values import FULL, LOW
 from bpflens.isa.classic.syscalls import Arch, argument
 
 __all__ = ("argument_name", "arm_text", "looked_at", "test_text")

@@ -12,11 +12,11 @@ from typing import NamedTuple
 from bpflens.classic.diagrams.diagram import Store
 from bpflens.classic.diagrams.nodes import FALSE, TooComplex
 from bpflens.classic.diagrams.symbolic import SECCOMP
-from bpflens.classic.seccomp.policy import second_key
-from bpflens.classic.seccomp.restrict import cut_out, for_arch, for_number, for_other, numbers_of, pieces_of, without_names
-from bpflens.classic.seccomp.rules import Rule, describe_rule
-from bpflens.classic.seccomp.stack import ARGS_OFFSET, Insns, run_stack, stack_node
-from bpflens.classic.seccomp.values import DATA, Place
+from bpflens.classic.seccomp.policy.policy import second_key
+from bpflens.classic.seccomp.policy.restrict import cut_out, for_arch, for_number, for_other, numbers_of, pieces_of, without_names
+from bpflens.classic.seccomp.policy.rules import Rule, describe_rule
+from bpflens.classic.seccomp.policy.stack import ARGS_OFFSET, Insns, run_stack, stack_node
+from bpflens.classic.seccomp.policy.values import DATA, Place
 from bpflens.isa.classic.syscalls import ARCHES, Arch, syscall_names
 
 __all__ = ("Change", "PolicyDiff", "Witness", "diff_policies")

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from bpflens.classic.seccomp.actions import canonical, kind, precedence
-from bpflens.classic.seccomp.policy import Policy
+from bpflens.classic.seccomp.policy.actions import canonical, kind, precedence
+from bpflens.classic.seccomp.policy.policy import Policy
+from bpflens.classic.seccomp.policy.restrict import for_arch, for_number
+from bpflens.classic.seccomp.policy.rules import Rule, describe_rule
 from bpflens.classic.seccomp.reached import reached
-from bpflens.classic.seccomp.restrict import for_arch, for_number
-from bpflens.classic.seccomp.rules import Rule, describe_rule
 from bpflens.isa.classic.syscalls import Arch, syscall_name
 
 __all__ = ("Decision", "Verdict", "judge")

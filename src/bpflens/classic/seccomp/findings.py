@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from bpflens.classic.seccomp.actions import ALLOW, KILL_PROCESS, KILL_THREAD, LOG, TRACE, USER_NOTIF, action_text, kind
 from bpflens.classic.seccomp.conditions import arm_text
 from bpflens.classic.seccomp.halves import passed_denials
-from bpflens.classic.seccomp.policy import Policy, other_text
-from bpflens.classic.seccomp.rules import ArchPolicy, Rule
+from bpflens.classic.seccomp.policy.actions import ALLOW, KILL_PROCESS, KILL_THREAD, LOG, TRACE, USER_NOTIF, action_text, kind
+from bpflens.classic.seccomp.policy.policy import Policy, other_text
+from bpflens.classic.seccomp.policy.rules import ArchPolicy, Rule
 from bpflens.isa.classic.syscalls import Arch, find_arch
 
 __all__ = ("Finding", "findings")

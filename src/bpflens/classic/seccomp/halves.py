@@ -17,11 +17,11 @@ from typing import NamedTuple
 
 from bpflens.classic.diagrams.diagram import Store
 from bpflens.classic.diagrams.nodes import FALSE
-from bpflens.classic.seccomp.actions import ALLOW, LOG, action_text, kind
-from bpflens.classic.seccomp.policy import Policy
-from bpflens.classic.seccomp.rules import ArchPolicy, Rule
-from bpflens.classic.seccomp.stack import ARGS_OFFSET, Insns, run_stack, seccomp_data
-from bpflens.classic.seccomp.values import DATA, LOW, Place, cases, describe
+from bpflens.classic.seccomp.policy.actions import ALLOW, LOG, action_text, kind
+from bpflens.classic.seccomp.policy.policy import Policy
+from bpflens.classic.seccomp.policy.rules import ArchPolicy, Rule
+from bpflens.classic.seccomp.policy.stack import ARGS_OFFSET, Insns, run_stack, seccomp_data
+from bpflens.classic.seccomp.policy.values import DATA, LOW, Place, cases, describe
 from bpflens.isa.classic.syscalls import Arch, argument
 
 __all__ = ("Passed", "passed_denials")

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from bpflens.classic.seccomp.actions import oci_action
-from bpflens.classic.seccomp.policy import Policy
-from bpflens.classic.seccomp.rules import Arm, Rule
-from bpflens.classic.seccomp.values import FULL, LOW, Values
+from bpflens.classic.seccomp.policy.actions import oci_action
+from bpflens.classic.seccomp.policy.policy import Policy
+from bpflens.classic.seccomp.policy.rules import Arm, Rule
+from bpflens.classic.seccomp.policy.values import FULL, LOW, Values
 from bpflens.isa.classic.syscalls import X32_BIT, Arch
 
 __all__ = ("profile",)

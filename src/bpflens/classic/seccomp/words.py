@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bpflens.classic.seccomp.actions import action_text
 from bpflens.classic.seccomp.conditions import arm_text
-from bpflens.classic.seccomp.policy import Policy, other_text, policy
-from bpflens.classic.seccomp.rules import ArchPolicy
+from bpflens.classic.seccomp.policy.actions import action_text
+from bpflens.classic.seccomp.policy.policy import Policy, other_text, policy
+from bpflens.classic.seccomp.policy.rules import ArchPolicy
 from bpflens.isa.classic.insn import SockFilter
 from bpflens.isa.classic.syscalls import host_arch
 

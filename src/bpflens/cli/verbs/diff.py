@@ -105,7 +105,7 @@ def _one(target: str, args: argparse.Namespace, optimize: bool) -> Program:
 
 
 def _both_seccomp(a: Program, b: Program) -> bool:
-    from bpflens.classic.seccomp.stack import is_seccomp
+    from bpflens.classic.seccomp.policy.stack import is_seccomp
     from bpflens.isa.classic.insn import decode
 
     return all(

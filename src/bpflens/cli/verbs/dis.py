@@ -137,7 +137,7 @@ def _further_notes(part: Part, args: argparse.Namespace) -> Mapping[int, Sequenc
     if not args.annotate or part.program.isa is Isa.CLASSIC:
         return {}
     from bpflens.analysis.argument_strings import argument_strings
-    from bpflens.original.image_notes import image_notes
+    from bpflens.original.image.image_notes import image_notes
 
     notes: dict[int, list[str]] = {slot: list(said) for slot, said in image_notes(part.program).items()}
     for slot, said in argument_strings(part.program).items():

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from bpflens.classic.hooks import Hook
     from bpflens.classic.machine.interpreter import Model
-    from bpflens.classic.samples.generate import Generated
+    from bpflens.classic.packets.generate import Generated
 
 __all__ = ("EXAMPLES", "configure", "run")
 
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     from bpflens.classic.diagrams.nodes import TooComplex
     from bpflens.classic.diagrams.symbolic import Loop
     from bpflens.classic.hooks import hook_of
-    from bpflens.classic.samples.generate import generate
+    from bpflens.classic.packets.generate import generate
     from bpflens.formats.pcap.libpcap import dlt_value
 
     filters = packet_filters(args.filter, args.linktype, not args.no_optimize, bool(args.linktype))

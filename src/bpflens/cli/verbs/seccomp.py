@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Any
 
-    from bpflens.classic.seccomp.policy import Policy
-    from bpflens.classic.seccomp.rules import Rule
+    from bpflens.classic.seccomp.policy.policy import Policy
+    from bpflens.classic.seccomp.policy.rules import Rule
     from bpflens.isa.classic.insn import SockFilter
     from bpflens.isa.classic.syscalls import Arch
     from bpflens.program import Program
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def _policy(args: argparse.Namespace, settings: Settings) -> int:
-    from bpflens.classic.seccomp.policy import policy
+    from bpflens.classic.seccomp.policy.policy import policy
     from bpflens.isa.classic.syscalls import find_arch, host_arch
     from bpflens.records import seccomp as records
     from bpflens.view.text import seccomp as view
@@ -112,7 +112,7 @@ def _print_json(records: Iterable[dict[str, Any]]) -> None:
 
 def _stack(targets: Sequence[str], forced: bool) -> tuple[list[tuple[SockFilter, ...]], list[Program]]:
     """The filters that the targets name, oldest first; InputError for what is no valid seccomp filter."""
-    from bpflens.classic.seccomp.stack import is_seccomp
+    from bpflens.classic.seccomp.policy.stack import is_seccomp
     from bpflens.cli.filters import classic_programs
     from bpflens.isa.classic.check import check
     from bpflens.isa.classic.insn import decode
@@ -205,10 +205,10 @@ def _events(result: Policy, sources: Sequence[str], where: str, settings: Settin
 
 def _rule(result: Policy, arch: Arch, number: int, values: Sequence[int | None]) -> Rule:
     """What remains of the policy for one number and the given arguments."""
-    from bpflens.classic.seccomp.restrict import for_arch, for_number
-    from bpflens.classic.seccomp.rules import describe_rule
-    from bpflens.classic.seccomp.stack import ARGS_OFFSET
-    from bpflens.classic.seccomp.values import DATA, Place
+    from bpflens.classic.seccomp.policy.restrict import for_arch, for_number
+    from bpflens.classic.seccomp.policy.rules import describe_rule
+    from bpflens.classic.seccomp.policy.stack import ARGS_OFFSET
+    from bpflens.classic.seccomp.policy.values import DATA, Place
     from bpflens.isa.classic.syscalls import syscall_name
 
     store = result.store

@@ -12,13 +12,13 @@ from dataclasses import replace
 
 from bpflens.btf.values import Value, to_text
 from bpflens.decompile import ir
-from bpflens.decompile.summary.bits import Bit, Source
-from bpflens.decompile.summary.layers import value_text
-from bpflens.decompile.summary.naming import Namer
 from bpflens.decompile.summary.sentence import Says, Sentence
 from bpflens.decompile.summary.summary import Summary
-from bpflens.decompile.summary.verdicts import verdict
-from bpflens.decompile.summary.walk import Done
+from bpflens.decompile.summary.walk.bits import Bit, Source
+from bpflens.decompile.summary.walk.walk import Done
+from bpflens.decompile.summary.words.layers import value_text
+from bpflens.decompile.summary.words.naming import Namer
+from bpflens.decompile.summary.words.verdicts import verdict
 from bpflens.decompile.unit import Unit
 from bpflens.maps.contents import Entry, contents
 from bpflens.program import Map

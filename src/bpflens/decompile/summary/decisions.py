@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bpflens.decompile import ir
-from bpflens.decompile.summary.naming import Namer
-from bpflens.decompile.summary.phrases import capital, slots_of, way_of
 from bpflens.decompile.summary.sentence import Path, Says, Sentence
-from bpflens.decompile.summary.verdicts import Verdict, verdict
-from bpflens.decompile.summary.walk import Returned, Walk
+from bpflens.decompile.summary.walk.walk import Returned, Walk
+from bpflens.decompile.summary.words.naming import Namer
+from bpflens.decompile.summary.words.phrases import capital, slots_of, way_of
+from bpflens.decompile.summary.words.verdicts import Verdict, verdict
 
 __all__ = ("decisions",)
 

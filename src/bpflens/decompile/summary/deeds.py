@@ -6,12 +6,12 @@ import signal
 from collections.abc import Iterator
 
 from bpflens.decompile import ir
-from bpflens.decompile.summary.bits import Source
-from bpflens.decompile.summary.effects import EFFECTS, KFUNCS, MAP_WRITES
-from bpflens.decompile.summary.naming import Namer
-from bpflens.decompile.summary.phrases import capital, listed, slots_of, way_of
 from bpflens.decompile.summary.sentence import Path, Says, Sentence
-from bpflens.decompile.summary.walk import Done, Walk
+from bpflens.decompile.summary.walk.bits import Source
+from bpflens.decompile.summary.walk.walk import Done, Walk
+from bpflens.decompile.summary.words.effects import EFFECTS, KFUNCS, MAP_WRITES
+from bpflens.decompile.summary.words.naming import Namer
+from bpflens.decompile.summary.words.phrases import capital, listed, slots_of, way_of
 from bpflens.decompile.unit import Unit
 from bpflens.isa.extended.names import MAP_TYPES, type_name
 

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bpflens.decompile.decompile import decompile_unit
-from bpflens.decompile.summary.naming import Namer
-from bpflens.decompile.summary.phrases import way_of
 from bpflens.decompile.summary.sentence import Sentence
-from bpflens.decompile.summary.sources import Scope, definitions_of
 from bpflens.decompile.summary.summary import Summary, summarise_function
-from bpflens.decompile.summary.walk import Walk, walk
-from bpflens.decompile.summary.written import Written, writes_of
+from bpflens.decompile.summary.walk.sources import Scope, definitions_of
+from bpflens.decompile.summary.walk.walk import Walk, walk
+from bpflens.decompile.summary.walk.written import Written, writes_of
+from bpflens.decompile.summary.words.naming import Namer
+from bpflens.decompile.summary.words.phrases import way_of
 from bpflens.decompile.unit import Unit
 from bpflens.errors import InputError
 from bpflens.isa.extended.text import format_insn

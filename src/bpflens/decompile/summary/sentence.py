@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bpflens.decompile import ir
-from bpflens.decompile.summary.conditions import Condition
-from bpflens.decompile.summary.walk import Done
+from bpflens.decompile.summary.walk.conditions import Condition
+from bpflens.decompile.summary.walk.walk import Done
 
 __all__ = ("Path", "Says", "Sentence")
 

@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 
 from bpflens.decompile.summary.decisions import decisions
 from bpflens.decompile.summary.deeds import Deeds
-from bpflens.decompile.summary.naming import Namer
-from bpflens.decompile.summary.occasions import occasion
-from bpflens.decompile.summary.phrases import slots_of
 from bpflens.decompile.summary.sentence import Sentence
-from bpflens.decompile.summary.sources import Definitions, Scope, definitions_of
-from bpflens.decompile.summary.verdicts import has_verdict
-from bpflens.decompile.summary.walk import Walk, walk
-from bpflens.decompile.summary.written import Written, writes_of
+from bpflens.decompile.summary.walk.sources import Definitions, Scope, definitions_of
+from bpflens.decompile.summary.walk.walk import Walk, walk
+from bpflens.decompile.summary.walk.written import Written, writes_of
+from bpflens.decompile.summary.words.naming import Namer
+from bpflens.decompile.summary.words.occasions import occasion
+from bpflens.decompile.summary.words.phrases import slots_of
+from bpflens.decompile.summary.words.verdicts import has_verdict
 from bpflens.decompile.unit import Code, Unit, make_unit
 from bpflens.errors import BpflensError
 from bpflens.isa.extended.names import PROG_TYPES, type_name

@@ -26,7 +26,7 @@ from bpflens.formats.elf.file import (
 )
 from bpflens.formats.elf.object import Object, types_of
 from bpflens.formats.elf.parts import select
-from bpflens.formats.elf.relocation_meaning import relocations_of
+from bpflens.formats.elf.relocations.relocation_meaning import relocations_of
 from bpflens.formats.elf.sections import section_type
 from bpflens.program import Declared, Function, Isa, Map, Origin, Program, SourceLine
 

@@ -17,9 +17,9 @@ from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.contexts import IDENTITY, context_struct, fields
 from bpflens.isa.extended.insn import Insn
 from bpflens.kernel.programs.rewritten import Prober, probe_map
-from bpflens.original.attach_types import NONE, PROBED
 from bpflens.original.image.blinding import unblind
 from bpflens.original.image.tag import ALGORITHMS, tags
+from bpflens.original.kernels.attach_types import NONE, PROBED
 from bpflens.original.rewrites.ctx_access import PROBE_IMM, Row
 
 __all__ = ("learn_algorithm", "learn_context", "learn_sockets", "with_same_register")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from bpflens.classic.seccomp.actions import action_text, precedence
 from bpflens.classic.seccomp.conditions import arm_text
 from bpflens.classic.seccomp.difference import Change, PolicyDiff
 from bpflens.classic.seccomp.events import Verdict
 from bpflens.classic.seccomp.findings import Finding, explain_rule
-from bpflens.classic.seccomp.policy import Policy, other_text
-from bpflens.classic.seccomp.rules import ArchPolicy, Rule
+from bpflens.classic.seccomp.policy.actions import action_text, precedence
+from bpflens.classic.seccomp.policy.policy import Policy, other_text
+from bpflens.classic.seccomp.policy.rules import ArchPolicy, Rule
 from bpflens.formats.dumps.seccomp.audit_events import AuditEvent
 from bpflens.isa.classic.syscalls import Arch
 

@@ -12,9 +12,9 @@ from enum import Enum
 from bpflens.decompile.summary.check.judge import Count, Judge
 from bpflens.decompile.summary.check.kernel_runs import kernel_runs
 from bpflens.decompile.summary.check.trials import Trials
-from bpflens.decompile.summary.layers import network_offset
 from bpflens.decompile.summary.sentence import Sentence
 from bpflens.decompile.summary.summary import Summary
+from bpflens.decompile.summary.words.layers import network_offset
 from bpflens.decompile.unit import Code, Unit
 from bpflens.execute.subject import Subject, malformed
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from bpflens.decompile.summary.bits import Bit, Bits, Source
 from bpflens.decompile.summary.check.world import World, key_of
-from bpflens.decompile.summary.claims import Between, Gives, HasEntry, Length, Relation
-from bpflens.decompile.summary.conditions import Condition, Kind
+from bpflens.decompile.summary.walk.bits import Bit, Bits, Source
+from bpflens.decompile.summary.walk.claims import Between, Gives, HasEntry, Length, Relation
+from bpflens.decompile.summary.walk.conditions import Condition, Kind
 from bpflens.execute.interpreter.recorded import Chosen
 from bpflens.execute.result import Input, Scene
 from bpflens.isa.extended.helpers import helper_name

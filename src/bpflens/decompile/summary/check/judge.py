@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 
 from bpflens.decompile import ir
 from bpflens.decompile.summary.check.world import World, all_of, key_of
-from bpflens.decompile.summary.claims import HasEntry
-from bpflens.decompile.summary.conditions import Condition, Kind
 from bpflens.decompile.summary.sentence import Path, Says
-from bpflens.decompile.summary.walk import Done
+from bpflens.decompile.summary.walk.claims import HasEntry
+from bpflens.decompile.summary.walk.conditions import Condition, Kind
+from bpflens.decompile.summary.walk.walk import Done
 from bpflens.decompile.unit import Code
 from bpflens.execute.interpreter.recorded import Run
 from bpflens.isa.extended import opcodes as op

@@ -12,8 +12,8 @@ from random import Random
 
 from bpflens.decompile.summary.check.draft import Draft, make
 from bpflens.decompile.summary.check.world import World
-from bpflens.decompile.summary.conditions import Kind
 from bpflens.decompile.summary.sentence import Path
+from bpflens.decompile.summary.walk.conditions import Kind
 from bpflens.execute.inputs.inputs import InputMaker
 from bpflens.execute.inputs.mine import Mined, mine
 from bpflens.execute.interpreter.recorded import RecordedProgram, Run

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bpflens.decompile.summary.bits import Bit, Bits, Source
-from bpflens.decompile.summary.claims import Between, Gives, HasEntry, Length, Relation, compare
-from bpflens.decompile.summary.conditions import Condition
+from bpflens.decompile.summary.walk.bits import Bit, Bits, Source
+from bpflens.decompile.summary.walk.claims import Between, Gives, HasEntry, Length, Relation, compare
+from bpflens.decompile.summary.walk.conditions import Condition
 from bpflens.execute.interpreter.recorded import HelperCall, Run
 from bpflens.isa.extended.helpers import helper_name
 from bpflens.program import Map

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from itertools import count
 
 from bpflens.formats.elf.file import SHF_EXECINSTR, STT_SECTION, Reloc, Section, Symbol
-from bpflens.formats.elf.jump_tables import JUMP_TABLES, gotox_targets
 from bpflens.formats.elf.maps import c_type, is_data
 from bpflens.formats.elf.object import Object
 from bpflens.formats.elf.parts import MAX_SHOWN
-from bpflens.formats.elf.relocations import Meaning, RelocationTable
+from bpflens.formats.elf.relocations.jump_tables import JUMP_TABLES, gotox_targets
+from bpflens.formats.elf.relocations.relocations import Meaning, RelocationTable
 from bpflens.isa.extended.insn import words_of
 from bpflens.program import Relocation
 

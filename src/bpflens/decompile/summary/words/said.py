@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from bpflens.decompile.summary.bits import Bit
-from bpflens.decompile.summary.claims import Between, Gives, HasEntry, Relation
-from bpflens.decompile.summary.conditions import SHORT, Condition, Kind, layers_of
-from bpflens.decompile.summary.naming import Layers, Namer
+from bpflens.decompile.summary.walk.bits import Bit
+from bpflens.decompile.summary.walk.claims import Between, Gives, HasEntry, Relation
+from bpflens.decompile.summary.walk.conditions import SHORT, Condition, Kind, layers_of
+from bpflens.decompile.summary.words.naming import Layers, Namer
 
 __all__ = ("follows", "is_absent", "sentences")
 

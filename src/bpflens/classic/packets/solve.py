@@ -16,8 +16,8 @@ from bpflens.classic.diagrams.fields import Base, Field
 from bpflens.classic.diagrams.term import Load, Term, leaves
 from bpflens.classic.machine.interpreter import ANCILLARY, Model, run
 from bpflens.classic.packets.build import Ranges, allows, build, finish
+from bpflens.classic.packets.ends import Span, spans
 from bpflens.classic.packets.fields import fields, name
-from bpflens.classic.samples.ends import Span, spans
 from bpflens.isa.classic.insn import SockFilter
 
 __all__ = ("GeneratedPacket", "Path", "Solved", "Work")

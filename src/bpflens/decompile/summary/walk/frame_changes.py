@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bpflens.decompile import ir
-from bpflens.decompile.summary.bits import Source
-from bpflens.decompile.summary.sources import COMM, Filled, Scope, call_base
+from bpflens.decompile.summary.walk.bits import Source
+from bpflens.decompile.summary.walk.sources import COMM, Filled, Scope, call_base
 
 __all__ = ("follow_frame",)
 

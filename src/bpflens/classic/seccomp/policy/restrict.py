@@ -11,8 +11,8 @@ from bpflens.classic.diagrams.diagram import Store
 from bpflens.classic.diagrams.fields import Field
 from bpflens.classic.diagrams.nodes import FALSE, TRUE, terminal
 from bpflens.classic.diagrams.term import Load
-from bpflens.classic.seccomp.stack import ARCH, NR, WORD
-from bpflens.classic.seccomp.values import DATA
+from bpflens.classic.seccomp.policy.stack import ARCH, NR, WORD
+from bpflens.classic.seccomp.policy.values import DATA
 from bpflens.isa.classic.syscalls import ARCHES, OTHER_ARCHES, X32_BIT, Arch
 
 __all__ = ("Elsewhere", "cut_out", "elsewhere", "for_arch", "for_number", "for_other", "numbers_of", "pieces_of", "without_names")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from bpflens.decompile import ir
-from bpflens.decompile.summary.conditions import Condition
-from bpflens.decompile.summary.joins import added
+from bpflens.decompile.summary.walk.conditions import Condition
+from bpflens.decompile.summary.walk.joins import added
 
 __all__ = ("MOST_CHOICES", "Choice", "Choices", "computed", "joined", "put", "same")
 

@@ -14,18 +14,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from bpflens.decompile import ir
-from bpflens.decompile.summary.bits import Bit, Source, byte_run
-from bpflens.decompile.summary.choices import MOST_CHOICES, Choice, Choices, computed, joined, put, same
-from bpflens.decompile.summary.claims import KeyPart
-from bpflens.decompile.summary.conditions import Condition, Kind, condition_of, layers_of
-from bpflens.decompile.summary.frame_changes import follow_frame
-from bpflens.decompile.summary.joins import UNSAID, added, leaves, met
-from bpflens.decompile.summary.keys import key_parts, key_phrase
-from bpflens.decompile.summary.layers import value_text
-from bpflens.decompile.summary.naming import NO_LAYERS, Layers, Namer
-from bpflens.decompile.summary.reading import note_reads
-from bpflens.decompile.summary.sources import Frame, Scope
-from bpflens.decompile.summary.written import Written
+from bpflens.decompile.summary.walk.bits import Bit, Source, byte_run
+from bpflens.decompile.summary.walk.choices import MOST_CHOICES, Choice, Choices, computed, joined, put, same
+from bpflens.decompile.summary.walk.claims import KeyPart
+from bpflens.decompile.summary.walk.conditions import Condition, Kind, condition_of, layers_of
+from bpflens.decompile.summary.walk.frame_changes import follow_frame
+from bpflens.decompile.summary.walk.joins import UNSAID, added, leaves, met
+from bpflens.decompile.summary.walk.keys import key_parts, key_phrase
+from bpflens.decompile.summary.walk.reading import note_reads
+from bpflens.decompile.summary.walk.sources import Frame, Scope
+from bpflens.decompile.summary.walk.written import Written
+from bpflens.decompile.summary.words.layers import value_text
+from bpflens.decompile.summary.words.naming import NO_LAYERS, Layers, Namer
 from bpflens.decompile.tree import Break, Continue, DoWhile, For, ForEver, Goto, If, Label, Node, Return, Simple, Switch, Tree, While
 
 __all__ = ("Done", "Returned", "Walk", "walk")

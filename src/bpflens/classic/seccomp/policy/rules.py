@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 from bpflens.classic.diagrams.diagram import Store
 from bpflens.classic.diagrams.nodes import TooComplex
-from bpflens.classic.seccomp.actions import precedence
-from bpflens.classic.seccomp.restrict import for_number, numbers_of, pieces_of, without_names
-from bpflens.classic.seccomp.stack import IP_OFFSET
-from bpflens.classic.seccomp.terms import condition_text
-from bpflens.classic.seccomp.values import ALL, Place, Values, cases, describe
+from bpflens.classic.seccomp.policy.actions import precedence
+from bpflens.classic.seccomp.policy.restrict import for_number, numbers_of, pieces_of, without_names
+from bpflens.classic.seccomp.policy.stack import IP_OFFSET
+from bpflens.classic.seccomp.policy.terms import condition_text
+from bpflens.classic.seccomp.policy.values import ALL, Place, Values, cases, describe
 from bpflens.isa.classic.syscalls import Arch, syscall_names
 
 __all__ = ("ArchPolicy", "Arm", "Rule", "Test", "arch_policy", "describe_rule")

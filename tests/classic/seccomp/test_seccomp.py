@@ -12,13 +12,13 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from bpflens.classic.seccomp.actions import action_text, canonical
 from bpflens.classic.seccomp.difference import diff_policies
 from bpflens.classic.seccomp.findings import explain_rule, findings
 from bpflens.classic.seccomp.oci import profile
-from bpflens.classic.seccomp.policy import policy
-from bpflens.classic.seccomp.rules import ArchPolicy, Rule
-from bpflens.classic.seccomp.stack import is_seccomp, run_stack, seccomp_data
+from bpflens.classic.seccomp.policy.actions import action_text, canonical
+from bpflens.classic.seccomp.policy.policy import policy
+from bpflens.classic.seccomp.policy.rules import ArchPolicy, Rule
+from bpflens.classic.seccomp.policy.stack import is_seccomp, run_stack, seccomp_data
 from bpflens.cli.main import run as command
 from bpflens.errors import InputError
 from bpflens.isa.classic.asm import assemble

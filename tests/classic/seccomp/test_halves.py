@@ -11,7 +11,7 @@ import struct
 import pytest
 
 from bpflens.classic.seccomp.findings import findings
-from bpflens.classic.seccomp.policy import policy
+from bpflens.classic.seccomp.policy.policy import policy
 from bpflens.isa.classic.insn import SockFilter
 from bpflens.isa.classic.syscalls import find_arch
 from seccomp_seams import PolicyJudge

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 
 from bpflens.classic.diagrams.diagram import Store
 from bpflens.classic.diagrams.symbolic import SECCOMP, run_in
-from bpflens.classic.seccomp.actions import action_text
-from bpflens.classic.seccomp.restrict import elsewhere, for_arch, for_other
-from bpflens.classic.seccomp.rules import ArchPolicy, arch_policy
-from bpflens.classic.seccomp.stack import ARCH, Insns, stack_node
+from bpflens.classic.seccomp.policy.actions import action_text
+from bpflens.classic.seccomp.policy.restrict import elsewhere, for_arch, for_other
+from bpflens.classic.seccomp.policy.rules import ArchPolicy, arch_policy
+from bpflens.classic.seccomp.policy.stack import ARCH, Insns, stack_node
 from bpflens.isa.classic.syscalls import ARCHES, OTHER_ARCHES, Arch
 
 __all__ = ("Policy", "other_text", "policy", "second_key")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bpflens.decompile.summary.conditions import Condition, Kind
+from bpflens.decompile.summary.walk.conditions import Condition, Kind
 from bpflens.decompile.tree import Goto, Return, Tree, walk
 
 __all__ = ("UNSAID", "added", "leaves", "met", "shared")

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from bpflens.classic.machine.interpreter import trace
 from bpflens.classic.seccomp.events import judge
-from bpflens.classic.seccomp.policy import policy
+from bpflens.classic.seccomp.policy.policy import policy
+from bpflens.classic.seccomp.policy.stack import seccomp_data
 from bpflens.classic.seccomp.reached import reached
-from bpflens.classic.seccomp.stack import seccomp_data
 from bpflens.errors import BpflensError, InputError
 from bpflens.formats.dumps.detect import read_programs
 from bpflens.formats.dumps.seccomp.audit_events import has_events, read_events

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple, TypeAlias
 
 from bpflens.decompile import ir
-from bpflens.decompile.summary.bits import Bits
+from bpflens.decompile.summary.walk.bits import Bits
 
 __all__ = ("Between", "Claim", "Gives", "HasEntry", "KeyPart", "Length", "Relation", "compare")
 

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from bpflens.decompile import ir
-from bpflens.decompile.summary.bits import WIDTH, Bit, Bits, Source, byte_run, constrained
-from bpflens.decompile.summary.claims import Between, Claim, Gives, HasEntry, Length, Relation
-from bpflens.decompile.summary.keys import key_phrase
-from bpflens.decompile.summary.layers import ETHERTYPES, IP_PROTOCOLS, value_text
-from bpflens.decompile.summary.naming import Layers, Namer
-from bpflens.decompile.summary.sources import Scope
+from bpflens.decompile.summary.walk.bits import WIDTH, Bit, Bits, Source, byte_run, constrained
+from bpflens.decompile.summary.walk.claims import Between, Claim, Gives, HasEntry, Length, Relation
+from bpflens.decompile.summary.walk.keys import key_phrase
+from bpflens.decompile.summary.walk.sources import Scope
+from bpflens.decompile.summary.words.layers import ETHERTYPES, IP_PROTOCOLS, value_text
+from bpflens.decompile.summary.words.naming import Layers, Namer
 from bpflens.isa.extended.helpers import helper_prototype
 
 __all__ = ("SHORT", "Condition", "Kind", "condition_of", "layers_of")

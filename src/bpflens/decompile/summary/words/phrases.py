@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from bpflens.decompile import ir
-from bpflens.decompile.summary.claims import HasEntry
-from bpflens.decompile.summary.conditions import Condition, Kind
-from bpflens.decompile.summary.naming import ASSUMED, Namer
-from bpflens.decompile.summary.said import is_absent, sentences
+from bpflens.decompile.summary.walk.claims import HasEntry
+from bpflens.decompile.summary.walk.conditions import Condition, Kind
+from bpflens.decompile.summary.words.naming import ASSUMED, Namer
+from bpflens.decompile.summary.words.said import is_absent, sentences
 
 __all__ = ("Way", "capital", "listed", "slots_of", "way_of")
 

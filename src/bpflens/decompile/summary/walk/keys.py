@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bpflens.decompile import ir
-from bpflens.decompile.summary.bits import read_bits, runs_of
-from bpflens.decompile.summary.claims import KeyPart
-from bpflens.decompile.summary.naming import Namer
-from bpflens.decompile.summary.sources import Filled, Scope
+from bpflens.decompile.summary.walk.bits import read_bits, runs_of
+from bpflens.decompile.summary.walk.claims import KeyPart
+from bpflens.decompile.summary.walk.sources import Filled, Scope
+from bpflens.decompile.summary.words.naming import Namer
 
 __all__ = ("key_parts", "key_phrase")
 

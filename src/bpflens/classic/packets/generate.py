@@ -23,8 +23,8 @@ from bpflens.classic.diagrams.symbolic import KERNEL, LIBPCAP, Machine, run_in
 from bpflens.classic.expression.candidates.candidate import load_constants, tests_of
 from bpflens.classic.machine.interpreter import Model, run
 from bpflens.classic.packets.build import Ranges, build, finish
+from bpflens.classic.packets.solve import MOST_RANGES, GeneratedPacket, Path, Work
 from bpflens.classic.proof.fragment import outside
-from bpflens.classic.samples.solve import MOST_RANGES, GeneratedPacket, Path, Work
 from bpflens.isa.classic.insn import SockFilter
 
 __all__ = ("Generated", "GeneratedPacket", "generate")

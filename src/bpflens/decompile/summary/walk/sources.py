@@ -15,9 +15,9 @@ from typing import NamedTuple, TypeAlias
 
 from bpflens.decompile import ir
 from bpflens.decompile.c_expression.core import core_path
-from bpflens.decompile.summary.bits import Bit, Bits, Source, bits_of, byte_run, read_bits
-from bpflens.decompile.summary.claims import KeyPart
-from bpflens.decompile.summary.written import Written
+from bpflens.decompile.summary.walk.bits import Bit, Bits, Source, bits_of, byte_run, read_bits
+from bpflens.decompile.summary.walk.claims import KeyPart
+from bpflens.decompile.summary.walk.written import Written
 from bpflens.decompile.tree import For, Simple, Tree, walk
 from bpflens.decompile.unit import Unit
 from bpflens.isa.extended.contexts import context_struct, field_at

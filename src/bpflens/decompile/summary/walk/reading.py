@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bpflens.decompile import ir
-from bpflens.decompile.summary.bits import byte_run
-from bpflens.decompile.summary.naming import Namer
-from bpflens.decompile.summary.sources import Scope
+from bpflens.decompile.summary.walk.bits import byte_run
+from bpflens.decompile.summary.walk.sources import Scope
+from bpflens.decompile.summary.words.naming import Namer
 
 __all__ = ("note_reads",)
 

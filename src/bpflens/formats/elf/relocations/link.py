@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from bpflens.btf.btf import Btf
 from bpflens.errors import InputError
 from bpflens.formats.elf.btf_ext import BtfExt, CoreRelocation
-from bpflens.formats.elf.core_relo import CoreResolver, apply
 from bpflens.formats.elf.file import ElfFile
 from bpflens.formats.elf.programs import read_object
+from bpflens.formats.elf.relocations.core_relo import CoreResolver, apply
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn, words
 from bpflens.program import Function, Program, Relocation

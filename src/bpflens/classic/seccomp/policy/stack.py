@@ -12,8 +12,8 @@ from bpflens.classic.diagrams.diagram import Store
 from bpflens.classic.diagrams.fields import Field
 from bpflens.classic.diagrams.nodes import terminal
 from bpflens.classic.diagrams.symbolic import SECCOMP, run_in, value_terms
-from bpflens.classic.seccomp.actions import ALLOW, canonical, precedence
-from bpflens.classic.seccomp.values import DATA
+from bpflens.classic.seccomp.policy.actions import ALLOW, canonical, precedence
+from bpflens.classic.seccomp.policy.values import DATA
 from bpflens.isa.classic.insn import SockFilter
 from bpflens.isa.classic.syscalls import Arch
 

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from bpflens.btf.fields import member_at
-from bpflens.decompile.summary.bits import Bit, Source
-from bpflens.decompile.summary.context_words import word_of
-from bpflens.decompile.summary.layers import PacketField, field_of, fields_of, network_offset, value_text
-from bpflens.decompile.summary.sources import COMM
+from bpflens.decompile.summary.walk.bits import Bit, Source
+from bpflens.decompile.summary.walk.sources import COMM
+from bpflens.decompile.summary.words.context_words import word_of
+from bpflens.decompile.summary.words.layers import PacketField, field_of, fields_of, network_offset, value_text
 from bpflens.decompile.unit import Unit
 from bpflens.isa.extended.contexts import access_name, context_struct, field_at
 
