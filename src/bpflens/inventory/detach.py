@@ -27,7 +27,7 @@ def how_to_detach(row: InventoryRow, inventory: Inventory) -> _Commands:
     """Shell commands, and comments after "#" where there is none."""
     pins = tuple(f"rm {shlex.quote(path)}" for path in row.details.get("pins", ()))
     if "link" in row.details:
-        if row.kind.startswith(_DETACHABLE):
+        if row.kind.startswith(_DETACHABLE) and not row.object.startswith("(detached"):
             return (f"bpftool link detach id {row.details['link']}", *_also(pins, row))
         return (*pins, *_holders(row, "the link goes with its last descriptor and pin"), *_nobody(row))
     maker = next((maker for prefix, maker in _MAKERS.items() if row.kind.startswith(prefix)), None)

@@ -73,7 +73,7 @@ def _row(ctx: Context, link: LinkHead) -> InventoryRow | None:
     if kind == "raw_tracepoint" and ctx.programs and link.prog_id in ctx.programs and ctx.programs[link.prog_id].type == _TRACING_TYPE:
         kind = "tp_btf"
     object = attachment.object or f"link:{link.id}"
-    return InventoryRow(kind, object, attachment.netns, prog_id=link.prog_id or None, details=details)
+    return InventoryRow(kind, object, attachment.netns or None, prog_id=link.prog_id or None, details=details)
 
 
 def _function_of_program(prog_id: int, type_id: int) -> str | None:

@@ -51,6 +51,8 @@ def placed(rows: list[InventoryRow], places: dict[int, tuple[int, str | None]]) 
             netns, device = places[link]
             details = {key: value for key, value in row.details.items() if key != "why"}
             object = f"dev:{device}" if device and row.object.startswith("ifindex:") else row.object
+            if row.kind == "netfilter" and device:
+                object = f"(detached from {row.object})"
             row = row._replace(netns=netns, object=object, details=details)
         result.append(row)
     return result

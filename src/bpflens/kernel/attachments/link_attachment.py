@@ -39,14 +39,18 @@ def _attach_name(link: LinkInfo) -> str:
 
 def _device(link: LinkInfo) -> tuple[str, str]:
     kind = "xdp" if link.type == LINK.XDP else _HOOKS.get(link.attach_type or 0, _attach_name(link))
-    return kind, f"ifindex:{link.facts['ifindex']}" if link.facts["ifindex"] else "(its device is gone)"
+    return kind, f"ifindex:{link.facts['ifindex']}" if link.facts["ifindex"] else "(detached, or its device is gone)"
+
+
+def _place(prefix: str, number: int, word: str) -> str:
+    return f"{prefix}:{number}" if number else f"(detached, or its {word} is gone)"
 
 
 def _cgroup(link: LinkInfo) -> tuple[str, str]:
     name, id = _attach_name(link), link.facts["cgroup_id"]
     kind = name if name == "lsm_cgroup" else f"cgroup/{name.removeprefix('cgroup_')}"
     if not id:
-        return kind, "(its cgroup is gone)"
+        return kind, "(detached, or its cgroup is gone)"
     path = _cgroup_path(id)
     return kind, f"cgroup:{path}" if path else f"cgroup id {id}"
 
@@ -96,7 +100,7 @@ _WORDS: dict[int, Callable[[LinkInfo], tuple[str, str]]] = {
     LINK.TRACING: _tracing,
     LINK.CGROUP: _cgroup,
     LINK.ITER: _iter,
-    LINK.NETNS: lambda link: (_attach_name(link), f"netns:{link.facts['netns_ino']}"),
+    LINK.NETNS: lambda link: (_attach_name(link), _place("netns", link.facts["netns_ino"], "namespace")),
     LINK.XDP: _device,
     LINK.PERF_EVENT: _perf_event,
     LINK.KPROBE_MULTI: _multi,
@@ -105,7 +109,7 @@ _WORDS: dict[int, Callable[[LinkInfo], tuple[str, str]]] = {
     LINK.TCX: _device,
     LINK.UPROBE_MULTI: _multi,
     LINK.NETKIT: _device,
-    LINK.SOCKMAP: lambda link: (_attach_name(link), f"map:{link.facts['map_id']}"),
+    LINK.SOCKMAP: lambda link: (_attach_name(link), _place("map", link.facts["map_id"], "map")),
 }
 
 

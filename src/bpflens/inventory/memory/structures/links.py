@@ -5,13 +5,14 @@ from __future__ import annotations
 from bpflens.errors import BpflensError
 from bpflens.kernel.memory.reader import Reader
 
-__all__ = ("link_places",)
+__all__ = ("DETACHED", "link_places")
 
+DETACHED = "(detached)"
 _TYPES = {6: ("bpf_xdp_link", "dev"), 10: ("bpf_nf_link", "net"), 11: ("tcx_link", "dev"), 13: ("netkit_link", "dev")}
 
 
 def link_places(reader: Reader) -> dict[int, tuple[int, str | None]]:
-    """Link id -> (inode of the network namespace, device name where it is on one)."""
+    """Link id -> (inode of the network namespace, device name where it is on one; DETACHED: netfilter has taken the link off its hook)."""
     if not reader.can_read_memory:
         return {}
     offset = reader.offset
@@ -29,7 +30,10 @@ def link_places(reader: Reader) -> dict[int, tuple[int, str | None]]:
             if not target:
                 continue
             name = None
-            if kind != 10:
+            if kind == 10:
+                dead = reader.has("bpf_nf_link", "dead") and reader.u32(link + offset("bpf_nf_link", "dead"))
+                name = DETACHED if dead else None
+            else:
                 name = reader.text(target + offset("net_device", "name"))
                 target = reader.u64(target + offset("net_device", "nd_net.net"))
             found[reader.u32(link + offset("bpf_link", "id"))] = (reader.u32(target + offset("net", "ns.inum")), name)
