@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 import needs
 from bpflens.inventory.facts.records import InventoryRow
 from bpflens.inventory.walk import collect
+from bpflens.kernel.programs.loaded import link_heads
 from live.attach_kinds import KINDS
 from live.attach_lab import Lab, Lacking
 from live.snapshot_lab import SnapshotLab, failures, snapshot_lab
@@ -147,3 +150,38 @@ def test_the_plan_says_why_others_stay_away(kind: str, machine: Lab, lab: Snapsh
         plan = make_plan(archive, RestoreOptions())
 
     assert any(REASONS[kind] in item.why for item in plan.left_out), plan.left_out
+
+
+@pytest.mark.parametrize("kind", ["tcx", "xdp", "netkit", "cgroups", "sockmap_link", "namespace_programs"])
+def test_links_stand_still_and_go_on(kind: str, machine: Lab) -> None:
+    """Every link that the kernel updates has a stub meanwhile, and its program afterwards: at the end, or after SIGKILL by the journal."""
+    from bpflens.snapshot.save import SaveOptions, save
+    from bpflens.snapshot.undo import undo_all
+
+    with attached(machine, kind) as ids:
+        links = [link for link, head in link_heads().items() if head.prog_id in ids]
+        needs.kernel_feature(bool(links), f"links of kind {kind}")
+        before = programs_of(links)
+        where = tempfile.mkdtemp()
+        pid = os.fork()
+        if pid == 0:  # dies with its stubs in place
+            import bpflens.snapshot.taking.quiesce as quiesce
+
+            quiesce.undo = lambda directory: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment,return-value]
+            try:
+                save([f"id:{id}" for id in ids], f"{where}/x", SaveOptions(quiesce=True, hashes=False))
+            finally:
+                os._exit(1)
+        os.waitpid(pid, 0)
+        assert os.listdir(where) == []
+        os.rmdir(where)
+        stopped = programs_of(links)
+        undo_all()
+        assert programs_of(links) == before
+        assert any(stopped[link] != before[link] for link in links), stopped
+
+
+def programs_of(links: list[int]) -> dict[int, int]:
+    """Link -> its program now."""
+    heads = link_heads()
+    return {link: heads[link].prog_id for link in links}

@@ -2,7 +2,8 @@
 
 The journal is a directory of pins, /sys/fs/bpf/bpflens-quiesce-PID: `link_7` and `prog_7` pin the link and the program that it had. It is
 written before the first link is changed, so that whatever kills this process, `undo()` (bpflens restore --undo) finds what to put back and
-the programs are still there. Only links that the kernel updates atomically are stopped (BPF_LINK_UPDATE: xdp, tcx, netkit, cgroup, netns).
+the programs are still there. Only links that the kernel updates atomically are stopped (BPF_LINK_UPDATE: xdp, tcx, netkit, cgroup, netns,
+sockmap).
 Processes that write maps are stopped by freezing their cgroup (cgroup.freeze, v5.2); the journal has a directory `freeze_ID` for each.
 """
 
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 
 from bpflens.errors import InputError, KernelError, NotFound
 from bpflens.formats.snapshot.manifest import SavedAttachment
+from bpflens.isa.extended.uapi import ProgType
 from bpflens.kernel import descriptors, pins
 from bpflens.kernel.attachments.attach import link_update
 from bpflens.kernel.attachments.links import LINK
@@ -27,10 +29,10 @@ __all__ = ("JOURNALS", "journals", "quiesced", "undo")
 
 BPFFS = "/sys/fs/bpf"
 JOURNALS = "bpflens-quiesce-"
-_UPDATABLE = frozenset({LINK.XDP, LINK.TCX, LINK.NETKIT, LINK.CGROUP, LINK.NETNS})
-# What a stub returns so that nothing is dropped meanwhile: XDP_PASS; TCX_NEXT (-1); netkit's; "allowed" for cgroups; SK_PASS, BPF_OK.
 _FREEZE_POLLS = 200  # of 10 ms
-_VERDICTS = {LINK.XDP: 2, LINK.TCX: -1, LINK.NETKIT: -1, LINK.CGROUP: 1, LINK.NETNS: 1}
+# What a stub returns so that nothing is dropped meanwhile: XDP_PASS; TCX_NEXT (-1); netkit's; "allowed" for cgroups; SK_PASS, BPF_OK.
+_VERDICTS = {LINK.XDP: 2, LINK.TCX: -1, LINK.NETKIT: -1, LINK.CGROUP: 1, LINK.NETNS: 1, LINK.SOCKMAP: 1}
+_STREAM_PARSER = 4  # BPF_SK_SKB_STREAM_PARSER answers how long the message is: as long as what came
 
 
 @contextmanager
@@ -50,7 +52,7 @@ def quiesced(attachments: Sequence[SavedAttachment], freeze: Sequence[str] = ())
                 if attachment.program is None:
                     continue
                 name = f"id:{attachment.program} at {attachment.kind} {attachment.object}"
-                if attachment.link is None or attachment.link_type not in _UPDATABLE:
+                if attachment.link is None or attachment.link_type not in _VERDICTS:
                     left.append(name)
                     continue
                 try:
@@ -89,7 +91,10 @@ def _stub(program: int, verdict: int) -> int:
     info, attributes = prog_info(program), read_attributes(program)
     if attributes is None:
         raise KernelError(f"id:{program}", "its expected attach type cannot be read")
-    code = struct.pack("<BBhi", 0xB7, 0, 0, verdict) + struct.pack("<BBhi", 0x95, 0, 0, 0)
+    answer = struct.pack("<BBhi", 0xB7, 0, 0, verdict)
+    if info.type == ProgType.SK_SKB and attributes.expected_attach_type == _STREAM_PARSER:
+        answer = struct.pack("<BBhi", 0x61, 0x10, 0, 0)  # r0 = skb->len
+    code = answer + struct.pack("<BBhi", 0x95, 0, 0, 0)
     return load_program(
         code, info.type, expected_attach_type=attributes.expected_attach_type, flags=attributes.flags,
         attach_btf_id=attributes.attach_btf_id, name="bpflens_stub",
