@@ -31,6 +31,7 @@ __all__ = (
     "PartialResult",
     "SourceWarning",
     "UsageError",
+    "errno_text",
 )
 
 EXIT_CODES = {
@@ -42,6 +43,11 @@ EXIT_CODES = {
     5: "partial: something was left out, and stderr says what",
     130: "interrupted",
 }
+
+
+def errno_text(errno: int) -> str:
+    """What an errno says; ENOTSUPP, which is the kernel's own, is no error of the C library (include/linux/errno.h)."""
+    return "Not supported by this kernel for such an object" if errno == 524 else os.strerror(errno)
 
 
 class BpflensError(Exception):
@@ -92,7 +98,7 @@ class KernelError(BpflensError):
     @staticmethod
     def from_errno(object: str, what: str, errno: int, hint: str | None = None) -> KernelError:
         """The error of the right class for an errno: `what` is the operation that failed."""
-        reason = f"{what}: {os.strerror(errno)}"
+        reason = f"{what}: {errno_text(errno)}"
         if errno in (1, 13):
             return NotPermitted(object, reason, hint or 'run "bpflens doctor" to see what is missing', errno)
         if errno == 2:

@@ -12,7 +12,9 @@ import pytest
 
 import needs
 from bpflens.cli.main import run
-from bpflens.errors import InputError
+from bpflens.errors import InputError, KernelError
+from bpflens.kernel.maps.maps import map_by_fd
+from bpflens.kernel.programs.load import create_map
 from bpflens.maps.elements import Element, Where, total_of
 from bpflens.maps.encode import encode
 from bpflens.targets.kernel_object import maps_named
@@ -149,3 +151,32 @@ def test_points_in_time_are_told_by_name() -> None:
     assert moments({"latency_ns": now, "ts": 0, "dst": now, "packets": now, "ts_ok": True}) == []
     assert moments({"created_at": int(time.time())})[0].endswith("Z")
     assert moments([{"a": {"start_ts": now // 2}}]) and moments(7) == [] and moments("text") == []
+
+
+QUEUE, PERF_EVENTS, RING = 22, 4, 27
+
+
+@pytest.mark.parametrize(("type", "key", "value", "said"), [
+    (QUEUE, 0, 4, "a queue has no keys"), (RING, 0, 0, "a ring buffer has records"), (PERF_EVENTS, 4, 4, "only programs can read"),
+])  # fmt: skip
+def test_what_has_no_readable_elements_says_why(
+    type: int, key: int, value: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In words, and not with an errno; whether elements are listed, looked up or changed."""
+    fd = create_map(type, key, value, 4096 if type == RING else 2)
+    try:
+        target = f"map:{map_by_fd(fd).id}"
+        assert run(["map", "get", target, "0"]) == 4
+        assert said in capsys.readouterr().err
+        if not key:
+            assert run(["map", "set", target, "0", "1"]) == 4 and said in capsys.readouterr().err
+            assert run(["map", "delete", target, "0"]) == 4 and said in capsys.readouterr().err
+            run(["show", "--values", "--no-attachments", target])
+            assert said in capsys.readouterr().out
+    finally:
+        os.close(fd)
+
+
+def test_the_kernels_own_errno_in_words() -> None:
+    """ENOTSUPP is no error of the C library, which calls it unknown."""
+    assert "Unknown" not in str(KernelError.from_errno("map 1", "cannot look up", 524))

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from bpflens.btf.values import Value
-from bpflens.errors import NotFound, UsageError
+from bpflens.errors import KernelError, NotFound, NotPermitted, NotSupported, UsageError
 from bpflens.maps.elements import Element, total_of, types_of
 from bpflens.maps.encode import encode
 from bpflens.maps.readable import Reader, readable
+from bpflens.maps.unlisted import needs_keys
 from bpflens.program import Map
 
 __all__ = ("Change", "plan_delete", "plan_set", "value_of")
@@ -47,6 +48,7 @@ def plan_set(map: Map, key: Any, value: Any) -> Change:
     """
     from bpflens.kernel.maps.map_data import is_percpu, possible_cpus
 
+    needs_keys(map)
     if map.type in _OF_OBJECTS:
         raise UsageError(f"map {map.id}", "holds kernel objects, which are no values", "programs set such elements by descriptors")
     btf = types_of(map)
@@ -62,6 +64,7 @@ def plan_set(map: Map, key: Any, value: Any) -> Change:
 
 def plan_delete(map: Map, key: Any) -> Change:
     """Delete an element; NotFound where it is not there."""
+    needs_keys(map)
     raw_key, before = _key(map, key)
     if before is None:
         raise NotFound(f"map {map.id}", f"no element {key}")
@@ -76,24 +79,31 @@ def _shown_key(map: Map, raw: bytes) -> Value:
 
 def _key(map: Map, key: Any) -> tuple[bytes, Value]:
     """(the bytes of a key, the value that it has now)."""
-    from bpflens.kernel.maps.map_data import lookup
-    from bpflens.kernel.maps.maps import open_map
-
     raw = encode(types_of(map), map.key_type_id, map.key_size, key, "key", map.type == _LPM_TRIE)
-    with open_map(map.id or 0) as fd:
-        found = lookup(fd, raw)
+    found = _lookup(map, raw)
     return raw, None if found is None else _element(map, raw, found).value
 
 
 def value_of(map: Map, key: Any) -> Element | None:
     """The element with this key; None where there is none."""
+    needs_keys(map)
+    raw = encode(types_of(map), map.key_type_id, map.key_size, key, "key", map.type == _LPM_TRIE)
+    found = _lookup(map, raw)
+    return None if found is None else _element(map, raw, found)
+
+
+def _lookup(map: Map, raw_key: bytes) -> bytes | None:
+    """The bytes of a value. NotSupported where the kernel lets only programs read such values."""
     from bpflens.kernel.maps.map_data import lookup
     from bpflens.kernel.maps.maps import open_map
 
-    raw = encode(types_of(map), map.key_type_id, map.key_size, key, "key", map.type == _LPM_TRIE)
     with open_map(map.id or 0) as fd:
-        found = lookup(fd, raw)
-    return None if found is None else _element(map, raw, found)
+        try:
+            return lookup(fd, raw_key)
+        except KernelError as error:
+            if map.type in _OF_OBJECTS and not isinstance(error, NotPermitted):
+                raise NotSupported(f"map {map.id}", "holds kernel objects, which only programs can read") from error
+            raise
 
 
 def _element(map: Map, raw_key: bytes, raw: bytes) -> Element:

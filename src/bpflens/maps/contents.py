@@ -14,6 +14,7 @@ from bpflens.btf.values import Value
 from bpflens.errors import BpflensError, KernelError
 from bpflens.isa.extended.uapi import MapType
 from bpflens.maps.readable import Reader
+from bpflens.maps.unlisted import unlisted
 from bpflens.program import Map
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ def contents(map: Map, limit: int, btf: Btf | None = None) -> Contents:
     try:
         if map.id is None:
             return _of_object(map, btf)
-        return _of_kernel(map, map.id, limit)
+        reason = unlisted(map)
+        return _of_kernel(map, map.id, limit) if reason is None else Contents((), reason=reason)
     except BpflensError as error:
         return Contents((), reason=str(error))
 

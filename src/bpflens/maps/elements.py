@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from bpflens.btf.values import Value
 from bpflens.errors import NotSupported, UsageError
 from bpflens.maps.readable import Reader, readable
+from bpflens.maps.unlisted import unlisted
 from bpflens.program import Map
 
 if TYPE_CHECKING:
@@ -26,15 +27,6 @@ if TYPE_CHECKING:
 __all__ = ("Element", "Where", "elements", "field_of", "total_of", "types_of")
 
 _LPM_TRIE = 11
-_UNLISTED = {
-    22: "a queue has no keys, and reading it takes its elements away; `bpflens save` reads them from kernel memory",
-    23: "a stack has no keys, and reading it takes its elements away; `bpflens save` reads them from kernel memory",
-    27: "a ring buffer has records for its one reader, no elements; `bpflens save` copies those that are unread",
-    28: "its values belong to inodes, which the kernel does not list",
-    30: "a bloom filter keeps no keys: the kernel only answers whether one may be in it",
-    31: "a ring buffer has records for its one reader, no elements; `bpflens save` copies those that are unread",
-    33: "an arena is memory that programs and processes share, without elements; `bpflens save` copies its pages",
-}  # fmt: skip
 _TEST = re.compile(r"\s*((?:key|value|sum)[\w.\[\]]*)\s*(==|=|!=|>=|<=|>|<|in\b|~)\s*(.+?)\s*\Z")
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq, "=": operator.eq, "!=": operator.ne, ">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt,
@@ -187,8 +179,9 @@ def _raw(map: Map, fd: int) -> Iterator[tuple[bytes, bytes | None]]:
     from bpflens.kernel.maps.map_data import items
     from bpflens.kernel.maps.storage import OWNERS, storage_items
 
-    if map.type in _UNLISTED:
-        raise NotSupported(f"map {map.id}", _UNLISTED[map.type])
+    reason = unlisted(map)
+    if reason is not None:
+        raise NotSupported(f"map {map.id}", reason)
     yield from storage_items(fd, map.type, map.value_size) if map.type in OWNERS else items(fd)
 
 

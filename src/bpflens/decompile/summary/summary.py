@@ -151,7 +151,8 @@ def _tidy(text: str) -> str:
 
 
 def _head(program: Program, name: str, insns: int, callees: int) -> str:
-    kind = type_name(PROG_TYPES, program.type) if program.type else "function" if program.declared.section == ".text" else "program"
+    typed = type_name(PROG_TYPES, program.type) if program.type else "function" if program.section else "code"
+    kind = "program" if name == "program" and typed == "code" else typed
     runs = occasion(program.type or 0, program.declared.section or "")
     size = f"{insns} instructions" + (f" in {callees + 1} functions" if callees else "")
     return f"{kind} {name}" + (f": runs {runs}" if runs else "") + f" ({size})"

@@ -10,7 +10,7 @@ import ctypes
 import os
 import struct
 
-from bpflens.errors import KernelError, NotSupported
+from bpflens.errors import KernelError, NotSupported, errno_text
 from bpflens.kernel.sys.bpf import Buffer, bpf_errno, cmd
 from bpflens.kernel.sys.syscalls import libc
 from bpflens.lean import NamedTuple
@@ -39,7 +39,7 @@ def program_of_fd(pid: int, fd: int) -> FdProgram:
     text = Buffer(_NAME_BYTES)
     result, errno, after = bpf_errno(cmd.TASK_FD_QUERY, struct.pack("=IIIIQIIQQ", pid, fd, 0, text.size, text.address, 0, 0, 0, 0))
     if result < 0:
-        raise OSError(errno, os.strerror(errno))
+        raise OSError(errno, errno_text(errno))
     prog_id, type, offset, address = struct.unpack_from("=IIQQ", after, 24)
     return FdProgram(prog_id, type, offset, address, text.bytes.split(b"\0", 1)[0].decode(errors="replace"))
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import struct
 
+from bpflens.errors import errno_text
 from bpflens.kernel.sys.bpf import call_number, cmd
 from bpflens.kernel.sys.syscalls import libc
 from bpflens.lean import NamedTuple
@@ -37,7 +37,7 @@ def query(target: int, attach_type: int, flags: int = 0, links: bool = False) ->
         _LAYOUT.pack_into(attr, 0, target, attach_type, flags, 0, 0, 0, 0, 0, 0, 0, 0)
         if libc.syscall(number, cmd.PROG_QUERY, attr, _LAYOUT.size) < 0:  # count only: most hooks are empty
             errno = ctypes.get_errno()
-            raise OSError(errno, os.strerror(errno))
+            raise OSError(errno, errno_text(errno))
         count = _COUNT.unpack_from(attr, 24)[0]
         if not count:
             return _NONE
@@ -51,7 +51,7 @@ def query(target: int, attach_type: int, flags: int = 0, links: bool = False) ->
             if errno == 28:  # ENOSPC: more came meanwhile
                 capacity *= 2
                 continue
-            raise OSError(errno, os.strerror(errno))
+            raise OSError(errno, errno_text(errno))
         values = _LAYOUT.unpack_from(attr)
         count = min(values[5], capacity)
         return Answer(tuple(ids[:count]), values[3], tuple(link_ids[:count]) if link_ids is not None else ())

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterator
 
 from bpflens.attachment import ProgInfo
-from bpflens.errors import KernelError
+from bpflens.errors import KernelError, errno_text
 from bpflens.kernel.programs.prog_info import INFO_BYTES, parse_prog_info
 from bpflens.kernel.sys.bpf import Buffer, call_number, cmd, fd_by_id, info_by_fd
 from bpflens.kernel.sys.syscalls import libc
@@ -113,7 +113,7 @@ def _sweep(next_command: int, open_command: int, size: int) -> Iterator[tuple[by
             errno = ctypes.get_errno()
             if errno == _ENOENT:
                 return
-            raise OSError(errno, os.strerror(errno))
+            raise OSError(errno, errno_text(errno))
         id = unpack_id(attr, 4)[0]
         pack_next(attr, 0, id, 0, 0, 0)
         fd = syscall(number, open_command, attr, 12)
@@ -121,7 +121,7 @@ def _sweep(next_command: int, open_command: int, size: int) -> Iterator[tuple[by
             if ctypes.get_errno() == _ENOENT:
                 continue
             errno = ctypes.get_errno()
-            raise OSError(errno, os.strerror(errno))
+            raise OSError(errno, errno_text(errno))
         try:
             ctypes.memset(info_address, 0, size)
             pack_info(attr, 0, fd, size, info_address)

@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from bpflens.errors import errno_text
+
 __all__ = (
     "Memory", "getsockopt", "ip6_text", "libc", "map_memory", "pidfd_getfd", "pidfd_open", "ptrace", "setns", "sock_filter", "socket",
     "unshare",
@@ -25,7 +27,7 @@ def checked(result: int) -> int:
     """`result`, or OSError with errno where it is negative."""
     if result < 0:
         errno = ctypes.get_errno()
-        raise OSError(errno, os.strerror(errno))
+        raise OSError(errno, errno_text(errno))
     return result
 
 
@@ -119,7 +121,7 @@ def map_memory(fd: int, size: int, address: int, protection: int) -> Iterator[Me
     where = libc.mmap(address or None, size, protection, shared | (fixed_noreplace if address else 0), fd, 0)
     if where == failed or where is None:
         errno = ctypes.get_errno()
-        raise OSError(errno, os.strerror(errno))
+        raise OSError(errno, errno_text(errno))
     try:
         yield Memory(where, size)
     finally:

@@ -162,6 +162,8 @@ def _heading(program: Program, color: bool) -> str:
     else:
         number = f"program {program.id}" if program.id is not None else "program"
         words = [number, type_name(PROG_TYPES, program.type) or "of unknown type", program.name or "(no name)"]
+        if program.type is None and program.section:  # its name tells a loader no type: it holds functions that programs call
+            words = ["function", words[-1]]
         if program.tag:
             words.append(f"tag {program.tag}")
     return _bold("  ".join(words), color)
