@@ -20,6 +20,7 @@ from bpflens.classic.diagrams.linktypes import PAYLOADS, linktype_name
 from bpflens.classic.diagrams.nodes import TooComplex
 from bpflens.classic.diagrams.symbolic import KERNEL, Loop
 from bpflens.classic.explain_filter import REJECT, FilterExplainer
+from bpflens.classic.explain_policy import explain_policy, is_policy
 from bpflens.classic.explanation import Explanation, Outcome, Proof
 from bpflens.classic.expression.cooked import COOKED, as_linux_sll
 from bpflens.classic.expression.find import Compiler
@@ -49,10 +50,19 @@ def explain(program: Program, given: Sequence[str] = (), linktype: str | None = 
     if not insns:
         raise InputError(program.origin.where, "has no instructions")
     start = time.monotonic()
+    if is_policy(program, insns, linktype):
+        result = explain_policy(program, insns)
+    else:
+        result = _packet_filter(program, insns, given, linktype, deadline)
+    return replace(result, seconds=time.monotonic() - start)
+
+
+def _packet_filter(
+    program: Program, insns: tuple[SockFilter, ...], given: Sequence[str], linktype: str | None, deadline: float
+) -> Explanation:
+    """A filter on packets, as its hook reads what it returns."""
     told = linktype or program.origin.linktype
     chosen = linktype_name(told or "EN10MB")
-    if program.origin.source == "seccomp" or chosen == "SECCOMP" or (linktype is None and _may_be_seccomp(program, insns)):
-        return replace(_seccomp(program, insns), seconds=time.monotonic() - start)
     hook = hook_of(program)
     cooked = as_linux_sll(insns) if told is None and program.origin.note == COOKED else None
     if cooked is not None:
@@ -72,7 +82,7 @@ def explain(program: Program, given: Sequence[str] = (), linktype: str | None = 
         # An unbound packet socket gets what each device gives; so it does on a device whose link type has no name.
         assumption = _SOCKET_DOES_NOT_SAY if program.origin.source == "socket/packet" else _NOT_TOLD
         result = _assuming(result, assumption)
-    return replace(result, hook=hook.name, seconds=time.monotonic() - start)
+    return replace(result, hook=hook.name)
 
 
 def _assuming(result: Explanation, assumption: str) -> Explanation:
@@ -151,33 +161,3 @@ def _if_only_ip(program: Program, insns: tuple[SockFilter, ...], linktype: str, 
     if result.expression is None or result.expression == "1 = 1" or result.proof.grade == "none":
         return None, result.steps
     return None if "link[" in result.expression or "ether[" in result.expression else result.expression, result.steps
-
-
-def _may_be_seccomp(program: Program, insns: tuple[SockFilter, ...]) -> bool:
-    """Whether a program without context is a seccomp filter; the ordinary packet filter is told at a glance."""
-    if hook_of(program).name != "socket":
-        return False
-    if any(insn.code & 7 == 0 and insn.code not in (0x00, 0x20, 0x60, 0x80) for insn in insns) or len(insns) == 1:
-        return False
-    from bpflens.classic.seccomp.policy.stack import is_seccomp
-
-    return is_seccomp(insns)
-
-
-def _seccomp(program: Program, insns: tuple[SockFilter, ...]) -> Explanation:
-    """A seccomp filter has a policy instead of an expression."""
-    from bpflens.classic.seccomp.words import policy_of, policy_words
-
-    reason = "a seccomp filter decides on system calls: it has a policy and no expression"
-    try:
-        found = policy_of(insns)
-        words = policy_words(found)
-        if found.unconfirmed is not None:
-            reason += f"; the policy is only what its decision diagram says ({found.unconfirmed})"
-    except TooComplex as error:
-        words, reason = (f"Not explained: too complex: {error}.",), f"too complex: {error}"
-    proof = Proof("none", "", "", "SECCOMP", reason=reason)
-    told = program.origin.source == "seccomp" or program.origin.linktype == "SECCOMP"
-    taken = "taken for a seccomp filter by its loads and return values (--linktype: the packets of another one)"
-    known = "a seccomp filter" if told else taken
-    return Explanation(program.origin.where, program.name, len(insns), "SECCOMP", (), None, None, words, known, "", proof)

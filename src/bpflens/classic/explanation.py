@@ -48,7 +48,8 @@ class Explanation:
 
     `outcomes`: one per return value where a program returns several. `known`: the name of a known filter with this meaning.
     `accepts`: what is delivered of a matching packet. `notes`: further facts (why a kernel would refuse the program ...). `hook`: whose
-    meaning of return values was taken (classic/hooks.py). `steps`: of the search, in which budgets are counted (diagrams/nodes.py).
+    meaning of return values was taken (classic/hooks.py). `short`: a seccomp policy in a few words, for a table. `steps`: of the
+    search, in which budgets are counted (diagrams/nodes.py).
     """
 
     where: str
@@ -67,3 +68,4 @@ class Explanation:
     seconds: float = 0.0
     steps: int = 0
     hook: str = "socket"
+    short: str = ""

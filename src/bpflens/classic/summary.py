@@ -115,7 +115,7 @@ def _summary_of(program: Program, result: Explanation) -> Summary:
     from bpflens.classic.words.known_filters import is_suspicious
 
     if result.proof.linktype == "SECCOMP":
-        return Summary(result.words[0].rstrip("."), known=result.known, reason="policy")
+        return Summary(result.short or result.words[0].rstrip("."), known=result.known, reason="policy")
     if result.hook in VERDICT_HOOKS:
         return _verdicts(result)
     assumptions = result.proof.assumptions

@@ -73,6 +73,15 @@ _SAME: tuple[tuple[str, str], ...] = (
     ("sending signals", "kill tkill tgkill pidfd_send_signal rt_sigqueueinfo rt_tgsigqueueinfo"),
 )
 
+# calls that the C library and runtimes try first and replace by older ones, which they do only where the kernel says ENOSYS
+_NEWER = (
+    "clone3 openat2 faccessat2 fchmodat2 close_range epoll_pwait2 statx renameat2 copy_file_range preadv2 pwritev2 "
+    "execveat memfd_create getrandom rseq futex_waitv pidfd_open pidfd_send_signal pidfd_getfd mseal clock_gettime64 "
+    "clock_nanosleep_time64 futex_time64 ppoll_time64 pselect6_time64 recvmmsg_time64 utimensat_time64 timerfd_settime64 "
+    "io_uring_setup cachestat map_shadow_stack"
+)
+_ERRNO, _ENOSYS = 0x50000, 0x50026
+
 _NEWUSER = 0x10000000  # CLONE_NEWUSER
 
 
@@ -88,6 +97,7 @@ def findings(policy: Policy, arch: Arch) -> list[Finding]:
         found += _namespaces(own)
         found += _same(own)
         found += _halves(policy, own)
+        found += _no_fallback(own)
     if kind(policy.other if policy.other is not None else KILL_PROCESS) == KILL_THREAD or any(a.default == KILL_THREAD for a in arches):
         text = "KILL_THREAD ends one thread and leaves the others of the process running in an unplanned state: KILL_PROCESS is safer"
         found.append(Finding("low", "kill-thread", None, text))
@@ -215,6 +225,22 @@ def _same(own: ArchPolicy) -> Iterator[Finding]:
         if denied and allowed:
             text = f"{what}: {', '.join(str(rule.name) for rule in denied)} denied, others allowed that do the same"
             yield Finding("high", "same-effect", own.arch.name, text, tuple(str(rule.name) for rule in allowed))
+
+
+def _no_fallback(own: ArchPolicy) -> Iterator[Finding]:
+    """Newer calls that are refused with an error other than ENOSYS: programs fail instead of using the older call."""
+    errors: dict[int, list[str]] = {}
+    by_name = {rule.name: rule for rule in own.known}
+    for name in _NEWER.split():
+        rule = by_name.get(name)
+        if rule is not None and not rule.arms and kind(rule.otherwise) == _ERRNO and rule.otherwise != _ENOSYS:
+            errors.setdefault(rule.otherwise, []).append(name)
+    for action, names in errors.items():
+        what = "programs fall back on older calls only for ENOSYS: they fail where this is answered instead"
+        if action == own.default:
+            what += "; every system call that a later kernel adds is answered so too"
+        severity = "medium" if "clone3" in names or "faccessat2" in names else "low"
+        yield Finding(severity, "no-fallback", own.arch.name, f"{action_text(action)} for newer calls: {what}", tuple(names))
 
 
 def _halves(policy: Policy, own: ArchPolicy) -> Iterator[Finding]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from bpflens.classic.seccomp.conditions import arm_text
 from bpflens.classic.seccomp.difference import Change, PolicyDiff
 from bpflens.classic.seccomp.events import Verdict
 from bpflens.classic.seccomp.findings import Finding, explain_rule
+from bpflens.classic.seccomp.grouped import MANY, Condition, conditions
 from bpflens.classic.seccomp.policy.actions import action_text, precedence
 from bpflens.classic.seccomp.policy.policy import Policy, other_text
 from bpflens.classic.seccomp.policy.rules import ArchPolicy, Rule
@@ -44,12 +44,14 @@ def _arch_text(own: ArchPolicy, everything: bool, remark: str) -> Iterator[str]:
     for rule in own.known:
         if not rule.arms:
             by_action.setdefault(rule.otherwise, []).append(str(rule.name))
-            continue
-        for arm in rule.arms:
-            lines.setdefault(arm.action, []).append(f"{rule.name} where {arm_text(arm, own.arch, rule.name)}")
-        if rule.otherwise != own.default:
-            lines.setdefault(rule.otherwise, []).append(f"{rule.name} otherwise")
+    shared: set[int] = set()
+    for group in conditions(own):
+        lines.setdefault(group.action, []).append(_condition_text(group))
+        if group.everything:
+            shared |= {rule.node for rule in own.known if rule.name == group.names[0]}
     for rule in own.unknown:
+        if rule.node in shared and not everything:
+            continue
         if everything or rule.actions != {own.default}:
             span = f"number {rule.first}" if rule.first == rule.last else f"numbers {rule.first} to {rule.last}"
             for line, action in zip(explain_rule(rule, own.arch), [*(arm.action for arm in rule.arms), rule.otherwise], strict=True):
@@ -72,6 +74,13 @@ def _arch_text(own: ArchPolicy, everything: bool, remark: str) -> Iterator[str]:
             yield f"      {line}"
     if own.partial:
         yield f"  numbers without a name are left out: {own.partial}"
+
+
+def _condition_text(condition: Condition) -> str:
+    """One line; the names of many calls before their condition."""
+    if condition.everything or len(condition.names) < MANY:
+        return condition.text
+    return f"{' '.join(condition.names)}: {f'where {condition.where}' if condition.where else 'otherwise'}"
 
 
 def findings_text(found: Sequence[Finding]) -> Iterator[str]:
