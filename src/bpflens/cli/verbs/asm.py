@@ -1,8 +1,8 @@
 """Assemble: text of any dialect that "bpflens dis" prints, in, code out.
 
-Extended text is that of the verifier log and bpftool (r0 = *(u32 *)(r1 +4)) or of llvm-objdump (r0 = *(u32 *)(r1 + 0x4)); classic text
-that of bpf_asm (ldh [12]) or of `tcpdump -d`, or numbers. Labels, comments and whole listings are read.
-Which instruction set it is shows.
+Extended text is that of the verifier log and bpftool, r0 = *(u32 *)(r1 +4), or of llvm-objdump, r0 = *(u32 *)(r1 + 0x4). Classic text is
+that of bpf_asm (ldh [12]) or of `tcpdump -d`, or numbers. Labels, comments and whole listings are read. The text shows which instruction
+set it is.
 
 In Python: bpflens.asm("r0 = 1\\nexit") gives a Program.
 """

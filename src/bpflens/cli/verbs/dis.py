@@ -1,8 +1,8 @@
 """Disassemble programs: a file, a dump, an object of the running kernel, an expression.
 
-Extended code prints as the verifier and bpftool print it (--dialect kernel), or as llvm-objdump does (--dialect llvm); classic code as
-`tcpdump -d` does, or in the syntax of bpf_asm (--dialect kernel). What a slot refers to (map, variable, string, function, relocation,
-source line) stands beside or above it as a comment, so that "bpflens asm" reads every listing back to the same bytes.
+Extended code prints as the verifier and bpftool print it (--dialect kernel), or as llvm-objdump does (--dialect llvm). Classic code
+prints as `tcpdump -d` does, or in the syntax of bpf_asm (--dialect kernel). Comments say what a slot refers to: map, variable, string,
+function, relocation, source line. "bpflens asm" reads every listing back to the same bytes.
 
 In Python: bpflens.dis("x.o#xdp"), or of a Program.
 """

@@ -1,14 +1,14 @@
 """Say what a filter or program does: a classic one in words and as a tcpdump expression with proof, an extended one in sentences.
 
-Of an extended program at most ten lines say when it runs, what it decides and under which conditions, what it changes, its maps and what it
-reads. "may" stands where a condition was left out. --why names the instructions behind each sentence. --check runs the program on chosen
-inputs: it makes the conditions of each sentence hold, then turns each of them alone, and marks the sentence with what it saw. Exit code 1
-where a run contradicts a sentence.
+Of an extended program at most ten lines say when it runs, what it decides and under which conditions. They name what it changes and reads,
+and its maps. "may" stands where a condition was left out. --why names the instructions behind each sentence. --check runs the program on
+chosen inputs: the conditions of a sentence hold, then each of them is turned alone. The sentence is marked with what was seen. The exit
+code is 1 where a run contradicts a sentence.
 
-Of a classic filter the expression is compiled again by libpcap and proved equal to the filter: for all packets, or for all packets that are
-not cut short (libpcap's own optimizer is only equal at that level for some expressions). What the language cannot say (ancillary data,
-offsets from the network header) is said in words and with terms that begin with @. Lines of a dump (ss, tc, iptables-save ...) are kept
-and explained one by one.
+Of a classic filter the expression is compiled again by libpcap and proved equal to the filter. That holds for all packets, or for those that
+are not cut short: libpcap's own optimizer keeps only that for some expressions. What tcpdump's language lacks (ancillary data, offsets
+from the network header) is said in words, with terms that begin with @. Lines of a dump (ss, tc, iptables-save ...) are kept and explained
+one by one.
 
 In Python: bpflens.explain("pcap:tcp port 80") gives expression, words and proof.
 """

@@ -1,12 +1,15 @@
 """Every BPF program of this machine, classic and extended, with what it is attached to and who holds it.
 
-WHAT picks rows: kinds (socket, xdp, tc, tcx, cgroup, seccomp, ...; several are alternatives), objects (dev:eth0, sock:INODE, cgroup:PATH,
-netns:NAME, map:N, link:N, pin:PATH or a directory of pins), holders (pid:N, comm:NAME, exe:PATH, unit:NAME) and programs (id:N, name:S,
-tag:HEX, type=xdp), which must all hold. Names may have wildcards (name:xdp_*). A name of which there is none is an error.
+WHAT picks rows. Several kinds are alternatives; all other words must hold:
+  kinds      socket, xdp, tc, tcx, cgroup, seccomp ...
+  objects    dev:eth0, sock:INODE, cgroup:PATH, netns:NAME, map:N, link:N, pin:PATH or a directory of pins
+  holders    pid:N, comm:NAME, exe:PATH, unit:NAME
+  programs   id:N, name:S, tag:HEX, type=xdp
+Names may have wildcards (name:xdp_*). A name of which there is none is an error.
 
 WHAT may be a snapshot (x.bpfsnap): then its rows are picked from.
 
-What could not be looked at is listed at the end, on stderr, with the capability that would show it; the exit code is then 5.
+What cannot be shown is listed at the end, on stderr, with the capability that would show it. The exit code is then 5.
 
 In Python: bpflens.ls("xdp", "dev:eth0") gives rows, and what was not shown.
 """

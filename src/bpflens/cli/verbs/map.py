@@ -102,7 +102,7 @@ def _ls(args: argparse.Namespace, settings: Settings) -> int:
     else:
         print("bpflens: no maps are loaded", file=sys.stderr)
     for what, needs in denied:
-        print(f"bpflens: not looked at: {what} (needs {needs})", file=sys.stderr)
+        print(f"bpflens: not shown: {what}: needs {needs}", file=sys.stderr)
     return 0
 
 

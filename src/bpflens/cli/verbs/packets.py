@@ -1,7 +1,7 @@
 """Packets that a classic filter accepts, and near misses that it rejects.
 
-One packet for each alternative of the filter, with the ends of its ranges, and packets that differ from an accepted one in a byte and are
-rejected. Lengths and checksums are right (IPv4, TCP, UDP, ICMP, ICMPv6, SCTP) where the filter leaves them free. Every verdict shown is
+There is one packet for each alternative of the filter, with the ends of its ranges. Near misses differ from an accepted packet in one
+byte. Lengths and checksums are right (IPv4, TCP, UDP, ICMP, ICMPv6, SCTP) where the filter leaves them free. Every verdict shown is
 what the interpreter returned for that packet.
 
 They are printed in hex, or written to a capture with -w: pcapng by the name ".pcapng", in which each packet has its note as a comment.

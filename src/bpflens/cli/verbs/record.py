@@ -1,12 +1,11 @@
 """Keep the original instructions of every program as it is loaded, for `original --store` and for evidence.
 
-A small tracing program of our own copies the kernel's own, still untouched instructions when the verifier begins (Linux 6.2 and newer).
-Nothing of the loader or the loaded program is changed. It is tested first: a program of two instructions is loaded and has to come in.
+A small tracing program copies the instructions when the verifier begins, before the kernel changes them (Linux 6.2 and newer). Nothing of
+the loader or the loaded program is changed. It is tested first: a program of two instructions is loaded and has to come in.
 
-A program that is loaded takes the room of its difference from the image, or none where inversion gives it back; after it was unloaded
-the store has a full copy. Programs that were loaded before are read from their images; what is not proved is said. With --pin the recorder
-goes on in the kernel when this command ends, and the next one finds what came in meanwhile; --remove ends it. --list prints who loaded
-what. systemd/bpflens-record.service of the sources runs it as a service.
+A loaded program takes the room of its difference from the image, or none where inversion gives it back. After it was unloaded the store
+has a full copy. Programs that were loaded before are read from their images; what is not proved is said. With --pin the recorder goes on
+in the kernel when this command ends. The next one finds what came in meanwhile; --remove ends it. --list prints who loaded what. systemd/bpflens-record.service of the sources runs it as a service.
 
 In Python: bpflens.record("DIR", seconds=60)."""
 

@@ -1,8 +1,8 @@
 """Make programs, maps and attachments of a snapshot again. Without --apply it prints the plan and changes nothing.
 
 The plan says what is made in which order, what cannot be made and why, and what is in the way. With --apply everything is made without
-a name, compared with what was saved (tags, images, attributes, contents), and only then attached and pinned; what fails undoes what was
-done. Nothing that is there is replaced unless --replace or --reuse-maps says so. What only a process held is pinned below
+a name first. It is compared with what was saved (tags, images, attributes, contents), and only then attached and pinned. A failure undoes
+what was done. What is there stays, unless --replace or --reuse-maps says otherwise. What only a process held is pinned below
 /sys/fs/bpf/bpflens-DIGEST.
 
 The exit code is 5 where something of the snapshot was left out.

@@ -85,7 +85,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     for program in unproven:
         print(f"bpflens: not restorable: program {program.id} {program.name}: {program.reason}", file=sys.stderr)
     for text in saved.manifest.incomplete:
-        print(f"bpflens: not looked at: {text}", file=sys.stderr)
+        print(f"bpflens: left out: {text}", file=sys.stderr)
     return 5 if saved.manifest.incomplete or unproven else 0
 
 

@@ -1,10 +1,10 @@
 """What a seccomp filter allows: the policy as a table, exactly, for every system call.
 
-TARGET is any source of classic code: a dump, raw bytes, or a live process (pid:N). Where it names several filters they are the stack of one
-task, oldest first, and are combined as the kernel does (the most restrictive action wins). Several TARGETs are one stack too.
+TARGET is any source of classic code: a dump, raw bytes, or a live process (pid:N). Several filters, or several TARGETs,
+are the stack of one task, oldest first. They are combined as the kernel does: the most restrictive action wins.
 
-The table has, for each architecture that the filter tells apart, the action of every syscall, with conditions on its arguments by their
-names, flags and constants.
+The table has the action of every syscall, for each architecture that the filter tells apart. Conditions name arguments, flags and
+constants.
 
   --findings   what weakens the policy (no architecture check, x32, syscalls that undo it); exit code 1 where there is something
   --syscall    what happens to one syscall: --syscall openat --args -100,?,O_RDONLY

@@ -1,6 +1,6 @@
 """All that is known of a program and its maps: type, attachment, age, who holds it, run counts, functions, types, flags.
 
-A TARGET that is a map (map:N or map:NAME) shows the map itself, then the programs that use it.
+A map as TARGET (map:N or map:NAME) is shown itself, then the programs that use it.
 
 In Python: bpflens.show("id:12") gives programs, maps and what was found around them.
 """

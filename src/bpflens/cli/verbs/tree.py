@@ -1,6 +1,6 @@
-"""Objects with the programs that hang on them, the maps of these, and the programs that their tail calls lead to.
+"""Objects with their programs, the maps of these, and the programs that tail calls lead to.
 
-WHAT picks rows as in "bpflens ls". What could not be looked at is listed on stderr; the exit code is then 5.
+WHAT picks rows as in "bpflens ls". What cannot be shown is listed on stderr; the exit code is then 5.
 
 In Python: bpflens.tree("dev:eth0") gives the text.
 """
