@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from bpflens.decompile import ir
 from bpflens.decompile.summary.sentence import Path, Says, Sentence
@@ -18,6 +19,7 @@ from bpflens.isa.extended.names import MAP_TYPES, type_name
 __all__ = ("Deeds",)
 
 _SHOWN_READS = 8
+_SHOWN_MEMBERS = 4
 _SOCK_ADDR = 18
 _KERNEL_WRITERS = frozenset((26, 27, 29))  # TRACING, STRUCT_OPS, LSM: pointers with BTF types
 
@@ -140,7 +142,7 @@ class Deeds:
             if isinstance(statement, ir.Call) and named and statement.name in MAP_WRITES:
                 name, action = named, MAP_WRITES[statement.name]
                 if done.key:
-                    keys.setdefault(name, {})[done.key] = None
+                    keys.setdefault(name, {})["computed key" if "computed" in done.key else done.key] = None
             elif isinstance(statement, ir.Atomic | ir.Store) and statement.place.kind == "value":
                 name, action = statement.place.what, self.change(done.written)
             if name in self.unit.maps:
@@ -150,7 +152,7 @@ class Deeds:
         for name, done_there in actions.items():
             map = self.unit.maps[name]
             key = f", by the {listed(list(keys[name])[:3])}" if keys.get(name) and not next(iter(keys[name])).isdigit() else ""
-            text = f"Map {name} ({type_name(MAP_TYPES, map.type)}): {self.prefix}{listed(list(done_there))}{key}."
+            text = f"Map {name} ({type_name(MAP_TYPES, map.type)}): {self.prefix}{listed(_folded(done_there))}{key}."
             yield Sentence("map", text, slots[name], Says(self.function, "map", done=tuple(deeds[name]), map=name))
 
     def change(self, statement: ir.Statement) -> str:
@@ -184,6 +186,23 @@ class Deeds:
             more = len(names) - _SHOWN_READS
             yield Sentence("reads", f"{capital(self.prefix)}{'r' if self.prefix else 'R'}eads: {', '.join(names[:_SHOWN_READS])}"
                            + (f" and {more} more" if more > 0 else "") + ".", slots, Says(self.function, "reads"))  # fmt: skip
+
+
+def _folded(actions: Iterable[str]) -> list[str]:
+    """ "writes the a", "writes the b[0]", "writes the b[1]" ... become "writes the a, b and 7 more"."""
+    written: dict[str, None] = {}
+    out = []
+    for action in actions:
+        if not action.startswith("writes the "):
+            out.append(action)
+            continue
+        if not written:
+            out.append("")
+        written[re.sub(r"\[\d+\].*", "", action.removeprefix("writes the "))] = None
+    names = list(written)
+    if len(names) > _SHOWN_MEMBERS:
+        names = [*names[: _SHOWN_MEMBERS - 1], f"{len(names) - _SHOWN_MEMBERS + 1} more"]
+    return [action or f"writes the {listed(names)}" for action in out]
 
 
 def merged(verbs: list[str]) -> list[str]:
