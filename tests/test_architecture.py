@@ -111,6 +111,17 @@ def test_folders() -> None:
     assert small == excused, "merge it upward, or say in docs/architecture.md why it stands"
 
 
+# Tests that are not of one folder: they go through the whole program, on the running kernel or in an emulated machine.
+WHOLE = {"architectures", "cases", "corpus", "kernels", "live"}
+
+
+def test_tests_mirror_the_package() -> None:
+    """A folder of tests is called as the folder whose files it tests."""
+    tests, package = ROOT / "tests", import_graph.SOURCE / "bpflens"
+    folders = {str(path.parent.relative_to(tests)) for path in tests.rglob("test_*.py") if path.parent != tests}
+    assert {folder for folder in folders if folder.split("/")[0] not in WHOLE and not (package / folder).is_dir()} == set()
+
+
 def test_the_picture_is_the_contract() -> None:
     """docs/architecture.md draws the layers of pyproject.toml, in their order."""
     drawn = [line.split()[0] for line in (ROOT / "docs/architecture.md").read_text().splitlines() if line.startswith("    bpflens.")]

@@ -7,7 +7,7 @@ Plain code compares nothing but loaded fields (with constants masked off or shif
 only at fixed places, or behind a sum of fields and constants that cannot wrap. What is computed from one byte and constants may be compared
 too: there the diagrams try all 256 values. In this fragment every variable of the diagram is one
 byte or one length with one meaning, and every test is an interval of it: two diagrams are the same node exactly when the programs do the
-same. tests/classic/test_fragment.py proves the pieces with z3 (each comparison, size and mask) and compares the whole with the
+same. tests/classic/proof/test_fragment.py proves the pieces with z3 (each comparison, size and mask) and compares the whole with the
 interpreter. The check reads the instructions, not the terms that the diagrams are made of, so a fault there does not hide itself.
 """
 

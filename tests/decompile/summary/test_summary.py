@@ -21,7 +21,7 @@ from bpflens.decompile.unit import make_unit
 from bpflens.formats.elf.programs import read_object
 from bpflens.targets.open import open_target
 
-PROGRAMS = Path(__file__).parent / "programs"
+PROGRAMS = Path(__file__).parents[1] / "programs"
 UNCHECKED = "Not checked by running it: read from the code's structure, with words by fixed rules."
 
 
