@@ -1,6 +1,7 @@
 """Is the C of random programs right? Every arithmetic form, jumps, stack and context memory, atomics; compiled and run beside the original.
 
     bench/soak_decompile.py [--programs N] [--length N] [--seed N] [--level LEVEL] [--engine kernel|interpreter]
+                             [--graphs]
 
 Each program is decompiled, compiled by clang, and run on 40 contexts of numbers at the edges, in the kernel (root) or the interpreter. What
 differs is printed with its seed and kept as DIR/seed.c where --keep DIR is given. The exit code is 1 where anything differs or crashes.
@@ -29,10 +30,11 @@ from execute import random_programs
 _SYSCALL = 31
 
 
-def judge(seed: int, length: int, level: Level, engine: str, directory: Path, keep: Path | None) -> tuple[str, str]:
+def judge(seed: int, length: int, level: Level, engine: str, directory: Path, keep: Path | None, graphs: bool = False) -> tuple[str, str]:
     """(what became of the program, what to say)."""
     rnd = Random(seed)
-    original = Subject(tuple(random_programs.program(rnd, length)), _SYSCALL, license="GPL", flags=1 << 4)
+    words = random_programs.graph(rnd, length) if graphs else random_programs.program(rnd, length)
+    original = Subject(tuple(words), _SYSCALL, license="GPL", flags=1 << 4)
     made = decompile_unit(make_unit([to_program(original)], "random"), level)
     (function,) = made.functions
     if function.level is not level:
@@ -60,6 +62,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--level", choices=[str(level) for level in Level], default="structured")
     parser.add_argument("--engine", choices=("kernel", "interpreter"), default="kernel")
+    parser.add_argument("--graphs", action="store_true", help="programs whose blocks jump anywhere; only the interpreter takes them")
     parser.add_argument("--keep", type=Path)
     args = parser.parse_args()
     count: collections.Counter[str] = collections.Counter()
@@ -67,7 +70,7 @@ def main() -> int:
         for number in range(args.programs):
             seed = args.seed * 1_000_000 + number
             try:
-                kind, said = judge(seed, args.length, Level(args.level), args.engine, Path(name), args.keep)
+                kind, said = judge(seed, args.length, Level(args.level), args.engine, Path(name), args.keep, args.graphs)
             except Exception as error:
                 kind, said = "CRASHES", f"{type(error).__name__}: {error}"
             count[kind] += 1

@@ -42,6 +42,27 @@ def test_random_programs(tmp_path, seed):
     same(words, tmp_path, [Scene((Input(ctx=random_programs.context(rnd)),)) for _ in range(20)])
 
 
+@pytest.mark.parametrize(("seed", "blocks"), [(1000017, 12), (1000031, 12), (1000032, 12), (6000000, 24)])
+def test_random_graphs(tmp_path, seed, blocks):
+    """Loops within loops, ways into the middle of loops. Once a loop's exit fell out of the function, and a block was written twice."""
+    rnd = Random(seed)
+    words = random_programs.graph(rnd, blocks)
+    same(words, tmp_path, [Scene((Input(ctx=random_programs.context(rnd)),)) for _ in range(20)])
+
+
+@pytest.mark.parametrize("operation", [op.DIV, op.MOD])
+def test_signed_division_is_signed_after_it(tmp_path, operation):
+    """The remainder is shifted with its sign, and compared with it."""
+    insns = [
+        Insn.make(op.LDX | op.MEM | op.DW, 2, 1), Insn.make(op.LDX | op.MEM | op.DW, 3, 1, 8),
+        Insn.make(op.ALU64 | operation | op.X, 2, 3, 1), Insn.make(op.ALU64 | op.ARSH | op.K, 2, imm=3),
+        Insn.make(op.STX | op.MEM | op.DW, 1, 2, 16), Insn.make(op.ALU64 | op.MOV | op.K, 0, imm=1),
+        Insn.make(op.JMP | op.JSLT | op.K, 2, 0, 1, 5), Insn.make(op.ALU64 | op.MOV | op.K, 0, imm=2), Insn.make(op.EXIT_CODE),
+    ]
+    rnd = Random(operation)
+    same([insn.word for insn in insns], tmp_path, [Scene((Input(ctx=random_programs.context(rnd)),)) for _ in range(20)])
+
+
 @pytest.mark.parametrize("count", [31, 32, 33, 60, 63])
 @pytest.mark.parametrize("shift", [op.LSH, op.RSH, op.ARSH])
 def test_shifts_of_narrow_values(tmp_path, shift, count):

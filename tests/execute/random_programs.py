@@ -93,3 +93,44 @@ def _filled(rnd: Random, row: Row, *, dst: int | None = None, src: int | None = 
         fixed.off if row.mask & 0xFFFF0000 else off or 0,
         imm,
     )
+
+
+def graph(rnd: Random, blocks: int, fuel: int = 60) -> list[int]:
+    """The words of a program whose blocks jump to any other: loops within loops, ways into the middle of loops, dead code. Each block costs
+    one of `fuel`, in r9; without any the program ends. The verifier takes few of them, the interpreter all.
+    """
+    code = [Insn.make(op.ALU64 | op.MOV | op.X, 6, 1)]
+    code += [Insn.make(op.LDX | op.MEM | op.DW, register, 6, 8 * (n % 8)) for n, register in enumerate(SCALARS)]
+    code.append(Insn.make(op.ALU64 | op.MOV | op.K, 9, imm=fuel))
+    plain = [row for row in ALU if "div" not in row.name and "mod" not in row.name]
+    conditions = [row for row in CONDITIONS if row.name != "may_goto"]
+    made: list[list[Insn]] = []
+    for number in range(blocks):
+        body = [_no_fuel(rnd, plain) for _ in range(rnd.randrange(4))]
+        if rnd.random() < 0.3:
+            body.append(Insn.make(op.STX | op.MEM | op.DW, 6, rnd.choice((0, 1, 2, 3, 4, 5, 7, 8)), 8 * (number % 8)))
+        body += [Insn.make(op.ALU64 | op.ADD | op.K, 9, imm=-1), Insn.make(op.JMP | op.JSLE | op.K, 9)]
+        if rnd.random() < 0.75:
+            body.append(_filled(rnd, rnd.choice(conditions)))
+        if rnd.random() < 0.3:
+            body.append(Insn.make(op.GOTO))
+        made.append(body)
+    starts = [len(code)]
+    for body in made:
+        starts.append(starts[-1] + len(body))
+    end = starts.pop()
+    for body in made:
+        for insn in body:
+            if insn.code & 7 in (op.JMP, op.JMP32):
+                target = end if insn.code == op.JMP | op.JSLE | op.K and insn.dst == 9 and not insn.imm else rnd.choice(starts)
+                insn = Insn.make(insn.code, insn.dst, insn.src, target - len(code) - 1, insn.imm)
+            code.append(insn)
+    for register in (1, 2, 3, 4, 5, 7, 8):
+        code += [Insn.make(op.ALU64 | op.MUL | op.K, 0, imm=31), Insn.make(op.ALU64 | op.ADD | op.X, 0, register)]
+    code.append(Insn.make(op.EXIT_CODE))
+    return [insn.word for insn in code]
+
+
+def _no_fuel(rnd: Random, rows: list[Row]) -> Insn:
+    """An instruction that leaves r9 alone."""
+    return _filled(rnd, rnd.choice(rows), dst=rnd.choice((0, 1, 2, 3, 4, 5, 7, 8)), src=rnd.choice((0, 1, 2, 3, 4, 5, 7, 8)))

@@ -224,4 +224,5 @@ def _division(scope: Names, expr: ir.Binary, need: int) -> CText:
 def negative(scope: Names, expr: ir.Negate, need: int) -> CText:
     wanted = min(need, expr.width)
     inner = scope.number(expr.operand, U64 if wanted > 32 else U32)
-    return CText(f"-{wrap(inner, UNARY)}", UNARY, inner.type)
+    text = wrap(inner, UNARY)
+    return CText(f"-({text})" if text.startswith("-") else f"-{text}", UNARY, inner.type)

@@ -40,12 +40,12 @@ _FIXED = {
 }  # fmt: skip
 
 
-def _two(name: str, word: int, comment: str) -> str:
-    """r1 op= r2 for an instruction given as bytes."""
+def _two(name: str, word: int, comment: str, type: str) -> str:
+    """r1 op= r2 for an instruction given as bytes; the result is of a signed type, as the operation."""
     return (
         f"#define {name}(a, b) /* {comment} */ \\\n"
         f'\t({{ __u64 v_; asm volatile("r1 = %1; r2 = %2; .8byte {word:#x}; %0 = r1" \\\n'
-        '\t\t: "=r"(v_) : "r"((__u64)(a)), "r"((__u64)(b)) : "r1", "r2"); v_; })'
+        f'\t\t: "=r"(v_) : "r"((__u64)(a)), "r"((__u64)(b)) : "r1", "r2"); ({type})v_; }})'
     )
 
 
@@ -92,7 +92,8 @@ def _made() -> dict[str, str]:
     for width, code in ((64, 7), (32, 4)):
         for name, op in (("sdiv", 0x30), ("smod", 0x90)):
             word = 1 << 16 | 0x2100 | op | 0x08 | code
-            out[f"bpf_{name}{width}"] = _two(f"bpf_{name}{width}", word, f"{'r' if width == 64 else 'w'}1 s{'/%'[name == 'smod']}= r2")
+            said = f"{'r' if width == 64 else 'w'}1 s{'/%'[name == 'smod']}= r2"
+            out[f"bpf_{name}{width}"] = _two(f"bpf_{name}{width}", word, said, f"__s{width}")
     out["cast_kern"] = _cast("cast_kern", 1 << 32 | 1 << 16 | 0x11BF, "addr_space_cast(a, 0, 1)")
     out["cast_user"] = _cast("cast_user", 1 << 48 | 1 << 16 | 0x11BF, "addr_space_cast(a, 1, 0)")
     for size in (4, 8):

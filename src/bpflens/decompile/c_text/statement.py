@@ -263,8 +263,9 @@ def _atomic(scope: FunctionScope, atomic: ir.Atomic) -> str:
     pointer = f"&{named}" if named else f"(u{8 * size} *){wrap(scope.pointer(atomic.address), UNARY)}"
     pointer = named[1:] if named and named.startswith("*") else pointer
     value = as_assigned(scope, atomic.value, U64 if size == 8 else U32)
-    plain = atomic.op in _SYNC and (size == 8 or (target is None and atomic.op == "+")) and atomic.place.kind != "ctx"
-    plain = plain and atomic.value != ir.Const(0)  # clang makes other code of it, which 32 bits do not have
+    # of an addition of 0 clang makes other code, which 32 bits do not have
+    adds = target is None and atomic.op == "+" and type(atomic.value) is ir.Const and atomic.value.value & 0xFFFFFFFF != 0
+    plain = atomic.op in _SYNC and (size == 8 or adds) and atomic.place.kind != "ctx"
     if plain:
         text = f"{_SYNC[atomic.op]}({pointer}, {value})"
     elif atomic.op == "cmpxchg":

@@ -102,15 +102,35 @@ class _Structurer:
         if follow is not None and follow != next and self.tree.dominates(id, follow) and follow not in self.emitted:
             yield self.inner(id, id, (*loops_, (id, follow)), follow, body)
             out.append(ForEver(tuple(body)))
-            yield self.node(follow, next, loops_, out)
+            if follow in self.emitted:
+                yield self.after_loop(id, follow, loops_, out)
+            else:
+                yield self.node(follow, next, loops_, out)
         else:
             yield self.inner(id, id, (*loops_, (id, next if follow in (next, None) else follow)), None, body)
             out.append(ForEver(tuple(body)))
+            if follow not in (next, None) and _breaks(tuple(body)):  # what comes after the loop stands elsewhere
+                assert follow is not None
+                yield self.after_loop(id, follow, loops_, out)
+
+    def after_loop(self, id: int, target: int, loops_: _Context, out: list[Node]) -> _Steps:
+        """To where a loop is left for, which is not what comes after it in the text."""
+        slots = self.blocks[id].end_slots
+        if loops_ and loops_[-1][0] == target:
+            out.append(Continue(slots))
+        elif loops_ and loops_[-1][1] == target:
+            out.append(Break(slots))
+        else:
+            self.labels.add(target)
+            out.append(Goto(target, slots))
+        return
+        yield  # a generator, as the others
 
     def inner(self, id: int, next: int | None, loops_: _Context, skip: int | None, out: list[Node]) -> _Steps:
         """The statements of a block, its branches, then the joins that it dominates."""
         block = self.blocks[id]
-        joins = sorted((c for c in self.tree.children[id] if c in self.merges and c != skip), key=self.tree.index.__getitem__)
+        after_loops = {skip, *(follow for _, follow in loops_)}  # those come behind their loops
+        joins = sorted((c for c in self.tree.children[id] if c in self.merges and c not in after_loops), key=self.tree.index.__getitem__)
         first = joins[0] if joins else next
         out += [Simple(s) for s in block.statements]
         if block.result is not None:
@@ -127,6 +147,18 @@ class _Structurer:
             after = joins[index + 1] if index + 1 < len(joins) else next
             if join not in self.emitted:
                 yield self.node(join, after, loops_, out)
+
+
+def _breaks(tree: Tree) -> bool:
+    """Is there a break of the loop that this is the body of?"""
+    pending = list(tree)
+    while pending:
+        node = pending.pop()
+        if type(node) is Break:
+            return True
+        if type(node) is If:
+            pending += [*node.then, *node.other]
+    return False
 
 
 def _without_labels(tree: Tree, used: set[int]) -> Tree:
