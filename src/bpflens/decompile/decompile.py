@@ -20,7 +20,8 @@ from bpflens.decompile.c_text.signature import make_signatures
 from bpflens.decompile.c_text.structured import Structured, structured_lines
 from bpflens.decompile.function import Variable
 from bpflens.decompile.lift.arity import arities_of, variable_arguments
-from bpflens.decompile.lift.lift import Unsayable, lift, split_blocks
+from bpflens.decompile.lift.blocks import Unsayable, split_blocks
+from bpflens.decompile.lift.lift import lift
 from bpflens.decompile.lift.regions import Regions, analyse_regions
 from bpflens.decompile.passes import Options, build_structured
 from bpflens.decompile.result import Decompiled, DecompiledFunction, Level, Line

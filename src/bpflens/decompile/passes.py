@@ -15,7 +15,8 @@ from bpflens.decompile.function import Function
 from bpflens.decompile.ir import Call
 from bpflens.decompile.join_bytes import join_bytes
 from bpflens.decompile.lift.arity import variable_arguments
-from bpflens.decompile.lift.lift import Unsayable, lift
+from bpflens.decompile.lift.blocks import Unsayable
+from bpflens.decompile.lift.lift import lift
 from bpflens.decompile.lift.regions import Regions
 from bpflens.decompile.lift.stack import lay_out, place_in_frame
 from bpflens.decompile.lift.webs import Webs, find_webs

@@ -32,7 +32,7 @@ def core_text(scope: UnitScope, ref: ir.CoreRef) -> CText:
         except BpflensError:
             made = None
     if made is None:
-        from bpflens.decompile.lift.lift import Unsayable
+        from bpflens.decompile.lift.blocks import Unsayable
 
         raise Unsayable("a CO-RE relocation that C cannot say")
     return CText(made, PRIMARY, U64 if ref.kind in (ENUM_VALUE, TYPE_LOCAL, TYPE_TARGET) else U32)

@@ -21,7 +21,7 @@ from bpflens.decompile.c_expression.prototypes import Signature
 from bpflens.decompile.c_expression.unit_scope import UnitScope
 from bpflens.decompile.c_text.assembly_core import core_function, core_piece, saved_registers
 from bpflens.decompile.c_text.signature import prototype_of
-from bpflens.decompile.lift.lift import Unsayable
+from bpflens.decompile.lift.blocks import Unsayable
 from bpflens.decompile.result import Line
 from bpflens.decompile.unit import Code
 from bpflens.isa.extended import opcodes as op

@@ -21,7 +21,8 @@ from bpflens.analysis.liveness import live_after, reads_writes
 from bpflens.decompile import ir
 from bpflens.decompile.c_expression.types import PRIMARY, U64, CText
 from bpflens.decompile.c_expression.unit_scope import UnitScope
-from bpflens.decompile.lift.lift import Unsayable, call_arity
+from bpflens.decompile.lift.blocks import Unsayable
+from bpflens.decompile.lift.lift import call_arity
 from bpflens.decompile.unit import Code, Reference
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn

@@ -71,7 +71,7 @@ class Structured(FunctionScope):
     def frame(self, ref: ir.FrameRef | ir.StackRef) -> CText:
         """An address in a stack object."""
         if type(ref) is ir.FrameRef:
-            from bpflens.decompile.lift.lift import Unsayable
+            from bpflens.decompile.lift.blocks import Unsayable
 
             raise Unsayable(f"an address of the frame ({ref.offset}) that no object has")
         assert type(ref) is ir.StackRef

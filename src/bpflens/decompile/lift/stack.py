@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from bpflens.decompile import ir
 from bpflens.decompile.function import Function, StackObject
 from bpflens.decompile.ir import Assign, Call, Const, Expr, FrameRef, Load, Statement, Store, Var, Zext
-from bpflens.decompile.lift.lift import Unsayable
+from bpflens.decompile.lift.blocks import Unsayable
 from bpflens.decompile.lift.regions import Region, Regions
 from bpflens.decompile.simplify import simplify
 from bpflens.decompile.unit import Code, Unit
