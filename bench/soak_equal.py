@@ -31,17 +31,29 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=1e9, help="stop after this time")
     args = parser.parse_args()
     judge = Judge(random.Random(args.seed), args.packets, outside=args.outside)
-    start = time.monotonic()
+    start = told = time.monotonic()
     done = 0
     while done < args.pairs and time.monotonic() - start < args.seconds:
         done += judge.one_pair() is not None
+        if time.monotonic() - told > TOLD_EVERY_S:
+            told = time.monotonic()
+            tell(judge, done, told - start)
+    tell(judge, done, time.monotonic() - start)
+    return 1 if judge.lies else 0
+
+
+TOLD_EVERY_S = 300
+
+
+def tell(judge: Judge, done: int, seconds: float) -> None:
+    """What was found so far: a run that is broken off has said something."""
     counts: collections.Counter[str] = judge.counts
-    print(f"{done} pairs in {time.monotonic() - start:.0f} s")
+    print(f"{done} pairs in {seconds:.0f} s")
     for name, count in sorted(counts.items()):
         print(f"  {name}: {count}")
     for lie in judge.lies:
         print("FALSE:", lie)
-    return 1 if judge.lies else 0
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -26,16 +26,27 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     judge = PolicyJudge(random.Random(args.seed), args.each)
-    start = time.monotonic()
+    start = told = time.monotonic()
     while judge.counts["samples"] < args.samples:
         judge.one_policy()
-    print(f"{time.monotonic() - start:.0f} s")
+        if time.monotonic() - told > TOLD_EVERY_S:
+            told = time.monotonic()
+            tell(judge, told - start)
+    tell(judge, time.monotonic() - start)
+    return 1 if judge.lies else 0
+
+
+TOLD_EVERY_S = 300
+
+
+def tell(judge: PolicyJudge, seconds: float) -> None:
+    """What was found so far: a run that is broken off has said something."""
+    print(f"{seconds:.0f} s")
     for name, count in sorted(judge.counts.items()):
         print(f"  {name}: {count}")
     for lie in judge.lies[:20]:
         print("FALSE:", lie)
-    print(f"false answers: {len(judge.lies)}")
-    return 1 if judge.lies else 0
+    print(f"false answers: {len(judge.lies)}", flush=True)
 
 
 if __name__ == "__main__":

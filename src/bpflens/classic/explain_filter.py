@@ -36,7 +36,7 @@ from bpflens.program import Program
 __all__ = ("REJECT", "FilterExplainer")
 
 MAX_OUTCOMES = 24
-CEILING = 6.0  # real seconds for each second of steps: only a very slow machine gets there, and it is said
+CEILING = 20.0  # real seconds for each second of steps: only a very slow machine gets there, and it is said
 REJECT = ((0x06, 0, 0, 0),)
 OWN_TEXT_SECONDS = 2.0  # spent on something shorter than what was typed
 OFFLOADED_TAG = "a VLAN tag that the kernel took off counts as if it were in the frame, as in a live capture"
