@@ -247,7 +247,8 @@ def stored(where: str, every: int) -> None:
         full.add(program)
         row = rows.setdefault(group, Counter())
         row.update({
-            "programs": 1, "exact": int(exact), "code": len(program.code), "infos": 8 * len(program.func_info) + 16 * len(program.line_info),
+            "programs": 1, "exact": int(exact), "code": len(program.code),
+            "infos": 8 * len(program.func_info) + 16 * len(program.line_info),
             "small": light[1], "small head": light[0], "small infos": light[2], "deflated": plain[1],
         })  # fmt: skip
     total: Counter[str] = Counter()

@@ -5,8 +5,8 @@ and its maps. "may" stands where a condition was left out. --why names the instr
 chosen inputs: the conditions of a sentence hold, then each of them is turned alone. The sentence is marked with what was seen. The exit
 code is 1 where a run contradicts a sentence.
 
-Of a classic filter the expression is compiled again by libpcap and proved equal to the filter. That holds for all packets, or for those that
-are not cut short: libpcap's own optimizer keeps only that for some expressions. What tcpdump's language lacks (ancillary data, offsets
+Of a classic filter the expression is compiled again by libpcap and proved equal to the filter. That holds for all packets, or for those
+that are not cut short: libpcap's own optimizer keeps only that for some expressions. What tcpdump's language lacks (ancillary data, offsets
 from the network header) is said in words, with terms that begin with @. Lines of a dump (ss, tc, iptables-save ...) are kept and explained
 one by one.
 

@@ -5,7 +5,8 @@ the loader or the loaded program is changed. It is tested first: a program of tw
 
 A loaded program takes the room of its difference from the image, or none where inversion gives it back. After it was unloaded the store
 has a full copy. Programs that were loaded before are read from their images; what is not proved is said. With --pin the recorder goes on
-in the kernel when this command ends. The next one finds what came in meanwhile; --remove ends it. --list prints who loaded what. systemd/bpflens-record.service of the sources runs it as a service.
+in the kernel when this command ends. The next one finds what came in meanwhile; --remove ends it. --list prints who loaded what.
+systemd/bpflens-record.service of the sources runs it as a service.
 
 In Python: bpflens.record("DIR", seconds=60)."""
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from bpflens.analysis.cfg import jump_target
-from bpflens.decompile.ir import (
-    Block,
-)
+from bpflens.decompile.ir import Block
 from bpflens.decompile.unit import Code
 from bpflens.isa.extended import opcodes as op
 

@@ -14,16 +14,7 @@ from bpflens.btf.btf import Kind
 from bpflens.errors import InputError, NoCode
 from bpflens.formats.elf.btf_ext import BtfExt
 from bpflens.formats.elf.embedded import find_embedded, machine_of
-from bpflens.formats.elf.file import (
-    EM_BPF,
-    EM_NONE,
-    EM_SBPF,
-    SHF_EXECINSTR,
-    SHT_PROGBITS,
-    ElfFile,
-    Section,
-    machine_name,
-)
+from bpflens.formats.elf.file import EM_BPF, EM_NONE, EM_SBPF, SHF_EXECINSTR, SHT_PROGBITS, ElfFile, Section, machine_name
 from bpflens.formats.elf.object import Object, types_of
 from bpflens.formats.elf.parts import select
 from bpflens.formats.elf.relocations.relocation_meaning import relocations_of

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 from bpflens.execute.symbolic.machine.access import Setting, constant_bytes, load_leaf
 from bpflens.execute.symbolic.machine.call_term import MAX_BUFFER, ON_STACK, Call
-from bpflens.execute.symbolic.machine.helper_effects import (
-    LOOKUPS,
-    conversions,
-)
+from bpflens.execute.symbolic.machine.helper_effects import LOOKUPS, conversions
 from bpflens.execute.symbolic.machine.memory import split
 from bpflens.execute.symbolic.machine.regions import Refused, depends_on
 from bpflens.execute.symbolic.machine.state import State, choose

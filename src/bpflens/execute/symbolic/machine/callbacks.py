@@ -9,9 +9,7 @@ from bpflens.execute.symbolic.machine.addresses import addresses
 from bpflens.execute.symbolic.machine.buffers import label_of
 from bpflens.execute.symbolic.machine.call_term import ON_STACK, Call
 from bpflens.execute.symbolic.machine.code import Place
-from bpflens.execute.symbolic.machine.helper_effects import (
-    CALLBACKS,
-)
+from bpflens.execute.symbolic.machine.helper_effects import CALLBACKS
 from bpflens.execute.symbolic.machine.machine import Machine
 from bpflens.execute.symbolic.machine.memory import split
 from bpflens.execute.symbolic.machine.regions import Refused, depends_on

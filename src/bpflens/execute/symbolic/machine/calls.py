@@ -15,12 +15,7 @@ from bpflens.execute.symbolic.machine.buffers import add_buffer, add_plain, add_
 from bpflens.execute.symbolic.machine.call_term import Call
 from bpflens.execute.symbolic.machine.callbacks import add_callback, map_of_callback
 from bpflens.execute.symbolic.machine.code import FunctionCode, Meaning, Place
-from bpflens.execute.symbolic.machine.helper_effects import (
-    CHANGES_PACKET,
-    TAIL_CALL,
-    Argument,
-    arguments,
-)
+from bpflens.execute.symbolic.machine.helper_effects import CHANGES_PACKET, TAIL_CALL, Argument, arguments
 from bpflens.execute.symbolic.machine.kfunc_effects import kfunc_arguments
 from bpflens.execute.symbolic.machine.machine import Machine
 from bpflens.execute.symbolic.machine.regions import Refused
