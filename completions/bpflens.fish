@@ -1,3 +1,12 @@
+complete -c bpflens -l color -x -a 'auto always never'
+complete -c bpflens -l json
+complete -c bpflens -l verbose
+complete -c bpflens -l version
+complete -c bpflens -l help
+complete -c bpflens -l no-pager
+complete -c bpflens -f -n __fish_use_subcommand
+complete -c bpflens -f -n '__fish_seen_subcommand_from help completion doctor'
+complete -c bpflens -f -n 'string match -qr "^[a-z]+:" -- (commandline -ct)'
 complete -c bpflens -n __fish_use_subcommand -a ls -d 'every BPF program of this machine and what it is attached to'
 complete -c bpflens -n '__fish_seen_subcommand_from ls' -l all
 complete -c bpflens -n '__fish_seen_subcommand_from ls' -l audit

@@ -97,7 +97,7 @@ _bpflens() {{
     prev=${{before[-1]}}
     COMPREPLY=()
     for ((i = 1; i < ${{#before[@]}}; i++)); do
-        case ${{before[i]}} in -*) ;; *) verb=${{before[i]}}; break ;; esac
+        case ${{before[i]}} in --color) ((i++)) ;; -*) ;; *) verb=${{before[i]}}; break ;; esac
     done
     case "$verb $prev" in
 {chr(10).join(values)}
@@ -138,19 +138,28 @@ def _zsh(verbs: dict[str, _Words]) -> str:
 #compdef bpflens
 _bpflens() {{
     local -a verbs=({heads}) found
-    if (( CURRENT == 2 )); then _describe verb verbs; return; fi
-    case "$words[2] $words[CURRENT-1]" in
+    local verb= i
+    for ((i = 2; i < CURRENT; i++)); do
+        case $words[i] in --color) ((i++)) ;; -*) ;; *) verb=$words[i]; break ;; esac
+    done
+    case "$verb $words[CURRENT-1]" in
 {chr(10).join(values)}
+        *' --color') compadd -- auto always never; return ;;
     esac
-    if [[ $words[CURRENT] == *:* ]]; then
-        found=(${{(f)"$(bpflens completion targets $words[CURRENT] 2>/dev/null | cut -f 1)"}})
-        compadd -- $found
+    if [[ -z $verb ]]; then
+        if [[ $words[CURRENT] == -* ]]; then compadd -- {" ".join(_GLOBAL)}; else _describe verb verbs; fi
         return
     fi
-    case $words[2] in
+    if [[ $words[CURRENT] == *:* ]]; then
+        found=(${{(f)"$(bpflens completion targets $words[CURRENT] 2>/dev/null | cut -f 1)"}})
+        compadd -S '' -- ${{(M)found:#*[:/]}}
+        compadd -- ${{found:#*[:/]}}
+        return
+    fi
+    case $verb in
 {cases}
     esac
-    case $words[2] in help|completion|doctor) return ;; esac
+    case $verb in help|completion|doctor) return ;; esac
     compadd -S '' -- {" ".join(PREFIXES)}
     _files
 }}
@@ -158,7 +167,13 @@ _bpflens "$@\""""
 
 
 def _fish(verbs: dict[str, _Words]) -> str:
-    lines = []
+    lines = [
+        "complete -c bpflens -l color -x -a 'auto always never'",
+        *(f"complete -c bpflens -l {option[2:]}" for option in _GLOBAL if option != "--color"),
+        "complete -c bpflens -f -n __fish_use_subcommand",
+        "complete -c bpflens -f -n '__fish_seen_subcommand_from help completion doctor'",
+        "complete -c bpflens -f -n 'string match -qr \"^[a-z]+:\" -- (commandline -ct)'",
+    ]
     for verb in VERBS:
         words = verbs[verb.name]
         text = verb.help.replace("'", "")
