@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -57,6 +58,47 @@ def test_errors_are_one_line_with_the_right_exit_code(args: list[str], code: int
     assert lines[0].startswith("bpflens: error: ")
     assert needle in done.stderr.decode()
     assert all(line.startswith("hint: ") for line in lines[1:])
+
+
+@pytest.mark.parametrize(("args", "hint"), [
+    (["dis", "--sourse", "x"], 'did you mean "--source"?'),
+    (["--jsn", "ls"], 'did you mean "--json"?'),
+    (["map", "dmp", "map:1"], 'did you mean "dump"?'),
+    (["dis", "--dialect=kernl", "x"], 'did you mean "kernel"?'),
+    (["dis", "--xyzzyx", "x"], 'see "bpflens dis --help"'),
+    (["show", "12"], 'did you mean "id:12"?'),
+    (["ls", "12"], 'did you mean "id:12"?'),
+])  # fmt: skip
+def test_a_slip_of_the_pen_is_told(args: list[str], hint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(args) in (2, 3)
+    assert capsys.readouterr().err.splitlines()[1] == f"hint: {hint}"
+
+
+@pytest.mark.parametrize(("args", "said"), [
+    (["dis", "--prototypes", "pcap:tcp"], "--prototypes: is for extended programs"),
+    (["dis", "--jited", "--function", "f", "FILE"], "--function: has no effect with --jited"),
+    (["original", "--side-by-side", "-S", "id:1"], "-S: has no effect with --side-by-side"),
+    (["original", "-o", "x.o", "-S", "id:1"], "-S: has no effect with -o"),
+    (["explain", "--why", "pcap:tcp"], "--why: is for extended programs"),
+    (["explain", "--given", "ip", "FILE"], "--given: is for classic filters"),
+])  # fmt: skip
+def test_an_option_without_effect_is_an_error(
+    args: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = tmp_path / "f.bin"
+    code.write_bytes(bytes.fromhex("b700000000000000 9500000000000000"))
+    named = tmp_path / "f.txt"
+    named.write_text("int f(void *ctx):\n; return 0;\n   0: (b7) r0 = 0\n   1: (95) exit\n")
+    assert run([{"FILE": str(named if "--jited" in args else code)}.get(arg, arg) for arg in args]) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["packets", "debug", "seccomp"])
+def test_verbs_of_classic_filters_name_others(verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = tmp_path / "f.bin"
+    code.write_bytes(bytes.fromhex("b700000000000000 9500000000000000"))
+    assert run([verb, str(code)]) == 3
+    assert '"bpflens explain"' in capsys.readouterr().err
 
 
 def test_errors_as_json() -> None:

@@ -59,7 +59,8 @@ def classic_programs(target: str, linktype: str | None = None, optimize: bool = 
     programs = open_target(target, Options(linktype=linktype, optimize=optimize))
     for program in programs:
         if program.isa is not Isa.CLASSIC:
-            raise InputError(program.origin.where, "is an extended BPF program; this verb is for classic filters")
+            hint = 'for such programs there are "bpflens explain", "dis", "decompile" and "original"'
+            raise InputError(program.origin.where, "is an extended BPF program; this verb is for classic filters", hint)
     return programs
 
 

@@ -167,7 +167,7 @@ def verb_parser(verb: Verb) -> tuple[ModuleType, argparse.ArgumentParser]:
 
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> None:  # type: ignore[override]
-            raise UsageError("", message, f'see "bpflens {verb.name} --help"')
+            raise _misspelled(message, self, verb.name)
 
     module = importlib.import_module(f"bpflens.cli.verbs.{verb.module}")
     examples = "\n".join(f"  {example}" for example in getattr(module, "EXAMPLES", ()))
@@ -180,6 +180,29 @@ def verb_parser(verb: Verb) -> tuple[ModuleType, argparse.ArgumentParser]:
     )
     module.configure(parser)
     return module, parser
+
+
+def _misspelled(message: str, parser: argparse.ArgumentParser, verb: str) -> UsageError:
+    """What argparse says, in our words where an option or a choice may be a slip of the pen."""
+    import re
+
+    see = f'see "bpflens {verb} --help"'
+    unknown = re.match(r"unrecognized arguments: (-\S*)", message)
+    if unknown:
+        name = unknown[1].partition("=")[0]
+        return UsageError("", f'no option "{name}"', _did_you_mean(name, [*parser._option_string_actions], see))
+    choice = re.match(r"argument (\S+): invalid choice: '(.*)' \(choose from (.*)\)", message)
+    if choice:
+        known = re.findall(r"'([^']*)'", choice[3])
+        return UsageError(choice[1], f'"{choice[2]}" is none of {", ".join(known)}', _did_you_mean(choice[2], known, see))
+    return UsageError("", message, see)
+
+
+def _did_you_mean(name: str, known: list[str], else_see: str) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name, known, 1)
+    return f'did you mean "{close[0]}"?' if close else else_see
 
 
 def _columns() -> int:
@@ -206,12 +229,10 @@ def help_text() -> str:
 
 
 def _unknown_verb(name: str) -> UsageError:
-    import difflib
-
     if name.startswith("-"):
-        return UsageError("", f'no option "{name}"', 'see "bpflens --help"')
-    close = difflib.get_close_matches(name, [verb.name for verb in VERBS], 1)
-    return UsageError("", f'no verb "{name}"', f'did you mean "{close[0]}"?' if close else 'see "bpflens --help"')
+        options = ["--json", "--color", "--no-pager", "--verbose", "--version", "--help"]
+        return UsageError("", f'no option "{name}"', _did_you_mean(name, options, 'see "bpflens --help"'))
+    return UsageError("", f'no verb "{name}"', _did_you_mean(name, [verb.name for verb in VERBS], 'see "bpflens --help"'))
 
 
 def _take_global_options(argv: list[str]) -> tuple[Settings, list[str]]:

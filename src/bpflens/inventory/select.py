@@ -101,6 +101,8 @@ def _overlaps(a: str, b: str) -> bool:
 def _close(word: str, words: object) -> str | None:
     import difflib
 
+    if word.isascii() and word.isdigit():
+        return f'did you mean "id:{word}"?'
     close = difflib.get_close_matches(word, list(words), 1, 0.6)  # type: ignore[call-overload]
     return f'did you mean "{close[0]}"?' if close else 'see "bpflens ls --help"'
 

@@ -110,6 +110,8 @@ def read_input(path: str) -> bytes:
             return _bounded(stream, path)
     except OSError as error:
         hint = 'an expression is written "pcap:EXPRESSION"' if " " in path else None
+        if path.isascii() and path.isdigit():
+            hint = f'did you mean "id:{path}"?'
         raise InputError(path, error.strerror or str(error), hint) from None
     except ValueError as error:
         raise InputError(repr(path), str(error)) from None

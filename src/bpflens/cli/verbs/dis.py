@@ -91,6 +91,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         raise failures[0] if len(failures) == 1 else _together(failures, InputError)
     chosen = _choose(programs, args)
     _check_dialect(args.dialect, chosen)
+    _check_effect(args, chosen)
     if args.jited:
         chosen = _with_machine_code(chosen, failures)
     if settings.json:
@@ -102,6 +103,19 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if failures:
         raise _together(failures, PartialResult)
     return 0
+
+
+def _check_effect(args: argparse.Namespace, chosen: list[Part]) -> None:
+    """An option without effect is an error: --jited shows whole programs, and classic code has no prototypes."""
+    if args.jited:
+        for option in ("function", "section", "start", "stop", "dialect", "raw_insn", "prototypes", "annotate"):
+            if getattr(args, option):
+                name = "--opcodes" if option == "raw_insn" else f"--{option}"
+                raise UsageError(name, "has no effect with --jited, which shows the whole machine code")
+    if chosen and all(part.program.isa is Isa.CLASSIC for part in chosen):
+        for option in ("prototypes", "annotate"):
+            if getattr(args, option):
+                raise UsageError(f"--{option}", f"is for extended programs, and {chosen[0].program.origin.where} is classic")
 
 
 def _say_without_lines(chosen: list[Part]) -> None:

@@ -6,9 +6,9 @@ chosen inputs: the conditions of a sentence hold, then each of them is turned al
 code is 1 where a run contradicts a sentence.
 
 Of a classic filter the expression is compiled again by libpcap and proved equal to the filter. That holds for all packets, or for those
-that are not cut short: libpcap's own optimizer keeps only that for some expressions. What tcpdump's language lacks (ancillary data, offsets
-from the network header) is said in words, with terms that begin with @. Lines of a dump (ss, tc, iptables-save ...) are kept and explained
-one by one.
+that are not cut short: libpcap's own optimizer keeps only that for some expressions. What tcpdump's language lacks (ancillary data,
+offsets from the network header) is said in words, with terms that begin with @. Lines of a dump (ss, tc, iptables-save ...) are kept and
+explained one by one.
 
 In Python: bpflens.explain("pcap:tcp port 80") gives expression, words and proof.
 """
@@ -18,7 +18,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from bpflens.cli.settings import Settings
 from bpflens.errors import BpflensError, InputError, PartialResult, UsageError
@@ -105,6 +105,19 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     return 1 if wrong else 0
 
 
+def _check_effect(args: argparse.Namespace, programs: Sequence[Program], extended: Sequence[Program]) -> None:
+    """An option without effect is an error."""
+    if not programs:
+        return
+    where = programs[0].origin.where
+    if not extended:
+        for option in ("at", "map", "why", "check"):
+            if getattr(args, option) not in (None, False):
+                raise UsageError(f"--{option}", f"is for extended programs, and {where} is classic")
+    elif len(extended) == len(programs) and args.given:
+        raise UsageError("--given", f"is for classic filters, and {where} is an extended program")
+
+
 def _opened(target: str, options: Options, function: str | None) -> tuple[Opened, str]:
     """The programs, and the function or section of them that is meant ("" for all). Of an object all sections are read, as a program calls
     functions of others.
@@ -129,6 +142,7 @@ def _explained(
 ) -> Iterator[str]:
     programs = opened.programs
     extended = [program for program in programs if program.isa is Isa.EXTENDED]
+    _check_effect(args, opened.programs, extended)
     if extended:
         from bpflens.cli.extended_words import explain_extended
 

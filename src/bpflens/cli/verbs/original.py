@@ -83,6 +83,11 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 def _check(args: argparse.Namespace) -> None:
     """Options that would silently mean nothing."""
+    for option, shown in (("-S", args.source), ("--side-by-side", args.side_by_side)):
+        if shown and args.output:
+            raise UsageError(option, "has no effect with -o, which prints no listing")
+    if args.source and args.side_by_side:
+        raise UsageError("-S", "has no effect with --side-by-side, which shows instructions only")
     if args.tag is not None:
         args.tag = args.tag.lower().removeprefix("0x")
         if len(args.tag) != 16 or not set(args.tag) <= set("0123456789abcdef"):
