@@ -80,6 +80,7 @@ class RecordedProgram:
         self._slot = -1
         self._program = InterpretedProgram(subject, steps=_STEPS, watch=self)
         self._at_start: tuple[bytes, bytes] = (b"", b"")
+        self.spent = 0  # instructions of all runs
 
     def run(self, scene: Scene, chosen: Chosen = Chosen()) -> Run:
         """The last input of a scene, on fresh maps."""
@@ -91,6 +92,7 @@ class RecordedProgram:
         data = {name: bytes(machine.memory.regions[model.base >> SHIFT]) for name, model in machine.maps.items()
                 if name.startswith(".") and isinstance(model, ArrayModel)}  # fmt: skip
         outcome = program.run(scene.inputs[-1])
+        self.spent += machine.steps - max(machine.left, 0) if machine.left else 0
         lines = machine.lines
         slots = frozenset(slot for block in self._blocks for slot in lines.get(block, ()) if slot >= 0)
         packet, ctx = self._at_start

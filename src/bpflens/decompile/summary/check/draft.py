@@ -98,7 +98,7 @@ class Draft:
                 return self._set_value(source.what, at, value, world)
             case "kernel" if not source.base.endswith("\0"):
                 return self._set_result(source._replace(base=source.base.partition("\0")[2]), at, value, world)
-            case "call":
+            case "call" | "buffer":
                 return self._set_result(source, at, value, world)
         return False
 
@@ -133,7 +133,7 @@ class Draft:
         calls = [call for call in world.run.calls if (call.slot in wanted if wanted else helper_name(call.helper) == source.what)]
         if not calls or (call := calls[0]).map:
             return False
-        if call.filled:
+        if source.kind != "call":
             whole = bytearray(self.filled.get(call.slot, call.filled))
             if at >= len(whole):
                 return False
@@ -194,14 +194,14 @@ def _bits(condition: Condition, equal: bool, draft: Draft, world: World) -> bool
 
 def _now(world: World, draft: Draft, bit: Bit) -> World:
     """Bits of one byte are set one after the other: the draft's own bytes are what the next is put into."""
-    return _Drafted(world.run, world.shift, world.network, world.maps, draft)
+    return _Drafted(world.run, world.shift, world.network, world.maps, draft=draft)
 
 
 @dataclass(frozen=True, slots=True)
 class _Drafted(World):
     """A run, with what the draft has instead of it."""
 
-    draft: Draft
+    draft: Draft = field(kw_only=True)
 
     def byte(self, source: Source, at: int) -> int | None:
         draft = self.draft
@@ -226,16 +226,16 @@ class _Drafted(World):
             whole = draft.maps.get(source.what, {}).get(next(iter(keys), b""))
             if whole is not None and at < len(whole):
                 return whole[at]
-        elif source.kind in ("call", "kernel"):
+        elif source.kind in ("call", "buffer", "kernel"):
             if source.kind == "kernel":
                 source = source._replace(base=source.base.partition("\0")[2])
                 if not source.base:
                     return None
             call = self.call([int(slot) for slot in source.base.split()]) if source.base else None
-            if call is not None and call.slot in draft.results:
+            if source.kind == "call" and call is not None and call.slot in draft.results:
                 return (draft.results[call.slot] & M64) >> 8 * at & 0xFF
             calls = [each for each in self.run.calls if (each.slot == call.slot if call else helper_name(each.helper) == source.what)]
-            if calls and calls[0].slot in draft.filled and at < len(draft.filled[calls[0].slot]):
+            if source.kind != "call" and calls and calls[0].slot in draft.filled and at < len(draft.filled[calls[0].slot]):
                 return draft.filled[calls[0].slot][at]
         return found
 

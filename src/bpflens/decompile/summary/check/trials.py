@@ -26,6 +26,7 @@ from bpflens.program import Map
 __all__ = ("Trials", "Tried")
 
 _MOST_PATHS, _MOST_FLIPS, _MOST_RUNS = 60, 12, 600
+_MOST_STEPS = 2_000_000  # instructions of all runs together
 _RANDOM_ROUNDS, _RANDOM_RUNS = 4, 20
 _XDP, _SK_LOOKUP = 6, 30
 _ARGUMENTS = frozenset((26, 27, 29))  # TRACING, STRUCT_OPS, LSM: an array of arguments, numbers among them
@@ -67,6 +68,8 @@ class Trials:
             contents = maker.contents(global_data=False)
             memory = made_memory(self._rnd, self.mined.constants)
             for _ in range(_RANDOM_RUNS):
+                if self.program.spent > _MOST_STEPS // 2:
+                    return
                 run = self.program.run(Scene((maker.fresh(),), contents, memory))
                 self.tried.append(Tried(run, not holds_pointers(run.scene.inputs[-1].ctx)))
                 for call in run.calls:
@@ -76,7 +79,7 @@ class Trials:
     def paths(self, paths: Sequence[Path], shift: int) -> None:
         """Reach each path, and turn its conditions one by one."""
         for path in paths[:_MOST_PATHS]:
-            if len(self.tried) > _MOST_RUNS:
+            if len(self.tried) > _MOST_RUNS or self.program.spent > _MOST_STEPS:
                 return
             for base in self._bases:
                 reached = self._reach(path, base.copy(), shift)

@@ -6,7 +6,7 @@ The run's packet, context, maps and calls are looked at, not the instructions of
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bpflens.decompile.summary.walk.bits import Bit, Bits, Source
 from bpflens.decompile.summary.walk.claims import Between, Gives, HasEntry, Length, Relation, compare
@@ -36,9 +36,17 @@ class World:
     shift: int
     network: int | None
     maps: Mapping[str, Map]
+    _held: dict[int, bool | None] = field(default_factory=dict, compare=False, repr=False)  # by id: conditions outlive worlds
+    _bytes: dict[tuple[Source, int], int | None] = field(default_factory=dict, compare=False, repr=False)
 
     def holds(self, condition: Condition) -> bool | None:
         """Whether a condition held."""
+        key = id(condition)
+        if key not in self._held:
+            self._held[key] = self._holds(condition)
+        return self._held[key]
+
+    def _holds(self, condition: Condition) -> bool | None:
         if condition.alternatives:
             sides = [all_of(self.holds(each) for each in side) for side in condition.alternatives]
             return True if True in sides else None if None in sides else False
@@ -98,7 +106,10 @@ class World:
 
     def bit(self, bit: Bit) -> int | None:
         """One bit of what was read."""
-        byte = self.byte(bit.source, bit.byte)
+        key = bit.source, bit.byte
+        if key not in self._bytes:
+            self._bytes[key] = self.byte(*key)
+        byte = self._bytes[key]
         return None if byte is None else byte >> bit.bit & 1
 
     def byte(self, source: Source, at: int) -> int | None:
@@ -117,7 +128,7 @@ class World:
                 data = values.pop() if len(values) == 1 else None
             case "kernel" if not source.base.endswith("\0"):
                 data = self._called(source._replace(base=source.base.partition("\0")[2]))
-            case "call":
+            case "call" | "buffer":
                 data = self._called(source)
         return None if data is None else _byte(data, at)
 
@@ -136,7 +147,7 @@ class World:
             call = next((call for call in self.run.calls if helper_name(call.helper) == source.what), None)
         if call is None:
             return None
-        return call.filled or (call.result & M64).to_bytes(8, "little")
+        return (call.result & M64).to_bytes(8, "little") if source.kind == "call" else call.filled
 
 
 def key_of(claim: HasEntry, world: World) -> bytes | None:

@@ -208,8 +208,9 @@ def _of_call(call: ir.Call, op: str, constant: int, expr: ir.Compare, holds: boo
         if fails is not None and (expr.signed or op in ("==", "!=")):
             return Condition(Kind.BOUND, SHORT if fails == holds else LONG, claim=Length(sum(read), fails == holds))
     if op not in ("==", "!=") or constant:
-        if expr.signed and op in ("<", ">=") and not constant and call.kind == "helper":
-            fails = (op == "<") == holds
+        signed = (constant & (1 << expr.width) - 1 ^ 1 << expr.width - 1) - (1 << expr.width - 1)
+        if expr.signed and (op, signed) in _OF_SIGN and call.kind == "helper":
+            fails = (op in ("<", "<=")) == holds
             claim = Gives(call.name, call.slots, "<" if fails else ">=", 0)
             return Condition(Kind.TELLING, f"{call.name} {'fails' if fails else 'succeeds'}", claim=claim)
         return None

@@ -49,12 +49,12 @@ def follow_frame(statement: ir.Statement, scope: Scope) -> None:
 def _filled_by(call: ir.Call, scope: Scope) -> Source:
     """What is in a buffer that a helper has filled."""
     if call.name == COMM:
-        return Source("call", COMM)
+        return Source("buffer", COMM)
     if call.name.startswith("bpf_probe_read") and not call.name.endswith("_str") and len(call.args) > 2:
         source = scope.kernel_source(call.args[2], call_base(call))
         if source is not None:
             return source
-    return Source("call", call.name, call_base(call))
+    return Source("buffer", call.name, call_base(call))
 
 
 def _may_write(call: ir.Call, index: int) -> bool:

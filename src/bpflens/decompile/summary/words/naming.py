@@ -114,19 +114,13 @@ class Namer:
             return Named(f"parameter {source.what}" if size in (4, 8) and not byte else f"{_run(byte, size)} of parameter {source.what}")
         if source.kind == "kernel":
             return Named(f"{source.what} of the {source.base.partition(chr(0))[0]}")
+        if source.kind == "buffer":
+            return Named(STRINGS.get(source.what) or f"{READERS.get(source.what, f'what {source.what} gives')} ({_run(byte, size)})")
         if source.kind == "call":
-            return Named(self._of_call(source.what, byte, size))
+            return Named(_CALLS.get((source.what, byte, size)) or f"result of {source.what}")
         if source.kind in ("value", "data"):
             return Named(self._global(source, byte, size) if source.kind == "data" else self._value(source.what, byte, size))
         return Named(f"{size} bytes of {source.what or source.kind}")
-
-    def _of_call(self, what: str, byte: int, size: int) -> str:
-        """A number that a helper gave, or that it put into a buffer."""
-        if what in STRINGS:
-            return STRINGS[what]
-        if what in READERS:
-            return f"{READERS[what]} ({_run(byte, size)})"
-        return _CALLS.get((what, byte, size)) or f"result of {what}"
 
     def _ordered(self, byte: int, size: int) -> Named | None:
         """A field of the context that holds a number in network order, or several things in one."""
@@ -193,7 +187,7 @@ class Namer:
             mask, number = by_source.setdefault(bit.source, {}).get(bit.byte, (0, 0))
             by_source[bit.source][bit.byte] = (mask | 1 << bit.bit, number | value << bit.bit)
         for source, bytes_ in by_source.items():
-            if source.kind == "call" and (noun := STRINGS.get(source.what)):
+            if source.kind == "buffer" and (noun := STRINGS.get(source.what)):
                 yield _comm(bytes_, negated, noun)
             else:
                 yield from self._runs(source, bytes_, layers, negated)
