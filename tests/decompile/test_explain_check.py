@@ -15,10 +15,10 @@ import needs
 from bpflens.cli.main import run
 from bpflens.decompile.summary.check import check
 from bpflens.decompile.summary.check.check import Checked, Grade, checked
-from bpflens.decompile.summary.conditions import Condition, Kind
 from bpflens.decompile.summary.sentence import Path as Way
 from bpflens.decompile.summary.summary import Summary, entries_of, summarise_function
-from bpflens.decompile.summary.written import Written
+from bpflens.decompile.summary.walk.conditions import Condition, Kind
+from bpflens.decompile.summary.walk.written import Written
 from bpflens.decompile.unit import make_unit
 from bpflens.execute.subject import subject_of
 from bpflens.targets.open import open_target

@@ -78,8 +78,8 @@ def schemas() -> dict[str, Schema]:
     """What stands in the lines."""
     from bpflens.records.schemas import BOOLEAN, INTEGER, NUMBER, TEXT, line, listing, maybe, one_of, record
 
-    check = record({"grade": one_of("held", "ran", "not checked", "contradicted"), "runs": INTEGER, "turned": INTEGER, "conditions": INTEGER,
-                    "reason": TEXT})  # fmt: skip
+    grade = one_of("held", "ran", "not checked", "contradicted")
+    check = record({"grade": grade, "runs": INTEGER, "turned": INTEGER, "conditions": INTEGER, "reason": TEXT})
     sentence = record({"kind": TEXT, "text": TEXT, "insns": listing(INTEGER)}, {"check": check})  # of an extended program: summary.py
     proof = record({
         "grade": one_of("all-packets", "untruncated", "none"), "method": TEXT, "libpcap": TEXT, "linktype": TEXT, "given": listing(TEXT),
