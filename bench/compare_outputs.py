@@ -23,6 +23,7 @@ import glob
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -399,7 +400,11 @@ def main() -> int:
                 break
             for tree in trees:
                 tree.ask(command)
-            found = list(differences(command, *(tree.answer() for tree in trees)))
+            before, after = (tree.answer() for tree in trees)
+            if -signal.SIGALRM in (before.code, after.code):
+                print(f"not compared, {SECONDS} s were not enough: bpflens {command}", file=sys.stderr)
+                continue
+            found = list(differences(command, before, after))
             different += bool(found)
             for kind, example in found:
                 kinds.setdefault(f"{command.verb} {kind}", []).append((command, example))
