@@ -1,4 +1,4 @@
-"""Save and restore of a hash with a million entries beside `bpftool map dump` in the same run: CPU time and memory of whole processes.
+"""Dump, save and restore of a hash with a million entries beside `bpftool map dump` in the same run: CPU time and memory of processes.
 
     python bench/bench_snapshot.py [--entries 1000000] [--rounds 3]
 
@@ -87,10 +87,12 @@ def one(entries: int, key_size: int, value_size: int, rounds: int, where: str) -
         fill(fd, entries, key_size, value_size)
         id = str(map_by_fd(fd).id)
         path = f"{where}/x.bpfsnap"
-        dumps, saves, restores = [], [], []
+        dumps, texts, jsons, saves, restores = [], [], [], [], []
         base = ours(where, "--version")
         for _ in range(rounds):
             dumps.append(measure([bpftool, "map", "dump", "id", id]))
+            texts.append(ours(where, "map", "dump", f"map:{id}"))
+            jsons.append(ours(where, "--json", "map", "dump", f"map:{id}"))
             saves.append(ours(where, "save", f"map:{id}", "-o", path, "--no-hashes"))
             restores.append(ours(where, "restore", path, "--apply", "--pin-prefix", PREFIX))
             remove_pins()
@@ -104,10 +106,11 @@ def one(entries: int, key_size: int, value_size: int, rounds: int, where: str) -
     def peak(several: list[Used]) -> float:
         return (max(used.peak for used in several) - base.peak) / 1024
 
-    save_ratio = statistics.median(a.cpu / b.cpu for a, b in zip(saves, dumps, strict=True))
-    restore_ratio = statistics.median(a.cpu / b.cpu for a, b in zip(restores, dumps, strict=True))
-    print(f"| {entries:,} entries of {key_size} + {value_size} bytes | {cpu(dumps):.2f} s | {cpu(saves):.2f} s | {save_ratio:.2f} "
-          f"| {cpu(restores):.2f} s | {restore_ratio:.2f} | {peak(saves):.0f} / {peak(restores):.0f} MiB |")  # fmt: skip
+    cells = [f"{entries:,} entries of {key_size} + {value_size} bytes", f"{cpu(dumps):.2f} s"]
+    for several in (texts, jsons, saves, restores):
+        ratio = statistics.median(a.cpu / b.cpu for a, b in zip(several, dumps, strict=True))
+        cells.append(f"{cpu(several):.2f} s = {ratio:.2f}")
+    print(f"| {' | '.join(cells)} | {' / '.join(f'{peak(several):.0f}' for several in (texts, jsons, saves, restores))} MiB |", flush=True)
 
 
 def main() -> None:
@@ -116,7 +119,7 @@ def main() -> None:
     parser.add_argument("--entries", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    print("| hash | bpftool map dump | save | ratio | restore | ratio | memory over the start, save / restore |")
+    print("| hash | `bpftool map dump` | `map dump` | `--json map dump` | save | restore | memory over the start, of these four |")
     print("|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as where:
         one(arguments.entries, 4, 8, arguments.rounds, where)

@@ -180,3 +180,37 @@ def test_what_has_no_readable_elements_says_why(
 def test_the_kernels_own_errno_in_words() -> None:
     """ENOTSUPP is no error of the C library, which calls it unknown."""
     assert "Unknown" not in str(KernelError.from_errno("map 1", "cannot look up", 524))
+
+
+@pytest.mark.parametrize("json_lines", [False, True])
+def test_lines_by_the_thousand_are_those_of_single_elements(pins: str, json_lines: bool) -> None:
+    """Random bytes in typed and untyped maps: the fast way writes what the plain one does."""
+    import random
+
+    from bpflens.kernel.maps.map_data import update
+    from bpflens.kernel.pins import get
+    from bpflens.maps.elements import batches, elements
+    from bpflens.records.map import element_record
+    from bpflens.view.text.element_rows import rows_of
+    from bpflens.view.text.map import element_line
+
+    dice, seen = random.Random(7), 0
+    fds = [create_map(1, key, value, 300) for key, value in ((4, 8), (1, 1), (2, 2), (8, 4), (3, 5), (16, 64))]
+    fds += [get(f"{pins}/{name}") for name in ("flows", "nets", "rich")]
+    for fd in fds:
+        map = map_by_fd(fd)
+        rows = rows_of(map, json_lines)
+        if rows is not None:
+            for _ in range(40):
+                key = dice.randbytes(map.key_size)
+                if map.type == 11:
+                    key = bytes((dice.randrange(8 * (len(key) - 4)), 0, 0, 0)) + key[4:]
+                update(fd, key, dice.choice((dice.randbytes, bytes))(map.value_size))
+            found = batches(map)
+            assert found is not None
+            fast = "".join(piece for pair in found for piece in (rows.json if json_lines else rows.text)(*pair)).splitlines()
+            slow = [json.dumps(element_record(map, each)) if json_lines else element_line(each) for each in elements(map)]
+            assert fast == slow
+            seen += 1
+        os.close(fd)
+    assert seen == len(fds)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import ipaddress
+import itertools
 import operator
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bpflens.btf.values import Value
-from bpflens.errors import NotSupported, UsageError
+from bpflens.errors import KernelError, NotSupported, UsageError
 from bpflens.maps.readable import Reader, readable
 from bpflens.maps.unlisted import unlisted
 from bpflens.program import Map
@@ -24,7 +25,7 @@ from bpflens.program import Map
 if TYPE_CHECKING:
     from bpflens.btf.btf import Btf
 
-__all__ = ("Element", "Where", "elements", "field_of", "total_of", "types_of")
+__all__ = ("Element", "Where", "batches", "elements", "field_of", "total_of", "types_of")
 
 _LPM_TRIE = 11
 _TEST = re.compile(r"\s*((?:key|value|sum)[\w.\[\]]*)\s*(==|=|!=|>=|<=|>|<|in\b|~)\s*(.+?)\s*\Z")
@@ -130,6 +131,24 @@ def elements(
         yield from (heapq.nlargest if reverse else heapq.nsmallest)(limit, found, key=order)
     else:
         yield from sorted(found, key=order, reverse=reverse)
+
+
+def batches(map: Map) -> Iterator[tuple[bytes, bytes]] | None:
+    """(keys, values) of a plain map by the thousand, each without gaps; None where the kernel does not give it so."""
+    from bpflens.kernel.maps.map_batch import read_batches
+    from bpflens.kernel.maps.maps import open_map
+
+    def all_of() -> Iterator[tuple[bytes, bytes]]:
+        with open_map(map.id or 0) as fd:
+            for keys, values, _ in read_batches(fd, map.key_size, map.value_size):
+                yield bytes(keys), bytes(values)
+
+    found = all_of()
+    try:
+        first = next(found, None)
+    except KernelError:
+        return None
+    return itertools.chain([first], found) if first is not None else found
 
 
 def _with_parts(found: Iterator[Element], paths: Sequence[str]) -> Iterator[Element]:

@@ -115,13 +115,20 @@ def _show(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def _dump(args: argparse.Namespace, settings: Settings) -> int:
-    from bpflens.maps.elements import Where, elements
+    from bpflens.maps.elements import Where, batches, elements
     from bpflens.records.map import element_record
+    from bpflens.view.text.element_rows import rows_of
     from bpflens.view.text.map import element_line
 
     map = _map(args.arguments[0])
     where = Where(args.where) if args.where else None
     some = False
+    if where is None and not args.sort and args.limit is None and (rows := rows_of(map, settings.json)) and (found := batches(map)):
+        for keys, values in found:
+            some = some or bool(keys)
+            sys.stdout.writelines(rows.json(keys, values) if settings.json else rows.text(keys, values))
+        if some:
+            return 0
     for element in elements(map, where, args.sort, args.limit, args.reverse):
         some = True
         print(json.dumps(element_record(map, element)) if settings.json else element_line(element))

@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ("moments",)
+__all__ = ("is_point", "moments")
 
 _POINT = re.compile(
     r"(?:^|_)(?:ts|tstamp|timestamp|when|seen|(?:last|first)_(?:seen|used|time|update|packet|pkt)|(?:start|begin|end|create|expir)\w*_(?:at|ts|time)"
@@ -23,7 +23,12 @@ _YEAR_S = 365 * 86400
 
 def moments(value: object) -> list[str]:
     """For instance ["last_seen_ns 12.1 s ago, if from boot"]; empty where nothing is a point in time."""
-    return [f"{name} {said}" for name, number in _named(value, "") if _POINT.search(name) and (said := _said(name, number))]
+    return [f"{name} {said}" for name, number in _named(value, "") if is_point(name) and (said := _said(name, number))]
+
+
+def is_point(name: str) -> bool:
+    """A member of this name may be a point in time."""
+    return bool(_POINT.search(name))
 
 
 def _named(value: object, name: str) -> Iterator[tuple[str, int]]:
