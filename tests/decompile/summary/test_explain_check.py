@@ -23,7 +23,7 @@ from bpflens.decompile.unit import make_unit
 from bpflens.execute.subject import subject_of
 from bpflens.targets.open import open_target
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 EXAM = HERE / "exam"
 NAMES = sorted(source.stem for source in EXAM.glob("*.c"))
 OTHERS = ("rewriter", "watcher", "keeper")
