@@ -26,8 +26,9 @@ from bpflens.classic.expression.vlan_offload import find_vlan, looks_at_stripped
 from bpflens.classic.hooks import hook_of
 from bpflens.classic.proof import equal as prove
 from bpflens.classic.words.as_typed import describe_typed
-from bpflens.classic.words.known_filters import name_of, pattern_of, suspicion_of
+from bpflens.classic.words.known_filters import name_of, pattern_of
 from bpflens.classic.words.sentences import describe, returned
+from bpflens.classic.words.suspicion import suspicion_of
 from bpflens.errors import InputError
 from bpflens.isa.classic.insn import SockFilter
 from bpflens.lean import replace

@@ -64,7 +64,7 @@ class Summaries:
         return self._known[key]
 
     def _summary(self, program: Program) -> Summary:
-        from bpflens.classic.words.known_filters import suspicion_of
+        from bpflens.classic.words.suspicion import suspicion_of
 
         kind, linktype, starts_at = program.origin.source, program.origin.linktype, program.origin.note
         if kind in _CHOICES:
@@ -112,7 +112,7 @@ def _explained(program: Program, seconds: float) -> tuple[Summary, int]:
 def _summary_of(program: Program, result: Explanation) -> Summary:
     from bpflens.classic.diagrams.linktypes import PAYLOADS
     from bpflens.classic.hooks import VERDICT_HOOKS
-    from bpflens.classic.words.known_filters import is_suspicious
+    from bpflens.classic.words.suspicion import is_suspicious
 
     if result.proof.linktype == "SECCOMP":
         return Summary(result.short or result.words[0].rstrip("."), known=result.known, reason="policy")

@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from bpflens.classic.summary import Summaries
-from bpflens.classic.words.known_filters import is_suspicious, suspicion_of
+from bpflens.classic.words.suspicion import is_suspicious, suspicion_of
 from bpflens.program import Isa, Origin, Program
 
 ACCEPT, REJECT = (6, 0, 0, 0xFFFF), (6, 0, 0, 0)

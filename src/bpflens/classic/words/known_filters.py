@@ -6,14 +6,12 @@ Names of malware patterns follow public analyses (BPFDoor: PwC 2022, Elastic Sec
 
 from __future__ import annotations
 
-import itertools
-import struct
-
 from bpflens.classic.expression.candidates.candidate import Test
 from bpflens.classic.expression.find import Compiler
+from bpflens.classic.words.suspicion import MAGIC
 from bpflens.lean import NamedTuple
 
-__all__ = ("KNOWN", "Known", "is_suspicious", "name_of", "pattern_of", "suspicion_of")
+__all__ = ("KNOWN", "Known", "name_of", "pattern_of")
 
 
 class Known(NamedTuple):
@@ -212,16 +210,6 @@ KNOWN = (
     ),
 )
 
-_MAGIC = (0x7255, 0x5293)
-_PAYLOAD_STARTS = (8, 22, 24, 28, 42)  # of UDP and ICMP behind X, with and without a link header, or at a fixed place
-_LDH_ABS, _LDH_IND, _JEQ, _ADD_X = 0x28, 0x48, 0x15, 0x0C
-_PERHAPS = "perhaps a magic-packet backdoor: it compares payload with a trigger value of BPFDoor"
-
-
-def is_suspicious(name: str) -> bool:
-    """Whether the name of a known filter is one that an administrator has to be warned of."""
-    return "magic-packet" in name
-
 
 def name_of(compiler: Compiler, lower: int, upper: int, tests: list[Test]) -> str | None:
     """The known filter that matches what must match (lower) and nothing that must not (upper); None where there is none.
@@ -237,7 +225,7 @@ def name_of(compiler: Compiler, lower: int, upper: int, tests: list[Test]) -> st
             node = compiler.node(expression)
             if node is not None and node >= 0 and store.implies(lower, node) and store.implies(node, upper):
                 return known.name
-    if constants.issuperset(_MAGIC):
+    if constants.issuperset(MAGIC):
         return "perhaps a magic-packet backdoor: it looks for trigger values of BPFDoor, among other things"
     return None
 
@@ -247,20 +235,4 @@ def pattern_of(expression: str) -> str | None:
     starts = [text for text in ("tcp[(tcp[12]&0xf0)>>2", "udp[8", "icmp[8") if text in expression]
     if len(starts) > 1 and " or " in expression:
         return "perhaps a magic-packet trigger: it waits for fixed bytes at the start of the payload of several protocols"
-    return None
-
-
-def suspicion_of(code: bytes) -> str | None:
-    """A suspicion that the instructions alone raise, before anything is known of their meaning; None for nearly every program.
-
-    A trigger value is compared with two bytes that stand where payload begins: `ldh [x + 22]; jeq #0x7255`. The payload of TCP begins where
-    a header's length was added. A port is at another place.
-    """
-    insns = list(struct.iter_unpack("=HBBI", code[: len(code) & ~7]))
-    length_added = any(op == _ADD_X for op, _, _, _ in insns)
-    for (load, _, _, at), (test, _, _, value) in itertools.pairwise(insns):
-        if value in _MAGIC and test == _JEQ and (
-            (load in (_LDH_ABS, _LDH_IND) and at in _PAYLOAD_STARTS) or (load == _LDH_IND and length_added)
-        ):  # fmt: skip
-            return _PERHAPS
     return None

@@ -16,12 +16,15 @@ from bpflens.lean import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from bpflens.btf.btf import Btf
 
 __all__ = ("STATES", "StructOps", "struct_ops")
 
 STATES = {0: "init", 1: "in use", 2: "to be freed", 3: "ready"}  # enum bpf_struct_ops_state
 MAP_TYPE = MapType.STRUCT_OPS
+_CACHE = "struct_ops"
 
 
 class StructOps(NamedTuple):
@@ -34,10 +37,6 @@ class StructOps(NamedTuple):
 
 def struct_ops(map_id: int) -> StructOps:
     """The structure in struct_ops map `map_id`. InputError where the map is of another type."""
-    from bpflens.btf.btf import Kind
-    from bpflens.btf.fields import field
-    from bpflens.kernel.btf import btf_by_id, vmlinux
-
     where = f"map:{map_id}"
     with open_map(map_id) as fd:
         map = map_by_fd(fd, where, types=False)
@@ -46,22 +45,52 @@ def struct_ops(map_id: int) -> StructOps:
         value = lookup(fd, bytes(4), map.value_size)
     if value is None:
         raise NotFound(where, "has no value")
-    btf_id = map.fields.get("btf_vmlinux_id", 0)
-    btf = btf_by_id(btf_id) if btf_id else vmlinux()
-    value_type = map.fields["btf_vmlinux_value_type_id"]
+    layout = _layout(map.fields.get("btf_vmlinux_id", 0), map.fields["btf_vmlinux_value_type_id"])
+    words = {name: int.from_bytes(value[at : at + 8], "little") for name, (_, at) in layout.functions.items()}
+    programs = {name: (layout.functions[name][0], id) for name, id in words.items() if id}
+    return StructOps(layout.struct, int.from_bytes(value[layout.state : layout.state + 4], "little"), programs)
+
+
+class _Layout(NamedTuple):
+    """Of a value: the name of its structure, where the state is, member that is a function -> (index of the member, where it is)."""
+
+    struct: str
+    state: int
+    functions: dict[str, tuple[int, int]]
+
+
+def _layout(btf_id: int, value_type: int) -> _Layout:
+    """From the kernel's types; those of vmlinux are remembered (kernel/sys/fact_cache.py), since reading them takes most of a listing."""
+    from bpflens.kernel.btf import btf_by_id, btf_info, vmlinux
+    from bpflens.kernel.sys import fact_cache
+
+    if btf_id and btf_info(btf_id).name != "vmlinux":
+        return _read_layout(btf_by_id(btf_id), value_type)
+    stored = fact_cache.load(_CACHE)
+    known: dict[str, list[Any]] = stored if isinstance(stored, dict) else {}
+    found = known.get(str(value_type))
+    if found is not None:
+        struct, state, functions = found
+        return _Layout(struct, state, {name: (index, at) for name, (index, at) in functions.items()})
+    layout = _read_layout(vmlinux(), value_type)
+    fact_cache.store(_CACHE, {**known, str(value_type): list(layout)})
+    return layout
+
+
+def _read_layout(btf: Btf, value_type: int) -> _Layout:
+    from bpflens.btf.btf import Kind
+    from bpflens.btf.fields import field
+
     members = {member.name: member for member in btf.members(value_type)}
     state = field(btf, value_type, "common.state" if "common" in members else "state")
     data = members["data"]
     data_type = btf.skip_modifiers(data.type_id)
-    programs = {}
-    for index, member in enumerate(btf.members(data_type)):
-        if _is_function(btf, member.type_id, Kind.PTR, Kind.FUNC_PROTO):
-            at = (data.bit_off + member.bit_off) // 8
-            id = int.from_bytes(value[at : at + 8], "little")
-            if id:
-                programs[member.name] = (index, id)
-    at = state.bit_off // 8
-    return StructOps(btf.name(data_type), int.from_bytes(value[at : at + 4], "little"), programs)
+    functions = {
+        member.name: (index, (data.bit_off + member.bit_off) // 8)
+        for index, member in enumerate(btf.members(data_type))
+        if _is_function(btf, member.type_id, Kind.PTR, Kind.FUNC_PROTO)
+    }
+    return _Layout(btf.name(data_type), state.bit_off // 8, functions)
 
 
 def _is_function(btf: Btf, type_id: int, pointer: int, proto: int) -> bool:
