@@ -10,11 +10,10 @@ import enum
 from collections.abc import Mapping, Sequence
 
 from bpflens.attachment import Attachment, Holder, ProgInfo
-from bpflens.lean import field, frozen
+from bpflens.lean import TypedDict, field, frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
 
     from bpflens.btf.btf import Btf
 
@@ -27,6 +26,7 @@ __all__ = (
     "Jited",
     "Loaded",
     "Map",
+    "MapFields",
     "Origin",
     "ProgInfo",
     "Program",
@@ -137,12 +137,43 @@ class Relocation:
     section: str = ""
 
 
+class MapFields(TypedDict, total=False):
+    """What a source may know of a map beside its definition; a key is there only where the source has it.
+
+    The running kernel: `map_extra` to `btf_error`. An object file: `inner` (the definition of the maps in a map), `values` (slot or member
+    -> name of the program, map or function put there), `pinning`, `link` (struct_ops that is attached by a link), `id` (of iproute2);
+    members of a map's definition that have no name here are kept as numbers under their own. `unknown`: why there is no more. A snapshot:
+    the last two.
+    """
+
+    map_extra: int
+    ifindex: int
+    netns_dev: int
+    netns_ino: int
+    btf_id: int
+    btf_vmlinux_id: int
+    btf_vmlinux_value_type_id: int
+    frozen: bool
+    memlock: int
+    owner_prog_type: int
+    owner_jited: int
+    btf_error: str
+    inner: Map
+    values: Mapping[int, str] | Mapping[str, str]
+    pinning: str | int
+    link: bool
+    id: int
+    unknown: str
+    saved_id: int
+    pins: Sequence[str]
+
+
 @frozen
 class Map:
     """A map: from an object file (`id` None) or the kernel. Sizes in bytes. `key` and `value` are C declarations where BTF has them.
 
     `datasec` gives the variables of a global data map: byte offset -> (name, size in bytes, C type).
-    `fields` holds what else the source knows (frozen, map_extra, btf ids ...), for the `show` verb.
+    `fields` holds what else the source knows.
     """
 
     name: str
@@ -158,7 +189,7 @@ class Map:
     value_type_id: int = 0
     data: bytes | None = None
     datasec: Mapping[int, tuple[str, int, str]] = field(default_factory=dict)
-    fields: Mapping[str, Any] = field(default_factory=dict)
+    fields: MapFields = field(default_factory=MapFields)
 
 
 @frozen

@@ -80,7 +80,7 @@ def tail_calls(unit: Unit, summary: Summary) -> Iterator[Sentence]:
         map = unit.maps.get(name)
         if map is None:
             continue
-        there = _live(map.id) if map.id is not None else _of_object(unit, map.fields.get("legacy_id"))
+        there = _live(map.id) if map.id is not None else _of_object(unit, map.fields.get("id"))
         if there is None:
             continue
         wanted = [index for index in indexes if index.isdigit()]

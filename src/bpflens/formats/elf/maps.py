@@ -21,7 +21,7 @@ from bpflens.btf.fields import member_at
 from bpflens.btf.layout import align
 from bpflens.errors import InputError
 from bpflens.formats.elf.file import SHT_NOBITS, SHT_PROGBITS, STB_WEAK, STT_OBJECT, STT_SECTION, ElfFile, Section
-from bpflens.program import Map
+from bpflens.program import Map, MapFields
 
 __all__ = ("MapPlace", "c_type", "is_data", "is_data_name", "is_map_section", "read_maps")
 
@@ -132,7 +132,7 @@ def _btf_map(elf: ElfFile, btf: Btf, name: str, definition: int, initial: Mappin
     """A map from the struct that defines it. `initial`: byte offset in the struct -> symbol put there by a relocation."""
     numbers: dict[str, int] = {}
     types: dict[str, int] = {}
-    fields: dict[str, Any] = {}
+    fields: Any = {}  # MapFields, and the numbers that have no name there
     if btf.type(definition).vlen > MAX_MEMBERS:
         raise InputError(elf.where, f"the definition of map {name!r} has {btf.type(definition).vlen} members")
     for member in btf.members(definition):
@@ -221,7 +221,7 @@ def _legacy_maps(elf: ElfFile, section: Section) -> Iterator[MapPlace]:
             raise InputError(elf.where, f"section {section.name!r}: the map at byte {start} has {max(0, end - start)} of at least 20 bytes")
         words = struct.unpack_from(f"{elf.order}{min(9, (end - start) // 4)}I", data, start)
         extra = ("id", "pinning", "inner_id", "inner_idx") if len(words) == 9 else tuple(f"word {5 + n}" for n in range(len(words) - 5))
-        fields = {name: value for name, value in zip(extra, words[5:], strict=True) if value}
+        fields: Any = {name: value for name, value in zip(extra, words[5:], strict=True) if value}
         type, key_size, value_size, max_entries, flags = words[:5]
         yield MapPlace(Map(names[start], type, key_size, value_size, max_entries, flags, fields=fields), section.index, start)
 
@@ -316,7 +316,7 @@ def _struct_ops(elf: ElfFile, btf: Btf, section: Section, datasec: int, steps: S
         start = variable.byte_off
         inside = list(_between(targets, start, start + size).items())[:MAX_NAMED]
         values = {member_at(btf, type.ref, off) or f"byte {off}": name for off, name in inside}
-        fields: dict[str, Any] = {"values": values}
+        fields: MapFields = {"values": values}
         if section.name.endswith(".link"):
             fields["link"] = True
         map = Map(

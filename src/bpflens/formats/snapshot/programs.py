@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from bpflens.errors import BpflensError, InputError
 from bpflens.formats.snapshot.archive import Archive
 from bpflens.formats.snapshot.manifest import SavedAttachment, SavedHolder, SavedMap, SavedProgram
-from bpflens.program import Attachment, Declared, Function, Holder, Isa, Map, Origin, Program, Relocation, SourceLine
+from bpflens.program import Attachment, Declared, Function, Holder, Isa, Map, MapFields, Origin, Program, Relocation, SourceLine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,7 +103,7 @@ def saved_map(archive: Archive, map: SavedMap, btf: Btf | None) -> Map:
     data = None
     if map.data is not None and map.type == 2 and map.max_entries == 1 and map.data.layout == "values":
         data = archive.read(map.data.member, _DATA_LIMIT)[: map.value_size]
-    fields: dict[str, object] = {"map_extra": map.map_extra, "frozen": map.frozen, "saved_id": map.id}
+    fields: MapFields = {"map_extra": map.map_extra, "frozen": map.frozen, "saved_id": map.id}
     if map.pins:
         fields["pins"] = [pin.path for pin in map.pins]
     return Map(

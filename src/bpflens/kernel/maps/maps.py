@@ -14,7 +14,7 @@ from bpflens.errors import BpflensError
 from bpflens.kernel.maps.map_data import freeze, items, lookup, next_key, update
 from bpflens.kernel.sys.bpf import Buffer, all_ids, cmd, info_by_fd, opened
 from bpflens.lean import replace
-from bpflens.program import Map
+from bpflens.program import Map, MapFields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,7 +61,6 @@ def map_by_fd(fd: int, where: str = "", *, types: bool = True) -> Map:
         type, id, key_size, value_size, max_entries, flags, raw_name, ifindex, vmlinux_value_type, netns_dev, netns_ino,
         btf_id, key_type, value_type, vmlinux_btf, map_extra,
     ) = _INFO.unpack(buffer.bytes)  # fmt: skip
-    fields: dict[str, Any] = {"map_extra": map_extra, "btf_id": btf_id}
     optional = {
         "ifindex": ifindex,
         "netns_dev": netns_dev,
@@ -69,8 +68,8 @@ def map_by_fd(fd: int, where: str = "", *, types: bool = True) -> Map:
         "btf_vmlinux_id": vmlinux_btf,
         "btf_vmlinux_value_type_id": vmlinux_value_type,
     }
-    fields.update({key: value for key, value in optional.items() if value})
-    fields.update(_fdinfo(fd))
+    given: Any = {key: value for key, value in optional.items() if value}
+    fields: MapFields = {"map_extra": map_extra, "btf_id": btf_id, **given, **_fdinfo(fd)}
     found = Map(
         name=raw_name.split(b"\0", 1)[0].decode("ascii", "replace"),
         type=type,
@@ -130,14 +129,14 @@ def _vmlinux(btf_id: int) -> Btf:
     return btf_by_id(btf_id) if btf_id else vmlinux()
 
 
-def _fdinfo(fd: int) -> dict[str, Any]:
+def _fdinfo(fd: int) -> MapFields:
     """The lines "key:\\tvalue" of fdinfo that info does not have."""
     try:
         with open(f"/proc/self/fdinfo/{fd}", "rb") as stream:
             text = stream.read()
     except OSError:
         return {}
-    facts: dict[str, Any] = {}
+    facts: MapFields = {}
     for line in text.splitlines():
         key, colon, value = line.partition(b":\t")
         if not colon:
@@ -145,6 +144,6 @@ def _fdinfo(fd: int) -> dict[str, Any]:
         if key == b"frozen":
             facts["frozen"] = value == b"1"
         elif key in (b"memlock", b"owner_prog_type", b"owner_jited"):
-            facts[key.decode()] = int(value)
+            facts[key.decode()] = int(value)  # type: ignore[literal-required]
     return facts
 

@@ -111,7 +111,7 @@ def _program(
 
 
 def _map(keys: Mapping[str, Any]) -> Map:
-    fields = {name: value for name, value in keys.items() if name not in _KEYS | _AROUND}
+    fields: Any = {name: value for name, value in keys.items() if name not in _KEYS | _AROUND}
     if isinstance(fields.get("inner"), dict):
         fields["inner"] = _map(fields["inner"])
     if isinstance(fields.get("values"), dict):
