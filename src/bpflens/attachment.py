@@ -34,8 +34,8 @@ class Attachment(NamedTuple):
     as a target of the command line where one exists ("dev:eth0", "cgroup:/user.slice", "sock:1234"); `netns` is the inode number
     of the network namespace, `netns_name` a name or path where it has one.
 
-    `details` holds the rest (handle, priority, link id ...) in the kernel's words. It is open because each of the forty kinds has keys of its
-    own, which `ls` prints and a snapshot keeps as they are; a reader takes an absent key as not known.
+    `details` holds the rest (handle, priority, link id ...) in the kernel's words. It is open because each of the forty kinds has keys of
+    its own, which `ls` prints and a snapshot keeps as they are; a reader takes an absent key as not known.
     """
 
     kind: str
