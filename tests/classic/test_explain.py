@@ -95,7 +95,7 @@ def check_answer(linktype: str, expression: str) -> Explanation:
 def test_an_answer_is_proved_and_not_much_longer(linktype: str, kind: str, expression: str) -> None:
     result = check_answer(linktype, expression)
 
-    assert len(result.expression or "") <= 2.2 * len(expression)
+    assert len(result.expression or "") <= 2.4 * len(expression)  # names are longer than numbers
 
 
 @pytest.mark.parametrize(("linktype", "kind", "expression"), [row for row in LATER[::9] if "protochain" not in row[2]])

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from bpflens.classic.diagrams.diagram import Store
-from bpflens.classic.diagrams.linktypes import LAYOUTS, layout_of
+from bpflens.classic.diagrams.linktypes import LAYOUTS, PACKET, layout_of
 from bpflens.classic.diagrams.nodes import FALSE, TRUE, TooComplex
 from bpflens.classic.diagrams.symbolic import KERNEL, LIBPCAP, Loop, Machine, loops, run_in, value_terms
 from bpflens.classic.diagrams.term import Term
@@ -17,8 +17,9 @@ from bpflens.classic.explanation import Explanation, Outcome, Proof
 from bpflens.classic.expression import arithmetic
 from bpflens.classic.expression.arithmetic import bases_of
 from bpflens.classic.expression.at_terms import extended_literals, marked, needs_extension, term_text
-from bpflens.classic.expression.candidates.candidate import Test, tests_of
+from bpflens.classic.expression.candidates.candidate import Test, load_constants, tests_of
 from bpflens.classic.expression.find import Compiler, Found, find
+from bpflens.classic.expression.names import named
 from bpflens.classic.expression.parse import parse
 from bpflens.classic.expression.shifts import Shift, shift_of, within
 from bpflens.classic.expression.tree import FALSITY, KEYWORDS, TRUTH, And, Or, orders, text
@@ -34,11 +35,17 @@ from bpflens.isa.classic.insn import SockFilter
 from bpflens.lean import replace
 from bpflens.program import Program
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from bpflens.classic.contradiction import Contradiction
+
 __all__ = ("REJECT", "FilterExplainer")
 
 MAX_OUTCOMES = 24
 CEILING = 20.0  # real seconds for each second of steps: only a very slow machine gets there, and it is said
 REJECT = ((0x06, 0, 0, 0),)
+SPELLING = 8  # characters in which a search's answer may be longer and still be what was typed, written more evenly
+NO_PACKET = 1 << 24  # the longest that Linux makes of one (BIG TCP) have less than 2^20 bytes
 OWN_TEXT_SECONDS = 2.0  # spent on something shorter than what was typed
 OFFLOADED_TAG = "a VLAN tag that the kernel took off counts as if it were in the frame, as in a live capture"
 
@@ -112,6 +119,7 @@ class FilterExplainer:
                 self.compiler = Compiler(store, self.linktype, self.machine)
                 node = run_in(store, self.insns, self.machine, bounds=False, accept=True)
                 tests = tests_of(store)
+        self.tell_places(tests)
         universe = self.universe()
         lower, upper = store.conj(node, universe), store.disj(node, store.negate(universe))
         literals = extended_literals(store, tests, plain=False) if needs_extension(tests) else []
@@ -130,6 +138,7 @@ class FilterExplainer:
             return self.as_typed(typed, None, tests, universe)  # the search knows no such text
         end = self.deadline if typed is None else min(self.deadline, store.clock() + OWN_TEXT_SECONDS)
         found = find(self.compiler, lower, upper, tests, end, literals)
+        found = self.with_names(found) if found is not None else None
         if typed is not None and (found is None or found.extended or len(found.text) >= len(typed.text)):
             return self.as_typed(typed, found, tests, universe)
         if found is None and self.store.clock() < self.deadline:
@@ -143,7 +152,7 @@ class FilterExplainer:
             reason = "no expression was found in time" if self.store.clock() >= self.deadline else "no expression was found"
             known = known or suspicion_of(self.program.code)
             return self.result(None, self.tests_in_words(tests), known, accepts, self.unproved(reason), outcomes)
-        found = self.in_best_order(found)
+        found = self.with_names(self.in_best_order(found))
         known = known or pattern_of(found.text) or suspicion_of(self.program.code)
         moves = isinstance(found.expression, (And, Or)) and self.shifts(found) is not None
         words = (describe_typed if moves else describe)(found.expression, self.compiler, universe)
@@ -162,7 +171,7 @@ class FilterExplainer:
     def as_typed(self, typed: Found, found: Found | None, tests: list[Test], universe: int) -> Explanation:
         """The answer is what was typed: nothing shorter says the same."""
         shift = self.shifts(typed)
-        if found is not None and not found.extended and len(found.text) <= len(typed.text):
+        if found is not None and not found.extended and len(text(found.expression)) <= len(typed.text) + SPELLING:
             words = describe(found.expression, self.compiler, universe)
         elif typed.expression != TRUTH:
             tree = typed.expression if shift is not None else within(typed.expression)
@@ -174,6 +183,13 @@ class FilterExplainer:
         known = self.known or pattern_of(found.text if found is not None else typed.text) or suspicion_of(self.program.code)
         self.tell_shifts(typed)
         return self.result(typed, words, known, self.accepts(self.values()), self.proved(typed))
+
+    def with_names(self, found: Found) -> Found:
+        """With the names that people write, where libpcap makes the same of them."""
+        if found.extended:
+            return found
+        shown = named(found.text)
+        return found if shown == found.text or self.compiler.node(shown) != found.node else found._replace(text=shown)
 
     def shifts(self, found: Found) -> Shift | None:
         """Which keyword moves more of a text than its writer may have meant."""
@@ -191,12 +207,31 @@ class FilterExplainer:
         """A filter that accepts no packet: libpcap compiles no expression to that, so words have to do."""
         shown = " and ".join(self.given)
         none = f"No packet: under the assumption that every packet satisfies `{shown}`, it accepts nothing."
+        why = self.why_nothing()
+        if why is not None:
+            self.notes.append(f"{why.reason}{f'; instead: {why.instead}' if why.instead else ''}")
         verdict = prove.compare(self.insns, REJECT, self.machine, given=self.assumed())
         proof = self.proof(verdict)
         if verdict.different:  # unless a tag that the kernel took off stands elsewhere than in the frame
             self.assumptions.append(OFFLOADED_TAG)
             proof = self.confirmed(node)
         return self.result(None, (none if shown else "No packet.",), None, "", proof)
+
+    def tell_places(self, tests: list[Test]) -> None:
+        """A note where a test reads what no packet has."""
+        places = sorted({load.offset for test in tests for load in load_constants(test) if load.base == PACKET})
+        beyond = [place for place in places if NO_PACKET <= place < 1 << 31]
+        if beyond:
+            shown = ", ".join(map(str, beyond[:3]))
+            where = f"byte {shown} lies" if len(beyond) == 1 else f"bytes {shown} lie"
+            self.notes.append(f"{where} beyond every packet: a program that gets there rejects the packet")
+
+    def why_nothing(self) -> Contradiction | None:
+        """The tests that exclude each other in what was typed and assumed."""
+        from bpflens.classic.contradiction import why_nothing
+
+        typed = self.program.origin.line if self.program.origin.source == "pcap" else None
+        return why_nothing(" and ".join([*(f"({given})" for given in self.given), f"({typed})"]), self.compiler) if typed else None
 
     def headers(self, tests: list[Test]) -> list[str]:
         """The headers ("link", "net") from which the program reads, wherever they lie."""

@@ -52,6 +52,7 @@ def run(argv: list[str]) -> int:
     """Run the command line; returns the exit code. Only -vv lets an exception through."""
     as_json = "--json" in argv
     verbosity = 0
+    rest: list[str] = []
     gc.set_threshold(_COLLECT_AFTER)
     try:
         _check_streams()
@@ -73,7 +74,9 @@ def run(argv: list[str]) -> int:
         if verbosity > 1:
             raise
         _flush()
-        _report(str(error), error.hint, error.exit_code, as_json)
+        from bpflens.cli.rejected import hint_of
+
+        _report(str(error), hint_of(error, rest), error.exit_code, as_json)
         return error.exit_code
     except OSError as error:
         if verbosity > 1:

@@ -17,7 +17,7 @@ from bpflens.classic.expression.find import Compiler
 from bpflens.classic.expression.tree import TRUTH, And, Expression, Literal, Not, Or, Within, both, text
 from bpflens.lean import NamedTuple
 
-__all__ = ("Shift", "keywords_before", "shift_of", "within")
+__all__ = ("Shift", "is_keyword", "keywords_before", "shift_of", "within")
 
 _BYTES = {"vlan": 4, "mpls": 4, "pppoes": 8}
 _KEYWORDS = ("vlan", "mpls", "pppoes", "geneve", "vxlan")
@@ -46,7 +46,8 @@ def shift_of(tree: Expression, compiler: Compiler, node: int) -> Shift | None:
     return Shift(note, meant[0] if meant is not None and meant[1] != node else None)
 
 
-def _is_keyword(e: Expression) -> bool:
+def is_keyword(e: Expression) -> bool:
+    """Whether an expression is a keyword that moves headers."""
     return isinstance(e, Literal) and e.candidate.text.split()[0] in _KEYWORDS
 
 
@@ -70,7 +71,7 @@ def _moved(tree: Expression) -> Iterator[tuple[str, str]]:
             for keyword, conjunction in before:
                 if conjunction not in inside:
                     yield keyword, shown
-            if _is_keyword(e):
+            if is_keyword(e):
                 before.append((shown, inside[-1] if inside and not negated else -1))
 
     yield from walk(tree, (), False)
@@ -82,15 +83,15 @@ def within(e: Expression) -> Expression:
         return Or(tuple(within(item) for item in e.items))
     if isinstance(e, Not):
         return Not(within(e.item))
-    if _is_keyword(e):
+    if is_keyword(e):
         return Within(text(e), "and", TRUTH)
     if not isinstance(e, And):
         return e
-    first = next((index for index, item in enumerate(e.items) if _is_keyword(item)), None)
+    first = next((index for index, item in enumerate(e.items) if is_keyword(item)), None)
     if first is None:
         return And(tuple(within(item) for item in e.items))
     last = first
-    while last + 1 < len(e.items) and _is_keyword(e.items[last + 1]):
+    while last + 1 < len(e.items) and is_keyword(e.items[last + 1]):
         last += 1
     rest = e.items[last + 1 :]
     inner = TRUTH if not rest else within(rest[0] if len(rest) == 1 else And(rest))
@@ -115,7 +116,7 @@ def _keywords(e: Expression) -> list[str]:
         return [keyword for item in e.items for keyword in _keywords(item)]
     if isinstance(e, Not):
         return _keywords(e.item)
-    return [e.candidate.text.split()[0]] if isinstance(e, Literal) and _is_keyword(e) else []
+    return [e.candidate.text.split()[0]] if isinstance(e, Literal) and is_keyword(e) else []
 
 
 # --- what was probably meant ---
@@ -152,7 +153,7 @@ def _scoped(e: Expression, chain: str, compiler: Compiler) -> int | None:
             result = part
         else:
             result = store.conj(result, part) if isinstance(e, And) else store.disj(result, part)
-        if isinstance(e, And) and _is_keyword(item):
+        if isinstance(e, And) and is_keyword(item):
             assert isinstance(item, Literal)
             chain = f"{chain} and {item.candidate.text}" if chain else item.candidate.text
     return result
@@ -165,9 +166,9 @@ def _written(tree: Expression, compiler: Compiler) -> str | None:
     tagged: list[tuple[Literal, list[Expression]]] = []
     for branch in branches:
         items = list(branch.items) if isinstance(branch, And) else [branch]
-        keywords = [item for item in items if _is_keyword(item)]
-        denied = [item.item for item in items if isinstance(item, Not) and _is_keyword(item.item)]
-        rest = [item for item in items if not _is_keyword(item) and not (isinstance(item, Not) and _is_keyword(item.item))]
+        keywords = [item for item in items if is_keyword(item)]
+        denied = [item.item for item in items if isinstance(item, Not) and is_keyword(item.item)]
+        rest = [item for item in items if not is_keyword(item) and not (isinstance(item, Not) and is_keyword(item.item))]
         if len(keywords) + len(denied) > 1 or any(_has_keyword(item) for item in rest) or (denied and not rest):
             return None
         if keywords:

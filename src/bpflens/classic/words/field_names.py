@@ -128,6 +128,19 @@ _SIZES = {1: "byte", 2: "2 bytes", 4: "4 bytes"}
 
 _RELATION = re.compile(r"^(@?[a-z0-9]+)\[(\d+)(?::(\d))?\](?: & (0x[0-9a-f]+|\d+))? (=|!=|>|<|>=|<=) (0x[0-9a-f]+|\d+)$")
 _TCP_PAYLOAD = re.compile(r"^tcp\[\(tcp\[12\]&0xf0\)>>2(?:\+(\d+))?(?::(\d))?\] (=|!=) (0x[0-9a-f]+|\d+)$")
+_BEHIND_TCP = re.compile(
+    r"^(ip|link|ether)\[\(\(\1\[(\d+)\]&0xf\)\*4\)\+\(\(\1\[\(\(\1\[\2\]&0xf\)\*4\)\+(\d+)\]>>4\)\*4\)(?:\+(\d+))?(?::(\d))?\] "
+    r"(=|!=) (0x[0-9a-f]+|\d+)$"
+)
+_BEHIND_IP = re.compile(
+    r"^(ip|link|ether)\[\(\(\1\[(\d+)\]&0xf\)\*4\)\+(\d+)(?::(\d))?\](?: & (0x[0-9a-f]+|\d+))? (=|!=|>|<|>=|<=) (0x[0-9a-f]+|\d+)$"
+)
+_NETLINK_TYPES = {
+    1: "NLMSG_NOOP", 2: "NLMSG_ERROR", 3: "NLMSG_DONE", 16: "RTM_NEWLINK", 17: "RTM_DELLINK", 18: "RTM_GETLINK", 20: "RTM_NEWADDR",
+    21: "RTM_DELADDR", 22: "RTM_GETADDR", 24: "RTM_NEWROUTE", 25: "RTM_DELROUTE", 26: "RTM_GETROUTE", 28: "RTM_NEWNEIGH",
+    29: "RTM_DELNEIGH", 30: "RTM_GETNEIGH", 32: "RTM_NEWRULE", 33: "RTM_DELRULE", 36: "RTM_NEWQDISC", 37: "RTM_DELQDISC",
+    40: "RTM_NEWTCLASS", 44: "RTM_NEWTFILTER", 45: "RTM_DELTFILTER", 48: "RTM_NEWACTION", 80: "RTM_NEWNETCONF", 88: "RTM_NEWNSID",
+}  # include/uapi/linux/netlink.h, rtnetlink.h
 _SIGN_WORDS = {"=": "is", "!=": "is not", ">": "is above", "<": "is below", ">=": "is at least", "<=": "is at most"}
 
 
@@ -140,7 +153,7 @@ def constraint(relation: str) -> str:
         return f"{where} {'is' if size == 1 else 'are'}{' not' if sign == '!=' else ''} {_value('', 0, size, value)}"
     match = _RELATION.match(relation)
     if not match:
-        return f"`{relation}`"
+        return _behind_headers(relation) or f"`{relation}`"
     header, offset, size = match[1], int(match[2]), int(match[3] or 1)
     mask = int(match[4], 0) if match[4] else None
     sign, value = match[5], int(match[6], 0)
@@ -171,6 +184,25 @@ def constraint(relation: str) -> str:
     return f"{name} {verb} {_value(header, offset, size, value)}"
 
 
+def _behind_headers(relation: str) -> str | None:
+    """What stands behind an IPv4 header whose length is computed, and behind the TCP header in it."""
+    found = _BEHIND_TCP.match(relation)
+    if found and int(found[3]) == int(found[2]) + 12:
+        skip, size, sign, value = int(found[4] or 0) - int(found[2]), int(found[5] or 1), found[6], int(found[7], 0)
+        if skip >= 0:
+            where = f"{skip} bytes into" if skip else "at the start of"
+            what = f"the {'byte' if size == 1 else f'{size} bytes'} {where} the TCP payload"
+            return f"{what} {'is' if size == 1 else 'are'}{' not' if sign == '!=' else ''} {_value('', 0, size, value)}"
+    found = _BEHIND_IP.match(relation)
+    if found is None or int(found[3]) < int(found[2]):
+        return None
+    offset, size, sign, value = int(found[3]) - int(found[2]), int(found[4] or 1), found[6], int(found[7], 0)
+    what = f"byte {offset}" if size == 1 else f"bytes {offset} to {offset + size - 1}"
+    masked = f" under the mask {found[5]}" if found[5] else ""
+    verb = _SIGN_WORDS[sign] if size == 1 else _SIGN_WORDS[sign].replace("is", "are", 1)
+    return f"{what} of what follows the IPv4 header{masked} {verb} {_value('', 0, size, value)}"
+
+
 def _netlink(name: str, size: int, mask: int | None, sign: str, value: int) -> str:
     """A word of a netlink header, which is in the machine's byte order while a classic load takes it for the network's."""
     import sys
@@ -179,7 +211,10 @@ def _netlink(name: str, size: int, mask: int | None, sign: str, value: int) -> s
         masked = f" under the mask {mask:#x}" if mask is not None else ""
         return f"{name}{masked}, its bytes read backwards, {_SIGN_WORDS[sign]} {hex(value)}"
     host = int.from_bytes(value.to_bytes(size, "big"), sys.byteorder)
-    return f"{name} {_SIGN_WORDS[sign]} {host}{' (little-endian)' if sys.byteorder == 'little' else ''}"
+    called = f", {_NETLINK_TYPES[host]}" if name == "nlmsg_type" and host in _NETLINK_TYPES else ""
+    order = "little-endian" if sys.byteorder == "little" else ""
+    remark = ", ".join(filter(None, (order, called.removeprefix(", "))))
+    return f"{name} {_SIGN_WORDS[sign]} {host}{f' ({remark})' if remark else ''}"
 
 
 def _special(header: str, offset: int, size: int, mask: int | None, sign: str, value: int) -> str | None:

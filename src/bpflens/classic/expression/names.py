@@ -1,0 +1,47 @@
+"""The names that people write in index expressions, in place of numbers (pcap-filter(7)).
+
+    tcp[13] & 3 != 0   ──►   tcp[tcpflags] & (tcp-syn|tcp-fin) != 0          icmp[0] = 8   ──►   icmp[icmptype] = icmp-echo
+"""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ("named",)
+
+_FLAGS = {1: "tcp-fin", 2: "tcp-syn", 4: "tcp-rst", 8: "tcp-push", 16: "tcp-ack", 32: "tcp-urg", 64: "tcp-ece", 128: "tcp-cwr"}
+_ORDER = (2, 16, 1, 4, 8, 32, 64, 128)  # as one says them: SYN, ACK, FIN, RST
+_ICMP = {
+    0: "icmp-echoreply", 3: "icmp-unreach", 4: "icmp-sourcequench", 5: "icmp-redirect", 8: "icmp-echo", 9: "icmp-routeradvert",
+    10: "icmp-routersolicit", 11: "icmp-timxceed", 12: "icmp-paramprob", 13: "icmp-tstamp", 14: "icmp-tstampreply", 15: "icmp-ireq",
+    16: "icmp-ireqreply", 17: "icmp-maskreq", 18: "icmp-maskreply",
+}  # fmt: skip
+_NUMBER = r"(0x[0-9a-f]+|\d+)"
+_TCP = re.compile(rf"(?<![\w\[])tcp\[13\](?: & {_NUMBER})? (=|!=) {_NUMBER}(?![\w\]])")
+_ICMP_TYPE = re.compile(rf"(?<![\w\[])icmp\[0\] (=|!=) {_NUMBER}(?![\w\]])")
+
+
+def named(shown: str) -> str:
+    """The text with names where all of a relation has them; it means the same, which the caller proves."""
+    if "tcp[13]" not in shown and "icmp[0]" not in shown:
+        return shown
+    shown = _TCP.sub(_tcp, shown)
+    return _ICMP_TYPE.sub(_icmp, shown)
+
+
+def _tcp(match: re.Match[str]) -> str:
+    mask, sign, value = match[1], match[2], int(match[3], 0)
+    by = f" & {_flags(int(mask, 0))}" if mask else ""
+    if (mask and not 0 < int(mask, 0) < 256) or value > 255:
+        return match[0]
+    return f"tcp[tcpflags]{by} {sign} {_flags(value) if value else '0'}"
+
+
+def _flags(value: int) -> str:
+    names = [_FLAGS[bit] for bit in _ORDER if value & bit]
+    return names[0] if len(names) == 1 else f"({'|'.join(names)})"
+
+
+def _icmp(match: re.Match[str]) -> str:
+    name = _ICMP.get(int(match[2], 0))
+    return f"icmp[icmptype] {match[1]} {name}" if name else match[0]
