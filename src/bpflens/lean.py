@@ -79,8 +79,14 @@ else:
         made = type(cls)(cls.__name__, cls.__bases__, {
             **_methods(names), **space,
             "__slots__": tuple(own), "__match_args__": names, "_defaults": defaults, "__dataclass_fields__": _DataclassFields(),
+            "__signature__": _Signature(),
         })  # fmt: skip
-        made.__init__ = _constructor(made, names, defaults)
+
+        def __init__(self, /, *args, **kwargs):
+            made.__init__ = _constructor(made, names, defaults)  # with the first record: most classes of a command never have one
+            made.__init__(self, *args, **kwargs)
+
+        made.__init__ = __init__
         return made
 
     def _methods(names):
@@ -137,9 +143,22 @@ else:
         exec(f"def __init__({', '.join(parameters)}):\n" + "\n".join(body or [" pass"]), space)
         made = space["__init__"]
         made.__qualname__, made.__module__ = f"{cls.__qualname__}.__init__", cls.__module__
-        texts = {name: text for base in cls.__mro__[::-1] for name, text in getattr(base, "__annotations__", {}).items()}
-        made.__annotations__ = {**{name: texts[name] for name in names}, "return": "None"}
+        made.__annotations__ = {**_texts(cls), "return": "None"}
         return made
+
+    def _texts(cls):
+        """The annotations of the fields."""
+        texts = {name: text for base in cls.__mro__[::-1] for name, text in getattr(base, "__annotations__", {}).items()}
+        return {name: texts[name] for name in cls.__match_args__}
+
+    class _Signature:
+        """`__signature__` of a frozen class, for help() and inspect."""
+
+        def __get__(self, record, cls):
+            import inspect
+
+            signature = inspect.signature(_constructor(cls, cls.__match_args__, cls._defaults))
+            return signature.replace(parameters=list(signature.parameters.values())[1:])
 
     class _DataclassFields:
         """`__dataclass_fields__` of a frozen class, made by the standard library when somebody looks."""
@@ -153,7 +172,7 @@ else:
                 default = cls._defaults[name]
                 return dataclasses.field(default_factory=default.make) if type(default) is _Factory else dataclasses.field(default=default)
 
-            texts = cls.__init__.__annotations__
+            texts = _texts(cls)
             made = dataclasses.make_dataclass(cls.__name__, [(name, texts[name], told(name)) for name in cls.__match_args__])
             cls.__dataclass_fields__ = made.__dataclass_fields__
             return made.__dataclass_fields__
