@@ -91,6 +91,7 @@ complete -c bpflens -n '__fish_seen_subcommand_from explain' -l help
 complete -c bpflens -n '__fish_seen_subcommand_from explain' -l linktype -x -a 'EN10MB RAW IPV4 IPV6 NULL LOOP PPP C_HDLC LINUX_SLL LINUX_SLL2 IEEE802_11 IEEE802_11_RADIO'
 complete -c bpflens -n '__fish_seen_subcommand_from explain' -l map
 complete -c bpflens -n '__fish_seen_subcommand_from explain' -l no-optimize
+complete -c bpflens -n '__fish_seen_subcommand_from explain' -l services
 complete -c bpflens -n '__fish_seen_subcommand_from explain' -l why
 complete -c bpflens -n '__fish_seen_subcommand_from explain' -a 'id: name: tag: pin: map: link: fd: pid: sock: dev: cgroup: netns: pcap: comm: exe: unit:'
 complete -c bpflens -n '__fish_seen_subcommand_from explain' -a '(bpflens completion targets (commandline -ct) 2>/dev/null)'

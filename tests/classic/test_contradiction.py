@@ -8,7 +8,7 @@ from bpflens.classic.contradiction import why_nothing
 from bpflens.classic.diagrams.diagram import Store
 from bpflens.classic.explain import explain
 from bpflens.classic.expression.find import Compiler
-from bpflens.classic.expression.names import named
+from bpflens.classic.expression.names import named, with_services
 from bpflens.classic.words.field_names import constraint
 from bpflens.cli.rejected import hint_of
 from bpflens.errors import InputError
@@ -80,3 +80,18 @@ def test_fields_behind_headers(relation: str, words: str) -> None:
 def test_a_byte_that_no_packet_has() -> None:
     program = read_programs(b"4\n32 0 0 487637233\n21 0 1 1\n6 0 0 262144\n6 0 0 0\n", "-")[0]
     assert any("byte 487637233 lies beyond every packet" in note for note in explain(program).notes)
+
+
+HELPFUL = [(9, 6, "--given ip), it is the same as: tcp"), (6, 58, "--given ip6), it is the same as: ip6[6] = 58")]
+
+
+@pytest.mark.parametrize(("byte", "value", "note"), HELPFUL)
+def test_the_assumption_that_helps(byte: int, value: int, note: str) -> None:
+    rule = f'-A INPUT -m bpf --bytecode "4,48 0 0 {byte},21 0 1 {value},6 0 0 1,6 0 0 0" -j DROP'
+    (program,) = read_programs(rule.encode(), "-")
+    assert any(note in said for said in explain(program).notes)
+
+
+def test_services_only_where_they_mean_the_same() -> None:
+    assert with_services("tcp port 80 or 443", lambda _: True) == "tcp port http or https"
+    assert with_services("tcp port 80", lambda _: False) == "tcp port 80"

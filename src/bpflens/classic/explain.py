@@ -12,6 +12,7 @@ What a return value means is the hook's affair (hooks.py): a verdict has an expr
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 
@@ -119,12 +120,27 @@ def _on_packets(
         result = replace(result, words=(*result.words, but))
     shown = result.expression or ""
     if ("link[" in shown or "ether[" in shown) and not (result.given or result.outcomes):
-        plainer, steps = _if_only_ip(program, insns, linktype, deadline)
+        result = _with_plainer_assumption(result, shown, program, insns, linktype, deadline)
+    return result
+
+
+def _with_plainer_assumption(
+    result: Explanation, shown: str, program: Program, insns: tuple[SockFilter, ...], linktype: str, deadline: float
+) -> Explanation:
+    """With a note of the assumption under which the language has names for what the filter reads, where there is one that helps."""
+    best: tuple[int, str, str, str] | None = None
+    for assumption, version in (("ip", "IPv4"), ("ip6", "IPv6")):
+        plainer, steps = _if_only(assumption, program, insns, linktype, deadline)
         result = replace(result, steps=result.steps + steps)
         if plainer is not None and len(plainer) < len(shown):
-            note = f"if only IPv4 packets come to it (--given ip), it is the same as: {plainer}"
-            result = replace(result, notes=(*result.notes, note))
-    return result
+            candidate = (_without_names(plainer), plainer, assumption, version)
+            best = candidate if best is None or candidate[0] < best[0] else best
+        if best is not None and not best[0]:
+            break
+    if best is None:
+        return result
+    note = f"if only {best[3]} packets come to it (--given {best[2]}), it is the same as: {best[1]}"
+    return replace(result, notes=(*result.notes, note))
 
 
 def _as_number(result: Explanation, hook: Hook, insns: tuple[SockFilter, ...]) -> Explanation:
@@ -150,12 +166,22 @@ def _accepts_nothing(insns: tuple[SockFilter, ...], given: tuple[str, ...], link
         return False
 
 
-def _if_only_ip(program: Program, insns: tuple[SockFilter, ...], linktype: str, deadline: float) -> tuple[str | None, int]:
+def _without_names(shown: str) -> int:
+    """How much of a text is bytes of a header; those that are no field count twice."""
+    from bpflens.classic.words.field_names import constraint
+
+    tests = [part.strip("()") for part in re.split(r" (?:and|or) ", shown) if "[" in part]
+    return sum(2 if constraint(test).startswith(("byte", "the byte", "`")) else 1 for test in tests)
+
+
+def _if_only(
+    assumption: str, program: Program, insns: tuple[SockFilter, ...], linktype: str, deadline: float
+) -> tuple[str | None, int]:
     """(expression under the assumption that a filter without a test of the IP version often makes, None where it is no plainer; steps)."""
     if linktype in PAYLOADS or deadline <= 0.5:
         return None, 0
     try:
-        result = FilterExplainer(program, insns, ("ip",), linktype, min(deadline, 2.0)).run()
+        result = FilterExplainer(program, insns, (assumption,), linktype, min(deadline, 2.0)).run()
     except InputError:
         return None, 0
     if result.expression is None or result.expression == "1 = 1" or result.proof.grade == "none":

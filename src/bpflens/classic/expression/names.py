@@ -1,13 +1,15 @@
 """The names that people write in index expressions, in place of numbers (pcap-filter(7)).
 
+    tcp port 80 or 443 ──►   tcp port http or https       (on request: the machine's /etc/services decides)
     tcp[13] & 3 != 0   ──►   tcp[tcpflags] & (tcp-syn|tcp-fin) != 0          icmp[0] = 8   ──►   icmp[icmptype] = icmp-echo
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
-__all__ = ("named",)
+__all__ = ("named", "with_services")
 
 _FLAGS = {1: "tcp-fin", 2: "tcp-syn", 4: "tcp-rst", 8: "tcp-push", 16: "tcp-ack", 32: "tcp-urg", 64: "tcp-ece", 128: "tcp-cwr"}
 _ORDER = (2, 16, 1, 4, 8, 32, 64, 128)  # as one says them: SYN, ACK, FIN, RST
@@ -45,3 +47,19 @@ def _flags(value: int) -> str:
 def _icmp(match: re.Match[str]) -> str:
     name = _ICMP.get(int(match[2], 0))
     return f"icmp[icmptype] {match[1]} {name}" if name else match[0]
+
+
+_PORT = re.compile(r"\bport \d+(?: or \d+)*(?![\w.-])")
+
+
+def with_services(shown: str, means_the_same: Callable[[str], bool]) -> str:
+    """The text with the names of services in place of ports, each only where the system knows it and means the same by it."""
+    from bpflens.classic.packets.well_known import PORTS
+
+    def one(match: re.Match[str]) -> str:
+        return re.sub(r"\d+", lambda number: PORTS.get(int(number[0]), number[0]) if int(number[0]) < 65536 else number[0], match[0])
+
+    for match in reversed(list(_PORT.finditer(shown))):
+        changed = shown[: match.start()] + one(match) + shown[match.end() :]
+        shown = changed if means_the_same(changed) else shown
+    return shown

@@ -247,6 +247,16 @@ def _special(header: str, offset: int, size: int, mask: int | None, sign: str, v
             return "fragmenting is allowed" if sign == "=" else "it must not be fragmented (DF)"
         if mask == 0x20:
             return "more fragments do not follow" if sign == "=" else "more fragments follow"
+    if header == "ether" and (offset, size, mask) in ((14, 1, 0xE0), (14, 2, 0xE000)):
+        return f"the VLAN priority {_SIGN_WORDS[sign]} {value >> (5 if size == 1 else 13)}, if it has a tag"
+    if header == "ether" and (offset, size, mask) in ((14, 1, 0x10), (14, 2, 0x1000)) and value == 0 and sign in ("=", "!="):
+        return f"the VLAN tag's drop eligible bit is {'clear' if sign == '=' else 'set'}, if it has a tag"
+    if header == "ether" and (offset, size, mask) == (14, 2, 0xFFF):
+        return f"the VLAN number {_SIGN_WORDS[sign]} {value}, if it has a tag"
+    if header == "ip" and (offset, size, mask) == (1, 1, 0x03):
+        return f"the ECN bits {_SIGN_WORDS[sign].replace('is', 'are', 1)} {value}"
+    if header == "ip" and (offset, size, mask) == (1, 1, 0xE0):
+        return f"the IP precedence {_SIGN_WORDS[sign]} {value >> 5}"
     if header == "ip" and (offset, size, mask) == (0, 1, 15):
         return f"the IPv4 header length {_SIGN_WORDS[sign]} {value} words"
     if header == "ip" and (offset, size, mask) == (1, 1, 0xFC):

@@ -25,6 +25,10 @@ from bpflens.errors import BpflensError, InputError, PartialResult, UsageError
 from bpflens.program import Isa, Program
 from bpflens.targets.open import Opened, Options, read_target
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from bpflens.classic.explanation import Explanation
+
 EXAMPLES = (
     "bpflens explain 'pcap:udp dst port 68 and ip'",
     "echo '0x28 0 0 12, 0x15 0 1 0x88cc, 0x6 0 0 65535, 0x6 0 0 0' | bpflens explain -",
@@ -52,6 +56,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="something that holds for every packet that the filter sees, such as ip; may be repeated",
     )
+    parser.add_argument("--services", action="store_true", help="ports by the names of their services, where this machine knows them")
     parser.add_argument(
         "--deadline", metavar="SECONDS", type=_seconds, default=10.0, help="give the best answer found after this time (default 10)"
     )
@@ -175,12 +180,33 @@ def _explained(
     yield from lines[done:]
 
 
+def _with_services(result: Explanation) -> Explanation:
+    """Ports by name, where libpcap compiles the text to the same instructions."""
+    from bpflens.classic.diagrams.diagram import Store
+    from bpflens.classic.expression.find import Compiler
+    from bpflens.classic.expression.names import with_services
+    from bpflens.lean import replace
+
+    compiler, shown = Compiler(Store(), result.linktype), result.expression or ""
+    wanted = compiler.program(shown)
+
+    def means_the_same(changed: str) -> bool:
+        try:
+            return compiler.program(changed) == wanted
+        except InputError:
+            return False
+
+    return replace(result, expression=with_services(shown, means_the_same))
+
+
 def _one(program: Program, args: argparse.Namespace, settings: Settings) -> Iterator[str]:
     from bpflens.classic.explain import explain
     from bpflens.records.explain import explanation_record
     from bpflens.view.text.explain import explanation_text
 
     result = explain(program, given=args.given, linktype=args.linktype, deadline=args.deadline)
+    if args.services and result.expression is not None:
+        result = _with_services(result)
     if settings.json:
         import json
 
