@@ -160,6 +160,8 @@ def _judge(
             what = "the original cannot be linked here" if original is None else "the C cannot be linked here"
             state.badges[function.name] = Badge.COMPILES, what
             continue
+        if not original.expected_attach_type and original.prog_type == candidate.prog_type:  # the kernel does not tell it of a loaded one
+            original = replace(original, expected_attach_type=candidate.expected_attach_type)
         badge, reason, refused = _entry(original, candidate, state, inputs, function.name)
         if refused and _lower_entry(state, made, function.name, refused):
             again = True
