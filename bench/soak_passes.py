@@ -192,18 +192,18 @@ def wrong_tree(nodes: tree.Tree, rnd: Rnd) -> tree.Tree:
 # --- where mistakes are made: after a pass, or in the writer ---
 
 
-def _after(index: int, change: Callable[[Any, Rnd], Any]) -> Callable[[Callable[..., Any], Rnd], Callable[..., Any]]:
-    """A pass that changes its argument `index`, and then makes one mistake in it; -1: in its result."""
+def _after(index: int, change: Callable[[Any, Rnd], Any], times: int = 1) -> Callable[[Callable[..., Any], Rnd], Callable[..., Any]]:
+    """A pass that makes one mistake in its argument `index` when it is done; -1: in its result. `times`: in how many of its calls."""
 
     def wrapped(real: Callable[..., Any], rnd: Rnd) -> Callable[..., Any]:
-        done = False
+        left = times
 
         def run(*args: Any, **more: Any) -> Any:
-            nonlocal done
+            nonlocal left
             result = real(*args, **more)
-            if done:
+            if not left:
                 return result
-            done = True
+            left -= 1
             if index >= 0:
                 change(args[index], rnd)
                 return result
@@ -232,7 +232,7 @@ def _other_objects(frame: Any, rnd: Rnd) -> None:
 
 def _no_cast(real: Callable[..., Any], rnd: Rnd) -> Callable[..., Any]:
     """A writer that leaves out one cast."""
-    left = rnd.randrange(12)
+    left = rnd.randrange(3)
 
     def as_type(self: Any, made: Any, type: Any) -> Any:
         nonlocal left
@@ -252,7 +252,7 @@ POINTS: dict[str, tuple[Any, str, Callable[..., Any]]] = {
     "duplicate_returns": (passes, "duplicate_returns", _after(0, wrong_graph)),
     "find_webs": (passes, "find_webs", _after(0, wrong_graph)),
     "fold": (passes, "fold", _after(0, wrong_graph)),
-    "known bits": (passes, "fold", _after(-1, lambda widths, rnd: _fewer_bits(widths.known, rnd))),
+    "known bits": (passes, "fold", _after(-1, lambda widths, rnd: _fewer_bits(widths.known, rnd), times=2)),
     "reduce_graph": (passes, "reduce_graph", _after(0, wrong_graph)),
     "duplicate_tails": (passes, "duplicate_tails", _after(0, wrong_graph)),
     "demanded_bits": (passes, "demanded_bits", _after(-1, _fewer_bits)),
