@@ -11,6 +11,7 @@ the function are followed.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import ctypes
 import os
@@ -45,6 +46,9 @@ NAMES = {
 }  # fmt: skip
 
 
+codecs.lookup("cp437")  # zipfile asks for it: it is there before anything fails
+
+
 class Outcome(NamedTuple):
     """`code`: 0 done, REFUSED with an error of ours or of the system, TRACEBACK for any other, -N killed. `calls`: up to the end."""
 
@@ -75,7 +79,7 @@ def _child(function: Callable[[], object], begin: type | None) -> None:
             _at_first(begin)
         function()
         code = 0
-    except (BpflensError, OSError):
+    except (BpflensError, OSError, ImportError):  # ImportError: the interpreter could not read a module of its own
         code = REFUSED
     except BaseException:
         traceback.print_exc()

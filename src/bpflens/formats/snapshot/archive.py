@@ -12,6 +12,7 @@ Reading: nothing is ever unpacked to a path; sizes are checked before bytes are 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -185,7 +186,8 @@ class Archive:
 
     def close(self) -> None:
         """Give the file back."""
-        self._file.close()
+        with contextlib.suppress(OSError):  # it was only read: its end changes nothing of what was done with it
+            self._file.close()
 
     def read(self, name: str, limit: int = BLOB_LIMIT) -> bytes:
         """A member as a whole, at most `limit` bytes, checked against its SHA-256."""

@@ -51,11 +51,15 @@ class Journal:
         self.records.append(record)
 
     def done(self) -> None:
-        """Nothing is left to be undone."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        """Nothing is left to be undone. KernelError where the journal cannot be removed: then everything is to be undone."""
+        if self._fd < 0:
+            return
+        try:
             os.unlink(self.path)
+        except OSError as error:
+            raise KernelError(self.path, f"cannot be removed: {error.strerror}", errno=error.errno or 0) from None
+        descriptor, self._fd = self._fd, -1
+        close(descriptor)
 
 
 def unfinished() -> list[str]:

@@ -66,11 +66,14 @@ class Maker:
 
     def keep(self) -> None:
         """Everything stays: forget how to undo it, and what was put aside for that."""
+        self.journal.done()  # from here on a kill leaves everything, too
         self.undo.pop_all()
-        self.journal.done()
         for record in self.journal.records:
             if record.get("aside"):
-                os.unlink(record["aside"])
+                try:
+                    os.unlink(record["aside"])
+                except OSError as error:
+                    self.notes.append(f"pin:{record['aside']}: the former pin could not be removed: {error.strerror}")
 
     def close(self) -> None:
         """Undo what is to be undone, then close all descriptors. The journal stays where something could not be undone."""
