@@ -22,6 +22,7 @@ __all__ = ("Kept", "kept")
 _PARTS = re.compile(r"\s*#\s*([a-z]+)\s*(.*)\Z", re.DOTALL)
 _DEFINED = re.compile(r"\bdefined\s*(?:\(\s*(\w+)\s*\)|(\w+))")
 _INSTRUCTIONS = re.compile(r"BPF_|__NR_|SECCOMP_|SC_|\bALLOW|\bDENY|\{\s*0x")
+_LOOKED_AT = 4000  # characters of a part that are searched for instructions
 _PREDEFINED = {
     "x86_64": "__x86_64__ __x86_64 __amd64__ __amd64 __LP64__ _LP64",
     "x32": "__x86_64__ __x86_64 __ILP32__",
@@ -86,7 +87,7 @@ def kept(body: str, arch: str) -> Kept:
             branch.taken = branch.taken or holds
         elif word == "endif" and stack:
             branch = stack.pop()
-            if branch.doubts and branch.outer and _INSTRUCTIONS.search(body[branch.at : directive.start()]):
+            if branch.doubts and branch.outer and _INSTRUCTIONS.search(body, branch.at, min(directive.start(), branch.at + _LOOKED_AT)):
                 assumed |= dict.fromkeys(sorted(branch.doubts))
         elif on and word == "define":
             known.define(rest)

@@ -21,18 +21,18 @@ _NAMED = re.compile(
     r"[ \t]+(?P<name>[A-Za-z_]\w*)(?:[ \t]*:[ \t]*[\w:]+|[ \t]+u?int\d*)?[ \t]*:?=[ \t]*(?P<value>[^=;\n{}][^;\n{}]*?)[ \t]*(?:;|$)",
     re.MULTILINE,
 )
-_GO_BLOCK = re.compile(r"\bconst[ \t]*\(([^()]*(?:\([^()]*\)[^()]*)*)\)")
+_GO_BLOCK = re.compile(r"\bconst[ \t]*\(([^()]{0,4000}(?:\([^()]{0,200}\)[^()]{0,4000}){0,40})\)")
 _GO_ROW = re.compile(r"^[ \t]*([A-Za-z_]\w*)(?:[ \t]+\w+)?[ \t]*=[ \t]*([^\n]+?)[ \t]*$", re.MULTILINE)
 _GO_SHORT = re.compile(r"^[ \t]*([A-Za-z_]\w*)[ \t]*:=[ \t]*([^\n{}]+?)[ \t]*$", re.MULTILINE)
-_ENUM = re.compile(r"\benum\b[^{};]*\{([^{}]*)\}")
+_ENUM = re.compile(r"\benum\b[^{};]{0,80}\{([^{}]{0,8000})\}")
 _ENUM_ROW = re.compile(r"([A-Za-z_]\w*)\s*(?:=\s*([^,]+))?(?:,|\Z)")
-_CFG = re.compile(r'#\[cfg\(target_arch\s*=\s*"(\w+)"\)\]\s*([^;{}]*;)')
+_CFG = re.compile(r'#\[cfg\(target_arch\s*=\s*"(\w+)"\)\]\s*([^;{}]{0,400};)')
 _RUST_ARCH = {"x86_64": "x86_64", "aarch64": "arm64", "arm": "arm", "x86": "i386", "riscv64": "riscv64", "s390x": "s390x"}
-_STRUCT = r"(?:[\w:.&*]*[:.&*])?(?:sock_filter|SockFilter|RawInstruction)"
+_STRUCT = r"(?:[\w:.&*]{0,40}[:.&*])?(?:sock_filter|SockFilter|RawInstruction)"
 _MAKER = re.compile(
-    rf"(?:\blet\s+(?:mut\s+)?(?P<closure>\w+)\s*=\s*(?:move\s*)?\|(?P<bound>[^|]*)\|\s*(?:->\s*{_STRUCT}\s*)?(?:\{{\s*)?"
-    rf"|\b(?:fn|func)\s+(?P<function>\w+)\s*\((?P<given>[^()]*)\)\s*(?:->\s*)?{_STRUCT}\s*\{{\s*(?:return\s+)?)"
-    rf"{_STRUCT}\s*\{{(?P<fields>[^{{}}]*)\}}"
+    rf"(?:\blet\s+(?:mut\s+)?(?P<closure>\w+)\s*=\s*(?:move\s*)?\|(?P<bound>[^|]{{0,300}})\|\s*(?:->\s*{_STRUCT}\s*)?(?:\{{\s*)?"
+    rf"|\b(?:fn|func)\s+(?P<function>\w+)\s*\((?P<given>[^()]{{0,300}})\)\s*(?:->\s*)?{_STRUCT}\s*\{{\s*(?:return\s+)?)"
+    rf"{_STRUCT}\s*\{{(?P<fields>[^{{}}]{{0,600}})\}}"
 )
 _FIELDS = ("code", "jt", "jf", "k")
 

@@ -18,7 +18,7 @@ from typing import NamedTuple, overload
 from bpflens.errors import InputError
 from bpflens.formats.elf.dwarf.bytes import DebugBytes, debug_bytes, debug_strings
 from bpflens.formats.elf.dwarf.source_files import SourceFile, SourceFiles
-from bpflens.formats.elf.dwarf.unit import compile_directories
+from bpflens.formats.elf.dwarf.unit import compile_directories, unit_bytes
 from bpflens.formats.elf.file import SHF_EXECINSTR, ElfFile, Section
 from bpflens.program import SourceLine
 
@@ -85,7 +85,7 @@ class DwarfLines:
 
     def __init__(self, elf: ElfFile, table: DebugBytes) -> None:
         self._table, self._strings = table, debug_strings(elf)
-        self._directories = compile_directories(elf)
+        self._units = unit_bytes(elf)
         self._sections = _sections_of_addresses(elf, table)
         self._files = SourceFiles(elf.where)
 
@@ -115,13 +115,14 @@ class DwarfLines:
         """(files, section index -> rows) of all units; a damaged unit ends the reading, and what was read before it stays."""
         files: list[SourceFile] = []
         rows: dict[int, list[_Row]] = {}
+        directories = compile_directories(self._units)
         room = MAX_ROWS
         at = 0
         while at + 4 <= len(self._table.data) and room > 0:
             try:
                 reader = self._table.reader(at)
                 end, wide = reader.unit()
-                header = _header(reader, wide, self._strings, self._directories.get(at, ""))
+                header = _header(reader, wide, self._strings, directories.get(at, ""))
                 program = _run(reader, end, header, self._sections)
                 for section, row in program:
                     file = row.file - header.first_file

@@ -11,7 +11,10 @@ from bpflens.errors import InputError
 from bpflens.formats.elf.dwarf.bytes import DebugBytes, debug_bytes
 from bpflens.formats.elf.file import ElfFile
 
-__all__ = ("compile_directories",)
+__all__ = ("UnitBytes", "compile_directories", "unit_bytes")
+
+UnitBytes = tuple[DebugBytes | None, DebugBytes | None, DebugBytes | None]
+_BUDGET = 500_000
 
 _STMT_LIST, _COMP_DIR = 0x10, 0x1B  # DW_AT_
 _STRP, _STRING = 0x0E, 0x08  # DW_FORM_
@@ -21,10 +24,16 @@ _LEB = (0x0D, 0x0F, 0x15)
 _BLOCKS = {0x03: 2, 0x04: 4, 0x0A: 1}
 
 
-def compile_directories(elf: ElfFile) -> dict[int, str]:
+def unit_bytes(elf: ElfFile) -> UnitBytes:
+    """The sections that `compile_directories` reads."""
+    return debug_bytes(elf, ".debug_info"), debug_bytes(elf, ".debug_abbrev"), debug_bytes(elf, ".debug_str")
+
+
+def compile_directories(sections: UnitBytes) -> dict[int, str]:
     """Offset in .debug_line -> the directory that the unit was compiled in; what cannot be read is missing."""
-    info, abbreviations, strings = (debug_bytes(elf, name) for name in (".debug_info", ".debug_abbrev", ".debug_str"))
+    info, abbreviations, strings = sections
     found: dict[int, str] = {}
+    budget = [_BUDGET]
     if info is None or abbreviations is None:
         return found
     at = 0
@@ -32,7 +41,7 @@ def compile_directories(elf: ElfFile) -> dict[int, str]:
         try:
             reader = info.reader(at)
             at, wide = reader.unit()
-            values = _first_entry(reader, wide, abbreviations, strings)
+            values = _first_entry(reader, wide, abbreviations, strings, budget)
         except (InputError, struct.error, IndexError, ValueError):
             break
         line_table, directory = values.get(_STMT_LIST), values.get(_COMP_DIR)
@@ -41,15 +50,18 @@ def compile_directories(elf: ElfFile) -> dict[int, str]:
     return found
 
 
-def _first_entry(reader: DebugBytes, wide: bool, abbreviations: DebugBytes, strings: DebugBytes | None) -> dict[int, int | str]:
-    """DW_AT_ -> value of the first entry of a unit, as far as it is understood."""
+def _first_entry(
+    reader: DebugBytes, wide: bool, abbreviations: DebugBytes, strings: DebugBytes | None, budget: list[int]
+) -> dict[int, int | str]:
+    """DW_AT_ -> value of the first entry of a unit, as far as it is understood; `budget`: abbreviations that may still be passed over."""
     if reader.number(2) > 4:
         return {}
     table = abbreviations.reader(reader.number(8 if wide else 4))
     reader.number(1)
     code = reader.uleb()
     while (number := table.uleb()) != code:
-        if not number:
+        budget[0] -= 1
+        if not number or budget[0] < 0:
             return {}
         table.uleb(), table.number(1)
         while table.uleb() | table.uleb():
