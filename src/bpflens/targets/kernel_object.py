@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from bpflens.errors import InputError, KernelError, NotFound, NotPermitted
 from bpflens.isa.extended.uapi import LinkType
 from bpflens.kernel.programs.prog_info import open_prog, prog_dump, prog_ids, prog_info
 from bpflens.kernel.programs.progs import read_program, read_program_fd
+from bpflens.lean import replace
 from bpflens.program import Attachment, Holder, Map, ProgInfo, Program
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpflens.kernel.attachments.links import LinkInfo
 

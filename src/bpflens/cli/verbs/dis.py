@@ -12,10 +12,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 from bpflens.cli.settings import Settings
 from bpflens.errors import BpflensError, InputError, NothingThere, NotPermitted, NotSupported, PartialResult, UsageError
+from bpflens.lean import NamedTuple
 from bpflens.program import Isa, Program
 from bpflens.targets.open import Options, open_target
 

@@ -12,10 +12,10 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
 
 from bpflens.errors import InputError, NothingThere, SourceWarning
 from bpflens.formats.dumps.source_text import SourceText, is_text
+from bpflens.lean import replace
 from bpflens.program import Isa, Origin, Program
 
 __all__ = ("LIMITS", "READERS", "WHOLE_TEXT_READERS", "limit_of", "read_programs", "select")

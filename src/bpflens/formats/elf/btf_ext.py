@@ -12,13 +12,16 @@ from __future__ import annotations
 import struct
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, overload
 
 from bpflens.btf.btf import Btf, Kind
 from bpflens.btf.c_text import Steps, declaration
 from bpflens.errors import InputError
+from bpflens.lean import NamedTuple, frozen
 from bpflens.program import SourceLine
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import overload
 
 __all__ = ("CORE_KINDS", "BtfExt", "CoreRelocation", "FuncInfo", "SourceLines", "access_path", "core_text")
 
@@ -63,10 +66,13 @@ class SourceLines(Sequence[SourceLine]):
     def __len__(self) -> int:
         return len(self._words) // self._width
 
-    @overload
-    def __getitem__(self, index: int) -> SourceLine: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[SourceLine, ...]: ...
+    if TYPE_CHECKING:
+
+        @overload
+        def __getitem__(self, index: int) -> SourceLine: ...
+        @overload
+        def __getitem__(self, index: slice) -> tuple[SourceLine, ...]: ...
+
     def __getitem__(self, index: int | slice) -> SourceLine | tuple[SourceLine, ...]:
         if isinstance(index, slice):
             return tuple(self[each] for each in range(*index.indices(len(self))))
@@ -101,7 +107,7 @@ class SourceLines(Sequence[SourceLine]):
         return repr(tuple(self))
 
 
-@dataclass(frozen=True)
+@frozen
 class BtfExt:
     """The parsed section: for each kind of record, section name -> words of all its records, `width` words each."""
 

@@ -11,11 +11,10 @@ import struct
 import sys
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 from bpflens.errors import InputError
+from bpflens.lean import NamedTuple, frozen
 
 __all__ = ("EM_BPF", "EM_NONE", "EM_SBPF", "ElfFile", "Reloc", "Section", "Symbol", "extent", "machine_name")
 
@@ -32,7 +31,7 @@ MACHINES = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Section:
     """A section header; `offset` and `size` in bytes."""
 
@@ -67,14 +66,11 @@ class Reloc(NamedTuple):
     addend: int
 
 
-@dataclass(frozen=True)
 class ElfFile:
     """A parsed ELF header with its section table; the rest is read when asked for."""
 
-    data: bytes
-    where: str
-    big_endian: bool
-    sections: tuple[Section, ...]
+    def __init__(self, data: bytes, where: str, big_endian: bool, sections: tuple[Section, ...]) -> None:
+        self.data, self.where, self.big_endian, self.sections = data, where, big_endian, sections
 
     @staticmethod
     def parse(data: bytes, where: str) -> ElfFile:
@@ -108,7 +104,7 @@ class ElfFile:
     def let_go(self) -> None:
         """Forget the bytes of the file, which are most of the memory that reading an object takes; symbols and section headers stay."""
         self._symbol_table, self._by_section, self.symbol_values  # noqa: B018 (read now)
-        object.__setattr__(self, "data", b"")
+        self.data = b""
 
     @property
     def order(self) -> str:

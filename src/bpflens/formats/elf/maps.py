@@ -11,9 +11,7 @@ from __future__ import annotations
 import struct
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from bpflens.btf.btf import Btf, Kind
 from bpflens.btf.c_text import Steps, declaration
@@ -21,7 +19,12 @@ from bpflens.btf.fields import member_at
 from bpflens.btf.layout import align
 from bpflens.errors import InputError
 from bpflens.formats.elf.file import SHT_NOBITS, SHT_PROGBITS, STB_WEAK, STT_OBJECT, STT_SECTION, ElfFile, Section
+from bpflens.lean import frozen
 from bpflens.program import Map, MapFields
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ("MapPlace", "c_type", "is_data", "is_data_name", "is_map_section", "read_maps")
 
@@ -34,7 +37,7 @@ MAX_MEMBERS = 64  # of a map's definition; there are a dozen names that mean som
 MAX_NAMED = 1000  # relocations of a struct_ops variable
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MapPlace:
     """A map and where the object has it: a relocation to this byte of this section means it."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from bpflens.errors import InputError
 from bpflens.formats.elf.btf_ext import SourceLines
+from bpflens.lean import replace
 from bpflens.program import Program
 
 __all__ = ("MAX_SHOWN", "by_function", "one_function", "select", "some")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from bpflens.btf.btf import Kind
 from bpflens.errors import InputError, NoCode
@@ -19,6 +18,7 @@ from bpflens.formats.elf.object import Object, types_of
 from bpflens.formats.elf.parts import select
 from bpflens.formats.elf.relocations.relocation_meaning import relocations_of
 from bpflens.formats.elf.sections import section_type
+from bpflens.lean import replace
 from bpflens.program import Declared, Function, Isa, Map, Origin, Program, SourceLine
 
 __all__ = ("little_endian", "read_maps_of", "read_object")

@@ -7,9 +7,8 @@ does not load the program by itself. Objects from before libbpf 1.0 also used an
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from bpflens.isa.extended.uapi import AttachType, ProgType
+from bpflens.lean import NamedTuple
 
 __all__ = ("SECTIONS", "Sec", "section_type")
 

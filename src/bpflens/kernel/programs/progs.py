@@ -13,13 +13,13 @@ import os
 import sys
 import time
 from array import array
-from typing import TYPE_CHECKING
 
 from bpflens.errors import BpflensError, KernelError, NotFound, NotPermitted
 from bpflens.kernel.maps.maps import read_map_info
 from bpflens.kernel.programs.prog_info import ProgDump, open_prog, prog_dump, prog_ids, prog_info, prog_info_by_fd
 from bpflens.program import Function, Isa, Jited, Loaded, Map, Origin, ProgInfo, Program, SourceLine
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpflens.btf.btf import Btf
 

@@ -13,14 +13,18 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from typing import NamedTuple, overload
 
 from bpflens.errors import InputError
 from bpflens.formats.elf.dwarf.bytes import DebugBytes, debug_bytes, debug_strings
 from bpflens.formats.elf.dwarf.source_files import SourceFile, SourceFiles
 from bpflens.formats.elf.dwarf.unit import compile_directories, unit_bytes
 from bpflens.formats.elf.file import SHF_EXECINSTR, ElfFile, Section
+from bpflens.lean import NamedTuple
 from bpflens.program import SourceLine
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import overload
 
 __all__ = ("DwarfLines", "SectionLines")
 
@@ -66,10 +70,13 @@ class SectionLines(Sequence[SourceLine]):
     def __len__(self) -> int:
         return len(self._all)
 
-    @overload
-    def __getitem__(self, index: int) -> SourceLine: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[SourceLine, ...]: ...
+    if TYPE_CHECKING:
+
+        @overload
+        def __getitem__(self, index: int) -> SourceLine: ...
+        @overload
+        def __getitem__(self, index: slice) -> tuple[SourceLine, ...]: ...
+
     def __getitem__(self, index: int | slice) -> SourceLine | tuple[SourceLine, ...]:
         return self._all[index]
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from typing import NamedTuple
+
+from bpflens.lean import NamedTuple
 
 __all__ = ("SourceFile", "SourceFiles")
 
