@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-__all__ = ("SOURCE", "circles", "foreign", "graph", "modules")
+__all__ = ("SOURCE", "circles", "foreign", "graph", "imported_names", "made", "modules")
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 
@@ -62,6 +62,34 @@ def foreign(name: str) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             found.add(node.module)
     return {item for item in found if item.partition(".")[0] != "bpflens"}
+
+
+def imported_names(name: str) -> set[tuple[str, str]]:
+    """(module, name) of everything that a module imports by name from others of the package; modules themselves left out."""
+    return {
+        (node.module, alias.name)
+        for node in ast.walk(tree(modules()[name]))
+        if isinstance(node, ast.ImportFrom) and node.module in modules()
+        for alias in node.names
+        if f"{node.module}.{alias.name}" not in modules()
+    }
+
+
+@cache
+def made(name: str) -> frozenset[str]:
+    """The names that a module defines or assigns, at its top or under an if or try there."""
+    found: set[str] = set()
+    pending: list[ast.stmt] = [*tree(modules()[name]).body]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            found |= {part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)}
+        elif isinstance(node, ast.If | ast.Try):
+            pending += [*node.body, *node.orelse]
+    return frozenset(found)
 
 
 def circles() -> list[list[str]]:

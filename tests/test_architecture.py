@@ -64,6 +64,18 @@ def test_system_calls_only_in_kernel() -> None:
     assert outside == set()
 
 
+def test_the_kernel_hands_on_nothing_of_others() -> None:
+    """A name of kernel/ is imported from the file that makes it: no wrapper of a system call comes out by a second door."""
+    handed_on = {
+        f"{module} takes {name} from {other}"
+        for module in import_graph.graph()
+        if not module.startswith(KERNEL)
+        for other, name in import_graph.imported_names(module)
+        if other.startswith(KERNEL) and name not in import_graph.made(other)
+    }
+    assert handed_on == set()
+
+
 def test_a_view_reads_no_kernel() -> None:
     """They print what they are given; of kernel/ they know the records that they print, for their types only."""
     reading = {

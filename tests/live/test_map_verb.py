@@ -144,7 +144,7 @@ def test_parts_that_are_not_there_are_told(pins: str, capsys: pytest.CaptureFixt
 def test_points_in_time_are_told_by_name() -> None:
     import time
 
-    from bpflens.view.text.moments import moments
+    from bpflens.view.style.moments import moments
 
     now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
     assert moments({"last_seen_ns": now - 5 * 10**9})[0].startswith("last_seen_ns 5.0 s ago")

@@ -15,6 +15,7 @@ import needs
 from bpflens.errors import KernelError, NotFound
 from bpflens.isa.extended.names import MAP_TYPES, PROG_TYPES, flag_names
 from bpflens.kernel.maps import map_data, maps
+from bpflens.kernel.maps.map_data import freeze, items, lookup, update
 from bpflens.kernel.programs import progs
 from bpflens.kernel.programs.load import create_map, load_btf, load_program, load_program_log, run_program, verify
 from bpflens.kernel.sys.bpf import bpf, cmd
@@ -154,18 +155,18 @@ def test_map_elements_by_batch_and_by_key() -> None:
     try:
         expected = {struct.pack("=I", number): struct.pack("=Q", number * 3) for number in range(3000)}
         for key, value in expected.items():
-            maps.update(fd, key, value)
+            update(fd, key, value)
 
-        assert dict(maps.items(fd)) == expected
-        assert len(list(maps.items(fd, 10))) == 10
+        assert dict(items(fd)) == expected
+        assert len(list(items(fd, 10))) == 10
         assert dict(map_data._key_walk(fd, 4, 8)) == expected
-        assert maps.lookup(fd, struct.pack("=I", 5)) == struct.pack("=Q", 15)
-        assert maps.lookup(fd, struct.pack("=I", 9999)) is None
+        assert lookup(fd, struct.pack("=I", 5)) == struct.pack("=Q", 15)
+        assert lookup(fd, struct.pack("=I", 9999)) is None
         map_data.delete(fd, struct.pack("=I", 5))
-        assert maps.lookup(fd, struct.pack("=I", 5)) is None
+        assert lookup(fd, struct.pack("=I", 5)) is None
         with pytest.raises(NotFound):
             map_data.delete(fd, struct.pack("=I", 5))
-        assert list(maps.items(fd, 0)) == []
+        assert list(items(fd, 0)) == []
     finally:
         os.close(fd)
 
@@ -182,8 +183,8 @@ def test_types_of_maps_that_have_elements(type: int, key_size: int, value_size: 
         stride = map_data.value_stride(type, value_size)
         for number in range(3):
             prefix = struct.pack("=I", 32) if type == 11 else b""
-            maps.update(fd, prefix + struct.pack("=I", number), bytes([number]) * stride)
-        found = dict(maps.items(fd))
+            update(fd, prefix + struct.pack("=I", number), bytes([number]) * stride)
+        found = dict(items(fd))
 
         assert len(found) == written
         assert all(value is not None and len(value) == stride for value in found.values())
@@ -196,8 +197,8 @@ def test_types_of_maps_that_have_elements(type: int, key_size: int, value_size: 
 def test_large_values_are_read_in_small_batches() -> None:
     fd = create_map(ARRAY, 4, 3 << 20, 5)
     try:
-        assert [len(value or b"") for _, value in maps.items(fd)] == [3 << 20] * 5
-        assert len(list(maps.items(fd, 2))) == 2
+        assert [len(value or b"") for _, value in items(fd)] == [3 << 20] * 5
+        assert len(list(items(fd, 2))) == 2
     finally:
         os.close(fd)
 
@@ -206,8 +207,8 @@ def test_empty_slots_are_left_out() -> None:
     with program_with_map() as loaded:
         fd = create_map(3, 4, 4, 100)
         try:
-            maps.update(fd, struct.pack("=I", 7), struct.pack("=I", loaded.fd))
-            assert list(maps.items(fd)) == [(struct.pack("=I", 7), struct.pack("=I", loaded.id))]
+            update(fd, struct.pack("=I", 7), struct.pack("=I", loaded.fd))
+            assert list(items(fd)) == [(struct.pack("=I", 7), struct.pack("=I", loaded.id))]
         finally:
             os.close(fd)
 
@@ -215,13 +216,13 @@ def test_empty_slots_are_left_out() -> None:
 def test_freeze_and_flags() -> None:
     fd = create_map(ARRAY, 4, 4, 1, flags=1 << 7, name="frozen_one")
     try:
-        maps.freeze(fd)
+        freeze(fd)
 
         map = maps.map_by_fd(fd)
         assert map.fields["frozen"] is True
         assert flag_names(map.flags) == ["rdonly_prog"]
         with pytest.raises(KernelError):
-            maps.update(fd, bytes(4), bytes(4))
+            update(fd, bytes(4), bytes(4))
     finally:
         os.close(fd)
     assert flag_names(1 << 40 | 1) == ["no_prealloc", "0x10000000000"]

@@ -13,7 +13,7 @@ import needs
 from bpflens.cli.main import run
 from bpflens.isa.extended.names import MAP_TYPES, PROG_TYPES
 from bpflens.kernel import probes
-from bpflens.kernel.maps import maps
+from bpflens.kernel.maps.map_data import update
 from bpflens.kernel.maps.maps import map_by_fd, map_ids
 from bpflens.kernel.programs.load import create_map, load_btf, load_program
 from bpflens.kernel.programs.prog_info import prog_ids
@@ -38,7 +38,7 @@ def show(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
 
 def test_program_and_map(capsys: pytest.CaptureFixture[str]) -> None:
     with program_with_map() as loaded:
-        maps.update(loaded.map_fd, struct.pack("=I", 5), struct.pack("=Q", 6))
+        update(loaded.map_fd, struct.pack("=I", 5), struct.pack("=Q", 6))
 
         text = show(capsys, f"id:{loaded.id}", "--values")
         assert text.startswith(f"program {loaded.id}  socket_filter  bpflens_test  tag ")
@@ -80,8 +80,8 @@ def test_maps_of_objects_and_queues(capsys: pytest.CaptureFixture[str]) -> None:
         fds = [inner, create_map(3, 4, 4, 4, name="bpflens_jumps"), create_map(13, 4, 4, 4, inner_fd=inner, name="bpflens_outer"),
                create_map(22, 0, 4, 4, name="bpflens_queue")]  # fmt: skip
         try:
-            maps.update(fds[1], struct.pack("=I", 2), struct.pack("=I", loaded.fd))
-            maps.update(fds[2], struct.pack("=I", 1), struct.pack("=I", inner))
+            update(fds[1], struct.pack("=I", 2), struct.pack("=I", loaded.fd))
+            update(fds[2], struct.pack("=I", 1), struct.pack("=I", inner))
 
             assert f"[2] = id:{loaded.id}\n" in show(capsys, "map:bpflens_jumps", "--values")
             assert f"[1] = map:{map_by_fd(inner).id}\n" in show(capsys, "map:bpflens_outer", "--values")
@@ -95,7 +95,7 @@ def test_values_with_types(capsys: pytest.CaptureFixture[str]) -> None:
     btf = load_btf(probes._INT_BTF)
     fd = create_map(1, 4, 4, 4, name="bpflens_typed", btf_fd=btf, key_type_id=1, value_type_id=1)
     try:
-        maps.update(fd, struct.pack("=i", -5), struct.pack("=i", -7))
+        update(fd, struct.pack("=i", -5), struct.pack("=i", -7))
 
         text = show(capsys, "map:bpflens_typed", "--values")
         assert "key          int (4 bytes)\n" in text

@@ -17,7 +17,8 @@ import objects
 from bpflens.formats.elf.data_maps import from_live
 from bpflens.formats.elf.programs import read_object
 from bpflens.formats.elf.write import write_object
-from bpflens.kernel.maps.maps import lookup, open_map
+from bpflens.kernel.maps.map_data import lookup
+from bpflens.kernel.maps.maps import open_map
 from bpflens.kernel.programs.progs import read_program
 from bpflens.program import Map, Program
 

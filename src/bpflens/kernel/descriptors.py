@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from bpflens.errors import KernelError
-from bpflens.kernel.sys.bpf import close, cmd, fd_by_id
+from bpflens.kernel.sys.bpf import cmd, fd_by_id
 from bpflens.kernel.sys.syscalls import pidfd_getfd, pidfd_open
 
 __all__ = ("Duplicates", "btf_fd", "close", "device_index", "duplicate", "link_fd", "map_fd", "program_fd")
@@ -74,3 +74,12 @@ def device_index(name: str, where: str) -> int:
         return socket.if_nametoindex(name)
     except OSError:
         raise KernelError(where, f"there is no device {name} here", "--dev OLD=NEW names another") from None
+
+
+def close(*fds: int) -> None:
+    """Close descriptors, ignoring those already gone."""
+    for fd in fds:
+        try:
+            os.close(fd)
+        except OSError:
+            pass

@@ -204,7 +204,8 @@ def _as_created(m: Map) -> Map:
     """
     from bpflens.errors import KernelError
     from bpflens.kernel.maps.inner_maps import inner_map
-    from bpflens.kernel.maps.maps import lookup, open_map
+    from bpflens.kernel.maps.map_data import lookup
+    from bpflens.kernel.maps.maps import open_map
 
     if m.data is None and m.type == 2 and m.max_entries == 1 and m.id is not None:
         try:

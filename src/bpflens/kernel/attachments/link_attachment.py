@@ -13,7 +13,8 @@ from collections.abc import Callable
 from bpflens.attachment import Attachment
 from bpflens.isa.extended.names import ATTACH_TYPES, LINK_TYPES, type_name
 from bpflens.isa.extended.uapi import AttachType
-from bpflens.kernel.attachments.links import LINK, LinkInfo
+from bpflens.isa.extended.uapi import LinkType as LINK
+from bpflens.kernel.attachments.links import LinkInfo
 
 __all__ = ("link_attachment",)
 

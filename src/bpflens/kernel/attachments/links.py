@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     _Again = Callable[..., dict[str, bytes]]
     _Reader = Callable[[bytes, _Again], dict[str, Any]]
 
-__all__ = ("LINK", "LinkInfo", "link_by_fd", "link_ids", "link_info")
+__all__ = ("LinkInfo", "link_by_fd", "link_ids", "link_info")
 
 _SIZE = 128
 _STRING = 4096

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from bpflens.errors import BpflensError
-from bpflens.kernel.maps.map_data import freeze, items, lookup, next_key, update
 from bpflens.kernel.sys.bpf import Buffer, all_ids, cmd, info_by_fd, opened
 from bpflens.lean import replace
 from bpflens.program import Map, MapFields
@@ -22,10 +21,7 @@ if TYPE_CHECKING:
 
     from bpflens.btf.btf import Btf
 
-__all__ = (
-    "freeze", "items", "lookup", "map_by_fd", "map_ids", "next_key", "open_map", "read_map_info", "update",
-    "with_types",
-)  # fmt: skip
+__all__ = ("map_by_fd", "map_ids", "open_map", "read_map_info", "with_types")
 
 _INFO = struct.Struct("=IIIIII16sIIQQIIIIQ")
 

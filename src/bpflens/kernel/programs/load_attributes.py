@@ -17,8 +17,9 @@ from bpflens.errors import BpflensError, KernelError
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn, encode
 from bpflens.isa.extended.uapi import AttachType, MapType, ProgType
+from bpflens.kernel.descriptors import close
 from bpflens.kernel.sys import fact_cache
-from bpflens.kernel.sys.bpf import Buffer, bpf, bpf_errno, close, cmd
+from bpflens.kernel.sys.bpf import Buffer, bpf, bpf_errno, cmd
 
 if TYPE_CHECKING:
     from bpflens.btf.btf import Btf

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from bpflens.isa.extended import opcodes as op
+from bpflens.kernel.descriptors import close
 from bpflens.kernel.programs.load import LoadOptions, load_program
 from bpflens.kernel.programs.load_attributes import Attributes
 from bpflens.kernel.programs.prog_info import ProgDump, prog_dump
-from bpflens.kernel.sys.bpf import close, cmd, fd_by_id
+from bpflens.kernel.sys.bpf import cmd, fd_by_id
 
 __all__ = ("Copy", "Like")
 

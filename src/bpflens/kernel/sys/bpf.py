@@ -15,7 +15,7 @@ from bpflens.errors import KernelError, NotFound
 from bpflens.isa.extended.uapi import Cmd as cmd
 from bpflens.kernel.sys import faults
 
-__all__ = ("Buffer", "all_ids", "bpf", "bpf_errno", "call_number", "close", "cmd", "fd_by_id", "info_by_fd", "next_id", "opened")
+__all__ = ("Buffer", "all_ids", "bpf", "bpf_errno", "call_number", "cmd", "fd_by_id", "info_by_fd", "next_id", "opened")
 
 _NR = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "s390x": 351, "ppc64le": 361, "i686": 357, "armv7l": 386}
 _ATTR_SIZE = 256  # every kernel accepts a longer attr whose tail is zero
@@ -116,12 +116,3 @@ def info_by_fd(fd: int, info: Buffer, object: str) -> int:
     attr = fd.to_bytes(4, "little") + info.size.to_bytes(4, "little") + info.address.to_bytes(8, "little")
     _, after = bpf(cmd.OBJ_GET_INFO_BY_FD, attr, object, "cannot read its info")
     return int.from_bytes(after[4:8], "little")
-
-
-def close(*fds: int) -> None:
-    """Close descriptors, ignoring those already gone."""
-    for fd in fds:
-        try:
-            os.close(fd)
-        except OSError:
-            pass

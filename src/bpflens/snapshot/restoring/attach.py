@@ -12,9 +12,9 @@ from typing import Any
 
 from bpflens.errors import InputError, KernelError
 from bpflens.formats.snapshot.manifest import SavedAttachment
+from bpflens.isa.extended.uapi import LinkType as LINK
 from bpflens.kernel.attachments import attach as kernel
 from bpflens.kernel.attachments.attach_netlink import PARENTS, TcFilter, add_clsact, add_filter, has_clsact, has_filter, set_xdp
-from bpflens.kernel.attachments.links import LINK
 from bpflens.kernel.descriptors import close, device_index, link_fd, program_fd
 from bpflens.kernel.maps.maps import map_by_fd
 from bpflens.kernel.programs.prog_info import prog_info_by_fd

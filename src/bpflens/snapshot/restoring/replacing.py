@@ -6,9 +6,10 @@ import os
 
 from bpflens.errors import BpflensError, KernelError
 from bpflens.formats.snapshot.manifest import SavedAttachment
+from bpflens.isa.extended.uapi import LinkType as LINK
 from bpflens.kernel import pins
 from bpflens.kernel.attachments.attach import link_update
-from bpflens.kernel.attachments.links import LINK, LinkInfo, link_by_fd, link_info
+from bpflens.kernel.attachments.links import LinkInfo, link_by_fd, link_info
 from bpflens.kernel.descriptors import link_fd, program_fd
 from bpflens.kernel.programs.prog_info import prog_info
 from bpflens.snapshot.restoring.maker import Maker

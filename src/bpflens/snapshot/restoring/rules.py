@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bpflens.formats.snapshot.manifest import SavedAttachment, SavedMap
-from bpflens.kernel.attachments.links import LINK
+from bpflens.isa.extended.uapi import LinkType as LINK
 
 __all__ = ("LINKS", "data_is_lost", "data_is_written", "hook_is_lost", "map_is_lost")
 

@@ -10,7 +10,8 @@ from bpflens.formats.snapshot.archive import ArchiveWriter
 from bpflens.formats.snapshot.manifest import SavedAttachment
 from bpflens.formats.snapshot.schema import plain
 from bpflens.inventory.facts.records import Inventory, InventoryRow
-from bpflens.kernel.attachments.links import LINK, LinkInfo, link_info
+from bpflens.isa.extended.uapi import LinkType as LINK
+from bpflens.kernel.attachments.links import LinkInfo, link_info
 from bpflens.snapshot.taking.holders import Keepers, saved_holders
 from bpflens.snapshot.taking.scope import map_of_row
 

@@ -17,10 +17,10 @@ from contextlib import contextmanager
 
 from bpflens.errors import InputError, KernelError, NotFound
 from bpflens.formats.snapshot.manifest import SavedAttachment
+from bpflens.isa.extended.uapi import LinkType as LINK
 from bpflens.isa.extended.uapi import ProgType
 from bpflens.kernel import descriptors, pins
 from bpflens.kernel.attachments.attach import link_update
-from bpflens.kernel.attachments.links import LINK
 from bpflens.kernel.programs.load_attributes import read_attributes
 from bpflens.kernel.programs.prog_info import prog_info
 from bpflens.snapshot.taking.cgroups import cgroup_directory, cgroup_paths

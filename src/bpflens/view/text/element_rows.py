@@ -21,8 +21,8 @@ from bpflens.btf.values import to_text
 from bpflens.maps.elements import types_of
 from bpflens.maps.readable import Reader, readable
 from bpflens.program import Map
+from bpflens.view.style.moments import is_point
 from bpflens.view.style.printable import printable
-from bpflens.view.text.moments import is_point
 
 __all__ = ("Rows", "rows_of")
 

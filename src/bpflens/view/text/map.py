@@ -10,8 +10,8 @@ from bpflens.isa.extended.names import MAP_TYPES, type_name
 from bpflens.maps.change import Change
 from bpflens.maps.differences import Difference
 from bpflens.maps.elements import Element
+from bpflens.view.style.moments import moments
 from bpflens.view.style.printable import printable
-from bpflens.view.text.moments import moments
 
 __all__ = ("change_line", "difference_line", "element_line", "row_lines")
 
