@@ -4,11 +4,17 @@ The writers of each level (structured, instructions, assembly) say what variable
 
 from __future__ import annotations
 
+import re
+
 from bpflens.decompile import ir
 from bpflens.decompile.c_expression.types import INT, OBJECT, POINTER, PRIMARY, U64, UNARY, CText, CType, wrap
 from bpflens.decompile.ir import Expr
 
 __all__ = ("Names",)
+
+
+_INSIDE = re.compile(r"\(void \*\)(&?\w+(?:(?:->|\.)\w+)*) ([+-]) (\w+)").fullmatch
+"""Something that C knows the type of, and bytes into it."""
 
 
 class Names:
@@ -141,4 +147,7 @@ class Names:
         made = self.text(expr)
         if made.type.bits < 64:
             made = CText(f"(__u64){wrap(made, UNARY)}", UNARY, U64)
+        inside = _INSIDE(made.text)
+        if inside is not None:
+            return f"{self.macro('mem_at')}({type}, {inside[1]}, {'-' if inside[2] == '-' else ''}{inside[3]})"
         return f"*({type} *){wrap(made, UNARY)}"

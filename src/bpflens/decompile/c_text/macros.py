@@ -23,6 +23,7 @@ _FIXED = {
         "#define bpf_printk(format, ...) \\\n"
         "\t({ static const char format_[] = format; bpf_trace_printk(format_, sizeof(format_), ##__VA_ARGS__); })"
     ),
+    "mem_at": "#define mem_at(type, base, offset) (*(type *)((void *)(base) + (offset)))",
     "barrier_var": '#define barrier_var(v) asm volatile("" : "+r"(v))',
     "load_byte": '__u64 load_byte(void *skb, __u64 off) asm("llvm.bpf.load.byte");',
     "load_half": '__u64 load_half(void *skb, __u64 off) asm("llvm.bpf.load.half");',
