@@ -51,6 +51,14 @@ def test_what_the_keywords_move(shown: str, meant: str | None) -> None:
     assert shift is not None and shift.meant == meant and "to the end of the filter" in shift.note
 
 
+def test_a_tag_inside_of_the_first() -> None:
+    compiler = Compiler(Store(), "EN10MB")
+    tree, node = parse("vlan and not vlan 5 and ip"), compiler.node("vlan and not vlan 5 and ip")
+    assert tree is not None and node is not None
+    shift = shift_of(tree, compiler, node)
+    assert shift is not None and shift.meant == "vlan and ether[14:2] & 0xfff != 5 and ip" and compiler.node(shift.meant) is not None
+
+
 @pytest.mark.parametrize("shown", ["port 53 or (vlan and port 53)", "vlan and vlan 5 and ip", "ip or vlan", "vlan and (ip or arp)", "tcp"])
 def test_where_nothing_else_is_moved(shown: str) -> None:
     compiler = Compiler(Store(), "EN10MB")

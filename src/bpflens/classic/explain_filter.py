@@ -200,7 +200,7 @@ class FilterExplainer:
         """A note on that."""
         shift = self.shifts(found)
         if shift is not None:
-            meant = f"; if only its own part was meant: {shift.meant}" if shift.meant is not None else ""
+            meant = f"; probably meant: {shift.meant}" if shift.meant is not None else ""
             self.notes.append(f"{shift.note}{meant}")
 
     def nothing(self, node: int) -> Explanation:

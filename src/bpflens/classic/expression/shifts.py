@@ -32,6 +32,9 @@ class Shift(NamedTuple):
 
 def shift_of(tree: Expression, compiler: Compiler, node: int) -> Shift | None:
     """What is moved though it stands outside of the keyword's own conjunction; None where nothing is. `node`: the diagram of the text."""
+    inner = _inner_tag(tree, compiler)
+    if inner is not None:
+        return inner
     moved = list(_moved(tree))
     if not moved:
         return None
@@ -44,6 +47,23 @@ def shift_of(tree: Expression, compiler: Compiler, node: int) -> Shift | None:
     note = f"`{keywords[0]}` moves all that follows it to the end of the filter: {listed} {is_read} {by}, with that header or without"
     meant = _meant(tree, compiler)
     return Shift(note, meant[0] if meant is not None and meant[1] != node else None)
+
+
+def _inner_tag(tree: Expression, compiler: Compiler) -> Shift | None:
+    """`vlan and not vlan 5` asks for a second tag, though the first may have been meant."""
+    items = list(tree.items) if isinstance(tree, And) else []
+    outer = next((at for at, item in enumerate(items) if isinstance(item, Literal) and item.candidate.text == "vlan"), None)
+    if outer is None or compiler.linktype != "EN10MB":
+        return None
+    for at in range(outer + 1, len(items)):
+        item = items[at]
+        inner = item.item if isinstance(item, Not) else None
+        if isinstance(inner, Literal) and inner.candidate.prefix == "vlan" and inner.candidate.value:
+            number = inner.candidate.value
+            note = f"`not vlan {number}` is about a second tag, inside of the first, and moves what follows it too"
+            rest = [_bracketed(other) for position, other in enumerate(items) if position not in (outer, at)]
+            return Shift(note, " and ".join(["vlan", f"ether[14:2] & 0xfff != {number}", *rest]))
+    return None
 
 
 def is_keyword(e: Expression) -> bool:

@@ -53,9 +53,15 @@ def collect(e: Expression, parts: Parts) -> None:
 
 
 def _keyword(keyword: str, parts: Parts) -> None:
-    for word in keyword.split(" and "):
+    words = keyword.split(" and ")
+    if len(words) > 1 and set(words) <= {"vlan"}:
+        parts.where.append(f"behind {len(words)} VLAN tags in the frame")
+        return
+    phrases = []
+    for word in words:
         name, _, value = word.partition(" ")
-        parts.where.append(f"{WITH_NUMBER[name]} {value}" if value else WITHOUT_NUMBER.get(name, f"inside {name}"))
+        phrases.append(f"{WITH_NUMBER[name]} {value}" if value else WITHOUT_NUMBER.get(name, f"inside {name}"))
+    parts.where.append(", then ".join(phrases))
 
 
 def _literal(c: Candidate, parts: Parts) -> None:
