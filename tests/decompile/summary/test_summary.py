@@ -80,7 +80,7 @@ WORDS = {
         "Refuses (EPERM) (0) when the port is 25 (smtp); or when the IPv4 address is in 10.0.0.0/8, the port is not 25 (smtp) and the user id "
         "is not 0.",
         "Else allows (1).",
-        "Reads: port, IPv4 address, user id.",
+        "Reads: port, byte 0 of the IPv4 address, user id.",
     ],
     "marker": [
         "For IPv4 UDP packets, it sets the packet mark to 7 and redirects the packet to interface 3.",

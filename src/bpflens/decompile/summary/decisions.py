@@ -14,6 +14,7 @@ from bpflens.decompile.summary.words.verdicts import Verdict, verdict
 __all__ = ("decisions",)
 
 _SHOWN_PATHS = 3
+_STEMS = {"goes": "go", "has": "have"}
 
 
 def decisions(function: str, walked: Walk, namer: Namer, prog_type: int) -> Iterator[Sentence]:
@@ -76,7 +77,7 @@ def _named(meaning: Verdict, noun: str, may: bool = False) -> str:
     words = meaning.words.replace("the packet", noun) if noun else meaning.words
     if may:
         first, _, rest = words.partition(" ")
-        words = f"{first.removesuffix('s') if not first.endswith('ss') else first} {rest}".strip()
+        words = f"{_STEMS.get(first) or first.removesuffix('es' if first.endswith('sses') else 's')} {rest}".strip()
     return f"{words} ({meaning.name})" if meaning.name else words
 
 

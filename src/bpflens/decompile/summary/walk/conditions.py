@@ -193,7 +193,7 @@ def _of_order(bits: Sequence[Bit | int], op: str, constant: int, expr: ir.Compar
 def _of_two(bits: Bits, right: ir.Expr, op: str, expr: ir.Compare, holds: bool, scope: Scope, namer: Namer) -> Condition:
     other = scope.bits(right)
     runs = [byte_run(tuple(each)) if each is not None else None for each in (bits, other)]
-    if None in runs or op not in _RELATIONS:
+    if None in runs or op not in _RELATIONS or runs[0] == runs[1]:
         return Condition(Kind.UNKNOWN, "two values compare so")
     left_name, right_name = (namer.name_bytes(run[0], run[1], run[2], namer.layers).text for run in runs if run is not None)
     relation = op if holds else _NEGATED[op]
@@ -226,13 +226,20 @@ def _of_call(call: ir.Call, op: str, constant: int, expr: ir.Compare, holds: boo
         text = f"{map_ref.name} has {'an' if there else 'no'} entry for {'the ' * (not key[:1].isdigit())}{key}"
         return Condition(kind, text, claim=entry)
     claim = Gives(call.name, call.slots, "!=" if there else "==", 0)
+    if call.name == "bpf_strncmp" and (compared := scope.keys.get(call.slots)):
+        return Condition(Kind.TELLING, compared.format("not " if there else ""), claim=claim)
     if call.name in _POINTERS:
         return Condition(Kind.PRESENT, f"{call.name} {'gives something' if there else 'gives nothing'}", claim=claim)
     if call.kind == "helper" and scope.bits(expr.left) is not None and call.name.startswith("bpf_get_"):
         return None  # a number to compare
-    if call.kind == "helper" and (helper_prototype(call.number) or "").startswith("long") and not any(n in call.name for n in _ANSWERS):
+    if call.kind == "helper" and (helper_prototype(call.number) or "").startswith("long") and _tells_errors(call.name):
         return Condition(Kind.TELLING, f"{call.name} {'fails' if there else 'succeeds'}", claim=claim)
     return Condition(Kind.TELLING, f"{call.name} {'gives another value than' if there else 'gives'} 0", claim=claim)
+
+
+def _tells_errors(helper: str) -> bool:
+    """A result of a helper that is not 0 is an error."""
+    return helper == "bpf_clone_redirect" or not any(part in helper for part in _ANSWERS)
 
 
 def _number_bits(value: int) -> Bits:

@@ -8,9 +8,9 @@ from bpflens.decompile import ir
 from bpflens.decompile.summary.walk.bits import read_bits, runs_of
 from bpflens.decompile.summary.walk.claims import KeyPart
 from bpflens.decompile.summary.walk.sources import Filled, Scope
-from bpflens.decompile.summary.words.naming import Namer
+from bpflens.decompile.summary.words.naming import STRINGS, Namer
 
-__all__ = ("key_parts", "key_phrase")
+__all__ = ("compared_text", "key_parts", "key_phrase")
 
 
 def key_parts(call: ir.Call, scope: Scope, argument: int = 1) -> tuple[KeyPart, ...]:
@@ -64,3 +64,17 @@ def _part(content: object, size: int, scope: Scope, namer: Namer) -> Iterator[st
         return
     for source, byte, length in runs:
         yield namer.name_bytes(source, byte, length, namer.layers).text
+
+
+def compared_text(call: ir.Call, scope: Scope) -> str:
+    """ "the process name is {}"evil"" of a comparison of strings, with a place for "not "; "" where one of them has no words."""
+    buffer, data = scope.resolved(call.args[0]), call.args[2]
+    at = buffer.start + buffer.offset if isinstance(buffer, ir.StackRef) else None
+    content = next((each for (start, _), each in scope.frame.cells.items() if start == at), None)
+    map = scope.unit.maps.get(data.section) if isinstance(data, ir.DataRef) else None
+    if not isinstance(content, Filled) or content.source.kind != "buffer":
+        return ""
+    if not isinstance(data, ir.DataRef) or map is None or not map.data:
+        return ""
+    text = map.data[data.offset :].split(b"\0")[0].decode("utf-8", "backslashreplace").replace("{", "{{").replace("}", "}}")
+    return f'the {STRINGS.get(content.source.what, "memory that was read")} is {{}}"{text}"'

@@ -280,6 +280,8 @@ class Scope:
         if place.kind in ("ctx", "value", "data") and place.offset is not None:
             if self.written.covers(place.kind, place.what, place.offset, load.size):
                 return None
+            if place.kind == "value" and not self.written.is_one_entry(place.what):
+                return None
             return read_bits(Source(place.kind, place.what), place.offset, load.size, load.signed)
         return None
 

@@ -20,7 +20,7 @@ from bpflens.decompile.summary.walk.claims import KeyPart
 from bpflens.decompile.summary.walk.conditions import Condition, Kind, condition_of, layers_of
 from bpflens.decompile.summary.walk.frame_changes import follow_frame
 from bpflens.decompile.summary.walk.joins import UNSAID, added, leaves, met
-from bpflens.decompile.summary.walk.keys import key_parts, key_phrase
+from bpflens.decompile.summary.walk.keys import compared_text, key_parts, key_phrase
 from bpflens.decompile.summary.walk.reading import note_reads
 from bpflens.decompile.summary.walk.sources import Frame, Scope
 from bpflens.decompile.summary.walk.written import Written
@@ -313,6 +313,8 @@ class _Walker:
         texts: tuple[str, ...] = ()
         key = ""
         parts: tuple[KeyPart, ...] = ()
+        if isinstance(statement, ir.Call) and statement.name == "bpf_strncmp" and (compared := compared_text(statement, self.scope)):
+            self.scope.keys[statement.slots] = compared
         value = self.stored_words(statement) if isinstance(statement, ir.Store) else ""
         if isinstance(statement, ir.Call):
             texts = tuple(self.argument(arg) for arg in statement.args)

@@ -22,6 +22,7 @@ Writes: TypeAlias = frozenset[tuple[str, str]]
 
 EVERYTHING: Writes = frozenset({("packet", ""), ("ctx", ""), ("value", "*"), ("data", "*"), ("entries", "*"), ("kernel", "*")})
 _KNOWN = frozenset(("packet", "ctx", "value", "data"))
+_LOOKUPS = ("bpf_map_lookup_elem", "bpf_map_lookup_percpu_elem")
 _APART = frozenset(("frame", "mem", "packet_meta"))  # the stack is followed elsewhere; memory that helpers gave
 _MOVES_PACKET = (
     "bpf_skb_store_bytes", "bpf_skb_change_", "bpf_skb_adjust_room", "bpf_skb_vlan_", "bpf_xdp_adjust_", "bpf_xdp_store_bytes",
@@ -108,21 +109,27 @@ class Written:
 
     functions: Mapping[str, Writes] = field(default_factory=dict)
     places: dict[tuple[str, str], frozenset[tuple[int, int]] | None] = field(default_factory=dict)
+    looked_up: dict[str, frozenset[int]] = field(default_factory=dict)  # map -> first instructions of the look-ups that may have been made
 
     def copy(self) -> Written:
         """The same, to go on with alone."""
-        return Written(self.functions, dict(self.places))
+        return Written(self.functions, dict(self.places), dict(self.looked_up))
 
     def join(self, other: Written) -> None:
         """What one way or the other has written."""
         for key, spans in other.places.items():
             mine = self.places.get(key, frozenset())
             self.places[key] = None if mine is None or spans is None else mine | spans
+        for name, calls in other.looked_up.items():
+            self.looked_up[name] = self.looked_up.get(name, frozenset()) | calls
 
     def note(self, statement: ir.Statement) -> None:
         """A statement has run."""
         offset = statement.place.offset if isinstance(statement, ir.Store | ir.Atomic) and statement.place.kind in _KNOWN else None
         writes = _written_by(statement)
+        if isinstance(statement, ir.Call) and statement.name in _LOOKUPS and isinstance(statement.args[0], ir.MapRef):
+            name = statement.args[0].name
+            self.looked_up[name] = self.looked_up.get(name, frozenset()) | {statement.slots[0] if statement.slots else 0}
         if isinstance(statement, ir.Call):
             writes = writes.union(*(self.functions.get(name, EVERYTHING) for name in _callees(statement)))
         for key in writes:
@@ -134,6 +141,10 @@ class Written:
         """Any of a tree's statements may have run, any number of times."""
         for statement in _statements(tree):
             self.note(statement)
+
+    def is_one_entry(self, map: str) -> bool:
+        """At most one look-up in a map may have been made: a value of it is of one certain entry."""
+        return len(self.looked_up.get(map, ())) < 2
 
     def covers(self, kind: str, what: str, at: int = 0, size: int = 1) -> bool:
         """These bytes may have been written."""

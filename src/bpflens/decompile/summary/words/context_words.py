@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 __all__ = ("Word", "word_of")
@@ -55,6 +56,13 @@ _ANYWHERE = {
 }  # fmt: skip
 
 
+_IPV6 = re.compile(r"(user|remote|local|src|dst|msg_src)_ip6\[([0-3])\]$")
+
+
 def word_of(struct: str, field: str) -> Word | None:
     """The words of a context's field; None where it has no better name than its own."""
+    found = _IPV6.match(field)
+    if found is not None:
+        whose = {"remote": "remote ", "local": "local ", "src": "source ", "dst": "destination ", "msg_src": "source "}.get(found[1], "")
+        return Word(f"bytes {4 * int(found[2])} to {4 * int(found[2]) + 3} of the {whose}IPv6 address", "hex", 4)
     return _WORDS.get((struct, field)) or _ANYWHERE.get(field)

@@ -5,6 +5,7 @@ field_of("IPv4", 16, 4)  ──►  ("destination address", ...)      value_text
 
 from __future__ import annotations
 
+import errno
 from typing import NamedTuple
 
 __all__ = ("ETHERTYPES", "IP_PROTOCOLS", "PacketField", "field_of", "fields_of", "network_offset", "value_text")
@@ -134,6 +135,9 @@ def value_text(format: str, value: int, size: int = 0) -> str:
             return f"{value} ({_ICMP_TYPES[value]})" if value in _ICMP_TYPES else str(value)
         case "tcpflags":
             return "+".join(name for bit, name in _TCP_FLAGS if value & bit) or "none"
+        case "result" if size in (4, 8) and value >> 8 * size - 1:
+            number = value - (1 << 8 * size)
+            return f"{number} (-{errno.errorcode[-number]})" if -number in errno.errorcode else str(number)
         case "family":
             return _FAMILIES.get(value, str(value))
         case "socktype":

@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from bpflens.btf.fields import member_at
+from bpflens.btf.fields import field_at as member_of
 from bpflens.decompile.summary.walk.bits import Bit, Source
 from bpflens.decompile.summary.walk.sources import COMM
 from bpflens.decompile.summary.words.context_words import word_of
 from bpflens.decompile.summary.words.layers import PacketField, field_of, fields_of, network_offset, value_text
 from bpflens.decompile.unit import Unit
 from bpflens.isa.extended.contexts import access_name, context_struct, field_at
+from bpflens.isa.extended.helpers import helper_id, helper_prototype
 
-__all__ = ("ASSUMED", "NO_LAYERS", "Layers", "Named", "Namer")
+__all__ = ("ASSUMED", "NO_LAYERS", "STRINGS", "Layers", "Named", "Namer")
 
 _CALLS = {
     ("bpf_get_current_pid_tgid", 0, 8): "process and thread id", ("bpf_get_current_uid_gid", 0, 8): "user and group id",
@@ -109,7 +110,7 @@ class Namer:
             where = "behind the IPv4 header" if source.base == "transport" else f"of {_DATA.get(self.prog_type, 'the packet')}"
             return Named(f"{_run(byte, size)} {where}", "hex" if size > 1 else "number", True)
         if source.kind == "ctx":
-            return self._ordered(byte, size) or Named(self._context(byte, size))
+            return self._ordered(byte, size) or _plain(self._context(byte, size))
         if source.kind == "parameter":
             return Named(f"parameter {source.what}" if size in (4, 8) and not byte else f"{_run(byte, size)} of parameter {source.what}")
         if source.kind == "kernel":
@@ -117,7 +118,9 @@ class Namer:
         if source.kind == "buffer":
             return Named(STRINGS.get(source.what) or f"{READERS.get(source.what, f'what {source.what} gives')} ({_run(byte, size)})")
         if source.kind == "call":
-            return Named(_CALLS.get((source.what, byte, size)) or f"result of {source.what}")
+            wide = (helper_prototype(helper_id(source.what) or 0) or "").startswith("__u64")
+            part = "" if not byte and size == (8 if wide else size) and size >= 4 else f"{_run(byte, size)} of the "
+            return _plain(_CALLS.get((source.what, byte, size)) or f"{part}result of {source.what}")
         if source.kind in ("value", "data"):
             return Named(self._global(source, byte, size) if source.kind == "data" else self._value(source.what, byte, size))
         return Named(f"{size} bytes of {source.what or source.kind}")
@@ -148,7 +151,7 @@ class Namer:
         return found.offset, word.number if word and word.number and byte < found.offset + word.number else found.size, found.size
 
     def _context(self, byte: int, size: int) -> str:
-        if self.prog_type == _KPROBE and size == 8 and byte in _X86_64_ARGUMENTS:
+        if self.prog_type == _KPROBE and size in (4, 8) and byte in _X86_64_ARGUMENTS:
             return f"{_X86_64_ARGUMENTS[byte]} of the function"
         if self.prog_type in _ARGUMENT_ARRAYS and byte % 8 == 0:
             return f"argument {byte // 8 + 1}"
@@ -163,13 +166,16 @@ class Namer:
         if not name:
             return f"{_run(byte, size)} of the context"
         word = word_of(struct, name.rpartition("->")[2].rpartition(".")[2])
-        return word.text if word is not None else name
+        whole = field_at(struct, byte, size)
+        text = word.text if word is not None else name
+        return _part(text, byte, size, whole.offset, whole.size) if whole is not None else text
 
     def _value(self, map_name: str, byte: int, size: int) -> str:
         map = self.unit.maps.get(map_name)
-        member = member_at(self.unit.btf, map.value_type_id, byte, size) if map and self.unit.btf and map.value_type_id else None
-        if member:
-            return f"{member} of the entry of {map_name}"
+        member = member_of(self.unit.btf, map.value_type_id, byte, size) if map and self.unit.btf and map.value_type_id else None
+        if member and member.path and self.unit.btf is not None:
+            whole = member.bit_size // 8 or self.unit.btf.size(self.unit.btf.skip_modifiers(member.type_id))
+            return _part(f"{member.path} of the entry of {map_name}", byte, size, member.bit_off // 8, whole)
         whole = map is not None and byte == 0 and size == map.value_size
         return f"value of the entry of {map_name}" if whole else f"{_run(byte, size)} of the entry of {map_name}"
 
@@ -177,7 +183,8 @@ class Namer:
         map = self.unit.maps.get(source.what)
         for offset, (name, length, _) in map.datasec.items() if map else ():
             if offset <= byte < offset + max(length, 1):
-                return f"setting {name}" if ".rodata" in source.what else f"variable {name}"
+                kind = "setting" if ".rodata" in source.what else "variable"
+                return _part(f"{kind} {name}", byte, size, offset, max(length, 1))
         return f"{_run(byte, size)} of {source.what}"
 
     def phrases(self, known: Mapping[Bit, int], layers: Layers, negated: bool = False) -> Iterator[str]:
@@ -231,6 +238,16 @@ STRINGS = {
     "bpf_probe_read_str": "string that was read",
 }  # fmt: skip
 """Helpers that fill a buffer with a string."""
+
+
+def _plain(text: str) -> Named:
+    """A number in host order; results may be negative."""
+    return Named(text, "result" if text.startswith(("return value", "result of")) else "number")
+
+
+def _part(name: str, byte: int, size: int, start: int, whole: int) -> str:
+    """The name of something, or of a part of it."""
+    return name if (byte, size) == (start, whole) else f"{_run(byte - start, size)} of the {name}"
 
 
 def _run(byte: int, size: int) -> str:
