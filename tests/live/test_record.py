@@ -26,7 +26,7 @@ from bpflens.original.store.base import base_of
 from bpflens.original.store.record import Way
 from bpflens.original.store.store import Store, spool_of
 from bpflens.snapshot.record import record, store_at
-from bpflens.snapshot.recording.keeper import Keeper
+from bpflens.snapshot.record_keeper import Keeper
 
 pytestmark = pytest.mark.live
 SOCKET_FILTER = 1
@@ -154,7 +154,7 @@ RECORDS = """
 import sys
 from bpflens.kernel.recorder.recorder import Recorder, remove_pins
 from bpflens.snapshot.record import record, store_at
-from bpflens.snapshot.recording.keeper import Keeper
+from bpflens.snapshot.record_keeper import Keeper
 with Recorder(1 << 20, pins=sys.argv[1]) as recorder:
     print("ready", flush=True)
     for kept in record(store_at(sys.argv[2]), None, recorder=recorder):

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from bpflens.kernel.recorder.load import Load
 from bpflens.kernel.recorder.recorder import RING_BYTES, Recorder
 from bpflens.original.store.store import MAX_BYTES, Store, spool_of
-from bpflens.snapshot.recording.keeper import Keeper, Kept
+from bpflens.snapshot.record_keeper import Keeper, Kept
 
 __all__ = ("Kept", "record", "store_at")
 

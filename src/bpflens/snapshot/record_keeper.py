@@ -25,7 +25,7 @@ from bpflens.original.image.tag import tags
 from bpflens.original.store.base import base_of
 from bpflens.original.store.record import Recorded, Way, numbered
 from bpflens.original.store.store import Store
-from bpflens.snapshot.recording.loader import Loaders, boot
+from bpflens.snapshot.record_loader import Loaders, boot
 
 __all__ = ("Keeper", "Kept")
 
