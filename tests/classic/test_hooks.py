@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from bpflens.classic.diff import diff
 from bpflens.classic.explain import explain
 from bpflens.classic.hooks import hook_of
 from bpflens.classic.summary import Summaries
+from bpflens.cli.main import run
+from bpflens.errors import InputError
 from bpflens.formats.dumps.detect import read_programs
 from bpflens.isa.classic.insn import SockFilter, encode
 from bpflens.program import Isa, Origin, Program
@@ -127,3 +131,28 @@ def test_a_name_says_that_it_is_no_tcpdump_language() -> None:
 
     assert found.expression is None
     assert found.extended == "@extension: @pkttype != 3"
+
+
+def test_values_of_different_hooks_are_no_answer_to_the_same_question() -> None:
+    direct, plain = read(DA.format(DROP_IP)), read(CLASS.format(DROP_IP))
+
+    with pytest.raises(InputError, match="different hooks"):
+        diff(direct, plain)
+
+    assert diff(direct, plain, values=True).equal
+
+
+def test_a_difference_of_verdicts_shows_what_the_programs_return() -> None:
+    found = diff(read(DA.format(DROP_IP)), read(DA.format("1,6 0 0 262144")))  # no verdict of cls_bpf
+
+    assert found.witness is not None and {found.witness.a, found.witness.b} <= {0, 2, 262144}
+
+
+def test_an_expression_is_compiled_for_the_packets_of_the_filter_beside_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rules = tmp_path / "rules"
+    rules.write_text("-A INPUT -m bpf --bytecode '4,48 0 0 9,21 0 1 6,6 0 0 1,6 0 0 0' -j DROP\n")
+
+    assert run(["diff", str(rules), "pcap:ip[9] = 6"]) == 1
+
+    assert "RAW" in capsys.readouterr().out
+    assert run(["diff", "--given", "ip", "pcap:ip proto 6", str(rules)]) == 0

@@ -28,6 +28,7 @@ from bpflens.classic.verdicts import by_outcome
 from bpflens.classic.words.sentences import describe
 from bpflens.errors import InputError
 from bpflens.isa.classic.insn import SockFilter, decode
+from bpflens.lean import replace
 from bpflens.program import Isa, Program
 
 __all__ = ("Difference", "Side", "diff")
@@ -90,7 +91,7 @@ def diff(
     """Compare two classic programs for the packets of one link type that satisfy `given`.
 
     With `values` they must return the same, not only accept the same. `names` of the two for the result. Raises InputError for extended
-    programs and unknown assumptions.
+    programs, unknown assumptions, and hooks that give values different meanings, of which `values` compares the numbers.
     """
     for program in (a, b):
         if program.isa is not Isa.CLASSIC:
@@ -105,6 +106,8 @@ def diff(
     from bpflens.formats.pcap import libpcap
 
     def result(verdict: prove.Verdict, sides: tuple[Side, ...] = ()) -> Difference:
+        if hook.kind == "verdict" and verdict.witness is not None:
+            verdict = replace(verdict, witness=_as_returned(verdict.witness, a, b))
         shown = _decoded(verdict.witness, linktype)
         equal = verdict.grade != "none"
         version = libpcap.version()
@@ -113,7 +116,7 @@ def diff(
             verdict.assumptions, hook, _other_values(verdict, one, two, values),
         )  # fmt: skip
 
-    hook = hook_of(a) if hook_of(a).kind != "length" else hook_of(b)
+    hook = _common_hook(a, b, values)
     one, two = decode(a.code), decode(b.code)
     if hook.kind == "verdict":  # values with one meaning are one
         one, two = by_outcome(one, hook), by_outcome(two, hook)
@@ -132,6 +135,27 @@ def diff(
     except TooComplex:
         sides = ()
     return result(verdict, sides)
+
+
+def _common_hook(a: Program, b: Program, values: bool) -> Hook:
+    """What a value means for both: where one source does not tell, it is taken to hang where the other does."""
+    one, two = hook_of(a), hook_of(b)
+    if LENGTH in (one, two) or one == two:
+        return two if one == LENGTH else one
+    if values:
+        return LENGTH
+    if one.kind == two.kind == "match":
+        return one
+    reason = f"hang on different hooks ({one.name}, {two.name}): a value means something else on each"
+    raise InputError(f"{a.origin.where} and {b.origin.where}", reason, "--values compares the numbers")
+
+
+def _as_returned(witness: prove.Witness, a: Program, b: Program) -> prove.Witness:
+    """The witness with the values that the programs return, where those of one meaning were compared as one."""
+    from bpflens.classic.machine.interpreter import run
+
+    one, two = (run(decode(program.code), witness.packet, aux=witness.aux) for program in (a, b))
+    return replace(witness, a=one, b=two)
 
 
 def _machine(a: Program, b: Program, one: tuple[SockFilter, ...], two: tuple[SockFilter, ...]) -> Machine:

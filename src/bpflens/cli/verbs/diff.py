@@ -42,6 +42,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
     if args.b is not None and is_snapshot(args.a) and is_snapshot(args.b):
         return _snapshots(args.a, args.b, settings)
+    if args.b is not None and args.linktype is None:
+        args.linktype = _linktype_for_expression(args)
     first = _one(args.a, args, optimize=True)
     if args.b is None:
         if not args.unoptimized:
@@ -94,6 +96,12 @@ def _snapshots(a: str, b: str, settings: Settings) -> int:
         for line in changes_lines(changes, False, settings.color):
             print(line)
     return 1 if any(change.status != "same" for change in changes) else 0
+
+
+def _linktype_for_expression(args: argparse.Namespace) -> str | None:
+    """The link type for which an expression is compiled beside a filter whose context tells what its packets begin with."""
+    filters = [target for target in (args.a, args.b) if not target.startswith("pcap:")]
+    return _one(filters[0], args, optimize=True).origin.linktype if len(filters) == 1 and filters[0] != "-" else None
 
 
 def _one(target: str, args: argparse.Namespace, optimize: bool) -> Program:
