@@ -344,10 +344,18 @@ def page_kinds(before: str, after: str) -> Iterator[tuple[str, str]]:
     yield (f"page without {' '.join(sorted(gone))}" if gone else "page", "")
 
 
+def _first(answer: Answer) -> str:
+    """The first line of what was said, in JSON the text of the error."""
+    line = next(iter((answer.err.strip() or answer.out).splitlines()), "")
+    with contextlib.suppress(ValueError, AttributeError):
+        line = json.loads(line).get("error", line)
+    return line
+
+
 def differences(command: Command, before: Answer, after: Answer) -> Iterator[tuple[str, str]]:
     """Kinds of difference of one command with an example of each; what an error changes to is one kind, whatever is printed then."""
     if before.code != after.code and not command.is_page:
-        last = [(answer.err.strip() or answer.out).splitlines()[:1] or [""] for answer in (before, after)]
+        last = [[_first(answer)] for answer in (before, after)]
         kinds = " -> ".join(kind_of(line)[:150] for [line] in last)
         answers = {before.code, after.code} <= {0, 1, 5}
         yield f"exit {before.code} -> {after.code}" + ("" if answers else f": {kinds}"), f"{last[0][0]} -> {last[1][0]}"
