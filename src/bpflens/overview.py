@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from bpflens.errors import KernelError
+from bpflens.lean import frozen, replace
 from bpflens.program import Holder, Map, Program
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpflens.inventory.around import Surroundings
     from bpflens.maps.contents import Contents
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ("MapFacts", "Overview", "ProgramFacts", "StructOpsFacts", "overview")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ProgramFacts:
     """What was found around a program. `attach_target`: the function that it was verified against; `stats_enabled`: whether runs are
     counted, None where that cannot be read; `deep`: kernel memory was searched for attachments too.
@@ -32,7 +32,7 @@ class ProgramFacts:
     deep: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StructOpsFacts:
     """A struct_ops map: the kernel's struct, the state of its registration, member -> program id."""
 
@@ -41,7 +41,7 @@ class StructOpsFacts:
     programs: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MapFacts:
     """What was found around a map. `users`: ids of programs; `contents` where they were asked for."""
 
@@ -52,7 +52,7 @@ class MapFacts:
     contents: Contents | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Overview:
     """`maps` were asked for themselves; each program has its maps beside it. `denied`: what was not looked at, with what it needs."""
 

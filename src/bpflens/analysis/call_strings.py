@@ -16,10 +16,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import NamedTuple
 
 from bpflens.analysis.references import LD_IMM64, References
 from bpflens.isa.extended.table import ROWS, lookup, writes
+from bpflens.lean import NamedTuple
 from bpflens.program import Map
 
 __all__ = ("Pointed", "loads_of_first", "pointed_by")

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from bpflens.errors import InputError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpflens.btf.btf import Btf
 

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from bpflens.btf.values import Value
 from bpflens.errors import BpflensError, KernelError
 from bpflens.isa.extended.uapi import MapType
+from bpflens.lean import frozen
 from bpflens.maps.readable import Reader
 from bpflens.maps.unlisted import unlisted
 from bpflens.program import Map
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpflens.btf.btf import Btf
 
@@ -28,7 +28,7 @@ _PAIRS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Entry:
     """One element: raw bytes, and the values where BTF has types. A per-cpu map's `value` is a list, one item for each possible CPU.
 
@@ -41,7 +41,7 @@ class Entry:
     value: Value = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Contents:
     """The first elements of a map; `more` says that there are others; `reason` why nothing or not everything could be read."""
 

@@ -9,7 +9,6 @@ btf/values.py decodes it.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterator
 
@@ -116,6 +115,8 @@ class Reader:
 
 def _written(form: str, raw: bytes) -> Value:
     if form in ("ipv4", "ipv6"):
+        import ipaddress
+
         return str(ipaddress.ip_address(raw))
     if form == "mac":
         return raw.hex(":")
@@ -127,6 +128,8 @@ def _prefix(data: bytes) -> str | None:
     length, address = int.from_bytes(data[:4], "little"), data[4:]
     if len(address) not in (4, 16) or length > 8 * len(address):
         return None
+    import ipaddress
+
     return f"{ipaddress.ip_address(address)}/{length}"
 
 

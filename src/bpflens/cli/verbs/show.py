@@ -8,7 +8,6 @@ In Python: bpflens.show("id:12") gives programs, maps and what was found around 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator
 
@@ -69,6 +68,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 def _lines(found: Overview, settings: Settings) -> Iterator[str]:
     if settings.json:
+        import json
+
         from bpflens.records.show import plain, show_records
 
         return (json.dumps(record, default=plain) for record in show_records(found))

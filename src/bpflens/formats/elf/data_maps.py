@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import replace
 
 from bpflens.errors import InputError
 from bpflens.formats.elf.maps import is_data_name
+from bpflens.lean import replace
 from bpflens.program import Program, Relocation
 
 __all__ = ("data_section", "from_live")

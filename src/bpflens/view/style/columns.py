@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+
+from bpflens.lean import NamedTuple
 
 __all__ = ("Cell", "Column", "columns", "folded", "terminal_width")
 
