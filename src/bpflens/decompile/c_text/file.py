@@ -232,7 +232,7 @@ def _global(variable: Global, data: bytes | None, types: Types) -> str:
         value = initialiser(types.btf, variable.type_id, raw)
         if value is not None:
             shown = types.declare(_unqualified(types.btf, variable.type_id), variable.name)
-            shown = shown.removeprefix("const ") if qualifier else shown
+            shown = shown.removeprefix("const ").removeprefix("volatile ") if qualifier else shown
             if kind == "data" and not any(raw):
                 place = place or ' SEC(".data")'
             return f"{qualifier}{shown}{place} = {value};"
