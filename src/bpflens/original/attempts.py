@@ -16,7 +16,7 @@ from bpflens.original.invert.reconstruction import Layout, Misfit
 from bpflens.original.invert.segment import Segmentation, segment
 from bpflens.original.invert.tag_search import Budget, Found, search
 from bpflens.original.result import Grade
-from bpflens.original.rewrites.kernel import Kernel
+from bpflens.original.rewrites.kernel_protocol import Kernel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

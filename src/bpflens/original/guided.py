@@ -18,7 +18,7 @@ from bpflens.original.invert.question import Options
 from bpflens.original.invert.reconstruction import Layout, Misfit, lay_out
 from bpflens.original.invert.segment import Segmentation, segment
 from bpflens.original.reload import Reloaded
-from bpflens.original.rewrites.kernel import Kernel
+from bpflens.original.rewrites.kernel_protocol import Kernel
 from bpflens.original.rewrites.template import Group
 
 __all__ = ("Guided", "readings_where_it_differs", "unsure_insns")

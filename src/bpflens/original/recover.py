@@ -17,7 +17,7 @@ from bpflens.original.attempts import Case
 from bpflens.original.image.image import Image, of_id, of_program
 from bpflens.original.invert.tag_search import STEPS
 from bpflens.original.result import Grade, Original
-from bpflens.original.rewrites.kernel import Kernel
+from bpflens.original.rewrites.kernel_protocol import Kernel
 from bpflens.original.verdict import verdict
 
 TYPE_CHECKING = False

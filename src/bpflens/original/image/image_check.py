@@ -21,7 +21,7 @@ from bpflens.lean import NamedTuple
 from bpflens.original.image.image import Image
 from bpflens.original.invert.reconstruction import Layout, code_of
 from bpflens.original.invert.segment import PROLOGUE
-from bpflens.original.rewrites.kernel import Kernel
+from bpflens.original.rewrites.kernel_protocol import Kernel
 from bpflens.original.rewrites.template import Group
 
 TYPE_CHECKING = False

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from bpflens.lean import NamedTuple, field, frozen
 from bpflens.original.image.image import Image
-from bpflens.original.rewrites.kernel import Kernel
+from bpflens.original.rewrites.kernel_protocol import Kernel
 
 __all__ = ("PLAIN", "Options", "Question")
 

@@ -19,7 +19,7 @@ from bpflens.original.image.hidden_register import hidden_register
 from bpflens.original.invert.opcode_readings import SPECIAL
 from bpflens.original.invert.question import PLAIN, Options, Question
 from bpflens.original.rewrites.calls import MAX_LOOPS
-from bpflens.original.rewrites.kernel import Kernel
+from bpflens.original.rewrites.kernel_protocol import Kernel
 from bpflens.original.rewrites.pattern import build, parse, unify, zeros_by_xor
 from bpflens.original.rewrites.template import Group, Template, distinct
 

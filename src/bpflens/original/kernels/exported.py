@@ -22,7 +22,7 @@ from bpflens.original.image.tag import ALGORITHMS
 from bpflens.original.kernels.running import SPECIALISED, LiveKernel, live_kernel, pack, static_templates, unpack
 from bpflens.original.rewrites.ctx_access import Row
 from bpflens.original.rewrites.helper_symbols import helper_ids, may_be_helper
-from bpflens.original.rewrites.kernel import Kernel
+from bpflens.original.rewrites.kernel_protocol import Kernel
 from bpflens.original.rewrites.pattern import parse
 from bpflens.original.rewrites.template import TemplateSet
 
@@ -127,17 +127,17 @@ class Exported:
         self._sets: dict[int, TemplateSet] = {}
 
     def helpers(self, imm: int, prog_type: int) -> tuple[int, ...]:
-        """See rewrites/kernel.py."""
+        """See rewrites/kernel_protocol.py."""
         name = self._names.get(imm)
         return helper_ids(name, prog_type) if name else ()
 
     def kfunc(self, imm: int) -> int | None:
-        """See rewrites/kernel.py."""
+        """See rewrites/kernel_protocol.py."""
         name = self._names.get(imm, "")
         return self.kfunc_id(SPECIALISED.get(name, name))
 
     def kfunc_id(self, name: str) -> int | None:
-        """See rewrites/kernel.py."""
+        """See rewrites/kernel_protocol.py."""
         return self._ids.get(name)
 
     def ksyms(self, address: int) -> tuple[int, ...]:
@@ -145,7 +145,7 @@ class Exported:
         return ()
 
     def imm_of(self, name: str) -> int | None:
-        """See rewrites/kernel.py."""
+        """See rewrites/kernel_protocol.py."""
         return self._imms.get(name)
 
     def types(self) -> Btf | None:
@@ -153,11 +153,11 @@ class Exported:
         return None
 
     def algorithm(self) -> str:
-        """See rewrites/kernel.py."""
+        """See rewrites/kernel_protocol.py."""
         return self._algorithm
 
     def templates(self, prog_type: int, attach_type: int | None) -> TemplateSet:
-        """See rewrites/kernel.py."""
+        """See rewrites/kernel_protocol.py."""
         if prog_type not in self._sets:
             accesses: dict[tuple[str, str], Sequence[Row]] = {
                 (kind, SOCKET_KINDS[kind]): rows for kind, rows in self._sockets.items() if kind in SOCKET_KINDS

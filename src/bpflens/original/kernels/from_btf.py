@@ -222,17 +222,17 @@ class DescribedKernel:
         self._imms = {name: imm for imm, name in self._names.items()}
 
     def helpers(self, imm: int, prog_type: int) -> tuple[int, ...]:
-        """See rewrites/kernel.py."""
+        """See rewrites/kernel_protocol.py."""
         name = self._names.get(imm)
         return helper_ids(name, prog_type) if name else ()
 
     def kfunc(self, imm: int) -> int | None:
-        """See rewrites/kernel.py."""
+        """See rewrites/kernel_protocol.py."""
         name = self._names.get(imm)
         return self.kfunc_id(name) if name else None
 
     def kfunc_id(self, name: str) -> int | None:
-        """See rewrites/kernel.py."""
+        """See rewrites/kernel_protocol.py."""
         from bpflens.btf.btf import Kind
 
         return self.btf.find(name, Kind.FUNC)
@@ -242,7 +242,7 @@ class DescribedKernel:
         return ()
 
     def imm_of(self, name: str) -> int | None:
-        """See rewrites/kernel.py: known of what the dump itself calls."""
+        """See rewrites/kernel_protocol.py: known of what the dump itself calls."""
         return self._imms.get(name)
 
     def types(self) -> Btf | None:
@@ -254,7 +254,7 @@ class DescribedKernel:
         return ""
 
     def templates(self, prog_type: int, attach_type: int | None) -> TemplateSet:
-        """See rewrites/kernel.py."""
+        """See rewrites/kernel_protocol.py."""
         from bpflens.original.kernels.running import static_templates
 
         accesses: dict[tuple[str, str], Sequence[Row]] = {
