@@ -234,6 +234,7 @@ def _reached(unit: Unit, entry: str) -> set[str]:
 def _prove(unit: Unit, function: DecompiledFunction, path: Path, where: str) -> str:
     """How the entry was proved equal for all inputs; "" where it was not."""
     from bpflens.execute.symbolic.equal import prove_equal
+    from bpflens.execute.symbolic.result import ASSUMPTIONS
     from bpflens.formats.elf.programs import read_object
 
     code = unit.codes[function.name]
@@ -249,7 +250,10 @@ def _prove(unit: Unit, function: DecompiledFunction, path: Path, where: str) -> 
         )  # fmt: skip
     except BpflensError:
         return ""
-    return f"equal for all inputs ({result.method}, {result.checked_by or 'no runs'})" if result.proved else ""
+    if not result.proved:
+        return ""
+    fixed = ", with the read-only data that the file has" if ASSUMPTIONS["constants"] in result.assumptions else ""
+    return f"equal for all inputs{fixed} ({result.method}, {result.checked_by or 'no runs'})"
 
 
 def _holding(programs: Sequence[Program], name: str) -> Program | None:

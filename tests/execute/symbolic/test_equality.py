@@ -218,3 +218,16 @@ def test_bytes_of_the_stack_that_no_one_wrote_are_a_stated_condition() -> None:
 
     assert not result.proved
     assert alike.proved and any("never written" in text for text in alike.assumptions)
+
+
+def test_a_loop_up_to_a_setting_is_compared_with_the_setting_of_the_file() -> None:
+    """Whatever the setting is, the loop has more ways than the budget: the second budget takes its value, and says so."""
+    source = (
+        HEAD + 'static const volatile __u32 most = 0, ports[64];\nSEC("xdp") int f(struct xdp_md *ctx) { int found = 0;'
+        "for (int i = 0; i < most && i < 64; i++) if (ports[i] == ctx->rx_queue_index) found = i; else if (ports[i] > 7) found += 3;"
+        "return found; }"
+    )
+    result = check(compiled(source, "-O2", "-mcpu=v3"), compiled(source, "-O1", "-mcpu=v3"), steps=20_000)
+
+    assert result.proved, result
+    assert any("read-only data hold what the files have" in text for text in result.assumptions)

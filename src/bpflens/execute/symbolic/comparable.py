@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bpflens.execute.symbolic.machine.code import Code
 from bpflens.execute.symbolic.machine.regions import Refused
 from bpflens.program import Map
 
-__all__ = ("Comparable", "comparable")
+__all__ = ("Comparable", "comparable", "with_constants")
 
 _BOOL = re.compile(r"\b(bool|_Bool)\b")
 
@@ -53,6 +53,14 @@ def comparable(a: Code, b: Code) -> Comparable:
         assumed.add("core")
     booleans = {label: _booleans(a.maps.get(label)) | _booleans(b.maps.get(label)) for label in a.maps.keys() | b.maps.keys()}
     return Comparable(frozenset(inlined), frozenset(assumed), booleans)
+
+
+def with_constants(shared: Comparable, a: Code, b: Code) -> Comparable:
+    """The same with all read-only data as the files have them, which is an assumption."""
+    known = {label for label in a.maps.keys() & b.maps.keys() if label.startswith(".rodata") and a.maps[label].data is not None}
+    if known <= shared.inlined:
+        return shared
+    return replace(shared, inlined=shared.inlined | known, assumed=shared.assumed | {"constants"})
 
 
 def _booleans(map: Map | None) -> frozenset[int]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from bpflens.execute.symbolic.align import QUERIES, Alignment
-from bpflens.execute.symbolic.comparable import Comparable, comparable
+from bpflens.execute.symbolic.comparable import Comparable, comparable, with_constants
 from bpflens.execute.symbolic.concrete import NotRun, World, constants_of, run
 from bpflens.execute.symbolic.interpretation import Interpretation
 from bpflens.execute.symbolic.machine.access import Setting
@@ -61,10 +61,21 @@ def prove_equal(
     objects. Maps, global data and helpers are matched by name. `run_both` is a second key: it is asked to run both where
     something is proved or the terms differ. An evaluator of our own (concrete.py) does that too, unless `run_both` found a difference.
     """
+    result = _with_budget(a, b, others_a, others_b, entry_a, entry_b, steps, z3, run_both, any_constants=True)
+    if result.reason.startswith("budget"):  # a loop up to a setting, say: a second budget with the values that the files have
+        fixed = _with_budget(a, b, others_a, others_b, entry_a, entry_b, steps, z3, run_both, any_constants=False)
+        result = replace(fixed if fixed.grade != "unknown" else result, steps=result.steps + fixed.steps)
+    return result
+
+
+def _with_budget(
+    a: Program, b: Program, others_a: Sequence[Program], others_b: Sequence[Program], entry_a: str | None, entry_b: str | None,
+    steps: int, z3: bool, run_both: Runs | None, any_constants: bool,
+) -> Equality:  # fmt: skip
     with session(steps):
         try:
             (a, *others_a), (b, *others_b) = same_offsets((a, *others_a), (b, *others_b))
-            result = _compare(Code(a, others_a, entry_a), Code(b, others_b, entry_b), z3, run_both)
+            result = _compare(Code(a, others_a, entry_a), Code(b, others_b, entry_b), z3, run_both, any_constants)
         except Refused as refused:
             result = Equality("unknown", reason=str(refused))
         except OutOfSteps as end:
@@ -74,8 +85,13 @@ def prove_equal(
         return replace(result, steps=spent())
 
 
-def _compare(a: Code, b: Code, z3: bool, run_both: Runs | None) -> Equality:
+def _compare(a: Code, b: Code, z3: bool, run_both: Runs | None, any_constants: bool) -> Equality:
+    """`any_constants`: whatever read-only data that both have hold; else what the files have."""
     shared = comparable(a, b)
+    if not any_constants:
+        free, shared = shared, with_constants(shared, a, b)
+        if shared is free:
+            return Equality("unknown", reason="constants: there are none to fix")
     result, settings = _attempt(a, b, shared, z3, same_garbage=False)
     same_garbage = result.grade == "unknown" and any(term.op == "sym" and term.args[0] == "uninitialised" for term in all_terms())
     if same_garbage:  # bytes of the stack that no one wrote are read: a second attempt with one value for all of them
