@@ -66,6 +66,14 @@ def test_the_text_means_what_the_tree_says(tree: Expression, brief: bool) -> Non
         assert compiled == wanted or (compiled is None and wanted == FALSE)  # libpcap refuses what rejects all packets
 
 
+def test_a_qualifier_holds_until_its_parenthesis_is_closed() -> None:
+    """`(arp or port 53) and 53` is no expression; within and before the parenthesis a qualifier is left out."""
+    group = Or((literal(0), literal(5), literal(6)))
+    assert text(And((group, literal(5)))) == "(arp or port 53 or 80) and port 53"
+    assert text(And((literal(6), Or((literal(5), literal(0))), Not(literal(5))))) == "port 80 and (port 53 or arp) and not 53"
+    assert text(And((literal(6), Or((literal(5), literal(6)))))) == "port 80 and (53 or 80)"
+
+
 @given(tree=TREES)
 @settings(max_examples=50)
 def test_synthesis_gives_back_what_was_combined(tree: Expression) -> None:

@@ -166,8 +166,14 @@ class _Printer:
 
     def series(self, e: And | Or, outermost: bool) -> str:
         word = " and " if isinstance(e, And) else " or "
+        before = self.prefix
+        if not outermost and any(not isinstance(item, Literal) or item.candidate.prefix != before for item in e.items):
+            self.prefix = None  # "port 80 and (53 or 443)" is read, "port 80 and (53 or arp)" is not
         shown = word.join([self.show(item, False) for item in self.ordered(e)])
-        return shown if outermost else f"({shown})"
+        if outermost:
+            return shown
+        self.prefix = before  # behind ")" hold the qualifiers from before "(" (libpcap, grammar.y, paren)
+        return f"({shown})"
 
     def ordered(self, e: And | Or) -> list[Expression]:
         """Values of one prefix side by side, where the first of them stands."""
