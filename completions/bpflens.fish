@@ -79,7 +79,7 @@ complete -c bpflens -n '__fish_seen_subcommand_from dis' -l stop
 complete -c bpflens -n '__fish_seen_subcommand_from dis' -l unoptimized
 complete -c bpflens -n '__fish_seen_subcommand_from dis' -a 'id: name: tag: pin: map: link: fd: pid: sock: dev: cgroup: netns: pcap: comm: exe: unit:'
 complete -c bpflens -n '__fish_seen_subcommand_from dis' -a '(bpflens completion targets (commandline -ct) 2>/dev/null)'
-complete -c bpflens -n __fish_use_subcommand -a explain -d 'say in words and as an expression what a classic filter does, with proof'
+complete -c bpflens -n __fish_use_subcommand -a explain -d 'say in words what a program does; of a classic filter also as an expression, with proof'
 complete -c bpflens -n '__fish_seen_subcommand_from explain' -l all
 complete -c bpflens -n '__fish_seen_subcommand_from explain' -l at
 complete -c bpflens -n '__fish_seen_subcommand_from explain' -l check

@@ -12,6 +12,13 @@ import needs
 
 INCLUDE = "/usr/include/x86_64-linux-gnu"  # linux/bpf.h wants asm/types.h
 
+REFUSED = r"""
+#include <linux/bpf.h>
+__attribute__((section("xdp"), used)) int bad(struct xdp_md *ctx) { return *((char *)(long)ctx->data + 5) == 3 ? XDP_DROP : XDP_PASS; }
+char _license[] __attribute__((section("license"), used)) = "GPL";
+"""
+"""A program that reads the packet without asking how long it is, which no verifier accepts."""
+
 MAPS_AND_CALLS = """
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>

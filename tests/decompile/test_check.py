@@ -6,6 +6,7 @@ import pytest
 
 import needs
 import objects
+from bpflens.cli.main import run
 from bpflens.decompile.check import checked
 from bpflens.decompile.decompile import decompile
 from bpflens.decompile.result import Badge, Level
@@ -52,6 +53,29 @@ def test_without_clang_nothing_is_claimed(small, monkeypatch):
     unit = make_unit(open_target(str(small)), "x.o")
     (function,) = checked(unit, {}).functions
     assert (function.badge, function.reason) == (Badge.UNCHECKED, "no clang here")
+
+
+def test_what_cannot_be_checked_is_no_success(tmp_path, capsys):
+    """A program that the kernel refuses: its C is printed, the reason goes to stderr, the exit code is 5."""
+    needs.root()
+    path = tmp_path / "bad.o"
+    path.write_bytes(objects.compiled(objects.REFUSED))
+    assert run(["decompile", "--check", str(path)]) == 5
+    shown = capsys.readouterr()
+    assert "int bad(" in shown.out and "bad.o#bad (the kernel does not load the original here: " in shown.err
+    assert run(["decompile", str(path)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("esc\x1b[31mred.o", "esc\\x1b[31mred.o"), ("new\nline.o", "new\\nline.o"), ("x*\udcff.o", "x*\\udcff.o")],
+)
+def test_odd_names_of_files_stay_in_the_comment(small, tmp_path, capsys, name, shown):
+    """Escaped, and on one line."""
+    (tmp_path / name).write_bytes(small.read_bytes())
+    assert run(["decompile", str(tmp_path / name)]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[0].startswith(f"/* {tmp_path / shown}, decompiled by bpflens.") and out.isascii() and "\x1b" not in out
 
 
 def test_a_difference_is_seen_and_the_level_lowered(small, monkeypatch):

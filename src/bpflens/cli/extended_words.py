@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ("explain_extended",)
 
-UNCHECKED = "Not checked by running it: read from the code's structure, with words by fixed rules."
+UNCHECKED = "Derived from the code by fixed rules; the program was not run (explain --check runs it)."
 
 
 def explain_extended(

@@ -24,7 +24,7 @@ VERBS = (
     Verb("show", "show", "Find", "all that is known of a program and its maps"),
     Verb("map", "map", "Find", "list, look into, change, compare and watch maps"),
     Verb("dis", "dis", "Read", "disassemble"),
-    Verb("explain", "explain", "Read", "say in words and as an expression what a classic filter does, with proof"),
+    Verb("explain", "explain", "Read", "say in words what a program does; of a classic filter also as an expression, with proof"),
     Verb("original", "original", "Read", "the program as it was loaded, with proof"),
     Verb("decompile", "decompile", "Read", "C that compiles, at the level that each function allows"),
     Verb("seccomp", "seccomp", "Read", "a seccomp filter's policy, findings, OCI profile, one syscall"),

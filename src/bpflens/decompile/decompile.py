@@ -77,7 +77,7 @@ def retitled(made: Decompiled) -> Decompiled:
     rest = made.before
     while rest and rest[0].text.startswith("/* ") and rest[0].text.endswith(" */"):
         rest = rest[1:]
-    title = tuple(Line(f"/* {line.replace('*/', '* /')} */") for line in _title(made))
+    title = tuple(Line(f"/* {_in_comment(line)} */") for line in _title(made))
     return replace(made, before=(*title, *rest))
 
 
@@ -165,6 +165,11 @@ def _with_callees(unit: Unit, names: Sequence[str]) -> list[str]:
             wanted.add(name)
             pending += [callee for callee in unit.callees(unit.codes[name]) if callee in unit.codes]
     return [name for name in unit.codes if name in wanted]
+
+
+def _in_comment(text: str) -> str:
+    """Text that neither ends a comment, nor begins a line, nor steers a terminal: names of files may hold anything."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text.replace("*/", "* /"))
 
 
 def _title(made: Decompiled) -> list[str]:

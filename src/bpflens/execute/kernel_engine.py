@@ -23,13 +23,14 @@ from bpflens.execute.subject import SLEEPABLE, Subject
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn
 from bpflens.kernel.descriptors import close
-from bpflens.kernel.programs.load import load_btf, load_program
+from bpflens.kernel.programs.load import load_btf, load_program, substance
 from bpflens.kernel.programs.test_run import RAW_TP, RUNNABLE, SYSCALL, TestRun
 
-__all__ = ("KernelProgram", "Refused", "Way", "load", "load_prepared", "prepared_for", "refusal", "ways", "widened")
+__all__ = ("KernelProgram", "Refused", "Way", "load", "load_prepared", "prepared_for", "refusal", "verifier_refusal", "ways", "widened")
 
 _NO_HELPER = re.compile(r"(?:cannot use helper|unknown func) \w+#(\d+)")
 _MAX_ABSENT = 24
+_WITH_TARGETS = frozenset({26, 27, 28, 29})  # TRACING, STRUCT_OPS, EXT, LSM: loaded for a function or type of the kernel
 _WITHOUT_MAPS = frozenset({12, 33, 37})  # tail_call, skb_under_cgroup, current_task_under_cgroup: their maps go
 
 
@@ -143,14 +144,29 @@ def widened(subject: Subject, way: Way, reasons: dict[str, None]) -> Way | None:
 
 def refusal(subject: Subject) -> str | None:
     """Why the kernel does not load the program as it is, with its own type; None where it does."""
+    refused = _refused(subject)
+    return refused.reason if refused is not None else None
+
+
+def verifier_refusal(subject: Subject) -> str:
+    """What the verifier says against the program as it is; "" where it accepts it, or where loading fails for another reason (a privilege,
+    a map, an attach target that is not here).
+    """
+    if subject.prog_type in _WITH_TARGETS and not subject.attach_btf_id:
+        return ""
+    refused = _refused(subject)
+    return substance(refused.log)[-1].strip() if refused is not None and substance(refused.log) else ""
+
+
+def _refused(subject: Subject) -> Refused | None:
     try:
         with ExitStack() as stack:
             maps = stack.enter_context(KernelMaps(subject.maps, subject.btf))
             close(_load(subject, maps.fds, stack))
     except KernelError as error:
-        return str(error)
+        return Refused(str(error))
     except Refused as error:
-        return error.reason
+        return error
     return None
 
 

@@ -29,7 +29,7 @@ def summary_record(
         "known": None,
         "accepts": None,
         "outcomes": [],
-        "notes": [],
+        "notes": [f"this kernel refuses to load it: {checks.refused}"] if checks is not None and checks.refused else [],
         "type": summary.type,
         "sentences": [
             {"kind": each.kind, "text": each.text, "insns": list(each.slots), **({"check": _mark(mark)} if mark is not None else {})}

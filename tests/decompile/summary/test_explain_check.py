@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import needs
+import objects
 from bpflens.cli.main import run
 from bpflens.decompile.summary.check import check
 from bpflens.decompile.summary.check.check import Checked, Grade, checked
@@ -157,6 +158,18 @@ def test_the_command_says_it(built: Path, capsys: pytest.CaptureFixture[str], mo
     assert run(["--json", "explain", "--check", str(built / "rewriter.o")]) == 1
     record = json.loads(capsys.readouterr().out)
     assert any(each["check"]["grade"] == "contradicted" for each in record["sentences"])
+
+
+def test_a_program_that_the_kernel_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The refusal is said before what runs in the interpreter show."""
+    needs.root()
+    path = tmp_path / "bad.o"
+    path.write_bytes(objects.compiled(objects.REFUSED))
+    assert run(["explain", "--check", str(path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].strip().startswith("This kernel refuses to load it: R") and lines[1].endswith("; checked in the interpreter alone.")
+    assert run(["--json", "explain", "--check", str(path)]) == 0
+    assert json.loads(capsys.readouterr().out)["notes"][0].startswith("this kernel refuses to load it: ")
 
 
 # --- the exam ---

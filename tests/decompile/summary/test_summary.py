@@ -22,7 +22,7 @@ from bpflens.formats.elf.programs import read_object
 from bpflens.targets.open import open_target
 
 PROGRAMS = Path(__file__).parents[1] / "programs"
-UNCHECKED = "Not checked by running it: read from the code's structure, with words by fixed rules."
+UNCHECKED = "Derived from the code by fixed rules; the program was not run (explain --check runs it)."
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +125,15 @@ def test_the_command(built: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--json", "explain", str(built / "firewall.o")]) == 0
     record = json.loads(capsys.readouterr().out)
     assert record["proof"]["grade"] == "none" and record["complete"] and record["sentences"][0]["insns"]
+
+
+def test_the_front_page_names_both_kinds(capsys: pytest.CaptureFixture[str]) -> None:
+    """explain is for programs, not only for classic filters; help on proofs says what stands behind both."""
+    assert run(["--help"]) == 0
+    [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  explain ")]
+    assert "what a program does" in line
+    assert run(["help", "proofs"]) == 0
+    assert "Of an extended program: sentences derived from its code by fixed rules" in capsys.readouterr().out
 
 
 def test_all_functions_of_an_object_are_said() -> None:

@@ -5,6 +5,7 @@ three levels that can say it, and the file says which:
   structured    loops, conditions and expressions
   instructions  one statement per instruction, with gotos
   assembly      the instructions themselves, in one asm statement
+With --check the exit code is 5 where a program could not be checked, as one that this kernel does not load: stderr says why.
 Of a loaded program the original is recovered first, as "bpflens original" does. "x.o#function" decompiles one function and what it calls.
 
 In Python: bpflens.decompile.decompile.decompile(bpflens.targets.open.open_target("x.o"), "x.o").text()"""
@@ -17,7 +18,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bpflens.cli.settings import Settings
-from bpflens.errors import InputError, UsageError
+from bpflens.errors import InputError, PartialResult, UsageError
 
 if TYPE_CHECKING:
     from bpflens.decompile.result import Decompiled
@@ -56,13 +57,26 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     from bpflens.decompile.decompile import decompile
     from bpflens.decompile.result import Level
 
+    unchecked: list[str] = []
     for target in args.targets:
         programs, function = _open(target)
         names = [*args.function, *([function] if function else [])]
         made = _checked(programs, target, names, args) if args.check else decompile(programs, target, Level(args.level), names)
         _check_names(made, names, target)
         _print(made, programs, args, settings)
+        if args.check:
+            unchecked += _unchecked(made)
+    if unchecked:
+        raise PartialResult("", f"not checked: {'; '.join(unchecked)}")
     return 0
+
+
+def _unchecked(made: Decompiled) -> list[str]:
+    """What the kernel was not asked, or refused, of programs that --check was to check: "x.o#bad (the kernel does not load ...)"."""
+    from bpflens.decompile.result import Badge
+
+    programs = [each for each in made.functions if each.role == "entry"] or made.functions
+    return [f"{made.where}#{each.name} ({each.reason})" for each in programs if each.badge in (Badge.COMPILES, Badge.UNCHECKED)]
 
 
 def _checked(programs: Sequence[Program], target: str, names: Sequence[str], args: argparse.Namespace) -> Decompiled:

@@ -3,7 +3,7 @@
 Of an extended program at most ten lines say when it runs, what it decides and under which conditions. They name what it changes and reads,
 and its maps. "may" stands where a condition was left out. --why names the instructions behind each sentence. --check runs the program on
 chosen inputs: the conditions of a sentence hold, then each of them is turned alone. The sentence is marked with what was seen. The exit
-code is 1 where a run contradicts a sentence.
+code is 1 where a run contradicts a sentence. Where this kernel refuses to load the program, a line before the sentences says so.
 
 Of a classic filter the expression is compiled again by libpcap and proved equal to the filter. That holds for all packets, or for those
 that are not cut short: libpcap's own optimizer keeps only that for some expressions. What tcpdump's language lacks (ancillary data,

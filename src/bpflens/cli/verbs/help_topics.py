@@ -34,11 +34,12 @@ A file whose name contains a colon or looks like one of the prefixes is written 
     "proofs": (
         "what stands behind an answer",
         """\
-explain   The expression was compiled again by libpcap and compared with the program for every possible packet by decision
-          diagrams, by z3 where they cannot decide. "all packets" and "packets that are not cut short" are two grades: a filter
+explain   Of a classic filter: the expression was compiled again by libpcap and compared with the program for every possible
+          packet by decision diagrams, by z3 where they cannot decide. "all packets" and "packets that are not cut short" are two grades: a filter
           that reads past the end of a short packet rejects it, and libpcap's own optimizer moves such reads.
           The proof line names the libpcap version, the link type and every assumption: another version may read the
           same words differently.
+          Of an extended program: sentences derived from its code by fixed rules, no proof; --check holds them against runs.
 diff      "equal" has the same proof; "different" comes with a packet, and both programs were run on it.
 original  exact: the hash of the recovered instructions is the tag that the kernel computed when the program was loaded.
           equivalent: loaded again (and removed at once), the kernel rewrites them to the identical image.

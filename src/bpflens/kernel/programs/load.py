@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Unpack
 
-__all__ = ("LoadOptions", "RunResult", "create_map", "load_btf", "load_program", "load_program_log", "run_program", "verify")
+__all__ = ("LoadOptions", "RunResult", "create_map", "load_btf", "load_program", "load_program_log", "run_program", "substance", "verify")
 
 FUNC_INFO_SIZE = 8  # struct bpf_func_info: insn_off, type_id
 LINE_INFO_SIZE = 16  # struct bpf_line_info: insn_off, file_name_off, line_off, line_col
@@ -104,7 +104,7 @@ def verify(insns: bytes, type: int, **options: Unpack[LoadOptions]) -> str | Non
     try:
         fd = load_program(insns, type, **options)
     except KernelError as error:
-        return (_substance(error.log) or [error.reason])[-1]
+        return (substance(error.log) or [error.reason])[-1]
     os.close(fd)
     return None
 
@@ -184,12 +184,13 @@ def _with_log(attempt: Callable[[int, Buffer | None], tuple[int, int, bytes]], l
 def _refused(object: str, what: str, errno: int, log: str) -> KernelError:
     hint = "needs CAP_BPF, and CAP_PERFMON or CAP_NET_ADMIN for most types" if errno in (1, 13) and not log else None
     error = KernelError.from_errno(object, what, errno, hint)
-    said = _substance(log)
+    said = substance(log)
     if said:
         error.reason += f" ({said[-1].strip()})"
     error.log = log
     return error
 
 
-def _substance(log: str) -> list[str]:
+def substance(log: str) -> list[str]:
+    """The lines of a verifier's log without its statistics."""
     return [line for line in log.splitlines() if line and not line.startswith(("processed ", "verification time"))]

@@ -8,7 +8,10 @@ from bpflens.decompile.summary.check.check import Checked, Mark
 from bpflens.decompile.summary.place import Place
 from bpflens.decompile.summary.summary import SHOWN_LINES, Sentence, Summary
 
-__all__ = ("checks_text", "place_lines", "summary_lines")
+__all__ = ("checks_text", "place_lines", "refused_text", "summary_lines")
+
+
+HINT = " (explain --check runs it)"
 
 
 def summary_lines(
@@ -19,6 +22,8 @@ def summary_lines(
     that a run contradicts comes first, and says so.
     """
     yield f"\x1b[1m{summary.head}\x1b[0m" if color else summary.head
+    if checks is not None and checks.refused:
+        surroundings = [refused_text(checks), *surroundings]
     yield from (f"    {line}" for line in surroundings)
     room = SHOWN_LINES - 2 - len(surroundings) - len(summary.gaps)
     marked = list(zip(summary.sentences, checks.marks if checks is not None else [None] * len(summary.sentences), strict=True))
@@ -60,13 +65,18 @@ def _mark(mark: Mark) -> str:
     return f"[not checked: {mark.reason}]"
 
 
+def refused_text(checks: Checked) -> str:
+    """That the program can't be loaded here, before what runs of an interpreter say of it."""
+    return f"This kernel refuses to load it: {checks.refused}{'; checked in the interpreter alone' * (not checks.kernel_runs)}."
+
+
 def checks_text(checks: Checked, proof: str) -> str:
-    """What the answer rests on, in place of "Not checked ...", and what follows that."""
+    """What the answer rests on, in place of "Derived from the code ...", and what follows that."""
     if not checks.runs:
-        return proof
+        return proof.replace(HINT, "")
     by_kernel = f", {checks.kernel_runs} of them by the {checks.kernel} too" if checks.kernel_runs else ", none of them by a kernel"
     assumed = f" Modelled: {', '.join(checks.assumed)}." if checks.assumed else ""
-    rest = proof.partition("fixed rules.")[2]
+    rest = proof.partition(f"{HINT}.")[2]
     return f"Checked in {checks.runs} runs by the interpreter{by_kernel}: evidence for those inputs, no proof.{assumed}{rest}"
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from bpflens.decompile.summary.check.judge import Count, Judge
-from bpflens.decompile.summary.check.kernel_runs import kernel_runs
+from bpflens.decompile.summary.check.kernel_runs import kernel_runs, verifier_refusal
 from bpflens.decompile.summary.check.trials import Trials
 from bpflens.decompile.summary.sentence import Sentence
 from bpflens.decompile.summary.summary import Summary
@@ -45,13 +45,16 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A mark for each sentence of a summary. `runs` in the interpreter, `kernel_runs` of them by `kernel` too."""
+    """A mark for each sentence of a summary. `runs` in the interpreter, `kernel_runs` of them by `kernel` too. `refused`: what this kernel's
+    verifier says against the program, "" where it says nothing, or was not asked.
+    """
 
     marks: tuple[Mark, ...]
     runs: int
     kernel_runs: int = 0
     kernel: str = ""
     assumed: tuple[str, ...] = ()
+    refused: str = ""
 
     @property
     def contradicted(self) -> bool:
@@ -83,7 +86,8 @@ def checked(summary: Summary, unit: Unit, subject: Subject, seed: int = 1) -> Ch
             judge.hold(run, {name: trials.world(run, shift) for name, shift in shifts.items()}, retval)
     marks = [_mark(sentence, count, sentence.says is not None and sentence.says.function in shifts, trials, shifts)
              for sentence, count in zip(summary.sentences, judge.counts, strict=True)]  # fmt: skip
-    return Checked(tuple(marks), len(trials.tried), sum(each is not None for each in results), kernel, trials.assumed())
+    refused = verifier_refusal(subject) if entry.program.origin.source == "elf" else ""  # what is loaded was accepted
+    return Checked(tuple(marks), len(trials.tried), sum(each is not None for each in results), kernel, trials.assumed(), refused)
 
 
 def not_checked(summary: Summary, reason: str) -> Checked:

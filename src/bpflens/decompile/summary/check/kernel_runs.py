@@ -9,7 +9,7 @@ from bpflens.errors import BpflensError
 from bpflens.execute.interpreter.recorded import Run
 from bpflens.execute.subject import Subject
 
-__all__ = ("kernel_runs",)
+__all__ = ("kernel_runs", "verifier_refusal")
 
 
 def kernel_runs(subject: Subject, runs: Sequence[Run]) -> tuple[str, list[int | None]]:
@@ -42,3 +42,13 @@ def kernel_runs(subject: Subject, runs: Sequence[Run]) -> tuple[str, list[int | 
     except (BpflensError, OSError):
         pass
     return "", []
+
+
+def verifier_refusal(subject: Subject) -> str:
+    """What this kernel's verifier says against the program; "" where it accepts it, or could not be asked."""
+    from bpflens.execute import kernel_engine
+
+    try:
+        return kernel_engine.verifier_refusal(subject)
+    except (BpflensError, OSError):
+        return ""
