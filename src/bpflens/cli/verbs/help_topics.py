@@ -35,8 +35,9 @@ A file whose name contains a colon or looks like one of the prefixes is written 
         "what stands behind an answer",
         """\
 explain   Of a classic filter: the expression was compiled again by libpcap and compared with the program for every possible
-          packet by decision diagrams, by z3 where they cannot decide. "all packets" and "packets that are not cut short" are two grades: a filter
-          that reads past the end of a short packet rejects it, and libpcap's own optimizer moves such reads.
+          packet by decision diagrams, by z3 where they cannot decide. "all packets" and "packets that are not cut short"
+          are two grades: a filter that reads past the end of a short packet rejects it, and libpcap's own optimizer moves
+          such reads.
           The proof line names the libpcap version, the link type and every assumption: another version may read the
           same words differently.
           Of an extended program: sentences derived from its code by fixed rules, no proof; --check holds them against runs.

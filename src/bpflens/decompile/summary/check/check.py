@@ -45,8 +45,8 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A mark for each sentence of a summary. `runs` in the interpreter, `kernel_runs` of them by `kernel` too. `refused`: what this kernel's
-    verifier says against the program, "" where it says nothing, or was not asked.
+    """A mark for each sentence of a summary. `runs` in the interpreter, `kernel_runs` of them by `kernel` too. `refused`: what this
+    kernel's verifier says against the program, "" where it says nothing, or was not asked.
     """
 
     marks: tuple[Mark, ...]
