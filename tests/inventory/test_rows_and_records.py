@@ -146,6 +146,14 @@ def test_verdict() -> None:
     assert [image["age_seconds"] for image in audit_record(missed, None, 5 * MINUTE)["unexplained"]] == [240, None]
 
 
+def test_advice_on_hidden_programs() -> None:
+    """Three lines say what a hidden program may be and what to do next; none where nothing is hidden."""
+    hidden, unheld = Judged(1 << 63, 8192, "hidden", 7, 6, 20, 2 * 10**9), Judged(1 << 62, 8192, "no holder", 0, 0, 3)
+    lines = list(audit_lines(Verdict(True, False, "", 7, unexplained=(hidden, unheld)), None, 5 * MINUTE))
+    assert "Load times: 2.0 to 2.0 s after boot" in lines[-3] and "innocent cause" in lines[-2] and "--baseline FILE" in lines[-1]
+    assert not any("Next:" in line for line in audit_lines(Verdict(True, False, "", 7, unexplained=(unheld,)), None, 5 * MINUTE))
+
+
 def test_table() -> None:
     """One line for each row, with what is known of the program."""
     lines = list(table(INVENTORY, ROWS, lambda row: Summary("ip and udp") if row.classic else None, 5 * MINUTE))

@@ -224,3 +224,23 @@ def test_baseline(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatc
     path.write_text("[]")
     assert run(["ls", "--audit", "--baseline", str(path)]) == 3
 
+
+def test_an_id_that_no_list_has(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hidden program's id is answered with what the audit sees; an id of which there is no image is not."""
+    needs.root()
+    from bpflens.inventory import hidden
+
+    ids = prog_heads()
+    needs.kernel_feature(bool(ids), "no program is loaded")
+    id = min(ids)
+    assert hidden.hidden_image(id) is None and hidden.hidden_image(0xFFFFFFF0) is None
+    monkeypatch.setattr(hidden, "prog_heads", lambda: {other: head for other, head in ids.items() if other != id})
+    found = hidden.hidden_image(id)
+    assert found is not None and (found.id, found.type) == (id, ids[id].type)
+
+    from bpflens.cli.rejected import hint_of
+    from bpflens.errors import NotFound
+
+    error = NotFound(f"id:{id}", "no program with this id")
+    assert "ls --audit" in (hint_of(error, ["show", f"id:{id}"]) or "")
+    assert hint_of(error, ["show", "--no-deep", f"id:{id}"]) is None

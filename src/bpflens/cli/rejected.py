@@ -1,8 +1,8 @@
-"""The hint for an expression that libpcap refuses because it rejects all packets: which of its tests exclude each other."""
+"""Hints that take a second look: why a typed expression matches nothing, and whether an id that no list has is that of a hidden program."""
 
 from __future__ import annotations
 
-from bpflens.errors import BpflensError
+from bpflens.errors import BpflensError, KernelError, NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,9 +14,32 @@ _SECONDS = 2.0
 
 
 def hint_of(error: BpflensError, arguments: Sequence[str]) -> str | None:
-    """The error's own hint, or the reason why a typed expression matches nothing. `arguments`: the command's, for its link type."""
-    if error.hint is not None or "rejects all packets" not in str(error) or "pcap:" not in str(error):
+    """The error's own hint, or what a second look gives. `arguments`: the command's, for its link type and for --no-deep."""
+    if error.hint is not None:
         return error.hint
+    kind, _, rest = error.object.partition(":")
+    if isinstance(error, NotFound) and kind == "id" and rest.isdecimal() and "--no-deep" not in arguments:
+        return _of_hidden(int(rest))
+    if "rejects all packets" in str(error) and "pcap:" in str(error):
+        return _of_expression(error, arguments)
+    return None
+
+
+def _of_hidden(id: int) -> str | None:
+    from bpflens.inventory.hidden import hidden_image
+    from bpflens.isa.extended.names import PROG_TYPES, type_name
+
+    try:
+        image = hidden_image(id)
+    except (KernelError, OSError):
+        return None
+    if image is None:
+        return None
+    what = f"{type_name(PROG_TYPES, image.type)}, {image.insns} insns"
+    return f'kernel memory has an image with this id ({what}), hidden from the kernel\'s list: "bpflens ls --audit" says what that means'
+
+
+def _of_expression(error: BpflensError, arguments: Sequence[str]) -> str | None:
     typed = next((word.removeprefix("pcap:") for word in arguments if word.startswith("pcap:") and word in str(error)), None)
     if typed is None:
         return None

@@ -7,11 +7,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from bpflens.inventory.audit import Verdict
 from bpflens.inventory.baseline import Comparison
-from bpflens.inventory.memory.judge import Judged
+from bpflens.inventory.memory.judge import HIDDEN, Judged
 from bpflens.isa.extended.names import PROG_TYPES, type_name
 from bpflens.view.style.columns import Cell, Column, columns
 from bpflens.view.text.inventory import age
@@ -20,7 +20,7 @@ __all__ = ("audit_lines",)
 
 _HEAD = tuple(Column(title) for title in ("VERDICT", "ADDRESS", "ID", "TYPE", "INSNS", "AGE"))
 _WORDS = {
-    "hidden": "a loaded program with an id that is in no list of the kernel",
+    "hidden": "a loaded program: its image is there, and the kernel's list does not give its id",
     "its id is another's": "a second program with the id of a listed one",
     "function of a hidden program": "a function of a program that is in no list",
     "no holder": "a classic filter that nothing found holds",
@@ -44,6 +44,19 @@ def audit_lines(verdict: Verdict, comparison: Comparison | None, now_ns: int, co
         yield f"  {line}"
     for word in dict.fromkeys(image.verdict for image in shown):
         yield f"  {word}: {_WORDS.get(word, word)}"
+    hidden = [image for image in shown if image.verdict == HIDDEN]
+    if hidden:
+        yield from _advice(hidden, comparison is not None)
+
+
+def _advice(hidden: Sequence[Judged], has_baseline: bool) -> Iterator[str]:
+    """What hidden programs may be, and what to do next. It neither accuses nor acquits: memory does not say who hid them."""
+    times = [image.load_time / 1e9 for image in hidden if image.load_time]
+    when = f"Load times: {min(times):.1f} to {max(times):.1f} s after boot. " if times else ""
+    yield f"    {when}This says that they are hidden, not by whom or for what."
+    yield "    Known innocent cause: monitoring that hides its programs, by a virtual machine's host or a security product. A rootkit does so too."
+    now = "" if has_baseline else 'run "bpflens ls --audit --baseline FILE" now and later, to see whether they change; '
+    yield f"    Next: {now}compare with a boot that you trust; else take an image of memory for forensics."
 
 
 def _row(image: Judged, now_ns: int) -> list[Cell]:
