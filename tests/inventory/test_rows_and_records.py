@@ -146,6 +146,16 @@ def test_verdict() -> None:
     assert [image["age_seconds"] for image in audit_record(missed, None, 5 * MINUTE)["unexplained"]] == [240, None]
 
 
+def test_pins_without_an_object() -> None:
+    """They are told of where pins are asked for, and only those that are wanted."""
+    all = INVENTORY._replace(unopened={f"/sys/fs/bpf/{name}": "No such file or directory" for name in ("a.debug", "b", "c", "d")})
+    assert Selection(["xdp"]).unopened(all) == Selection([]).unopened(all) == Selection(["pin:/sys/fs/bp"]).unopened(all) == []
+    assert [denial.what for denial in Selection(["pin:/sys/fs/bpf/*.debug"]).unopened(all)] == ["what is pinned at /sys/fs/bpf/a.debug"]
+    for word in ("pin", "pin:/sys/fs/bpf", "pin:/sys/fs/bpf/"):
+        (denial,) = Selection([word]).unopened(all)
+        assert denial.what.endswith("/c and 1 more") and "No such file or directory" in denial.needs
+
+
 def test_advice_on_hidden_programs() -> None:
     """Three lines say what a hidden program may be and what to do next; none where nothing is hidden."""
     hidden, unheld = Judged(1 << 63, 8192, "hidden", 7, 6, 20, 2 * 10**9), Judged(1 << 62, 8192, "no holder", 0, 0, 3)

@@ -64,6 +64,22 @@ def test_by_id_name_tag_map_and_descriptor() -> None:
         assert [(holder.pid, holder.fd) for holder in program.holders] == [(os.getpid(), loaded.fd)]
 
 
+def test_a_pin_whose_object_the_kernel_does_not_give(bpffs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is there: this is told apart from a path that does not exist."""
+    path = str(bpffs / "hidden")
+    with program_with_map() as loaded:
+        pins.pin(loaded.fd, path)
+    try:
+        monkeypatch.setattr(pins, "bpf_errno", lambda *_: (-1, 2, b""))
+        with pytest.raises(NotFound, match="the file is there, and the kernel does not give its object"):
+            open_live("pin", path)
+        with pytest.raises(FileNotFoundError):
+            pins.pinned_object(path)
+        assert pins.pinned_object(str(bpffs / "nothing")) is None
+    finally:
+        os.unlink(path)
+
+
 def test_names_are_cut_by_the_kernel() -> None:
     fd = load_program(RETURN_0, SOCKET_FILTER, name="bpflens_long_na")
     try:
@@ -98,7 +114,7 @@ def test_links(bpffs: Path) -> None:
     code = f"""
 import os, struct, sys
 from bpflens.kernel.sys.bpf import bpf, cmd
-from bpflens.kernel.links import link_by_fd
+from bpflens.kernel.attachments.links import link_by_fd
 from bpflens.kernel.load import load_program
 from bpflens.kernel.sys.syscalls import unshare
 from bpflens.targets.kernel_object import open_live

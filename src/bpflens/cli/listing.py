@@ -71,7 +71,7 @@ def report(inventory: Inventory, rows: list[InventoryRow], selection: Selection)
         notes.append("[1/2]: it runs first of two on its hook; the rows of a hook are in their order of execution")
     if any(row.details.get("by_elimination") for row in rows):
         notes.append("(the only one): no interface says which program it is, and only this loaded one can be it")
-    missing = [denial for denial in inventory.denied if selection.concerns(denial)]
+    missing = [denial for denial in inventory.denied if selection.concerns(denial)] + selection.unopened(inventory)
     if not rows:
         words = f"fits {' '.join(selection.words)}" if selection.words else "was found"
         notes.append(f"no BPF program {words}" if not missing else f"nothing that could be looked at {words}")

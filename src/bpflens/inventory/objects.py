@@ -16,7 +16,7 @@ from bpflens.errors import InputError, NotFound
 from bpflens.inventory.facts.records import Inventory, InventoryRow
 from bpflens.kernel.sys import procfs
 
-__all__ = ("TESTS", "Test", "cgroup_path", "name_fits", "netns_inode", "require")
+__all__ = ("TESTS", "Test", "cgroup_path", "name_fits", "netns_inode", "pin_fits", "require")
 
 Test = Callable[[InventoryRow, Inventory], bool]
 _KEPT = 15  # characters of a name that the kernel keeps
@@ -95,8 +95,12 @@ def _link(rest: str) -> Test:
 
 
 def _pin(rest: str) -> Test:
-    below = rest.rstrip("/") + "/"
-    return lambda row, all: any(fits(rest, path) or path.startswith(below) for path in row.details.get("pins", ()))
+    return lambda row, all: any(pin_fits(rest, path) for path in row.details.get("pins", ()))
+
+
+def pin_fits(pattern: str, path: str) -> bool:
+    """Whether a pin is the one named, or below the directory named."""
+    return fits(pattern, path) or path.startswith(pattern.rstrip("/") + "/")
 
 
 def _id(rest: str) -> Test:

@@ -16,13 +16,14 @@ from collections.abc import Callable, Iterable, Sequence
 from bpflens.errors import UsageError
 from bpflens.inventory.facts.records import Denial, Inventory, InventoryRow
 from bpflens.inventory.families import DEEP_FAMILIES, FAMILIES, Family
-from bpflens.inventory.objects import TESTS, Test, cgroup_path, require
+from bpflens.inventory.objects import TESTS, Test, cgroup_path, pin_fits, require
 from bpflens.isa.extended.names import PROG_TYPES
 
 __all__ = ("KINDS", "SORT_KEYS", "Selection", "sorted_rows")
 
 HELD_KINDS = ("pin", "fd", "held", "image")  # not attached: known only when everything has been looked at
 KINDS = tuple(dict.fromkeys([kind for family in FAMILIES + DEEP_FAMILIES for kind in family.kinds] + list(HELD_KINDS)))
+_NAMED = 3  # pins that a message names
 _DEVICE_KINDS = ("xdp", "tcx", "netkit", "tc", "tap", "tun", "team", "lwt", "seg6local", "socket/packet")
 
 
@@ -86,6 +87,20 @@ class Selection:
         """Whether what could not be looked at may have had rows that are wanted."""
         kinds = self.kinds or (_DEVICE_KINDS if self._device else ())
         return not denial.kinds or not kinds or any(_overlaps(kind, own) for kind in kinds for own in denial.kinds)
+
+    def unopened(self, inventory: Inventory) -> list[Denial]:
+        """The pins that are wanted and whose object the kernel does not give: only where pins are asked for, as nothing hangs on them."""
+        asked = [rest for prefix, rest in self.objects if prefix == "pin"]
+        if not asked and "pin" not in self.kinds:
+            return []
+        wanted = [path for path in inventory.unopened if all(pin_fits(rest, path) for rest in asked)]
+        found = []
+        for why in dict.fromkeys(inventory.unopened[path] for path in wanted):
+            paths = [path for path in wanted if inventory.unopened[path] == why]
+            more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
+            what = f"what is pinned at {', '.join(paths[:_NAMED])}{more}"
+            found.append(Denial(what, f'a kernel that gives it ({why}); perhaps it is hidden, see "bpflens ls --audit"', ("pin",)))
+        return found
 
     def matches(self, row: InventoryRow, inventory: Inventory) -> bool:
         """Whether a row is wanted."""

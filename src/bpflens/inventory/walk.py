@@ -125,7 +125,7 @@ def walk(wanted: Callable[[Family], bool] | None, deep: bool | None, everything:
     processes = {holder.pid: ctx.process(holder.pid) for holder in holding}
     return Inventory(
         rows, denied, programs, ctx.once(net_namespaces), list(ctx.notes), memory_read,
-        processes, _full_names(programs), ctx.pinned, ctx.held, _map_use(ctx, programs) if maps else MapUse(),
+        processes, _full_names(programs), ctx.pinned, ctx.held, _map_use(ctx, programs) if maps else MapUse(), ctx.unopened,
     )  # fmt: skip
 
 

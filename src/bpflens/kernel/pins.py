@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from bpflens.errors import InputError, KernelError, NotFound
+from bpflens.errors import InputError, KernelError, NotFound, errno_text
 from bpflens.kernel.sys.bpf import Buffer, bpf, bpf_errno, cmd
 
 __all__ = ("fd_facts", "fd_kind", "get", "on_bpffs", "opened_pin", "pin", "pinned_object")
@@ -39,6 +39,9 @@ def get(path: str) -> int:
     where = f"pin:{path}"
     if errno == 2 and not os.path.lexists(path):
         raise NotFound(where, "no such file", errno=errno)
+    if errno == 2 and os.path.exists(path) and on_bpffs(path):
+        hint = 'perhaps its program is hidden: "bpflens ls --audit" says which are'
+        raise NotFound(where, f"the file is there, and the kernel does not give its object ({errno_text(errno)})", hint, errno)
     if os.path.isdir(path):
         raise InputError(where, "is a directory, not a pinned object")
     if errno in (13, 22) and os.path.exists(path) and not on_bpffs(path):
@@ -47,7 +50,10 @@ def get(path: str) -> int:
 
 
 def pinned_object(path: str) -> tuple[str, int] | None:
-    """("prog", "map" or "link", id) of a file of a bpffs; None for anything else. PermissionError where it may not be opened."""
+    """("prog", "map" or "link", id) of a file of a bpffs; None for anything else or where it has gone.
+
+    PermissionError where it may not be opened, another OSError where the file is there and the kernel does not give its object.
+    """
     name = Buffer(os.fsencode(path) + b"\0")
     for flags in (0, _RDONLY):
         fd, errno, _ = bpf_errno(cmd.OBJ_GET, struct.pack("=QII", name.address, 0, flags))
@@ -56,6 +62,8 @@ def pinned_object(path: str) -> tuple[str, int] | None:
     else:
         if errno in (1, 13):
             raise PermissionError(errno, "may not be opened", path)
+        if os.path.lexists(path):
+            raise OSError(errno, errno_text(errno), path)
         return None
     try:
         kind = fd_kind(fd)

@@ -33,6 +33,7 @@ _NAMED = 3  # processes that a message names
 class Context:
     """State of one walk. `netns` is the namespace that the walking thread is in; `memory_read`: kernel memory is read in this walk too.
 
+    `unopened`: pins whose object the kernel does not give, with what it says.
     `strays`: by namespace, sockets that no visible descriptor leads to; a namespace that is not there was not asked.
     """
 
@@ -51,6 +52,7 @@ class Context:
         self.notes: dict[str, None] = {}
         self.claimed_links: set[int] = set()
         self.claimed_sockets: set[int] = set()
+        self.unopened: dict[str, str] = {}
         self.pinned: dict[tuple[str, int], list[str]] = {}
         self.held: Holders = Holders({}, {})
         self._comms: dict[int, str] = {}

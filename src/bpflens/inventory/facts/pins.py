@@ -23,7 +23,7 @@ class Pin(NamedTuple):
 
 
 def pins(ctx: Context) -> list[Pin]:
-    """Every pinned program, map and link. Files that may not be opened are reported as denied."""
+    """Every pinned program, map and link. Files that may not be opened are denied; those without an object are `ctx.unopened`."""
     found: list[Pin] = []
     seen: set[str] = set()
     for prefix, mounts in mount_namespaces(ctx):
@@ -63,5 +63,8 @@ def _open(ctx: Context, path: str) -> Pin | None:
         found = pinned_object(path)
     except PermissionError:
         ctx.deny(f"the pinned object {path}", "CAP_BPF and CAP_DAC_OVERRIDE")
+        return None
+    except OSError as error:
+        ctx.unopened[path] = error.strerror or str(error)
         return None
     return None if found is None else Pin(*found, path)

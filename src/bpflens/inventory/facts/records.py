@@ -84,6 +84,7 @@ class Inventory(NamedTuple):
 
     `processes`: what the holders are beside their names. `full_names`: program id -> its name, where that is longer than the kernel's.
     `pins`: (kind of object, id) -> paths. `held`: who holds what by a descriptor. `maps`: only where it was asked for.
+    `unopened`: pins whose object the kernel does not give -> what it says.
     """
 
     rows: list[InventoryRow]
@@ -97,3 +98,4 @@ class Inventory(NamedTuple):
     pins: Mapping[tuple[str, int], list[str]] = {}
     held: Holders = Holders({}, {})
     maps: MapUse = MapUse()
+    unopened: Mapping[str, str] = {}

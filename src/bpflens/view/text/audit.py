@@ -54,7 +54,7 @@ def _advice(hidden: Sequence[Judged], has_baseline: bool) -> Iterator[str]:
     times = [image.load_time / 1e9 for image in hidden if image.load_time]
     when = f"Load times: {min(times):.1f} to {max(times):.1f} s after boot. " if times else ""
     yield f"    {when}This says that they are hidden, not by whom or for what."
-    yield "    Known innocent cause: monitoring that hides its programs, by a virtual machine's host or a security product. A rootkit does so too."
+    yield "    Known innocent cause: monitoring that hides its programs (a virtual machine's host, a security product). So does a rootkit."
     now = "" if has_baseline else 'run "bpflens ls --audit --baseline FILE" now and later, to see whether they change; '
     yield f"    Next: {now}compare with a boot that you trust; else take an image of memory for forensics."
 
