@@ -8,7 +8,10 @@ import json
 import os
 import socket
 import struct
+import subprocess
+import sys
 from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 
 import pytest
 
@@ -204,8 +207,6 @@ def test_watch() -> None:
 def test_an_interrupted_watch_ends_well() -> None:
     """Ctrl-C is its normal end: exit code 0 and nothing on stderr."""
     import signal
-    import subprocess
-    import sys
     import time
 
     argv = [sys.executable, "-m", "bpflens", "ls", "--watch", "0.2"]
@@ -274,8 +275,6 @@ def test_table_explains_or_says_why_not(lab: Lab) -> None:
 
 def test_without_proc() -> None:
     """One line that says what is missing."""
-    import subprocess
-    import sys
 
     script = 'umount -l /proc; exec "$0" -m bpflens "$@"'
     for argv in (["ls"], ["ls", "--audit"], ["tree"], ["ls", "--watch", "1", "--count", "1"], ["dis", "dev:lo"]):
@@ -308,8 +307,6 @@ def test_hidden_network_namespaces(lab: Lab) -> None:
 
 def test_a_proc_that_does_not_show_everything(lab: Lab) -> None:
     """The processes of a pid namespace, or one's own only: what is left out is said, with exit code 5."""
-    import subprocess
-    import sys
 
     denial = "bpflens: not shown: processes that this /proc does not show: needs the initial pid namespace, and its /proc without hidepid\n"
     hidden = 'mount -t proc -o hidepid=2 proc /proc && exec setpriv --reuid 65534 --regid 65534 --clear-groups "$0" -m bpflens "$@"'
@@ -354,3 +351,33 @@ def test_filters_that_there_is_no_time_to_explain() -> None:
     assert "no time left to explain 1 classic filter" in late[2]
     assert json.loads(known[1])["expression"] == "ip"
     assert "no time left" not in known[2]
+
+
+@pytest.mark.live
+def test_no_seccomp_filter_is_told_without_privilege() -> None:
+    """The status of a process's threads says whether they have filters: nobody needs a capability for "none"."""
+    from live import nobody
+
+    needs.kernel_feature(b"\nSeccomp:\t0" in Path("/proc/self/status").read_bytes(), "the tests are run without a seccomp filter")
+    for target in ("pid:self", f"pid:{os.getpid()}"):
+        done = nobody.bpflens("seccomp", target)
+        assert (done.returncode, done.stdout) == (3, "") and f"{target}: no seccomp filter hangs on it" in done.stderr, done
+
+
+@pytest.mark.live
+def test_a_seccomp_filter_that_may_not_be_read_is_not_denied() -> None:
+    """Where a thread has filters, nobody is told that there is none."""
+    from live import nobody
+
+    code = "import ctypes, struct, time; c = ctypes.CDLL(None);" \
+        "b = ctypes.create_string_buffer(struct.pack('<HBBI', 6, 0, 0, 0x7fff0000));" \
+        "p = ctypes.create_string_buffer(struct.pack('<HxxxxxxQ', 1, ctypes.addressof(b))); c.prctl(38, 1, 0, 0, 0); c.prctl(22, 2, p);" \
+        "print(flush=True); time.sleep(60)"  # fmt: skip
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as child:
+        try:
+            assert child.stdout is not None and child.stdout.readline()
+            done = nobody.bpflens("seccomp", f"pid:{child.pid}")
+            assert done.returncode == 4 and "no seccomp filter" not in done.stderr, done
+            assert command("seccomp", f"pid:{child.pid}")[0] == 0
+        finally:
+            child.kill()

@@ -115,7 +115,7 @@ def test_links(bpffs: Path) -> None:
 import os, struct, sys
 from bpflens.kernel.sys.bpf import bpf, cmd
 from bpflens.kernel.attachments.links import link_by_fd
-from bpflens.kernel.load import load_program
+from bpflens.kernel.programs.load import load_program
 from bpflens.kernel.sys.syscalls import unshare
 from bpflens.targets.kernel_object import open_live
 from bpflens.kernel import pins

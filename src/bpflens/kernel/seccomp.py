@@ -12,9 +12,9 @@ import os
 import time
 from collections.abc import Iterator
 
-from bpflens.kernel.sys import syscalls
+from bpflens.kernel.sys import procfs, syscalls
 
-__all__ = ("filters_of_thread",)
+__all__ = ("filters_of_thread", "has_no_filter")
 
 _SEIZE, _INTERRUPT, _DETACH = 0x4206, 0x4207, 17
 _GET_FILTER, _GET_METADATA = 0x420C, 0x420D
@@ -45,6 +45,21 @@ def filters_of_thread(tid: int) -> list[tuple[bytes, int]]:
                 syscalls.ptrace(_DETACH, tid)
             except OSError:
                 pass
+
+
+def has_no_filter(pid: int) -> bool:
+    """Whether the status of each thread of a process says that it has no filter, without any privilege; False also where it is not known.
+
+    Mode 0 is none and 1 is strict mode, which has no filter (fs/proc/array.c, task_seccomp(); the number of filters since Linux 5.9).
+    """
+    threads = procfs.thread_ids(pid)
+    try:
+        states = [procfs.read(f"/proc/{pid}/task/{tid}/status") for tid in threads]
+    except OSError:
+        return False
+    modes = {procfs.status_field(status, b"Seccomp") for status in states}
+    counts = {procfs.status_field(status, b"Seccomp_filters") for status in states}
+    return bool(threads) and modes <= {b"0", b"1"} and counts <= {b"0", None}
 
 
 def _counts(tid: int) -> Iterator[tuple[int, int]]:

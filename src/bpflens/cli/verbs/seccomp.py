@@ -119,12 +119,7 @@ def _stack(targets: Sequence[str], forced: bool) -> tuple[list[tuple[SockFilter,
 
     stack, programs = [], []
     for target in targets:
-        found = classic_programs(target)
-        if target.startswith("pid:"):
-            found = [program for program in found if program.origin.source == "seccomp" or program.origin.linktype == "SECCOMP"]
-            if not found:
-                raise InputError(target, "has no seccomp filter")
-        for program in found:
+        for program in _of_process(target) if target.startswith("pid:") else classic_programs(target):
             insns = decode(program.code)
             refusals = check(insns, "seccomp")
             if refusals:
@@ -135,6 +130,34 @@ def _stack(targets: Sequence[str], forced: bool) -> tuple[list[tuple[SockFilter,
             stack.append(insns)
             programs.append(program)
     return stack, programs
+
+
+def _of_process(target: str) -> list[Program]:
+    """The seccomp filters of pid:N. Where they cannot be read, the status of its threads may still say that there is none."""
+    import os
+
+    from bpflens.cli.filters import classic_programs
+    from bpflens.errors import KernelError
+    from bpflens.kernel.seccomp import has_no_filter
+
+    refused = None
+    try:
+        found = [program for program in classic_programs(target) if "seccomp" in (program.origin.source, _linktype(program))]
+    except KernelError as error:
+        found, refused = [], error
+    name = target.removeprefix("pid:")
+    pid = os.getpid() if name == "self" else int(name) if name.isdecimal() else 0
+    if not found and pid and has_no_filter(pid):
+        raise InputError(target, "no seccomp filter hangs on it", f"/proc/{pid}/task/*/status says so of each thread")
+    if refused is not None:
+        raise refused
+    if not found:
+        raise InputError(target, "has no seccomp filter")
+    return found
+
+
+def _linktype(program: Program) -> str:
+    return (program.origin.linktype or "").lower()
 
 
 def _findings(result: Policy, host: Arch, where: str, settings: Settings) -> int:
