@@ -257,10 +257,11 @@ def export(path: str, map: str) -> list[dict[str, Any]]:
 
 def map(target: str, where: str | None = None, limit: int | None = None) -> list[Element]:
     """The elements of loaded maps ("map:7", "pin:PATH"), decoded by their types; `where`: "key.saddr in 10.0.0.0/8 and value > 100"."""
-    from bpflens.maps.elements import Where, elements
+    from bpflens.maps.conditions import Where
+    from bpflens.maps.elements import elements
     from bpflens.targets.open import open_with_maps
 
-    condition = Where(where) if where else None
+    condition = Where(where) if where is not None else None
     return [element for one in open_with_maps(target)[0] for element in elements(one, condition, limit=limit)]
 
 

@@ -15,7 +15,8 @@ from bpflens.cli.main import run
 from bpflens.errors import InputError, KernelError
 from bpflens.kernel.maps.maps import map_by_fd
 from bpflens.kernel.programs.load import create_map
-from bpflens.maps.elements import Element, Where, total_of
+from bpflens.maps.conditions import Where
+from bpflens.maps.elements import Element, total_of
 from bpflens.maps.encode import encode
 from bpflens.targets.kernel_object import maps_named
 
@@ -117,6 +118,7 @@ def test_values_that_do_not_fit(pins: str) -> None:
         ({"saddr": "10.0.0.1"}, {"state": "C"}, "no constant 'C'"),
         ({"saddr": "10.0.0.1"}, {"lo": 16}, "does not fit into 4 bits"),
         (3, {}, "is a structure"),
+        ({"flags": "10.0.0.1"}, {}, "is not a number"),
     ]:
         with pytest.raises(InputError, match=said):
             plan_set(flows, key, value)
@@ -126,9 +128,10 @@ def test_conditions_and_sums() -> None:
     """Without any kernel: numbers, texts, addresses, parts that are not there."""
     element = Element(b"", b"", {"addr": "10.1.2.3", "name": "sshd"}, [{"n": 1}, {"n": 2}], total_of([{"n": 1}, {"n": 2}]))
     assert element.total == {"n": 3}
-    assert Where("key.addr in 10.0.0.0/8 and sum.n == 3 and key.name ~ ssh").holds(element)
-    assert Where("value[1].n = 2").holds(element) and not Where("value[7].n = 2").holds(element)
-    assert not Where("key.addr in 192.168.0.0/16").holds(element)
+    assert Where("key.addr in 10.0.0.0/8 and sum.n == 3 and key.name ~ ssh").holds(None, element)
+    assert Where("value[1].n = 2").holds(None, element) and not Where("value[7].n = 2").holds(None, element)
+    assert not Where("key.addr in 192.168.0.0/16").holds(None, element)
+    assert Where("key.addr > 9.0.0.0 and key.addr != 10.1.2.4 and key.name == sshd").holds(None, element)
     assert encode(None, 0, 4, 17, "value") == b"\x11\0\0\0" and encode(None, 0, 2, "0xbeef", "key") == b"\xbe\xef"
 
 
@@ -151,6 +154,60 @@ def test_points_in_time_are_told_by_name() -> None:
     assert moments({"latency_ns": now, "ts": 0, "dst": now, "packets": now, "ts_ok": True}) == []
     assert moments({"created_at": int(time.time())})[0].endswith("Z")
     assert moments([{"a": {"start_ts": now // 2}}]) and moments(7) == [] and moments("text") == []
+
+
+def test_plain_numbers_are_compared_with_addresses(capsys: pytest.CaptureFixture[str]) -> None:
+    """A key without the type of an address is compared as its bytes stand in memory, and that is said once."""
+    from bpflens.kernel.maps.map_data import update
+
+    said = "key is taken as an address: 4 bytes in network order"
+    fd, six = create_map(1, 4, 8, 4), create_map(1, 16, 4, 4)
+    try:
+        for key, value in ((b"\x0a\0\0\1", 5), (b"\x0a\0\0\x02", 6), (b"\xc0\xa8\0\1", 7)):
+            update(fd, key, value.to_bytes(8, "little"))
+        update(six, bytes.fromhex("fe80" + 13 * "00" + "01"), bytes(4))
+        target = f"map:{map_by_fd(fd).id}"
+        for condition, values in (
+            ("key in 10.0.0.0/8", [5, 6]), ("key == 10.0.0.1", [5]), ("key != 10.0.0.1", [6, 7]), ("key > 10.0.0.1", [6, 7]),
+            ("key in 10.0.0.2,192.168.0.0/16", [6, 7]), ("key in 16777226", [5]), ("key = 0x0100000a", [5]), ("value in 5,7", [5, 7]),
+        ):  # fmt: skip
+            assert run(["--json", "map", "dump", target, "--where", condition, "--sort", "value"]) == 0
+            out, err = capsys.readouterr()
+            assert [json.loads(line)["value"] for line in out.splitlines()] == values, condition
+            assert err.count(said) == ("." in condition), condition
+        assert run(["map", "get", target, "10.0.0.2"]) == 0
+        out, err = capsys.readouterr()
+        assert out == "6\n" and err.count(said) == 1
+        assert run(["map", "set", target, "10.0.0.9", "9", "--apply"]) == 0 and run(["map", "delete", target, "10.0.0.1", "--apply"]) == 0
+        assert capsys.readouterr().err.count(said) == 2
+        assert len(out_of(capsys, "map", "dump", target, "--where", "key in 10.0.0.0/8")) == 2
+        target = f"map:{map_by_fd(six).id}"
+        assert run(["map", "dump", target, "--where", "key in fe80::/10"]) == 0 and run(["map", "get", target, "fe80::1"]) == 0
+        assert capsys.readouterr().err.count("16 bytes in network order") == 2
+        assert len(out_of(capsys, "map", "dump", target, "--where", "key == 0xFE800000000000000000000000000001")) == 1
+        assert run(["map", "get", target, "10.0.0.1"]) == 3
+    finally:
+        os.close(fd)
+        os.close(six)
+
+
+@pytest.mark.parametrize(("condition", "said"), [
+    ("value > abc", "'abc' is not a number"), ("value == abc", "'abc' is not a number"), ("value in 1,abc", "'abc' is not a number"),
+    ("key ==", 'after "key =="'), ("key in ", 'after "key in"'), ("", "cannot read ''"), ("key == 10.0.0.0/8", "is a prefix"),
+    ("key == fe80::1", "of another length than key"), ("value == 10.0.0.1", "is an address, and value is none"),
+])  # fmt: skip
+def test_operands_that_mean_nothing_are_errors(condition: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A usage error that names the operand, and not "no element"."""
+    from bpflens.kernel.maps.map_data import update
+
+    fd = create_map(1, 4, 8, 4)
+    try:
+        update(fd, bytes(4), bytes(8))
+        assert run(["map", "dump", f"map:{map_by_fd(fd).id}", "--where", condition]) == 2
+        out, err = capsys.readouterr()
+        assert said in err and not out
+    finally:
+        os.close(fd)
 
 
 QUEUE, PERF_EVENTS, RING = 22, 4, 27

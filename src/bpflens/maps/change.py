@@ -21,7 +21,7 @@ _OF_OBJECTS = frozenset((3, 4, 12, 13, 15, 18))  # values are descriptors of pro
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One element before and after; `after` None: it is deleted, `before` None: it is not there yet."""
+    """One element before and after; `after` None: it is deleted, `before` None: it is not there yet. `notes`: how it was understood."""
 
     map: Map
     raw_key: bytes
@@ -29,6 +29,7 @@ class Change:
     key: Value
     before: Value
     after: Value
+    notes: tuple[str, ...] = ()
 
     def apply(self) -> None:
         """Do it; KernelError where the kernel refuses."""
@@ -54,21 +55,23 @@ def plan_set(map: Map, key: Any, value: Any) -> Change:
     btf = types_of(map)
     cpus = possible_cpus() if is_percpu(map.type) else 0
     each = value if isinstance(value, list) and cpus and len(value) == cpus else [value]
-    raws = [encode(btf, map.value_type_id, map.value_size, one, "value") for one in each]
+    notes: dict[str, None] = {}
+    raws = [encode(btf, map.value_type_id, map.value_size, one, "value", notes=notes) for one in each]
     parts = [readable(btf, map.value_type_id, raw) for raw in raws]
     after: Value = parts[0] if len(parts) == 1 else parts
     raw = b"".join(one + bytes(-len(one) % 8) for one in raws) * (cpus // len(raws)) if cpus else raws[0]
-    raw_key, before = _key(map, key)
-    return Change(map, raw_key, raw, _shown_key(map, raw_key), before, after)
+    raw_key, before = _key(map, key, notes)
+    return Change(map, raw_key, raw, _shown_key(map, raw_key), before, after, tuple(notes))
 
 
 def plan_delete(map: Map, key: Any) -> Change:
     """Delete an element; NotFound where it is not there."""
     needs_keys(map)
-    raw_key, before = _key(map, key)
+    notes: dict[str, None] = {}
+    raw_key, before = _key(map, key, notes)
     if before is None:
         raise NotFound(f"map {map.id}", f"no element {key}")
-    return Change(map, raw_key, None, _shown_key(map, raw_key), before, None)
+    return Change(map, raw_key, None, _shown_key(map, raw_key), before, None, tuple(notes))
 
 
 def _shown_key(map: Map, raw: bytes) -> Value:
@@ -77,17 +80,17 @@ def _shown_key(map: Map, raw: bytes) -> Value:
     return readable(btf, map.key_type_id, raw, reader)
 
 
-def _key(map: Map, key: Any) -> tuple[bytes, Value]:
+def _key(map: Map, key: Any, notes: dict[str, None]) -> tuple[bytes, Value]:
     """(the bytes of a key, the value that it has now)."""
-    raw = encode(types_of(map), map.key_type_id, map.key_size, key, "key", map.type == _LPM_TRIE)
+    raw = encode(types_of(map), map.key_type_id, map.key_size, key, "key", map.type == _LPM_TRIE, notes)
     found = _lookup(map, raw)
     return raw, None if found is None else _element(map, raw, found).value
 
 
-def value_of(map: Map, key: Any) -> Element | None:
-    """The element with this key; None where there is none."""
+def value_of(map: Map, key: Any, notes: dict[str, None] | None = None) -> Element | None:
+    """The element with this key; None where there is none. `notes` as of `encode`."""
     needs_keys(map)
-    raw = encode(types_of(map), map.key_type_id, map.key_size, key, "key", map.type == _LPM_TRIE)
+    raw = encode(types_of(map), map.key_type_id, map.key_size, key, "key", map.type == _LPM_TRIE, notes)
     found = _lookup(map, raw)
     return None if found is None else _element(map, raw, found)
 

@@ -8,16 +8,15 @@ Nothing is kept unless it is sorted; per-cpu values come as the list of all CPUs
 from __future__ import annotations
 
 import heapq
-import ipaddress
 import itertools
-import operator
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bpflens.btf.values import Value
 from bpflens.errors import KernelError, NotSupported, UsageError
+from bpflens.maps.conditions import Where
 from bpflens.maps.readable import Reader, readable
 from bpflens.maps.unlisted import unlisted
 from bpflens.program import Map
@@ -28,10 +27,6 @@ if TYPE_CHECKING:
 __all__ = ("Element", "Where", "batches", "elements", "field_of", "total_of", "types_of")
 
 _LPM_TRIE = 11
-_TEST = re.compile(r"\s*((?:key|value|sum)[\w.\[\]]*)\s*(==|=|!=|>=|<=|>|<|in\b|~)\s*(.+?)\s*\Z")
-_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
-    "==": operator.eq, "=": operator.eq, "!=": operator.ne, ">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt,
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,45 +38,6 @@ class Element:
     key: Value
     value: Value
     total: Value = None
-
-
-class Where:
-    """A condition on elements: `key.saddr in 10.0.0.0/8`, `value > 100`, `value.comm ~ ssh`, several joined by `and`.
-
-    UsageError for a text that is none.
-    """
-
-    def __init__(self, text: str) -> None:
-        self.tests: list[tuple[str, str, str]] = []
-        for part in re.split(r"\s+and\s+", text):
-            found = _TEST.match(part)
-            if found is None:
-                raise UsageError("--where", f"cannot read {part!r}", "for instance: key.saddr in 10.0.0.0/8 and value > 100")
-            self.tests.append((found[1], found[2], found[3].strip("\"'")))
-
-    def holds(self, element: Element) -> bool:
-        """All tests hold; one on a part that the element does not have does not."""
-        return all(_holds(field_of(element, path), op, wanted) for path, op, wanted in self.tests)
-
-
-def _holds(value: Value, op: str, wanted: str) -> bool:
-    if value is None:
-        return False
-    if op == "in":
-        try:
-            network = ipaddress.ip_network(wanted, strict=False)
-            inside = ipaddress.ip_interface(str(value)).network
-        except ValueError:
-            return str(value) in re.split(r"[\s,]+", wanted)
-        return inside.version == network.version and inside.subnet_of(network)  # type: ignore[arg-type]
-    if op == "~":
-        return wanted in str(value)
-    if isinstance(value, int):
-        try:
-            return _COMPARE[op](int(value), int(wanted, 0))
-        except ValueError:
-            return False
-    return _COMPARE[op](str(value), wanted)
 
 
 def field_of(element: Element, path: str) -> Value:
@@ -115,7 +71,7 @@ def elements(
 ) -> Iterator[Element]:
     """The elements of a loaded map in its order, or sorted by a part of them. KernelError for a type that cannot be read."""
     paths = [*(path for path, _, _ in where.tests), *([sort] if sort else [])] if where is not None else [sort] if sort else []
-    found = (element for element in _with_parts(_all(map), paths) if where is None or where.holds(element))
+    found = (element for element in _with_parts(_all(map), paths) if where is None or where.holds(map, element))
     if not sort:
         for number, element in enumerate(found):
             if limit is not None and number >= limit:

@@ -14,6 +14,7 @@ from typing import Any
 
 from bpflens.btf.btf import Btf, Kind
 from bpflens.errors import InputError
+from bpflens.maps.conditions import as_address
 from bpflens.maps.readable import Reader
 
 __all__ = ("encode", "parse")
@@ -27,8 +28,14 @@ def parse(text: str) -> Any:
         return text
 
 
-def encode(btf: Btf | None, type_id: int, size: int, value: Any, what: str, lpm: bool = False) -> bytes:
-    """`size` bytes of a key or value; InputError naming `what` where the value does not fit the type."""
+def encode(
+    btf: Btf | None, type_id: int, size: int, value: Any, what: str, lpm: bool = False, notes: dict[str, None] | None = None
+) -> bytes:
+    """`size` bytes of a key or value; InputError naming `what` where the value does not fit the type.
+
+    `notes` takes what was understood without a type that says it: a number of 4 or 16 bytes that is written as an address.
+    """
+    notes = {} if notes is None else notes
     if isinstance(value, str) and value.startswith("0x") and len(value) == 2 + 2 * size:
         try:
             return bytes.fromhex(value[2:])
@@ -37,14 +44,14 @@ def encode(btf: Btf | None, type_id: int, size: int, value: Any, what: str, lpm:
     if lpm and isinstance(value, str):
         return _prefix(value, size, what)
     if btf is None or not type_id:
-        return _number(value, size, what, "little")
+        return _address(value, size, what, notes) or _number(value, size, what, "little")
     reader = Reader(btf, type_id)
     out = bytearray(size)
-    _put(reader, type_id, "", value, out, 0, what)
+    _put(reader, type_id, "", value, out, 0, what, notes)
     return bytes(out)
 
 
-def _put(reader: Reader, type_id: int, name: str, value: Any, out: bytearray, at: int, what: str) -> None:
+def _put(reader: Reader, type_id: int, name: str, value: Any, out: bytearray, at: int, what: str, notes: dict[str, None]) -> None:
     btf = reader.btf
     id = btf.skip_modifiers(type_id)
     kind, size = btf.kind(id), btf.size(id)
@@ -52,18 +59,22 @@ def _put(reader: Reader, type_id: int, name: str, value: Any, out: bytearray, at
     if form:
         out[at : at + size] = _written(form, value, size, what)
     elif kind in (Kind.STRUCT, Kind.UNION):
-        _put_struct(reader, id, value, out, at, what)
+        _put_struct(reader, id, value, out, at, what, notes)
     elif kind is Kind.ARRAY:
         element, _, count = btf.array(id)
         step = btf.size(element)
         if isinstance(value, str) and step == 1:
             raw = value.encode()
             if len(raw) > count:
+                raw = _address(value, size, what, notes) or raw
+            if len(raw) > count:
                 raise InputError(what, f"{len(raw)} bytes do not fit into {count}")
             out[at : at + len(raw)] = raw
         elif isinstance(value, list) and len(value) <= count:
             for number, item in enumerate(value):
-                _put(reader, element, name, item, out, at + number * step, f"{what}[{number}]")
+                _put(reader, element, name, item, out, at + number * step, f"{what}[{number}]", notes)
+        elif packed := _address(value, size, what, notes):
+            out[at : at + size] = packed
         else:
             raise InputError(what, f"is an array of {count}: a list, or a text")
     elif kind in (Kind.ENUM, Kind.ENUM64) and isinstance(value, str):
@@ -72,10 +83,11 @@ def _put(reader: Reader, type_id: int, name: str, value: Any, out: bytearray, at
             raise InputError(what, f"no constant {value!r} of enum {btf.name(id)}")
         out[at : at + size] = _number(found, size, what, "little")
     else:
-        out[at : at + size] = _number(value, size, what, "big" if btf.big_endian else "little")
+        order = "big" if btf.big_endian else "little"
+        out[at : at + size] = _address(value, size, what, notes) or _number(value, size, what, order)
 
 
-def _put_struct(reader: Reader, id: int, value: Any, out: bytearray, at: int, what: str) -> None:
+def _put_struct(reader: Reader, id: int, value: Any, out: bytearray, at: int, what: str, notes: dict[str, None]) -> None:
     btf = reader.btf
     if not isinstance(value, dict):
         raise InputError(what, f"is a structure: an object with {', '.join(m.name for m in btf.members(id) if m.name)}")
@@ -85,12 +97,13 @@ def _put_struct(reader: Reader, id: int, value: Any, out: bytearray, at: int, wh
             if member.bit_size:
                 _put_bits(out, 8 * at + member.bit_off, member.bit_size, left.pop(member.name), f"{what}.{member.name}")
             else:
-                _put(reader, member.type_id, member.name, left.pop(member.name), out, at + member.bit_off // 8, f"{what}.{member.name}")
+                part = f"{what}.{member.name}"
+                _put(reader, member.type_id, member.name, left.pop(member.name), out, at + member.bit_off // 8, part, notes)
         elif not member.name and btf.kind(btf.skip_modifiers(member.type_id)) in (Kind.STRUCT, Kind.UNION):
             inner = {m.name for m in btf.members(btf.skip_modifiers(member.type_id))}
             own = {name: left.pop(name) for name in list(left) if name in inner}
             if own:
-                _put(reader, member.type_id, "", own, out, at + member.bit_off // 8, what)
+                _put(reader, member.type_id, "", own, out, at + member.bit_off // 8, what, notes)
     if left:
         raise InputError(what, f"no member {next(iter(left))!r}", f"there are: {', '.join(m.name for m in btf.members(id) if m.name)}")
 
@@ -100,6 +113,20 @@ def _put_bits(out: bytearray, bit_off: int, bit_size: int, value: Any, what: str
         raise InputError(what, f"does not fit into {bit_size} bits")
     whole = int.from_bytes(out, "little") & ~(((1 << bit_size) - 1) << bit_off) | value << bit_off
     out[:] = whole.to_bytes(len(out), "little")
+
+
+def _address(value: Any, size: int, what: str, notes: dict[str, None]) -> bytes | None:
+    """An address that is written for a number of its size: its bytes in network order, and a note; None for anything else."""
+    if not isinstance(value, str) or size not in (4, 16):
+        return None
+    try:
+        packed = ipaddress.ip_address(value).packed
+    except ValueError:
+        return None
+    if len(packed) != size:
+        raise InputError(what, f"{value!r} is an address of {len(packed)} bytes, and {size} are wanted")
+    notes[f"{what} is {as_address(size)}"] = None
+    return packed
 
 
 def _number(value: Any, size: int, what: str, order: str) -> bytes:

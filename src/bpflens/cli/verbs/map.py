@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from bpflens.cli.settings import Settings
 from bpflens.errors import InputError, NotFound, UsageError
@@ -115,13 +115,14 @@ def _show(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def _dump(args: argparse.Namespace, settings: Settings) -> int:
-    from bpflens.maps.elements import Where, batches, elements
+    from bpflens.maps.conditions import Where
+    from bpflens.maps.elements import batches, elements
     from bpflens.records.map import element_record
     from bpflens.view.text.element_rows import rows_of
     from bpflens.view.text.map import element_line
 
     map = _map(args.arguments[0])
-    where = Where(args.where) if args.where else None
+    where = Where(args.where) if args.where is not None else None
     some = False
     if where is None and not args.sort and args.limit is None and (rows := rows_of(map, settings.json)) and (found := batches(map)):
         for keys, values in found:
@@ -132,6 +133,8 @@ def _dump(args: argparse.Namespace, settings: Settings) -> int:
     for element in elements(map, where, args.sort, args.limit, args.reverse):
         some = True
         print(json.dumps(element_record(map, element)) if settings.json else element_line(element))
+    if where is not None:
+        _say(where.notes)
     if not some:
         print(f"bpflens: map {map.id} has no element{' for which that holds' if where else ''}", file=sys.stderr)
     return 0
@@ -143,7 +146,9 @@ def _get(args: argparse.Namespace, settings: Settings) -> int:
     from bpflens.maps.encode import parse
 
     map = _map(args.arguments[0])
-    element = value_of(map, parse(args.arguments[1]))
+    notes: dict[str, None] = {}
+    element = value_of(map, parse(args.arguments[1]), notes)
+    _say(notes)
     if element is None:
         raise NotFound(f"map {map.id}", f"no element {args.arguments[1]}")
     if settings.json:
@@ -165,12 +170,19 @@ def _change(args: argparse.Namespace, settings: Settings) -> int:
     map = _map(args.arguments[0])
     key = parse(args.arguments[1])
     change = plan_set(map, key, parse(args.arguments[2])) if args.what == "set" else plan_delete(map, key)
+    _say(change.notes)
     if args.apply:
         change.apply()
     print(json.dumps(change_record(change, args.apply)) if settings.json else change_line(change, args.apply))
     if not args.apply and not settings.json:
         print("bpflens: nothing was changed; --apply does it", file=sys.stderr)
     return 0
+
+
+def _say(notes: Iterable[str]) -> None:
+    """How operands were understood, on stderr."""
+    for note in notes:
+        print(f"bpflens: note: {note}", file=sys.stderr)
 
 
 def _diff(args: argparse.Namespace, settings: Settings) -> int:

@@ -1,0 +1,62 @@
+"""Where a part of an element stands in its bytes: `key`, `value.peer`, `value[2]` by the map's types."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from bpflens.btf.btf import Btf, Kind
+
+if TYPE_CHECKING:
+    from bpflens.maps.elements import Element
+    from bpflens.program import Map
+
+__all__ = ("bytes_of",)
+
+_LPM_TRIE = 11
+
+
+def bytes_of(map: Map, element: Element, path: str) -> bytes | None:
+    """The bytes of a part that is a number or an array, in the order of memory; None for others, and where a value is of all CPUs."""
+    from bpflens.kernel.maps.map_data import is_percpu
+    from bpflens.maps.elements import types_of
+
+    head, *names = re.findall(r"[^.\[\]]+", path)
+    if head == "key":
+        raw, type_id = element.raw_key, map.key_type_id
+    elif head == "value" and element.raw_value is not None and not is_percpu(map.type):
+        raw, type_id = element.raw_value, map.value_type_id
+    else:
+        return None
+    if head == "key" and map.type == _LPM_TRIE:
+        return None
+    btf = types_of(map)
+    if btf is None or not type_id:
+        return None if names else raw
+    found = _place(btf, type_id, names)
+    return raw[found[0] : found[0] + found[1]] if found is not None else None
+
+
+def _place(btf: Btf, type_id: int, names: list[str]) -> tuple[int, int] | None:
+    """(offset, size) in bytes of what the names lead to."""
+    id = btf.skip_modifiers(type_id)
+    kind = btf.kind(id)
+    if not names:
+        return (0, btf.size(id)) if kind in (Kind.INT, Kind.ARRAY) else None
+    name, *rest = names
+    if kind is Kind.ARRAY and name.isdigit():
+        element, _, count = btf.array(id)
+        inner = _place(btf, element, rest) if int(name) < count else None
+        return None if inner is None else (int(name) * btf.size(element) + inner[0], inner[1])
+    if kind not in (Kind.STRUCT, Kind.UNION):
+        return None
+    for member in btf.members(id):
+        if member.name == name:
+            inner = None if member.bit_size or member.bit_off % 8 else _place(btf, member.type_id, rest)
+        elif not member.name:
+            inner = _place(btf, member.type_id, names)
+        else:
+            continue
+        if inner is not None:
+            return member.bit_off // 8 + inner[0], inner[1]
+    return None
