@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bpflens.inventory.facts.records import Inventory
     from bpflens.isa.classic.insn import SockFilter
     from bpflens.kernel.features import Finding
-    from bpflens.maps.elements import Element
+    from bpflens.maps.parts import Element
     from bpflens.original.result import Original
     from bpflens.overview import Overview
     from bpflens.program import Program

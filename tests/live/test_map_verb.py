@@ -16,8 +16,9 @@ from bpflens.errors import InputError, KernelError
 from bpflens.kernel.maps.maps import map_by_fd
 from bpflens.kernel.programs.load import create_map
 from bpflens.maps.conditions import Where
-from bpflens.maps.elements import Element, total_of
+from bpflens.maps.elements import total_of
 from bpflens.maps.encode import encode
+from bpflens.maps.parts import Element
 from bpflens.targets.kernel_object import maps_named
 
 pytestmark = pytest.mark.live

@@ -7,8 +7,9 @@ from typing import Any
 
 from bpflens.btf.values import Value
 from bpflens.errors import KernelError, NotFound, NotPermitted, NotSupported, UsageError
-from bpflens.maps.elements import Element, total_of, types_of
+from bpflens.maps.elements import total_of
 from bpflens.maps.encode import encode
+from bpflens.maps.parts import Element, types_of
 from bpflens.maps.readable import Reader, readable
 from bpflens.maps.unlisted import needs_keys
 from bpflens.program import Map

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from bpflens.btf.values import Value
 from bpflens.errors import UsageError
+from bpflens.maps.parts import Element, bytes_of, field_of
 
 if TYPE_CHECKING:
     from bpflens.program import Map
@@ -49,11 +50,8 @@ class Where:
             self.tests.append((path, op, wanted))
             self._networks.append(networks_of(wanted) if op == "in" else networks_of(wanted)[:1])
 
-    def holds(self, map: Map | None, element: Any) -> bool:
+    def holds(self, map: Map | None, element: Element) -> bool:
         """All tests hold; one on a part that the element does not have does not. Without a map the bytes of parts are not known."""
-        from bpflens.maps.elements import field_of
-        from bpflens.maps.parts import bytes_of
-
         for (path, op, wanted), networks in zip(self.tests, self._networks, strict=True):
             value = field_of(element, path)
             raw = bytes_of(map, element, path) if map is not None and (networks or wanted[:2] in ("0x", "0X")) else None

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bpflens.btf.values import Value
-from bpflens.maps.elements import Element, elements
+from bpflens.maps.elements import elements
+from bpflens.maps.parts import Element
 from bpflens.program import Map
 
 __all__ = ("Difference", "differences", "watch")

@@ -9,61 +9,20 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bpflens.btf.values import Value
 from bpflens.errors import KernelError, NotSupported, UsageError
 from bpflens.maps.conditions import Where
+from bpflens.maps.parts import Element, field_of, types_of
 from bpflens.maps.readable import Reader, readable
 from bpflens.maps.unlisted import unlisted
 from bpflens.program import Map
 
-if TYPE_CHECKING:
-    from bpflens.btf.btf import Btf
-
-__all__ = ("Element", "Where", "batches", "elements", "field_of", "total_of", "types_of")
+__all__ = ("batches", "elements", "total_of")
 
 _LPM_TRIE = 11
-
-
-@dataclass(frozen=True, slots=True)
-class Element:
-    """One element. `value` of a per-cpu map is a list with an item for each possible CPU, `total` their sum; None where there is none."""
-
-    raw_key: bytes
-    raw_value: bytes | None
-    key: Value
-    value: Value
-    total: Value = None
-
-
-def field_of(element: Element, path: str) -> Value:
-    """The part that `key.a.b`, `value[3].c` or `sum` names; None where there is none."""
-    head, *rest = re.findall(r"[^.\[\]]+", path)
-    if head not in ("key", "value", "sum"):
-        return None
-    found: Value = {"key": element.key, "sum": element.total}.get(head, element.total if element.total is not None else element.value)
-    if head == "value" and rest:
-        found = element.value
-    for part in rest:
-        if isinstance(found, Mapping):
-            found = found.get(part)
-        elif isinstance(found, Sequence) and not isinstance(found, str) and part.isdigit() and int(part) < len(found):
-            found = found[int(part)]
-        else:
-            return None
-    return found
-
-
-def types_of(map: Map) -> Btf | None:
-    """The types of a loaded map."""
-    from bpflens.kernel.btf import btf_by_id
-
-    btf_id = map.fields.get("btf_id")
-    return btf_by_id(btf_id) if btf_id else None
 
 
 def elements(

@@ -1,25 +1,60 @@
-"""Where a part of an element stands in its bytes: `key`, `value.peer`, `value[2]` by the map's types."""
+"""An element of a map and its parts, `key`, `value.peer`, `value[2]`: what they are, and where they stand in its bytes."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from bpflens.btf.btf import Btf, Kind
+from bpflens.btf.values import Value
+from bpflens.program import Map
 
-if TYPE_CHECKING:
-    from bpflens.maps.elements import Element
-    from bpflens.program import Map
-
-__all__ = ("bytes_of",)
+__all__ = ("Element", "bytes_of", "field_of", "types_of")
 
 _LPM_TRIE = 11
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """One element. `value` of a per-cpu map is a list with an item for each possible CPU, `total` their sum; None where there is none."""
+
+    raw_key: bytes
+    raw_value: bytes | None
+    key: Value
+    value: Value
+    total: Value = None
+
+
+def field_of(element: Element, path: str) -> Value:
+    """The part that `key.a.b`, `value[3].c` or `sum` names; None where there is none."""
+    head, *rest = re.findall(r"[^.\[\]]+", path)
+    if head not in ("key", "value", "sum"):
+        return None
+    found: Value = {"key": element.key, "sum": element.total}.get(head, element.total if element.total is not None else element.value)
+    if head == "value" and rest:
+        found = element.value
+    for part in rest:
+        if isinstance(found, Mapping):
+            found = found.get(part)
+        elif isinstance(found, Sequence) and not isinstance(found, str) and part.isdigit() and int(part) < len(found):
+            found = found[int(part)]
+        else:
+            return None
+    return found
+
+
+def types_of(map: Map) -> Btf | None:
+    """The types of a loaded map."""
+    from bpflens.kernel.btf import btf_by_id
+
+    btf_id = map.fields.get("btf_id")
+    return btf_by_id(btf_id) if btf_id else None
 
 
 def bytes_of(map: Map, element: Element, path: str) -> bytes | None:
     """The bytes of a part that is a number or an array, in the order of memory; None for others, and where a value is of all CPUs."""
     from bpflens.kernel.maps.map_data import is_percpu
-    from bpflens.maps.elements import types_of
 
     head, *names = re.findall(r"[^.\[\]]+", path)
     if head == "key":

@@ -18,7 +18,7 @@ from typing import Any
 
 from bpflens.btf.btf import Btf, Kind
 from bpflens.btf.values import to_text
-from bpflens.maps.elements import types_of
+from bpflens.maps.parts import types_of
 from bpflens.maps.readable import Reader, readable
 from bpflens.program import Map
 from bpflens.view.style.moments import is_point

@@ -9,7 +9,7 @@ from bpflens.inventory.map_overview import MapRow
 from bpflens.isa.extended.names import MAP_TYPES, type_name
 from bpflens.maps.change import Change
 from bpflens.maps.differences import Difference
-from bpflens.maps.elements import Element
+from bpflens.maps.parts import Element
 from bpflens.view.style.moments import moments
 from bpflens.view.style.printable import printable
 
