@@ -16,6 +16,10 @@ from bpflens.cli.main import run
 from bpflens.decompile import ir
 from bpflens.decompile.summary.summary import Summary, entries_of, summarise, summarise_function
 from bpflens.decompile.summary.walk.bits import Bit, Source, bits_of, byte_run, constrained, read_bits
+from bpflens.decompile.summary.walk.claims import HasEntry
+from bpflens.decompile.summary.walk.complements import without_complements
+from bpflens.decompile.summary.walk.conditions import Condition, Kind
+from bpflens.decompile.summary.walk.walk import Returned
 from bpflens.decompile.summary.words.verdicts import verdict
 from bpflens.decompile.unit import make_unit
 from bpflens.formats.elf.programs import read_object
@@ -58,15 +62,15 @@ def said(path: Path) -> list[str]:
 
 WORDS = {
     "keeper": [  # what was loaded from the stack, and the key of a look-up, before the place was written again
-        "If the user id is 1000, m has an entry for the user id and m has no entry for the CPU number, it sends signal 9 (SIGKILL) to the "
+        "If the user id is 1000, map m has an entry for the user id and map m has no entry for the CPU number, it sends signal 9 (SIGKILL) to the "
         "current process.",
         "Map m (hash): looks up, by the user id and CPU number.",
         "Reads: user id.",
     ],
     "firewall": [
-        "Drops IPv4 TCP packets, with an error trace (XDP_ABORTED) when the source address is in 127.0.0.0/8 and h4blk has no entry for the TCP "
-        "destination port.",
-        "Drops IPv4 TCP packets (XDP_DROP) when h4blk has an entry for the TCP destination port.",
+        "Drops IPv4 TCP packets, with an error trace (XDP_ABORTED) when the source address is in 127.0.0.0/8 and map h4blk has no entry for the "
+        "TCP destination port.",
+        "Drops IPv4 TCP packets (XDP_DROP) when map h4blk has an entry for the TCP destination port.",
         "Else passes the packet on (XDP_PASS).",
         "Map h4blk (hash): looks up and adds 1 to the value, by the TCP destination port.",
         "Map stats (array): looks up and adds 1 to the value.",
@@ -96,6 +100,65 @@ WORDS = {
         "Reads: device major, device type, device minor.",
     ],
 }
+
+
+COMMON = """
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+struct table { int (*type)[BPF_MAP_TYPE_HASH]; __u32 *key; __u64 *value; int (*max_entries)[8]; };
+struct table seen SEC(".maps"), others SEC(".maps");
+#define START __u8 *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end; __u64 *found; __u32 key; if (data + 54 > end) return 0
+"""
+BODIES = {
+    "complements": (  # counted on both ways to the same end
+        """SEC("xdp") int x(struct xdp_md *ctx) { START; if (data[12] != 8 || data[13] || data[23] != 17 || data[36] || data[37] != 53)
+        return XDP_PASS; __u64 one = 1; key = *(__u32 *)(data + 26); found = bpf_map_lookup_elem(&seen, &key);
+        if (found) __sync_fetch_and_add(found, 1); else bpf_map_update_elem(&seen, &key, &one, 0); return XDP_DROP; }""",
+        ["Drops IPv4 UDP packets (XDP_DROP) when the UDP destination port (if the IPv4 header has no options) is 53 (domain)."],
+    ),
+    "differ": (  # another condition differs too: nothing may be left out
+        """SEC("xdp") int x(struct xdp_md *ctx) { START; key = ctx->ingress_ifindex; found = bpf_map_lookup_elem(&seen, &key);
+        if (found ? data[0] == 1 : data[1] == 2) return XDP_DROP; return XDP_PASS; }""",
+        ["map seen has an entry for the ", "map seen has no entry for the "],
+    ),
+    "which map": (
+        """SEC("xdp") int x(struct xdp_md *ctx) { START; key = data[0]; found = bpf_map_lookup_elem(&seen, &key);
+        if (!found) { key = data[1]; found = bpf_map_lookup_elem(&others, &key); } if (!found) return XDP_PASS; *found += 1; return XDP_DROP; }
+        """,
+        ["it writes the entry that it found in map seen.", "it writes the entry that it found in map others."],
+    ),
+    "one byte": (
+        """SEC("tc") int x(struct __sk_buff *ctx) { __u8 tos = 4; bpf_skb_store_bytes(ctx, 15, &tos, 1, 0); return 0; }""",
+        ["It rewrites 1 byte of the packet at byte 15."],
+    ),
+    "stated": (  # the condition, and not the assumption beside it
+        """SEC("xdp") int x(struct xdp_md *ctx) { START; if (data[12] != 8 || data[13] || (data[14] & 15) != 5 || data[23] != 17) return XDP_PASS;
+        if (*(__u16 *)(data + 36) != 0x3500) return XDP_PASS; *(__u32 *)(data + 26) = 0x04030201; return XDP_TX; }""",
+        ["if the IPv4 header has no options and the UDP destination port is 53 (domain), it rewrites the source address to 1.2.3.4."],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_phrases(name: str, tmp_path: Path) -> None:
+    """What is no condition is not said; maps and numbers are named in full."""
+    body, expected = BODIES[name]
+    (tmp_path / "x.o").write_bytes(objects.compiled(f"{COMMON}{body} char _license[] SEC(\"license\") = \"GPL\";"))
+    text = " ".join(said(tmp_path / "x.o"))
+    assert [each for each in expected if each not in text] == [], text
+
+
+def test_only_outcomes_of_one_comparison_are_put_together() -> None:
+    """Of another call nothing is known, though it may have the same words; "may" stays."""
+
+    def way(slot: int, there: bool, may: bool = False) -> Returned:
+        claim = HasEntry("m", 4, (), there, (slot,))
+        return Returned(1, (Condition(Kind.TELLING, "a"), Condition(Kind.TELLING, str(there), claim=claim, slots=(slot,))), (slot + 9,), may)
+
+    [both] = without_complements([way(4, True), way(4, False, may=True)])
+    assert [each.text for each in both.conditions] == ["a"] and both.may and both.slots == (4, 13)
+    assert len(without_complements([way(4, True), way(5, False)])) == 2
+    assert len(without_complements([way(4, True), way(4, True)])) == 2
 
 
 @pytest.mark.parametrize("name", WORDS)

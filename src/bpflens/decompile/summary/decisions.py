@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from bpflens.decompile import ir
 from bpflens.decompile.summary.sentence import Path, Says, Sentence
+from bpflens.decompile.summary.walk.complements import without_complements
 from bpflens.decompile.summary.walk.walk import Returned, Walk
 from bpflens.decompile.summary.words.naming import Namer
 from bpflens.decompile.summary.words.phrases import capital, slots_of, way_of
@@ -22,10 +23,11 @@ def decisions(function: str, walked: Walk, namer: Namer, prog_type: int) -> Iter
     groups: dict[int | None, list[Returned]] = {}
     for each in walked.returns:
         groups.setdefault(None if each.value is None else each.value & 0xFFFFFFFF, []).append(each)
+    ways = {value: without_complements(group) for value, group in groups.items()}
     meanings = {value: verdict(prog_type, value) for value in groups if value is not None}
 
     def says(value: int | None, rest: bool = False) -> Says:
-        paths = tuple(Path(each.conditions, each.may) for each in groups[value])
+        paths = tuple(Path(each.conditions, each.may) for each in ways[value])
         return Says(function, "returns", value, paths, rest=rest)
 
     if len(groups) == 1 and meanings:
@@ -35,10 +37,10 @@ def decisions(function: str, walked: Walk, namer: Namer, prog_type: int) -> Iter
     usual = max(meanings, key=lambda value: (meanings[value].passive, len(groups[value])), default=None)
     rest = [value for value in meanings if value != usual]
     for value in sorted(rest, key=lambda value: len(groups[value])):
-        if text := _decision(meanings[value], groups[value], namer):
-            whole = _decision(meanings[value], groups[value], namer, whole=True)
+        if text := _decision(meanings[value], ways[value], namer):
+            whole = _decision(meanings[value], ways[value], namer, whole=True)
             yield Sentence("decides", text, _slots(groups[value]), says(value), whole)
-    computed = groups.get(None, [])
+    computed = ways.get(None, [])
     for what in dict.fromkeys(each.what for each in computed):
         words = f"returns {what or 'a value that it computes'}"
         mine = [each for each in computed if each.what == what]

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator
 from bpflens.decompile import ir
 from bpflens.decompile.summary.sentence import Path, Says, Sentence
 from bpflens.decompile.summary.walk.bits import Source
+from bpflens.decompile.summary.walk.pointed import Pointed
 from bpflens.decompile.summary.walk.walk import Done, Walk
 from bpflens.decompile.summary.words.effects import EFFECTS, KFUNCS, MAP_WRITES
-from bpflens.decompile.summary.words.naming import Namer
+from bpflens.decompile.summary.words.naming import ASSUMED, Namer
 from bpflens.decompile.summary.words.phrases import capital, listed, slots_of, way_of
 from bpflens.decompile.unit import Unit
 from bpflens.isa.extended.names import MAP_TYPES, type_name
@@ -36,8 +37,8 @@ _ASKED = {
 class Deeds:
     """The sentences of one function; `prefix` stands before what it does ("in callee, ")."""
 
-    def __init__(self, function: str, unit: Unit, namer: Namer, walked: Walk, prefix: str) -> None:
-        self.function, self.unit, self.namer, self.walked, self.prefix = function, unit, namer, walked, prefix
+    def __init__(self, function: str, unit: Unit, namer: Namer, walked: Walk, pointed: Pointed, prefix: str) -> None:
+        self.function, self.unit, self.namer, self.walked, self.pointed, self.prefix = function, unit, namer, walked, pointed, prefix
 
     def all(self) -> Iterator[Sentence]:
         """Every sentence."""
@@ -55,7 +56,8 @@ class Deeds:
             way = way_of(done.conditions, done.may, self.namer)
             if way.never:
                 continue
-            groups.setdefault((way.whole, way.said, way.noun, way.unsure), []).append((*effect, done))
+            text = effect[0].replace(ASSUMED, "") if way.stated else effect[0]
+            groups.setdefault((way.whole, way.said, way.noun, way.unsure), []).append((text, effect[1], done))
         for (whole, condition, noun, unsure), items in groups.items():
             verbs = merged(list(dict.fromkeys(text for text, _, _ in items)))
             alarm = any(each for _, each, _ in items)
@@ -75,7 +77,7 @@ class Deeds:
         """(what it does, deserves attention)."""
         statement = done.statement
         if isinstance(statement, ir.Store | ir.Atomic):
-            return self.stored(statement, done.value)
+            return self.stored(statement, done)
         if not isinstance(statement, ir.Call):
             return None
         if statement.kind == "kfunc":
@@ -96,11 +98,11 @@ class Deeds:
             return f"writes {shown} for the reader", False
         if statement.name == "bpf_trace_printk" and statement.args and (shown := self.string(statement.args[0])):
             return f"prints {shown} to the kernel's trace_pipe", False
-        return effect.text.format(*texts, "?", "?", "?", "?", "?"), effect.alarm
+        return re.sub(r"\b1 bytes\b", "1 byte", effect.text.format(*texts, "?", "?", "?", "?", "?")), effect.alarm
 
-    def stored(self, statement: ir.Store | ir.Atomic, value: str) -> tuple[str, bool] | None:
+    def stored(self, statement: ir.Store | ir.Atomic, done: Done) -> tuple[str, bool] | None:
         """A store into global data, the packet, the context, or the kernel's memory."""
-        place = statement.place
+        place, value = statement.place, done.value
         to = f" to {value}" * bool(value)
         if place.kind == "data":
             return f"changes {self.place(statement) or f'bytes of {place.what}'}", False
@@ -111,8 +113,14 @@ class Deeds:
         if place.kind == "" and self.namer.prog_type in _KERNEL_WRITERS:
             return f"sets {value}" if value else "writes into a structure of the kernel", True
         if place.kind == "value" and place.what not in self.unit.maps:
-            return f"{self.change(statement).partition(' the ')[0].removesuffix(' bytes of')} the entry that it found", False
+            change = self.change(statement).partition(" the ")[0].removesuffix(" bytes of")
+            return f"{change} the entry that it found{self.found_in(done.written)}", False
         return None
+
+    def found_in(self, statement: ir.Statement) -> str:
+        """ " in map a or map b", where that is known."""
+        names = self.pointed.maps(statement.address) if isinstance(statement, ir.Store | ir.Atomic) else ()
+        return f" in {' or '.join(f'map {name}' for name in names)}" if names else ""
 
     def string(self, expr: ir.Expr) -> str:
         """The constant string at an address, quoted; "" where there is none."""

@@ -1,6 +1,6 @@
 """What an extended program does, in sentences of which each knows its instructions.
 
-    summarise(program)  ──►  Summary: "drops IPv4 TCP packets (XDP_DROP) when h4blk has an entry for the TCP destination port"
+    summarise(program)  ──►  Summary: "drops IPv4 TCP packets (XDP_DROP) when map h4blk has an entry for the TCP destination port"
 
 Facts come from the structured program (walk.py); words from fixed tables. "may" stands where a condition was left out or has no name.
 """
@@ -13,12 +13,13 @@ from dataclasses import dataclass, replace
 from bpflens.decompile.summary.decisions import decisions
 from bpflens.decompile.summary.deeds import Deeds
 from bpflens.decompile.summary.sentence import Sentence
+from bpflens.decompile.summary.walk.pointed import Pointed
 from bpflens.decompile.summary.walk.sources import Definitions, Scope, definitions_of
 from bpflens.decompile.summary.walk.walk import Walk, walk
 from bpflens.decompile.summary.walk.written import Written, writes_of
 from bpflens.decompile.summary.words.naming import Namer
 from bpflens.decompile.summary.words.occasions import occasion
-from bpflens.decompile.summary.words.phrases import slots_of
+from bpflens.decompile.summary.words.phrases import noted_once, slots_of
 from bpflens.decompile.summary.words.verdicts import has_verdict
 from bpflens.decompile.unit import Code, Unit, make_unit
 from bpflens.errors import BpflensError
@@ -100,7 +101,8 @@ def summarise_function(unit: Unit, name: str) -> Summary:
             found += _results(function.name, walked, namer, len(walked.returns) > 1 or any(each.value is None for each in walked.returns))
         elif own and has_verdict(program.type or 0, program.declared.section or ""):
             found += decisions(name, walked, namer, program.type or 0)
-        found += Deeds(function.name, unit, namer, walked, "" if own else f"in {function.name}, ").all()
+        pointed = Pointed(function.tree, set(function.arguments.values()))
+        found += Deeds(function.name, unit, namer, walked, pointed, "" if own else f"in {function.name}, ").all()
     order = ("alarm", "decides", "effect", "map", "calls", "reads", "note")
     found.sort(key=lambda sentence: order.index(sentence.kind))
     kind = type_name(PROG_TYPES, program.type or 0)
@@ -146,8 +148,8 @@ def _once(found: Iterable[Sentence]) -> Iterator[Sentence]:
 
 
 def _tidy(text: str) -> str:
-    """Arguments have numbers and no article."""
-    return text.replace("the argument ", "argument ")
+    """Arguments have numbers and no article; what is assumed of a header is said once."""
+    return noted_once(text.replace("the argument ", "argument "))
 
 
 def _head(program: Program, name: str, insns: int, callees: int) -> str:

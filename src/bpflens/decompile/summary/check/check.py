@@ -1,6 +1,6 @@
 """Sentences checked by running the program: each gets a mark.
 
-    checked(summary, unit, subject)  ──►  "h4blk has an entry ...": held in 14 runs, 3 of 3 conditions turned
+    checked(summary, unit, subject)  ──►  "map h4blk has an entry": held in 14 runs, 3 of 3 conditions turned
                                           "Reads: ...": not checked, for reading leaves no trace
 """
 

@@ -1,7 +1,7 @@
 """What a condition claims, in a form that a run can be held against. Words and claim are made at one place, from the same facts.
 
     "the TTL is below 5"                              Relation(bits of byte 22 of the packet, "<", 5)
-    "h4blk has an entry for the TCP destination port" HasEntry("h4blk", key bytes, there=True)
+    "map h4blk has an entry for the TCP ..."          HasEntry("h4blk", key bytes, there=True)
 """
 
 from __future__ import annotations

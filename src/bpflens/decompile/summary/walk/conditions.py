@@ -2,7 +2,7 @@
 
 *(u16 *)(v2 + 12) != 8 is false         ──►  Condition: bits of EtherType are 0x0800
 v2 + 34 > v1 is false                   ──►  a bounds check: kind BOUND
-v3 == 0 is false, v3 = lookup(&h4blk)   ──►  Condition: "h4blk has an entry for the TCP destination port"
+v3 == 0 is false, v3 = lookup(&h4blk)   ──►  Condition: "map h4blk has an entry for the TCP destination port"
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from bpflens.decompile.summary.words.layers import ETHERTYPES, IP_PROTOCOLS, val
 from bpflens.decompile.summary.words.naming import Layers, Namer
 from bpflens.isa.extended.helpers import helper_prototype
 
-__all__ = ("SHORT", "Condition", "Kind", "condition_of", "layers_of")
+__all__ = ("LOOKUPS", "NEGATED", "SHORT", "Condition", "Kind", "condition_of", "layers_of")
 
 _ARRAYS = frozenset((2, 6))  # BPF_MAP_TYPE_ARRAY, PERCPU_ARRAY: an entry is there for every key below max_entries
-_LOOKUPS = frozenset(("bpf_map_lookup_elem", "bpf_map_lookup_percpu_elem"))
+LOOKUPS = frozenset(("bpf_map_lookup_elem", "bpf_map_lookup_percpu_elem"))
 _POINTERS = (
     "bpf_ringbuf_reserve", "bpf_sk_storage_get", "bpf_task_storage_get", "bpf_inode_storage_get", "bpf_cgrp_storage_get",
     "bpf_sk_lookup_tcp", "bpf_sk_lookup_udp", "bpf_skc_lookup_tcp", "bpf_get_listener_sock", "bpf_sk_fullsock", "bpf_tcp_sock",
@@ -38,7 +38,7 @@ _OF_SIGN = {("<", 0): "negative", ("<=", -1): "negative", (">=", 0): "not negati
 _ORDERED = ("port", "ipv4", "ipv6", "hex", "mac")  # values are written the same where only their order counts
 LONG, SHORT = "", "the packet is too short for what the program reads"
 _RELATIONS = {"<": "below", "<=": "at most", ">": "above", ">=": "at least", "==": "equal to", "!=": "different from"}
-_NEGATED = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "!=", "!=": "=="}
+NEGATED = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "!=", "!=": "=="}
 
 
 class Kind(enum.Enum):
@@ -174,7 +174,7 @@ def _of_order(bits: Sequence[Bit | int], op: str, constant: int, expr: ir.Compar
         return Condition(Kind.UNKNOWN, "a computed value compares so")
     source, byte, size, order = run
     named = namer.name_bytes(source, byte, size, namer.layers)
-    relation = op if holds else _NEGATED[op]
+    relation = op if holds else NEGATED[op]
     claim = Relation(tuple(bits), relation, _number_bits(constant), expr.signed, expr.width // 8)
     if size > 1 and named.big_endian != (order == "big"):
         text = f"the {named.text}, with its bytes reversed, is {_RELATIONS[relation]} {constant}"
@@ -196,7 +196,7 @@ def _of_two(bits: Bits, right: ir.Expr, op: str, expr: ir.Compare, holds: bool, 
     if None in runs or op not in _RELATIONS or runs[0] == runs[1]:
         return Condition(Kind.UNKNOWN, "two values compare so")
     left_name, right_name = (namer.name_bytes(run[0], run[1], run[2], namer.layers).text for run in runs if run is not None)
-    relation = op if holds else _NEGATED[op]
+    relation = op if holds else NEGATED[op]
     claim = Relation(tuple(bits), relation, other, expr.signed, expr.width // 8) if other is not None else None
     return Condition(Kind.TELLING, f"the {left_name} is {_RELATIONS[relation]} the {right_name}", claim=claim)
 
@@ -215,7 +215,7 @@ def _of_call(call: ir.Call, op: str, constant: int, expr: ir.Compare, holds: boo
             return Condition(Kind.TELLING, f"{call.name} {'fails' if fails else 'succeeds'}", claim=claim)
         return None
     there = (op == "!=") == holds
-    if call.name in _LOOKUPS and call.args and isinstance(map_ref := scope.resolved(call.args[0]), ir.MapRef):
+    if call.name in LOOKUPS and call.args and isinstance(map_ref := scope.resolved(call.args[0]), ir.MapRef):
         if scope.written.covers("entries", map_ref.name):
             return Condition(Kind.UNKNOWN, "a value compares so")
         map = scope.unit.maps.get(map_ref.name)
@@ -223,7 +223,7 @@ def _of_call(call: ir.Call, op: str, constant: int, expr: ir.Compare, holds: boo
         kind = Kind.PRESENT if map is not None and map.type in _ARRAYS and key.isdigit() and int(key) < map.max_entries else Kind.TELLING
         parts = scope.key_parts.get(call.slots, ())
         entry = HasEntry(map_ref.name, map.key_size if map is not None else 0, parts, there, call.slots)
-        text = f"{map_ref.name} has {'an' if there else 'no'} entry for {'the ' * (not key[:1].isdigit())}{key}"
+        text = f"map {map_ref.name} has {'an' if there else 'no'} entry for {'the ' * (not key[:1].isdigit())}{key}"
         return Condition(kind, text, claim=entry)
     claim = Gives(call.name, call.slots, "!=" if there else "==", 0)
     if call.name == "bpf_strncmp" and (compared := scope.keys.get(call.slots)):

@@ -18,7 +18,7 @@ from bpflens.decompile.unit import Unit
 from bpflens.isa.extended.contexts import access_name, context_struct, field_at
 from bpflens.isa.extended.helpers import helper_id, helper_prototype
 
-__all__ = ("ASSUMED", "NO_LAYERS", "STRINGS", "Layers", "Named", "Namer")
+__all__ = ("ASSUMED", "NO_LAYERS", "STATED", "STRINGS", "Layers", "Named", "Namer")
 
 _CALLS = {
     ("bpf_get_current_pid_tgid", 0, 8): "process and thread id", ("bpf_get_current_uid_gid", 0, 8): "user and group id",
@@ -41,7 +41,9 @@ _X86_64_ARGUMENTS = {
     64: "argument 6",
     80: "return value",
 }
-ASSUMED = " (if the IPv4 header has no options)"
+PLAIN = "the IPv4 header has no options"
+ASSUMED = f" (if {PLAIN})"
+STATED = frozenset({PLAIN, "the IP version and header length is 0x45"})
 _KPROBE, _TRACEPOINT = 2, 5
 _DATA = {14: "the data", 16: "the message", 25: "the option's value"}  # what a context's data points to, where it is no packet
 _ARGUMENT_ARRAYS = frozenset((17, 24, 26, 27, 29))  # raw tracepoints, tracing, struct_ops, LSM: the context is an array of u64
@@ -306,7 +308,7 @@ def _special(named: Named, mask: int, value: int, size: int, negated: bool) -> s
     """Words for what has a name of its own."""
     never = "not " * negated
     if named.format == "ipvhl" and mask == 0x0F:
-        return "the IPv4 header has no options" if value == 5 and not negated else f"the IPv4 header is {never}{4 * value} bytes long"
+        return PLAIN if value == 5 and not negated else f"the IPv4 header is {never}{4 * value} bytes long"
     if named.format == "devaccess" and mask in (1, 2, 4):
         return f"the access {'includes' if bool(value) != negated else 'does not include'} {value_text('devaccess', mask)}"
     if named.format == "vlantci" and mask == 0xFFF:

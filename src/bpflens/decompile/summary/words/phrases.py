@@ -9,10 +9,10 @@ from typing import NamedTuple
 from bpflens.decompile import ir
 from bpflens.decompile.summary.walk.claims import HasEntry
 from bpflens.decompile.summary.walk.conditions import Condition, Kind
-from bpflens.decompile.summary.words.naming import ASSUMED, Namer
+from bpflens.decompile.summary.words.naming import ASSUMED, STATED, Namer
 from bpflens.decompile.summary.words.said import is_absent, sentences
 
-__all__ = ("Way", "capital", "listed", "slots_of", "way_of")
+__all__ = ("Way", "capital", "listed", "noted_once", "slots_of", "way_of")
 
 SHOWN_CONDITIONS = 4
 _TRANSPORT = re.compile(r"the (?:IP protocol|IPv6 next header) is (?!not |at |above|below)((?!.* (?:to|or) ).*)$")
@@ -22,7 +22,8 @@ _NAMELESS = ("a computed value", "a value compares", "two values", "bits of a va
 
 class Way(NamedTuple):
     """`said`: conditions in words, "" for none, and `whole` where some were left out of it; `noun`: the packets that it is about ("IPv4 TCP
-    packets"); `unsure`: something has no words; `never`: an array would have to lack an entry.
+    packets"); `unsure`: something has no words; `never`: an array would have to lack an entry; `stated`: that the IPv4 header
+    has no options is one of the conditions in `said`.
     """
 
     said: str
@@ -30,6 +31,7 @@ class Way(NamedTuple):
     noun: str
     unsure: bool
     never: bool
+    stated: bool
 
     @property
     def cut(self) -> bool:
@@ -44,10 +46,17 @@ def way_of(conditions: Sequence[Condition], may: bool, namer: Namer) -> Way:
     unsure = may or any(map(_nameless, conditions))
     said = [each for each in said if not each.startswith(_NAMELESS)]
     never = any(is_absent(each) and isinstance(each.claim, HasEntry) for each in conditions)
-    return Way(_once(listed(said[-SHOWN_CONDITIONS:])), _once(listed(said)), noun, unsure, never)
+    shown = said[-SHOWN_CONDITIONS:]
+    return Way(_noted(shown), _noted(said), noun, unsure, never, not STATED.isdisjoint(shown))
 
 
-def _once(text: str) -> str:
+def _noted(said: Sequence[str]) -> str:
+    """Conditions as a list; what is assumed of the header is not said where it is one of them."""
+    text = listed(said)
+    return text.replace(ASSUMED, "") if not STATED.isdisjoint(said) else noted_once(text)
+
+
+def noted_once(text: str) -> str:
     """ "(if the IPv4 header has no options)" the first time only."""
     first, found, rest = text.partition(ASSUMED)
     return first + found + rest.replace(ASSUMED, "")

@@ -71,7 +71,8 @@ def verdict(prog_type: int, value: int) -> Verdict:
     if found is not None:
         return found
     if prog_type == 1:
-        return Verdict(str(value & 0xFFFFFFFF), f"gives the socket the first {value & 0xFFFFFFFF} bytes of the packet" if signed > 0 else
+        size, plural = value & 0xFFFFFFFF, "s" * (value != 1)
+        return Verdict(str(size), f"gives the socket the first {size} byte{plural} of the packet" if signed > 0 else
                        "gives the socket the whole packet", True)  # fmt: skip
     if prog_type == TRACING:
         return Verdict("", f"makes the function return {signed} without running" if signed else "lets the function run", not signed)
