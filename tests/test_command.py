@@ -37,6 +37,11 @@ def test_front_page_names_every_verb_and_loads_nothing() -> None:
         assert heavy not in done.stderr.split()
 
 
+def test_a_filter_that_nothing_runs_is_bad_input() -> None:
+    done = bpflens("explain", "-", stdin=b"0x28 0 0 12 0x15 0 1 2048\n")
+    assert (done.returncode, done.stdout) == (3, b"") and done.stderr.count(b"the program ends at 1") == 1
+
+
 @pytest.mark.parametrize(
     ("args", "code", "needle"),
     [

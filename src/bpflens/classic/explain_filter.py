@@ -37,9 +37,11 @@ from bpflens.program import Program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bpflens.classic.contradiction import Contradiction
 
-__all__ = ("REJECT", "FilterExplainer")
+__all__ = ("REJECT", "FilterExplainer", "why_nothing_runs")
 
 MAX_OUTCOMES = 24
 CEILING = 20.0  # real seconds for each second of steps: only a very slow machine gets there, and it is said
@@ -48,6 +50,16 @@ SPELLING = 8  # characters in which a search's answer may be longer and still be
 NO_PACKET = 1 << 24  # the longest that Linux makes of one (BIG TCP) have less than 2^20 bytes
 OWN_TEXT_SECONDS = 2.0  # spent on something shorter than what was typed
 OFFLOADED_TAG = "a VLAN tag that the kernel took off counts as if it were in the frame, as in a live capture"
+
+
+def why_nothing_runs(insns: Sequence[SockFilter]) -> str | None:
+    """Why a filter on packets is none: neither the kernel nor libpcap runs it. None for one that either does, or that only loops."""
+    from bpflens.isa.classic.check import check, runs_in_libpcap
+
+    refusals = check(insns, "socket")
+    if not refusals or runs_in_libpcap(insns) or loops(insns):
+        return None
+    return f"neither the kernel nor libpcap runs this program: {refusals[0]}"
 
 
 class FilterExplainer:
@@ -77,12 +89,12 @@ class FilterExplainer:
         self.steps_before = steps_before
 
     def run(self) -> Explanation:
-        from bpflens.isa.classic.check import check, runs_in_libpcap
+        from bpflens.isa.classic.check import check
 
         refusals = check(self.insns, "socket")
-        if refusals and not runs_in_libpcap(self.insns) and not loops(self.insns):
+        reason = why_nothing_runs(self.insns)
+        if reason is not None:
             self.compiler = Compiler(self.store, self.linktype)
-            reason = f"neither the kernel nor libpcap runs this program: {refusals[0]}"
             return self.result(None, (f"Not explained: {reason}.",), None, "", self.unproved(reason))
         if refusals:
             self.machine = LIBPCAP

@@ -201,9 +201,16 @@ def _with_services(result: Explanation) -> Explanation:
 
 def _one(program: Program, args: argparse.Namespace, settings: Settings) -> Iterator[str]:
     from bpflens.classic.explain import explain
+    from bpflens.classic.explain_filter import why_nothing_runs
+    from bpflens.classic.explain_policy import is_policy
+    from bpflens.isa.classic.insn import decode
     from bpflens.records.explain import explanation_record
     from bpflens.view.text.explain import explanation_text
 
+    insns = decode(program.code)
+    malformed = None if is_policy(program, insns, args.linktype) else why_nothing_runs(insns)
+    if malformed is not None:
+        raise InputError(program.origin.where, malformed)
     result = explain(program, given=args.given, linktype=args.linktype, deadline=args.deadline)
     if args.services and result.expression is not None:
         result = _with_services(result)

@@ -65,6 +65,8 @@ def explanation_text(e: Explanation, color: bool = False) -> Iterator[str]:
             yield f"        {sentence}"
     for note in e.notes:
         yield f"    Note: {note}."
+    if e.words and e.words[0] == f"Not explained: {e.proof.reason}.":
+        return  # there is nothing that could be proved, and the reason stands there
     line = proof_line(e.proof)
     yield f"    {line[0].upper()}{line[1:]}."
 
