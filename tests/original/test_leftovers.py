@@ -62,7 +62,7 @@ def _become():
 def test_what_is_left_is_counted():
     """A program that stays is seen, as long as it stays."""
     load = 'load_program(bytes.fromhex("b7000000000000009500000000000000"), 1)'
-    command = [sys.executable, "-c", f"from bpflens.kernel.load import load_program; {load}; print(1, flush=True); input()"]
+    command = [sys.executable, "-c", f"from bpflens.kernel.programs.load import load_program; {load}; print(1, flush=True); input()"]
     child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=_become)
     try:
         assert child.stdout.readline() == b"1\n"

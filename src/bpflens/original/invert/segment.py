@@ -91,7 +91,7 @@ class Walk:
         self.question = Question(image, kernel, options, _arenas(image))
         self.functions = frozenset(image.functions)
         self.starts = image.lines | self.functions
-        self.idle: dict[int, int] = {}  # untouched arithmetic -> the register which has to hold a pointer for it to matter
+        self.idle: dict[int, int] = {}  # arithmetic that begins no rewrite -> the register which has to hold a pointer for it to matter
         self.result = Segmentation([None] * len(image), self._end(), self.question.unknown)
         counter = op.LDX | op.MEM | op.DW | self.ax << 8 | op.FP << 12
         self.counters = {
@@ -195,7 +195,7 @@ class Walk:
                     return
             else:
                 step(state, insn, None, facts)
-                if kind in (op.ALU, op.ALU64) and code not in _ADDS_REGISTERS:
+                if not candidates and not special and kind in (op.ALU, op.ALU64) and code not in _ADDS_REGISTERS:
                     idle[word] = insn.dst
             slot += 1
 
