@@ -104,6 +104,21 @@ def test_what_is_there_is_not_touched_unless_told(lab: SnapshotLab, tmp_path: Pa
         update(fd, struct.pack("=i", -3), struct.pack("=q", 1000))
         old = id_of(fd)
 
+    plan = run("restore", file, codes=(1,))
+    assert f"{then}/map exists (map {old}): --reuse-maps uses it" in plan.stdout
+    assert f"{then}/prog exists (program" in plan.stdout
+    assert "--apply will refuse: 2 pins are in the way (--replace or --pin-prefix DIR helps; --reuse-maps" in plan.stderr
+    plan = run("restore", file, "--replace")
+    assert "in the way" not in plan.stdout
+    assert f"will be replaced:\n  map {old}, pinned at {then}/map\n  program " in plan.stdout
+    assert "--apply does it" in plan.stderr
+    plan = run("restore", file, "--reuse-maps", codes=(1,))
+    assert f"use the map that is pinned at {then}/map" in plan.stdout
+    assert f"in the way:\n  {then}/prog exists" in plan.stdout
+    assert "1 pin is in the way (--replace or --pin-prefix DIR helps)" in plan.stderr
+    records = [json.loads(line) for line in run("--json", "restore", file, codes=(1,)).stdout.splitlines()]
+    assert [record["helps"] for record in records if record["record"] == "conflict"] == [["--reuse-maps", "--replace"], ["--replace"]]
+
     refused = run("restore", file, "--apply", codes=(4,))
     assert "is not restored over what is there" in refused.stderr
     assert refused.stderr.count("\n") == 2
@@ -122,6 +137,24 @@ def test_what_is_there_is_not_touched_unless_told(lab: SnapshotLab, tmp_path: Pa
         assert id_of(fd) != old
         assert lookup(fd, struct.pack("=i", -3)) == struct.pack("=q", 41)
     assert sorted(os.path.basename(path) for path in pinned_files(then)) == ["map", "prog"]
+
+
+def test_a_map_that_is_pinned_twice_is_reused_once(lab: SnapshotLab, tmp_path: Path) -> None:
+    """Both pins stay; a map of another shape is refused before anything is made."""
+    map = lab.fd(create_map(1, 4, 8, 16, name="twice"))
+    lab.pin(map, "a")
+    lab.pin(map, "b")
+    file, then = str(tmp_path / "x.bpfsnap"), f"{lab.prefix}/then"
+    run("save", f"pin:{then}", "-o", file, codes=(0, 5))
+    run("restore", file, "--apply", "--reuse-maps")
+    os.unlink(f"{then}/a")
+    lab.pin(lab.fd(create_map(1, 4, 4, 16, name="other")), "a")
+    plan = run("restore", file, "--reuse-maps", codes=(1,))
+    assert "cannot be made: map " in plan.stdout
+    assert "another shape" in plan.stdout
+    os.unlink(f"{then}/a")
+    os.makedirs(f"{then}/a")
+    assert "is a directory" in run("restore", file, "--replace", codes=(1,)).stdout
 
 
 def test_exports(lab: SnapshotLab, tmp_path: Path) -> None:
@@ -314,6 +347,12 @@ def test_nobody_reads_a_snapshot(lab: SnapshotLab, tmp_path: Path) -> None:
     for directory in (tmp_path, *tmp_path.parents):
         if directory.stat().st_uid == 0 and str(directory).startswith("/tmp/"):
             directory.chmod(0o755)
+    plan = nobody.bpflens("restore", str(file))
+    assert plan.returncode == 5, plan.stdout + plan.stderr
+    assert "not looked at: /sys/fs/bpf: Permission denied" in plan.stdout
+    assert "missing: CAP_BPF: to make programs and maps" in plan.stdout
+    assert "--apply needs CAP_BPF, CAP_NET_ADMIN, CAP_DAC_OVERRIDE" in plan.stderr
+    assert nobody.bpflens("restore", str(file), "--pin-prefix", "/tmp/foo").returncode == 1
     listing, shown = nobody.bpflens("dis", str(file)), nobody.bpflens("ls", str(file))
     assert (listing.returncode, shown.returncode) == (0, 0), listing.stderr + shown.stderr
     assert "map counts" in listing.stdout

@@ -1,7 +1,7 @@
 """The records of `bpflens --json save`, `restore` and `verify`.
 
     save/1     path, digest, size, programs [{id, name, type, tag, grade}], maps [{id, name, type, entries, consistency, why_no_data}], ...
-    restore/1  one "step" or "left_out" record for each line of the plan; with --apply "check" records and one "done"
+    restore/1  a record for each line of the plan ("step", "left_out", "conflict", ...); with --apply "check" records and one "done"
     verify/1   status ("same", "changed", "missing", "new"), kind, object, differences
 """
 
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from bpflens.snapshot.compare import Change
 from bpflens.snapshot.restore import Restored
-from bpflens.snapshot.restoring.plan import Plan
 from bpflens.snapshot.restoring.proof import Check
+from bpflens.snapshot.restoring.steps import Conflict, Plan
 from bpflens.snapshot.save import Saved
 
 if TYPE_CHECKING:
@@ -59,7 +59,19 @@ def plan_records(plan: Plan) -> Iterator[dict[str, Any]]:
     for item in plan.left_out:
         yield {"schema": "restore/1", "record": "left_out", "object": item.object, "why": item.why}
     for conflict in plan.conflicts:
-        yield {"schema": "restore/1", "record": "conflict", "text": conflict}
+        yield {"schema": "restore/1", "record": "conflict", **_there(conflict)}
+    for conflict in plan.replaced:
+        yield {"schema": "restore/1", "record": "replaced", **_there(conflict)}
+    for item in plan.impossible:
+        yield {"schema": "restore/1", "record": "impossible", "object": item.object, "why": item.why}
+    for text in plan.unseen:
+        yield {"schema": "restore/1", "record": "unseen", "text": text}
+    for name, why in plan.needs:
+        yield {"schema": "restore/1", "record": "needs", "object": name, "why": why}
+
+
+def _there(conflict: Conflict) -> dict[str, Any]:
+    return {"text": f"{conflict.path} exists", "path": conflict.path, "object": conflict.there, "helps": list(conflict.helps)}
 
 
 def restored_records(restored: Restored) -> Iterator[dict[str, Any]]:
@@ -123,10 +135,11 @@ def schemas() -> dict[str, Schema]:
             "attachments": listing(attachment), "incomplete": listing(TEXT), "audit": maybe(TEXT),
         }),
         "restore/1": line("restore/1", "A step of the plan, a comparison after it, the end of it, or what was undone.", {
-            "record": one_of("step", "left_out", "conflict", "check", "done", "undone"),
+            "record": one_of("step", "left_out", "conflict", "replaced", "impossible", "unseen", "needs", "check", "done", "undone"),
         }, {
             "action": TEXT, "id": maybe(INTEGER), "text": TEXT, "path": maybe(TEXT), "object": TEXT, "why": TEXT, "what": TEXT,
-            "same": maybe(BOOLEAN), "detail": TEXT, "programs": mapping(INTEGER), "maps": mapping(INTEGER), "links": mapping(INTEGER),
+            "helps": listing(TEXT), "same": maybe(BOOLEAN), "detail": TEXT,
+            "programs": mapping(INTEGER), "maps": mapping(INTEGER), "links": mapping(INTEGER),
             "pins": listing(TEXT), "notes": listing(TEXT),
         }),
         "verify/1": line("verify/1", "An object of a snapshot beside what is there now.", {

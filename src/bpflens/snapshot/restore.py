@@ -44,10 +44,7 @@ class Restored:
 
 def restore(archive: Archive, plan: Plan, options: RestoreOptions, progress: Callable[[str], None] | None = None) -> Restored:
     """Do what the plan says. KernelError (4) naming the step that the kernel refused, after which everything is as it was."""
-    if plan.conflicts and not options.replace:
-        more = f" and {len(plan.conflicts) - 1} others" if len(plan.conflicts) > 1 else ""
-        hint = "--replace puts the restored objects in their place, --reuse-maps keeps pinned maps, --pin-prefix DIR pins elsewhere"
-        raise KernelError(archive.path, f"is not restored over what is there: {plan.conflicts[0]}{more}", hint)
+    _refuse(archive, plan)
     archive.check()
     raise_memlock()
     maker = Maker(archive, options)
@@ -75,6 +72,24 @@ def restore(archive: Archive, plan: Plan, options: RestoreOptions, progress: Cal
         return result
     finally:
         maker.close()
+
+
+def _refuse(archive: Archive, plan: Plan) -> None:
+    """KernelError where the plan says that it cannot be carried out."""
+    if plan.impossible:
+        first, more = plan.impossible[0], _others(len(plan.impossible))
+        raise KernelError(archive.path, f"cannot be restored here: {first.object}: {first.why}{more}")
+    if plan.conflicts:
+        means = {
+            "--reuse-maps": "--reuse-maps uses maps that are there", "--replace": "--replace puts the restored objects in their place"
+        }  # fmt: skip
+        hints = [text for option, text in means.items() if any(option in conflict.helps for conflict in plan.conflicts)]
+        reason = f"is not restored over what is there: {plan.conflicts[0].path} exists{_others(len(plan.conflicts))}"
+        raise KernelError(archive.path, reason, ", ".join([*hints, "--pin-prefix DIR pins elsewhere"]))
+
+
+def _others(count: int) -> str:
+    return "" if count == 1 else f" and {count - 1} other{'s' * (count > 2)}"
 
 
 def restore_file(path: str, options: RestoreOptions | None = None, *, apply: bool = False) -> Plan | Restored:
@@ -172,7 +187,7 @@ def _prove_links(maker: Maker) -> list[Check]:
         attachment = maker.manifest.attachments[index]
         now = link_by_fd(fd)
         same = now.type == attachment.link_type and now.attach_type in (None, attachment.attach_type)
-        checks.append(Check(f"link {attachment.link} ({attachment.kind})", "attachment", same, attaching.place(maker, attachment)))
+        checks.append(Check(f"link {attachment.link} ({attachment.kind})", "attachment", same, attaching.place(maker.options, attachment)))
     return checks
 
 

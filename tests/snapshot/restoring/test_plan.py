@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bpflens.errors import InputError
+from bpflens.errors import InputError, UsageError
 from bpflens.formats.snapshot.archive import Archive, ArchiveWriter
 from bpflens.formats.snapshot.manifest import (
     SCHEMA,
@@ -23,6 +23,7 @@ from bpflens.formats.snapshot.manifest import (
 )  # fmt: skip
 from bpflens.snapshot.restoring.options import RestoreOptions, pin_path
 from bpflens.snapshot.restoring.plan import Plan, make_plan
+from bpflens.snapshot.restoring.rules import missing_capabilities
 
 RETURN_0 = bytes.fromhex("b700000000000000 9500000000000000")
 
@@ -124,3 +125,67 @@ def test_only_brings_what_is_needed(tmp_path: Path) -> None:
     assert (plan.programs, plan.maps) == ((10, 11), (3,))
     with pytest.raises(InputError, match="names no program or map"):
         plan_of(tmp_path / "y", RestoreOptions(only=("nosuch",)), bytes(8), **everything)
+
+
+def attached(**more: object) -> SavedAttachment:
+    more = {"netns": 5, **more}
+    return SavedAttachment("xdp/generic", "dev:lo", 10, device="lo", link=3, link_type=6, attach_type=37, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("attachment", "options", "expected"),
+    [
+        (attached(), RestoreOptions(devices={"lo": "eth77"}), "xdp/generic at dev:eth77: there is no device eth77 here (--dev OLD=NEW"),
+        (attached(netns_name="gone", own_netns=False), RestoreOptions(), "netns:gone: there is no such network namespace (--"),
+        (attached(netns_name="old", own_netns=False), RestoreOptions(netns={"old": "nonesuch"}), "netns:nonesuch: there is no such"),
+        (attached(own_netns=False), RestoreOptions(netns={"5": "self"}), ""),
+        (
+            SavedAttachment("cgroup/egress", "cgroup:/x", 10, cgroup="/x", link=3, link_type=3),
+            RestoreOptions(cgroups={"/x": "/nosuch/group"}), "cgroup/egress at cgroup:/nosuch/group: there is no such cgroup",
+        ),
+        (attached(), RestoreOptions(pin_prefix="/tmp/foo"), "pin:/tmp/foo: is not on a BPF filesystem (--pin-prefix"),
+        (attached(), RestoreOptions(pin_prefix="/etc/passwd/x"), "pin:/etc/passwd: is not a directory"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_made_here(tmp_path: Path, attachment: SavedAttachment, options: RestoreOptions, expected: str) -> None:
+    plan = plan_of(tmp_path / "x", options, programs=(program(10),), attachments=(attachment,))
+    lines = [f"{item.object}: {item.why}" for item in plan.impossible]
+    if not expected:
+        assert not [line for line in lines if "netns" in line or "device" in line]
+        return
+    assert [line for line in lines if expected in line], lines
+    assert not plan.feasible
+
+
+@pytest.mark.parametrize(
+    ("options", "hint"),
+    [
+        (RestoreOptions(devices={"foo": "bar"}), "it has lo"),
+        (RestoreOptions(netns={"foo": "bar"}), "it has blue"),
+        (RestoreOptions(cgroups={"foo": "bar"}), "it has no cgroup at all"),
+    ],
+)
+def test_another_name_for_nothing(tmp_path: Path, options: RestoreOptions, hint: str) -> None:
+    item = attached(netns_name="blue", own_netns=False)
+    with pytest.raises(UsageError, match=r'the snapshot has no .* "foo"') as raised:
+        plan_of(tmp_path / "x", options, programs=(program(10),), attachments=(item,))
+    assert raised.value.hint == hint
+
+
+def test_devices_of_elements(tmp_path: Path) -> None:
+    data = SavedData("maps/3/data.bin", "records", 1, 4, 4, "single pass", devices={"7": "eth77"})
+    devmap = SavedMap(3, "ports", 14, "devmap", 4, 4, 2, data=data)
+    plan = plan_of(tmp_path / "x", elements=bytes(8), maps=(devmap,))
+    assert [item.object for item in plan.impossible if "eth77" in item.why] == ["map 3 ports"]
+    plan = plan_of(tmp_path / "y", RestoreOptions(devices={"eth77": "lo"}), elements=bytes(8), maps=(devmap,))
+    assert not [item for item in plan.impossible if "device" in item.why]
+
+
+def test_capabilities_that_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def names(held: set[str], types: set[int]) -> list[str]:
+        monkeypatch.setattr("bpflens.snapshot.restoring.rules.effective", lambda: frozenset(held))
+        return [name for name, _ in missing_capabilities(types, objects=True, namespaces=True)]
+
+    assert names(set(), {1, 6, 26}) == ["CAP_BPF", "CAP_NET_ADMIN", "CAP_PERFMON", "CAP_SYS_ADMIN"]
+    assert names({"BPF", "NET_ADMIN"}, {6}) == ["CAP_SYS_ADMIN"]
+    assert names({"SYS_ADMIN"}, {1, 6, 26}) == []

@@ -61,7 +61,8 @@ original/1  id, tag, grade: "exact" | "equivalent" | "recorded" | "unproven", in
 ls/1        kind, object, netns, classic, program {id, type, name, tag}, insns (hex, classic), expression, holders [{pid, comm, fd}]
 show/1      program, maps, attachments
 save/1      path, digest, size, programs, maps, attachments, incomplete
-restore/1   record: "step", "left_out", "conflict", "check" {object, what, same, detail}, "done" {programs, maps, links: old id -> new id}
+restore/1   record: "step", "left_out", "conflict", "replaced", "impossible", "unseen", "needs",
+            "check" {object, what, same, detail}, "done" {programs, maps, links: old id -> new id}
 verify/1    status: "same" | "changed" | "missing" | "new", kind, object, differences, unknown (also diff of two snapshots)
 export/1    map, id, key, value, raw_key, raw_value (hex)""",
     ),

@@ -5,7 +5,8 @@ a name first. It is compared with what was saved (tags, images, attributes, cont
 what was done. What is there stays, unless --replace or --reuse-maps says otherwise. What only a process held is pinned below
 /sys/fs/bpf/bpflens-DIGEST.
 
-The exit code is 5 where something of the snapshot was left out.
+The plan's exit code is 1 where --apply would refuse it. It is 5 where something could not be looked at, or a capability is missing.
+With --apply the exit code is 5 where something of the snapshot was left out.
 In Python: bpflens.restore("x.bpfsnap", apply=True)."""
 
 from __future__ import annotations
@@ -71,8 +72,10 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
                 _print_json(plan_records(plan))
             else:
                 _print(view.plan_lines(plan, settings.color))
-                print(f"bpflens: nothing was changed; --apply does it ({len(plan.steps)} steps)", file=sys.stderr)
-            return 0
+                print(f"bpflens: {view.plan_end(plan)}", file=sys.stderr)
+            if not plan.feasible:
+                return 1
+            return 5 if plan.unseen or plan.needs else 0
         try:
             restored = restore(archive, plan, options, progress(settings))
         finally:

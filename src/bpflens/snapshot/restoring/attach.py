@@ -20,17 +20,17 @@ from bpflens.kernel.maps.maps import map_by_fd
 from bpflens.kernel.programs.prog_info import prog_info_by_fd
 from bpflens.snapshot.restoring.maker import Maker
 from bpflens.snapshot.restoring.namespaces import in_namespace, namespace_path
+from bpflens.snapshot.restoring.options import RestoreOptions
 from bpflens.snapshot.restoring.replacing import link_there, replace_program
 
-__all__ = ("attach", "place")
+__all__ = ("attach", "cgroup_path", "place")
 
 _FAMILIES = {"ip": 2, "ip6": 10, "inet": 1, "arp": 3, "bridge": 7, "netdev": 5}
 _CGROUP_FLAGS = {"override": 1, "multi": 2}
 
 
-def place(maker: Maker, attachment: SavedAttachment) -> str:
+def place(options: RestoreOptions, attachment: SavedAttachment) -> str:
     """The attachment's object as it is called now, for messages."""
-    options = maker.options
     if attachment.device is not None:
         return f"dev:{options.devices.get(attachment.device, attachment.device)}"
     if attachment.cgroup is not None:
@@ -41,7 +41,7 @@ def place(maker: Maker, attachment: SavedAttachment) -> str:
 def attach(maker: Maker, index: int) -> None:
     """Make attachment `index` of the manifest. KernelError where the kernel refuses, or where its object is not there."""
     attachment = maker.manifest.attachments[index]
-    where = f"{attachment.kind} at {place(maker, attachment)}"
+    where = f"{attachment.kind} at {place(maker.options, attachment)}"
 
     def make() -> None:
         if attachment.link is not None:
@@ -64,7 +64,7 @@ def attach(maker: Maker, index: int) -> None:
 
 def namespace_of(maker: Maker, attachment: SavedAttachment) -> str | None:
     """The path of the attachment's network namespace, as it is called now; None for the own one. KernelError where it is not there."""
-    return namespace_path(maker, attachment.netns, attachment.netns_name, attachment.own_netns)
+    return namespace_path(maker.options, attachment.netns, attachment.netns_name, attachment.own_netns)
 
 
 def _program(maker: Maker, attachment: SavedAttachment, where: str) -> int:
@@ -97,15 +97,20 @@ def _device_link(maker: Maker, attachment: SavedAttachment, where: str) -> int:
     return kernel.link_create(_program(maker, attachment, where), _ifindex(maker, attachment, where), attach_type, flags=flags, where=where)
 
 
-def _cgroup_fd(maker: Maker, attachment: SavedAttachment, where: str) -> int:
+def cgroup_path(options: RestoreOptions, attachment: SavedAttachment, where: str) -> str:
+    """The directory of the attachment's cgroup; KernelError where it is not there."""
     from bpflens.snapshot.taking.cgroups import cgroup_directory
 
     if attachment.cgroup is None:
         raise KernelError(where, "the path of its cgroup was not saved")
-    path = cgroup_directory(maker.options.cgroups.get(attachment.cgroup, attachment.cgroup))
+    path = cgroup_directory(options.cgroups.get(attachment.cgroup, attachment.cgroup))
     if path is None or not os.path.isdir(path):
         raise KernelError(where, "there is no such cgroup", "--cgroup OLD=NEW names another", 2)
-    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    return path
+
+
+def _cgroup_fd(maker: Maker, attachment: SavedAttachment, where: str) -> int:
+    return os.open(cgroup_path(maker.options, attachment, where), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def _cgroup_link(maker: Maker, attachment: SavedAttachment, where: str) -> int:

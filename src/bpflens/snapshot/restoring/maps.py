@@ -22,7 +22,7 @@ from bpflens.snapshot.restoring.namespaces import in_namespace, namespace_path
 if TYPE_CHECKING:
     from bpflens.btf.btf import Btf
 
-__all__ = ("create", "fill", "fill_elements", "freeze_map", "struct_ops_value", "use_pinned")
+__all__ = ("create", "fill", "fill_elements", "freeze_map", "open_pinned", "struct_ops_value", "use_pinned")
 
 _QUEUES = frozenset({22, 23})
 _OF_MAPS, _STRUCT_OPS, _ARENA, _CGROUP_ARRAY = frozenset({12, 13}), 26, 33, 8
@@ -56,18 +56,27 @@ def create(maker: Maker, map: SavedMap) -> None:
 
 def use_pinned(maker: Maker, map: SavedMap, path: str) -> None:
     """The map that is pinned at `path` in place of a new one; KernelError where it is of another shape."""
+    maker.maps[map.id] = maker.own(open_pinned(map, path))
+    maker.reused[map.id] = path
+
+
+def open_pinned(map: SavedMap, path: str) -> int:
+    """A descriptor of the map that is pinned at `path`; KernelError where it has not the shape of the saved one."""
     from bpflens.kernel import pins
     from bpflens.kernel.maps.maps import map_by_fd
 
-    fd = maker.own(pins.get(path))
-    if pins.fd_kind(fd) != "map":
-        raise KernelError(f"pin:{path}", "is not a map")
-    there = map_by_fd(fd, f"pin:{path}", types=False)
-    shape = (there.type, there.key_size, there.value_size, there.max_entries)
-    if shape != (map.type, map.key_size, map.value_size, map.max_entries):
-        raise KernelError(f"pin:{path}", f"is a map of another shape than the saved map {map.id} {map.name}")
-    maker.maps[map.id] = fd
-    maker.reused[map.id] = path
+    fd = pins.get(path)
+    try:
+        if pins.fd_kind(fd) != "map":
+            raise KernelError(f"pin:{path}", "is not a map")
+        there = map_by_fd(fd, f"pin:{path}", types=False)
+        shape = (there.type, there.key_size, there.value_size, there.max_entries)
+        if shape != (map.type, map.key_size, map.value_size, map.max_entries):
+            raise KernelError(f"pin:{path}", f"is a map of another shape than the saved map {map.id} {map.name}")
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
 
 
 def fill(maker: Maker, map: SavedMap) -> None:
@@ -130,7 +139,7 @@ def fill_elements(maker: Maker, map: SavedMap) -> None:
                 key, value = piece[at : at + data.key_size], piece[at + data.key_size : at + size]
                 update(fd, key, _target_value(maker, map, data, value))
 
-    in_namespace(namespace_path(maker, data.netns, data.netns_name, data.netns is None), put)
+    in_namespace(namespace_path(maker.options, data.netns, data.netns_name, data.netns is None), put)
 
 
 def _target_value(maker: Maker, map: SavedMap, data: SavedData, value: bytes) -> bytes:

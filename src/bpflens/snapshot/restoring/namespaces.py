@@ -6,17 +6,17 @@ import os
 from collections.abc import Callable
 
 from bpflens.errors import KernelError
-from bpflens.snapshot.restoring.maker import Maker
+from bpflens.snapshot.restoring.options import RestoreOptions
 
 __all__ = ("in_namespace", "namespace_path")
 
 
-def namespace_path(maker: Maker, inode: int | None, saved_name: str | None, own: bool) -> str | None:
+def namespace_path(options: RestoreOptions, inode: int | None, saved_name: str | None, own: bool) -> str | None:
     """The path of a saved namespace as the options call it now; None for that of this process. KernelError where it is not there."""
     if inode is None:
         return None
     name = saved_name or str(inode)
-    new = maker.options.netns.get(name, maker.options.netns.get(str(inode)))
+    new = options.netns.get(name, options.netns.get(str(inode)))
     if new == "self" or (new is None and own):
         return None
     wanted = new if new is not None else name

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from bpflens.errors import InputError
 from bpflens.formats.snapshot.archive import Archive
@@ -16,6 +15,8 @@ from bpflens.formats.snapshot.manifest import Manifest, SavedAttachment, SavedMa
 from bpflens.snapshot.restoring.elements import elements
 from bpflens.snapshot.restoring.options import BPFFS, RestoreOptions, pin_path
 from bpflens.snapshot.restoring.rules import data_is_lost, data_is_written, hook_is_lost, map_is_lost
+from bpflens.snapshot.restoring.steps import LeftOut, Plan, Step
+from bpflens.snapshot.restoring.targets import check_names, look, same_pin
 
 __all__ = ("LeftOut", "Plan", "Step", "make_plan")
 
@@ -23,48 +24,17 @@ LATE = frozenset({3, 12, 13, 14, 16, 25, 26})  # elements are programs or maps: 
 _OF_MAPS = frozenset({12, 13})
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """`action`: "types", "map", "contents", "freeze", "program", "elements", "bind", "pin", "attach". `id`: of the saved object, or the
-    index of the attachment. `path` for pins; `text` is the line of the plan.
-    """
-
-    action: str
-    id: int
-    text: str
-    path: str = ""
-    kind: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class LeftOut:
-    """Something that does not come back: `object` "map 7 counters", `why`."""
-
-    object: str
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """`conflicts`: what is there already, and would have to be replaced or reused."""
-
-    steps: tuple[Step, ...]
-    left_out: tuple[LeftOut, ...]
-    conflicts: tuple[str, ...]
-    programs: tuple[int, ...]
-    maps: tuple[int, ...]
-    attachments: tuple[int, ...]
-    reused: tuple[tuple[int, str], ...] = ()
-
-
 def make_plan(archive: Archive, options: RestoreOptions) -> Plan:
-    """The plan for this machine. InputError where `only` names nothing, or the manifest contradicts itself."""
+    """The plan for this machine. InputError where `only` names nothing, or the manifest contradicts itself; UsageError where an option
+    names something that is not in the snapshot.
+    """
     from bpflens.kernel.maps.map_data import possible_cpus
 
     manifest = archive.manifest
+    check_names(manifest, options)
     planner = _Planner(manifest, options, possible_cpus(), archive.digest)
     planner.elements = {map.id: tuple(id for _, id in elements(archive, map)) for map in manifest.maps if map.type in LATE}
-    return planner.plan()
+    return look(planner.plan(), manifest, options)
 
 
 class _Planner:
@@ -75,7 +45,6 @@ class _Planner:
         self.all_programs = {program.id: program for program in manifest.programs}
         self.keep = options.pin_prefix or f"{BPFFS}/bpflens-{digest[:12]}"
         self.left_out: list[LeftOut] = []
-        self.conflicts: list[str] = []
         self.steps: list[Step] = []
         self.reused: dict[int, str] = {}
         self.elements: dict[int, tuple[int, ...]] = {}
@@ -107,8 +76,8 @@ class _Planner:
             attachment = self.manifest.attachments[index]
             self._step("attach", index, f"attach {_what(attachment, self.all_programs)} to {self._place(attachment)}")
         return Plan(
-            tuple(self.steps), tuple(self.left_out), tuple(self.conflicts), tuple(programs), tuple(map.id for map in order),
-            tuple(attachments), tuple(self.reused.items()),
+            tuple(self.steps), tuple(self.left_out), tuple(programs), tuple(map.id for map in order), tuple(attachments),
+            tuple(self.reused.items()),
         )  # fmt: skip
 
     def _step(self, action: str, id: int, text: str, path: str = "", kind: str = "") -> None:
@@ -240,8 +209,6 @@ class _Planner:
             if path in planned:
                 return
             planned.add(path)
-            if os.path.lexists(path) and not (kind == "map" and id in self.reused):
-                self.conflicts.append(f"{path} exists")
             name = {"map": "map", "prog": "program", "link": "the link of attachment"}[kind]
             self._step("pin", id, f"pin {name} {id} at {path}{why}", path, kind)
 
@@ -249,7 +216,7 @@ class _Planner:
         for map in maps.values():
             for saved in map.pins:
                 path = pin_path(saved.path, self.options)
-                if self.reused.get(map.id) != path:
+                if map.id not in self.reused or not (self.reused[map.id] == path or same_pin(self.reused[map.id], path)):
                     pin("map", map.id, path)
             if not map.pins and map.id not in held["map"]:
                 why = " (a process held it)" if map.holders else " (to keep it)"

@@ -1,11 +1,15 @@
-"""What can be restored of a map or an attachment, as tables: the answers of the plan, with their reasons."""
+"""What can be restored of a map or an attachment, as tables: the answers of the plan, with their reasons; and what it takes."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from bpflens.formats.snapshot.manifest import SavedAttachment, SavedMap
 from bpflens.isa.extended.uapi import LinkType as LINK
+from bpflens.isa.extended.uapi import ProgType
+from bpflens.kernel.sys.capabilities import effective
 
-__all__ = ("LINKS", "data_is_lost", "data_is_written", "hook_is_lost", "map_is_lost")
+__all__ = ("LINKS", "data_is_lost", "data_is_written", "hook_is_lost", "map_is_lost", "missing_capabilities")
 
 STRUCT_OPS = 26
 _DATA_LOST = {
@@ -52,6 +56,18 @@ LINKS = frozenset({
 })  # fmt: skip
 _IN_NAMESPACE = frozenset({LINK.XDP, LINK.TCX, LINK.NETKIT, LINK.NETFILTER, LINK.NETNS})
 _WITHOUT_LINK = ("xdp/", "tc/ingress", "tc/egress", "cgroup/", "flow_dissector", "sockmap/", "struct_ops", "tcx/", "netkit/")
+
+_NETWORK = frozenset({
+    ProgType.SCHED_CLS, ProgType.SCHED_ACT, ProgType.XDP, ProgType.LWT_IN, ProgType.LWT_OUT, ProgType.LWT_XMIT, ProgType.LWT_SEG6LOCAL,
+    ProgType.SK_SKB, ProgType.SK_MSG, ProgType.FLOW_DISSECTOR, ProgType.CGROUP_DEVICE, ProgType.CGROUP_SOCK, ProgType.CGROUP_SOCK_ADDR,
+    ProgType.CGROUP_SOCKOPT, ProgType.CGROUP_SYSCTL, ProgType.SOCK_OPS, ProgType.EXT, ProgType.NETFILTER,
+})  # fmt: skip
+"""is_net_admin_prog_type, kernel/bpf/syscall.c 6.18."""
+_TRACING = frozenset({
+    ProgType.KPROBE, ProgType.TRACEPOINT, ProgType.PERF_EVENT, ProgType.RAW_TRACEPOINT, ProgType.RAW_TRACEPOINT_WRITABLE,
+    ProgType.TRACING, ProgType.LSM, ProgType.STRUCT_OPS, ProgType.EXT,
+})  # fmt: skip
+"""is_perfmon_prog_type."""
 
 
 def map_is_lost(map: SavedMap) -> str:
@@ -103,3 +119,21 @@ def hook_is_lost(attachment: SavedAttachment) -> str | None:
             return "the kernel did not show the functions"
         return None if attachment.link_type in LINKS else f"links of type {attachment.link_type} are not known"
     return None if kind.startswith(_WITHOUT_LINK) else f"attachments of kind {kind} without a link are not made"
+
+
+def missing_capabilities(program_types: Collection[int], *, objects: bool, namespaces: bool) -> tuple[tuple[str, str], ...]:
+    """(name, what for) of each. `objects`: programs or maps are made; `namespaces`: other network namespaces are entered.
+
+    CAP_SYS_ADMIN stands for CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN where objects are made
+    (kernel/bpf/syscall.c 6.18: bpf_prog_load, map_create).
+    """
+    held = effective()
+    wanted = (
+        ("BPF", "to make programs and maps", objects),
+        ("NET_ADMIN", "to load network programs", any(type in _NETWORK for type in program_types)),
+        ("PERFMON", "to load tracing programs", any(type in _TRACING for type in program_types)),
+    )
+    missing = [(f"CAP_{name}", why) for name, why, needed in wanted if needed and not {name, "SYS_ADMIN"} & held]
+    if namespaces and "SYS_ADMIN" not in held:
+        missing.append(("CAP_SYS_ADMIN", "to enter other network namespaces"))
+    return tuple(missing)

@@ -7,14 +7,15 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from bpflens.snapshot.compare import Change
 from bpflens.snapshot.restore import Restored
-from bpflens.snapshot.restoring.plan import Plan
 from bpflens.snapshot.restoring.proof import Check
+from bpflens.snapshot.restoring.steps import Plan
 from bpflens.snapshot.save import Saved
 from bpflens.view.style.printable import printable
 
-__all__ = ("changes_lines", "open_metrics", "plan_lines", "restored_lines", "saved_lines")
+__all__ = ("changes_lines", "open_metrics", "plan_end", "plan_lines", "restored_lines", "saved_lines")
 
 _GREEN, _RED, _YELLOW, _OFF = "\033[32m", "\033[31m", "\033[33m", "\033[0m"
+_HELPS = {"--reuse-maps": "--reuse-maps uses it with its data", "--replace": "--replace puts the restored object in its place"}
 _STATUS_COLORS = {"same": _GREEN, "changed": _YELLOW, "missing": _RED, "new": _YELLOW}
 
 
@@ -62,7 +63,7 @@ def _size(size: int) -> str:
 
 
 def plan_lines(plan: Plan, color: bool = False) -> Iterator[str]:
-    """The steps in order, what is left out, what is in the way."""
+    """The steps in order, what is left out, what is in the way or gives way, what cannot be made, what is not known."""
     width = len(str(len(plan.steps)))
     for number, step in enumerate(plan.steps, 1):
         yield f"{number:{width}}  {printable(step.text)}"
@@ -73,7 +74,42 @@ def plan_lines(plan: Plan, color: bool = False) -> Iterator[str]:
     if plan.conflicts:
         yield _paint("in the way:", _RED, color)
         for conflict in plan.conflicts:
-            yield f"  {printable(conflict)}"
+            there = f" ({conflict.there})" if conflict.there else ""
+            yield f"  {printable(conflict.path)} exists{there}: {_or([_HELPS[option] for option in conflict.helps])}"
+    if plan.replaced:
+        yield _paint("will be replaced:", _YELLOW, color)
+        for conflict in plan.replaced:
+            yield f"  {conflict.there or 'what is'}{',' if conflict.there else ''} pinned at {printable(conflict.path)}"
+    for item in plan.impossible:
+        yield f"{_paint('cannot be made', _RED, color)}: {printable(item.object)}: {printable(item.why)}"
+    for text in plan.unseen:
+        yield f"{_paint('not looked at', _YELLOW, color)}: {printable(text)}"
+    for name, why in plan.needs:
+        yield f"{_paint('missing', _YELLOW, color)}: {name}: {printable(why)}"
+
+
+def plan_end(plan: Plan) -> str:
+    """What --apply would do with the plan."""
+    refused = []
+    if plan.conflicts:
+        for_all = [option for option in _HELPS if all(option in conflict.helps for conflict in plan.conflicts)]
+        for_some = any("--reuse-maps" in conflict.helps for conflict in plan.conflicts) and "--reuse-maps" not in for_all
+        verb = "is" if len(plan.conflicts) == 1 else "are"
+        more = "; --reuse-maps for the maps alone" if for_some else ""
+        refused.append(f"{_count(plan.conflicts, 'pin')} {verb} in the way ({_or([*for_all, '--pin-prefix DIR'])} helps{more})")
+    if plan.impossible:
+        refused.append(f"{_count(plan.impossible, 'thing')} cannot be made")
+    if refused:
+        return f"nothing was changed; --apply will refuse: {' and '.join(refused)}"
+    if plan.needs:
+        return f"nothing was changed; --apply needs {', '.join(dict.fromkeys(name for name, _ in plan.needs))}"
+    if plan.unseen:
+        return "nothing was changed; --apply may be refused: not everything could be looked at"
+    return f"nothing was changed; --apply does it ({_count(plan.steps, 'step')})"
+
+
+def _or(words: Sequence[str]) -> str:
+    return ", ".join(words[:-1]) + " or " * (len(words) > 1) + words[-1]
 
 
 def restored_lines(restored: Restored, color: bool = False) -> Iterator[str]:
