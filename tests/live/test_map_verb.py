@@ -20,6 +20,8 @@ from bpflens.maps.elements import total_of
 from bpflens.maps.encode import encode
 from bpflens.maps.parts import Element
 from bpflens.targets.kernel_object import maps_named
+from live import attach_kinds
+from live.attach_lab import Lab
 
 pytestmark = pytest.mark.live
 
@@ -90,6 +92,68 @@ def test_the_list_says_what_holds_a_map(pins: str, capsys: pytest.CaptureFixture
     """The pinned map names its pin and its program; it is no orphan."""
     [row] = [json.loads(line) for line in out_of(capsys, "--json", "map", "ls", f"pin:{pins}/flows", "--count")]
     assert row["pins"] == [f"{pins}/flows"] and len(row["users"]) == 1 and not row["orphaned"] and row["elements"] is not None
+
+
+def test_what_the_kernel_holds_is_no_orphan(capsys: pytest.CaptureFixture[str]) -> None:
+    """A registered struct_ops and an inner map, whose descriptors are closed; a map of which only we have a descriptor."""
+    from bpflens.kernel.maps.map_data import update
+
+    def row_of(id: int | str) -> tuple[str, bool]:
+        [row] = [json.loads(line) for line in out_of(capsys, "--json", "map", "ls", str(id).removeprefix("map:"))]
+        return ", ".join(row["kernel"]), row["orphaned"]
+
+    inner = create_map(2, 4, 4, 1)
+    outer = create_map(12, 4, 4, 2, inner_fd=inner)
+    id, outer_id = map_by_fd(inner).id, map_by_fd(outer).id
+    assert id is not None and outer_id is not None
+    update(outer, bytes(4), inner.to_bytes(4, "little"))
+    os.close(inner)
+    try:
+        assert row_of(id) == (f"element of map {outer_id}", False)
+    finally:
+        os.close(outer)
+    with Lab() as lab:
+        attached = list(attach_kinds.struct_ops(lab))
+        target = attached[0].object.split()[0]
+        assert row_of(target) == ("tcp_congestion_ops, in use", False)
+        assert "kernel: tcp_congestion_ops, in use" in out_of(capsys, "map", "ls", target)[1]
+
+
+def test_the_list_and_one_map_end_alike(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Descriptors that could not be looked into: both say so and end with 5; kernel memory makes up for them, and both end with 0."""
+    from bpflens.inventory import walk
+    from bpflens.kernel.sys import procfs
+
+    fd, real, hidden = create_map(2, 4, 4, 1), procfs.open_files, os.getppid()
+
+    def guarded(pid: int) -> Iterator[procfs.OpenFile]:
+        if pid == hidden:
+            raise PermissionError(13, "refused")
+        return real(pid)
+
+    monkeypatch.setattr(procfs, "open_files", guarded)
+    try:
+        target = str(map_by_fd(fd).id)
+        for readable, code in ((True, 0), (False, 5)):
+            monkeypatch.setattr(walk, "_may_read_memory", lambda readable=readable: readable)
+            for verb in ("ls", "show"):
+                assert run(["map", verb, target]) == code, verb
+                assert (f"[{hidden}]" in capfd.readouterr().err) == (code == 5), verb
+    finally:
+        os.close(fd)
+
+
+def test_what_a_process_refuses_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not a capability that is there."""
+    from bpflens.kernel.sys import capabilities
+
+    own = capabilities.effective()
+    monkeypatch.setattr(capabilities, "effective", lambda: own - {"SYS_PTRACE"})
+    assert capabilities.to_look_into([os.getpid()]) == "CAP_SYS_PTRACE"
+    monkeypatch.setattr(capabilities, "effective", lambda: own - {"CHOWN"} | {"SYS_PTRACE"})
+    assert capabilities.to_look_into([os.getpid()]).endswith("missing of what they have: CAP_CHOWN")
+    monkeypatch.setattr(capabilities, "effective", lambda: own | {"SYS_PTRACE"})
+    assert capabilities.to_look_into([os.getpid()]).endswith("a sandbox or security module refuses")
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,8 @@ def walk(wanted: Callable[[Family], bool] | None, deep: bool | None, everything:
                 ctx.unanswered.update(dict.fromkeys(served))
                 ctx.strays.clear()  # one may be on a socket of which /proc says nothing
         families = _of_memory(ctx, deep, wanted)
-        hidden = deep is not False and "namespaces" in ctx.unanswered and _may_read_memory()
+        of_processes = "namespaces" in ctx.unanswered or (maps and "holders" in ctx.unanswered)
+        hidden = deep is not False and of_processes and _may_read_memory()
         if (families or hidden) and reader is None:
             reader = _open_reader(ctx)
         if families and reader is not None:
@@ -106,6 +107,7 @@ def walk(wanted: Callable[[Family], bool] | None, deep: bool | None, everything:
                 from bpflens.inventory.memory.structures.links import link_places
 
                 rows = placed(rows, link_places(reader))
+        if reader is not None:
             unasked = {family.key for family in DEEP_FAMILIES if wanted is None or wanted(family)} - {family.key for family in families}
             read = {served for served, keys in SERVED_BY.items() if unasked.isdisjoint(keys)}
         if reader is not None:

@@ -34,6 +34,7 @@ def row_record(row: MapRow) -> dict[str, Any]:
         "users": list(row.users),
         "pins": list(row.pins),
         "holders": [{"pid": holder.pid, "comm": holder.comm, "fd": holder.fd} for holder in row.holders],
+        "kernel": list(row.kernel),
         "orphaned": row.orphaned,
     }
 
@@ -77,7 +78,7 @@ def schemas() -> dict[str, Schema]:
         "map/1": line("map/1", "A loaded map, with what uses and holds it.", {
             "id": maybe(INTEGER), "type": TEXT, "name": TEXT, "key_size": INTEGER, "value_size": INTEGER, "max_entries": INTEGER,
             "flags": INTEGER, "memory_bytes": maybe(INTEGER), "elements": maybe(INTEGER), "users": listing(INTEGER), "pins": listing(TEXT),
-            "holders": listing(holder), "orphaned": BOOLEAN,
+            "holders": listing(holder), "kernel": listing(TEXT), "orphaned": BOOLEAN,
         }),
         "map-element/1": line("map-element/1", "An element of a map, decoded by its types, and its bytes in hex.", {
             "map": maybe(INTEGER), "key": ANY, "value": ANY, "sum": ANY, "raw_key": TEXT, "raw_value": maybe(TEXT),

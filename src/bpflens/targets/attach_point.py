@@ -23,6 +23,7 @@ def open_object(kind: str, name: str) -> list[Program]:
     from bpflens.inventory.objects import netns_inode
     from bpflens.inventory.select import Selection
     from bpflens.inventory.walk import HIDDEN, collect
+    from bpflens.kernel.sys.capabilities import to_look_into
     from bpflens.kernel.sys.procfs import open_files, shows_all
 
     where = f"{kind}:{name}"
@@ -55,9 +56,10 @@ def open_object(kind: str, name: str) -> list[Program]:
     unknown = next((row.details["unknown"] for row in rows if "unknown" in row.details), None)
     if unknown:
         raise NotPermitted(where, f"there is a program, but {unknown}", "kernel memory tells it, which needs CAP_BPF and CAP_PERFMON")
-    # Processes with more capabilities than ours are on every machine with containers, and no privilege shows what a mount hides: these
+    # Processes that do not let us look into them are on every machine with containers, and no privilege shows what a mount hides: these
     # alone do not make the answer a refusal.
-    refusals = [denial for denial in inventory.denied if "every capability" not in denial.needs and HIDDEN not in denial.what]
+    of_processes = {"holders", "namespaces"}
+    refusals = [denial for denial in inventory.denied if of_processes.isdisjoint(denial.served_by) and HIDDEN not in denial.what]
     if kind not in ("pid", "sock"):
         refusals = [denial for denial in refusals if denial.what != UNSEEN_PROCESSES]
     if refusals and not rows and not (kind == "pid" and not os.path.exists(f"/proc/{name}")):
@@ -70,8 +72,7 @@ def open_object(kind: str, name: str) -> list[Program]:
             for _ in open_files(pid):
                 break
         except PermissionError:
-            needs = "needs CAP_SYS_PTRACE and every capability that it has"
-            raise NotPermitted(where, "its descriptors may not be read", needs, 13) from None
+            raise NotPermitted(where, "its descriptors may not be read", f"needs {to_look_into([pid])}", 13) from None
     if kind == "dev" and not has_device(inventory.namespaces.values(), name.partition("@")[0]):
         raise NotFound(where, "no such interface in any network namespace that was looked into")
     hint = f"not shown: {inventory.denied[0].what}: needs {inventory.denied[0].needs}" if inventory.denied else None

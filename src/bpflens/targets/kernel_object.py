@@ -13,6 +13,7 @@ from bpflens.errors import InputError, KernelError, NotFound, NotPermitted
 from bpflens.isa.extended.uapi import LinkType
 from bpflens.kernel.programs.prog_info import open_prog, prog_dump, prog_ids, prog_info
 from bpflens.kernel.programs.progs import read_program, read_program_fd
+from bpflens.kernel.sys.capabilities import to_look_into
 from bpflens.lean import replace
 from bpflens.program import Attachment, Holder, Map, ProgInfo, Program
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ("maps_named", "open_live", "programs_of_map")
 
 _NAME_CHARS = 15  # BPF_OBJ_NAME_LEN - 1: what the kernel keeps of a name
-_PTRACE = "needs CAP_SYS_PTRACE and every capability that the process has"
 
 
 def open_live(kind: str, name: str, jited: bool = False) -> list[Program]:
@@ -135,7 +135,7 @@ def _fd(name: str, jited: bool) -> list[Program]:
     try:
         link = os.readlink(f"/proc/{pid}/fd/{number}")
     except PermissionError:
-        raise NotPermitted(where, f"the descriptors of process {pid} may not be read", _PTRACE, 13) from None
+        raise NotPermitted(where, f"the descriptors of process {pid} may not be read", f"needs {to_look_into([pid])}", 13) from None
     except (FileNotFoundError, ProcessLookupError, OverflowError):
         known = os.path.exists(f"/proc/{pid}")
         raise NotFound(where, f"process {pid} has no descriptor {number}" if known else f"no process {pid}") from None
@@ -158,12 +158,13 @@ def _held(pid: int, number: int, link: str, where: str, jited: bool) -> list[Pro
         fd = duplicate(pid, number)
     except OSError as error:
         if not bpf_object:
-            raise KernelError.from_errno(where, "cannot duplicate the descriptor", error.errno or 0, _PTRACE) from None
+            hint = f"needs {to_look_into([pid])}"
+            raise KernelError.from_errno(where, "cannot duplicate the descriptor", error.errno or 0, hint) from None
         try:
             with open(f"/proc/{pid}/fdinfo/{number}", "rb") as stream:
                 facts = fd_facts(stream.read())
         except OSError as second:
-            raise KernelError.from_errno(where, "cannot read fdinfo", second.errno or 0, _PTRACE) from None
+            raise KernelError.from_errno(where, "cannot read fdinfo", second.errno or 0, f"needs {to_look_into([pid])}") from None
         for mark, key, opener in (("bpf-prog", "prog_id", _id), ("bpf-map", "map_id", _map), ("link", "link_id", _link)):
             if mark in link and key in facts:
                 return opener(facts[key], jited)

@@ -1,6 +1,6 @@
 """Maps: list, look into, change, compare and watch them.
 
-  ls               every map with memory, programs, pins and holders; what nothing holds is marked
+  ls               every map with memory, programs, pins and what else holds it; what nothing holds is marked
   show MAP         one map
   dump MAP         its elements, decoded by their types
   get MAP KEY      one element
@@ -103,7 +103,7 @@ def _ls(args: argparse.Namespace, settings: Settings) -> int:
         print("bpflens: no maps are loaded", file=sys.stderr)
     for what, needs in denied:
         print(f"bpflens: not shown: {what}: needs {needs}", file=sys.stderr)
-    return 0
+    return 5 if denied else 0
 
 
 def _show(args: argparse.Namespace, settings: Settings) -> int:

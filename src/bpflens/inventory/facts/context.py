@@ -15,6 +15,7 @@ from bpflens.inventory.facts.processes import Process, process
 from bpflens.inventory.facts.records import Denial, Holders, NetNamespace, Strays
 from bpflens.kernel.programs.loaded import LinkHead, MapHead
 from bpflens.kernel.sys import procfs
+from bpflens.kernel.sys.capabilities import to_look_into
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -177,10 +178,8 @@ class Context:
                 refused.append(pid)
         self.hidden_files = refused
         if refused:
-            has = "has" if len(refused) == 1 else "have"
-            what = f"the descriptors of {self.who(refused)}, which {has} more capabilities"
-            needs = "CAP_SYS_PTRACE and every capability that they have"
-            self.deny(what, needs, OF_DESCRIPTORS, ("sockets", "tun", "perf", "ppp", "holders"))
+            served_by = ("sockets", "tun", "perf", "ppp", "holders")
+            self.deny(f"the descriptors of {self.who(refused)}", to_look_into(refused), OF_DESCRIPTORS, served_by)
         return found
 
     @cached_property

@@ -16,6 +16,7 @@ from bpflens.inventory.facts.sockets import held_sockets
 from bpflens.inventory.families import OF_NAMESPACES
 from bpflens.kernel.namespaces import has_device_here, inside, socket_namespace
 from bpflens.kernel.sys import procfs
+from bpflens.kernel.sys.capabilities import to_look_into
 
 __all__ = ("entered", "mount_namespaces", "net_namespaces")
 
@@ -77,8 +78,7 @@ def _of_processes(ctx: Context) -> Iterator[tuple[str, int]]:
                 yield f"{pid}/task/{tid}", int(thread_link[5:-1])
     if refused:
         ctx.hidden_namespaces += refused
-        needs = "CAP_SYS_PTRACE and every capability that they have"
-        ctx.deny(f"the namespaces of {ctx.who(refused)}", needs, OF_NAMESPACES, ("namespaces",))
+        ctx.deny(f"the namespaces of {ctx.who(refused)}", to_look_into(refused), OF_NAMESPACES, ("namespaces",))
 
 
 def mount_namespaces(ctx: Context) -> Iterator[tuple[str, list[procfs.Mount]]]:

@@ -14,6 +14,7 @@ from bpflens.inventory.facts.records import Strays
 from bpflens.kernel.descriptors import Duplicates
 from bpflens.kernel.network.sockets import SocketFacts, in_reuseport_group, socket_facts, unix_messages_wait
 from bpflens.kernel.sys import procfs
+from bpflens.kernel.sys.capabilities import to_look_into
 
 __all__ = ("held_sockets", "socket_owners", "strays")
 
@@ -26,6 +27,7 @@ def held_sockets(ctx: Context) -> dict[int, SocketFacts]:
     """Every socket that a process holds: its filter and its namespace. What one holder does not give another may."""
     found: dict[int, SocketFacts] = {}
     refused: set[int] = set()
+    guarded: set[int] = set()
     if _net_cls_in_use():
         needs = f"{_MEMORY} (asking a socket would move it to this process's net_cls cgroup)"
         ctx.deny("filters of sockets other than packet sockets", needs, ("socket",), ("sockets",))
@@ -41,6 +43,7 @@ def held_sockets(ctx: Context) -> dict[int, SocketFacts]:
                 fd = duplicates.of(file.pid, file.fd)
             except PermissionError:
                 refused.add(inode)
+                guarded.add(file.pid)
                 continue
             except OSError as error:
                 if error.errno == 38:
@@ -59,7 +62,7 @@ def held_sockets(ctx: Context) -> dict[int, SocketFacts]:
             finally:
                 os.close(fd)
     if refused:
-        needs = f"CAP_SYS_PTRACE (and every capability that the holder has), or {_MEMORY}"
+        needs = f"{to_look_into(guarded)}, or {_MEMORY}"
         ctx.deny(f"the filters of {len(refused)} sockets", needs, ("socket",), ("sockets",))
     return found
 

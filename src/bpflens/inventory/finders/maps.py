@@ -13,7 +13,7 @@ from bpflens.kernel.attachments.prog_query import query
 from bpflens.kernel.descriptors import map_fd
 from bpflens.kernel.programs.loaded import MapHead
 
-__all__ = ("SOCKMAP_HOOKS", "find", "find_prog_arrays", "prog_array_entries")
+__all__ = ("SOCKMAP_HOOKS", "find", "find_prog_arrays", "inner_maps", "prog_array_entries")
 
 _PROG_ARRAY, _DEVMAP, _SOCKMAP, _CPUMAP, _SOCKHASH, _DEVMAP_HASH, _STRUCT_OPS = 3, 14, 15, 16, 18, 25, 26
 _LINK_STRUCT_OPS, _LINK_SOCKMAP = 9, 14
@@ -46,6 +46,11 @@ def find_prog_arrays(ctx: Context) -> Iterable[InventoryRow]:
 def prog_array_entries(head: MapHead) -> list[tuple[int, int]]:
     """[(index, program id)] of the filled slots of a prog_array; empty where it has gone."""
     return [(struct.unpack("<I", key)[0], int.from_bytes(value[:4], "little")) for key, value in _entries(head)]
+
+
+def inner_maps(head: MapHead) -> set[int]:
+    """The ids of the maps that are elements of an array or hash of maps; empty where it has gone."""
+    return {int.from_bytes(value[:4], "little") for _, value in _entries(head)} - {0}
 
 
 def _entries(head: MapHead) -> Iterator[tuple[bytes, bytes]]:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from bpflens.lean import NamedTuple
 
-__all__ = ("NAMES", "NEEDS", "Need", "effective", "has")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ("NAMES", "NEEDS", "Need", "effective", "has", "to_look_into")
 
 NAMES = (
     "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP", "LINUX_IMMUTABLE",
@@ -14,6 +18,7 @@ NAMES = (
     "PERFMON", "BPF", "CHECKPOINT_RESTORE",
 )  # fmt: skip
 """By bit; without the prefix CAP_."""
+_NAMED = 4  # capabilities that a message names
 
 
 class Need(NamedTuple):
@@ -39,13 +44,33 @@ NEEDS = (
 
 def effective() -> frozenset[str]:
     """Names (without CAP_) of the effective capabilities; a bit newer than the table as its number. Empty where /proc is not mounted."""
+    return _set("thread-self", "CapEff:")
+
+
+def _set(pid: str | int, label: str) -> frozenset[str]:
     try:
-        with open("/proc/thread-self/status", encoding="ascii", errors="replace") as stream:
-            line = next(line for line in stream if line.startswith("CapEff:"))
+        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as stream:
+            line = next(line for line in stream if line.startswith(label))
     except (OSError, StopIteration):
         return frozenset()
     bits = int(line.split()[1], 16)
     return frozenset(NAMES[bit] if bit < len(NAMES) else str(bit) for bit in range(bits.bit_length()) if bits >> bit & 1)
+
+
+def to_look_into(pids: Iterable[int]) -> str:
+    """What is missing to look into processes that refused it: "CAP_SYS_PTRACE", or what else is known where that is there.
+
+    CAP_SYS_PTRACE is all that the kernel itself asks for (cap_ptrace_access_check(), security/commoncap.c, v6.18); a security module or
+    a sandbox may ask for more and does not say what. So the capabilities that the processes have beyond ours are named as a fact.
+    """
+    own = effective()
+    if "SYS_PTRACE" not in own:
+        return "CAP_SYS_PTRACE"
+    beyond = sorted(frozenset().union(*(_set(pid, "CapPrm:") for pid in pids)) - own)
+    if not beyond:
+        return "more than CAP_SYS_PTRACE, which is there: a sandbox or security module refuses"
+    names = ", ".join(f"CAP_{name}" for name in beyond[:_NAMED]) + f" and {len(beyond) - _NAMED} more" * (len(beyond) > _NAMED)
+    return f"more than CAP_SYS_PTRACE, which is there; missing of what they have: {names}"
 
 
 def has(name: str) -> bool:
