@@ -73,10 +73,27 @@ def test_errors_are_one_line_with_the_right_exit_code(args: list[str], code: int
     (["dis", "--xyzzyx", "x"], 'see "bpflens dis --help"'),
     (["show", "12"], 'did you mean "id:12"?'),
     (["ls", "12"], 'did you mean "id:12"?'),
+    (["explain", "ID:5"], 'did you mean "id:5"?'),
+    (["ls", "ID:5"], 'did you mean "id:5"?'),
+    (["explain", "pim:/sys/fs/bpf/x"], 'did you mean "pin:/sys/fs/bpf/x"?'),
+    (["explain", "dev:"], "it is written dev:INTERFACE"),
+    (["show", "map:"], "it is written map:N or map:NAME"),
+    (["ls", "dev:"], 'see "bpflens ls --help"'),
+    (["explain", "-x.o"], 'a file is written "./-x.o"'),
+    (["dis", "y.o", "-x.o"], 'a file is written "./-x.o"'),
+    (["original", "-oy.o"], 'see "bpflens original --help"'),
+    (["tree", "xdp.o"], 'only the running machine and snapshots are listed; "bpflens show xdp.o" shows a file'),
 ])  # fmt: skip
 def test_a_slip_of_the_pen_is_told(args: list[str], hint: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(args) in (2, 3)
     assert capsys.readouterr().err.splitlines()[1] == f"hint: {hint}"
+
+
+def test_help_names_what_a_verb_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    """`ls` and `tree` take no files; the page of a verb that does not read them must not list them."""
+    for verb, takes_files in (("ls", False), ("tree", False), ("show", True), ("diff", True)):
+        assert run([verb, "--help"]) == 0
+        assert ("FILE#section" in capsys.readouterr().out) is takes_files
 
 
 @pytest.mark.parametrize(("args", "said"), [

@@ -83,7 +83,7 @@ def test_selection(words: tuple[str, ...], objects: list[str]) -> None:
     assert chosen(*words) == objects
 
 
-@pytest.mark.parametrize(("word", "error"), (("sokcet", UsageError), ("type=x", UsageError), ("pid:x", InputError), ("id:", InputError)))
+@pytest.mark.parametrize(("word", "error"), (("sokcet", UsageError), ("type=x", UsageError), ("pid:x", InputError), ("id:", UsageError)))
 def test_meaningless_words(word: str, error: type[Exception]) -> None:
     """Each is refused by name."""
     with pytest.raises(error):

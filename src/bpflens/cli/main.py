@@ -33,6 +33,10 @@ A TARGET is  id:N  name:S  tag:HEX  pin:PATH  map:N  link:N  pid:N  fd:PID/FD  s
              FILE  FILE#section  FILE#function  -  (standard input: any dump it can recognise)
              'pcap:EXPRESSION'  (compiled with libpcap)"""
 
+WHATS = """\
+A WHAT is  a kind (xdp, tc, socket ...), or an object, holder or program as dev:IF, pid:N, id:N ("bpflens ls --help" has all),
+           or a snapshot (x.bpfsnap). It is no object file: "bpflens show FILE" shows one."""
+
 GLOBAL_OPTIONS = """\
 Global options, before or after the verb:
   --json                      JSON Lines instead of text
@@ -169,20 +173,36 @@ def verb_parser(verb: Verb) -> tuple[ModuleType, argparse.ArgumentParser]:
             super().__init__(prog, width=_columns() - 2)
 
     class Parser(argparse.ArgumentParser):
+        def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def, override]
+            self.typed = list(args or ())
+            return super().parse_known_args(args, namespace)
+
         def error(self, message: str) -> None:  # type: ignore[override]
-            raise _misspelled(message, self, verb.name)
+            raise _like_a_file(self.typed, self, verb.name) or _misspelled(message, self, verb.name)
 
     module = importlib.import_module(f"bpflens.cli.verbs.{verb.module}")
     examples = "\n".join(f"  {example}" for example in getattr(module, "EXAMPLES", ()))
     parser = Parser(
         prog=f"bpflens {verb.name}",
         description=module.__doc__,
-        epilog=f"Examples:\n{examples}\n\n{TARGETS}" if examples else TARGETS,
         formatter_class=Formatter,
         allow_abbrev=False,
     )
     module.configure(parser)
+    forms = WHATS if any(action.metavar == "WHAT" for action in parser._actions) else TARGETS
+    parser.epilog = f"Examples:\n{examples}\n\n{forms}" if examples else forms
     return module, parser
+
+
+def _like_a_file(typed: list[str], parser: argparse.ArgumentParser, verb: str) -> UsageError | None:
+    """The error for a word that argparse takes for options and that looks like a file's name, where there is one."""
+    known = parser._option_string_actions
+    end = typed.index("--") if "--" in typed else len(typed)
+    for word in typed[:end]:
+        unknown = word.startswith("-") and len(word) > 1 and word[:2] not in known and word.partition("=")[0] not in known
+        if unknown and (os.path.isfile(word) or word.endswith((".o", ".bpfsnap", ".pcap"))):
+            return UsageError("", f'no option "{word}"', f'a file is written "./{word}"')
+    return None
 
 
 def _misspelled(message: str, parser: argparse.ArgumentParser, verb: str) -> UsageError:

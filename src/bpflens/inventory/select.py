@@ -50,6 +50,8 @@ class Selection:
         elif equals and key == "kind":
             self._kind(value)
         elif colon and prefix in TESTS:
+            if not rest:
+                raise UsageError("", f'"{word}" names nothing', 'see "bpflens ls --help"')
             self._tests.append(TESTS[prefix](rest))
             self.objects.append((prefix, rest))
             self._device = self._device or prefix == "dev"
@@ -115,9 +117,16 @@ def _overlaps(a: str, b: str) -> bool:
 
 def _close(word: str, words: object) -> str | None:
     import difflib
+    import os
 
     if word.isascii() and word.isdigit():
         return f'did you mean "id:{word}"?'
+    if word.endswith(".o") or os.path.isfile(word):
+        return f'only the running machine and snapshots are listed; "bpflens show {word}" shows a file'
+    prefix, colon, rest = word.partition(":")
+    alike = difflib.get_close_matches(prefix.lower(), list(TESTS), 1) if colon else []
+    if alike:
+        return f'did you mean "{alike[0]}:{rest}"?'
     close = difflib.get_close_matches(word, list(words), 1, 0.6)  # type: ignore[call-overload]
     return f'did you mean "{close[0]}"?' if close else 'see "bpflens ls --help"'
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from bpflens.errors import InputError, NoCode, NotFound, NothingThere
+from bpflens.errors import InputError, NoCode, NotFound, NothingThere, UsageError
 from bpflens.lean import frozen
 from bpflens.program import Map, Program
 
@@ -18,9 +18,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import BinaryIO
 
-__all__ = ("PREFIXES", "Opened", "Options", "open_maps", "open_target", "open_with_maps", "read_input", "read_target")
+__all__ = ("PREFIXES", "WRITTEN", "Opened", "Options", "open_maps", "open_target", "open_with_maps", "read_input", "read_target")
 
 _TABLES = ("ss", "tc", "iptables", "iptables-save", "nft")  # sources whose programs are rows of something larger
+WRITTEN = {
+    "id": "id:N", "name": "name:NAME", "tag": "tag:HEX", "pin": "pin:PATH", "map": "map:N or map:NAME", "link": "link:N", "fd": "fd:PID/FD",
+    "pid": "pid:N or pid:self", "sock": "sock:INODE", "dev": "dev:INTERFACE", "cgroup": "cgroup:PATH (the root is cgroup:/)",
+    "netns": "netns:NAME",
+}  # fmt: skip
 _HEAD_BYTES = 1 << 16
 """Bytes that tell what an input is: its kind has a limit, because /dev/zero never ends and a sparse file is as long as one likes."""
 
@@ -61,6 +66,7 @@ def read_target(target: str, options: Options | None = None) -> Opened:
     options = options or Options()
     prefix, colon, rest = target.partition(":")
     reader = PREFIXES.get(prefix) if colon else None
+    _require_name(target)
     if reader is not None:
         return Opened(reader(rest, options))
     return _file(target, options)
@@ -84,6 +90,7 @@ def open_with_maps(target: str, options: Options | None = None) -> tuple[list[Ma
 
     kind, colon, name = target.partition(":")
     maps: list[Map] = []
+    _require_name(target)
     if kind == "map" and colon:
         from bpflens.targets.kernel_object import maps_named
 
@@ -95,6 +102,26 @@ def open_with_maps(target: str, options: Options | None = None) -> tuple[list[Ma
         if not maps:
             raise
         return maps, []  # maps that no program uses
+
+
+def _require_name(target: str) -> None:
+    prefix, colon, rest = target.partition(":")
+    if colon and not rest and prefix in WRITTEN:
+        raise UsageError("", f'"{target}" names nothing', f"it is written {WRITTEN[prefix]}")
+
+
+def _meant(path: str) -> str | None:
+    """What a name that is no file's may stand for: an expression, a number, or a slip of the pen in a target's prefix."""
+    prefix, colon, rest = path.partition(":")
+    if path.isascii() and path.isdigit():
+        return f'did you mean "id:{path}"?'
+    if colon and prefix.isalpha():
+        import difflib
+
+        close = difflib.get_close_matches(prefix.lower(), list(PREFIXES), 1)
+        if close:
+            return f'did you mean "{close[0]}:{rest}"?'
+    return 'an expression is written "pcap:EXPRESSION"' if " " in path else None
 
 
 def read_input(path: str) -> bytes:
@@ -109,10 +136,7 @@ def read_input(path: str) -> bytes:
         with open(path, "rb") as stream:
             return _bounded(stream, path)
     except OSError as error:
-        hint = 'an expression is written "pcap:EXPRESSION"' if " " in path else None
-        if path.isascii() and path.isdigit():
-            hint = f'did you mean "id:{path}"?'
-        raise InputError(path, error.strerror or str(error), hint) from None
+        raise InputError(path, error.strerror or str(error), _meant(path) if isinstance(error, FileNotFoundError) else None) from None
     except ValueError as error:
         raise InputError(repr(path), str(error)) from None
 

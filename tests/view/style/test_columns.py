@@ -24,6 +24,15 @@ def test_long_cells_are_cut_with_a_mark() -> None:
     assert len(line) <= 70 and line.count("…") == 2 and ".service" in line
 
 
+def test_columns_that_find_no_room_are_told_of() -> None:
+    """Not those that have nothing to say, nor where all is shown."""
+    for netns, width, told in (("own", 40, ["NETNS"]), ("", 40, []), ("own", None, []), ("own", 200, [])):
+        left_out: list[str] = []
+        cells = [Cell("xdp/native"), Cell("dev:" + "x" * 40), Cell(netns), Cell("p" * 60)]
+        list(columns(HEAD, [cells], width, False, left_out=left_out))
+        assert left_out == told
+
+
 def test_a_warning_is_whole() -> None:
     """It goes on in lines of its own, between words; what follows it is cut."""
     warning = "WARNING: a magic-packet backdoor: the trigger values of BPFDoor, if Ethernet"

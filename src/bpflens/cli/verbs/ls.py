@@ -154,9 +154,14 @@ def show(inventory: Inventory, rows: list[InventoryRow], settings: Settings, arg
         from bpflens.view.text.inventory import Layout, table
 
         width = None if args.wide else terminal_width()
-        layout = Layout(width, settings.color, args.wide, args.every, args.how_to_detach, cut_mark())
+        left_out: list[str] = []
+        layout = Layout(width, settings.color, args.wide, args.every, args.how_to_detach, cut_mark(), left_out)
         for line in table(inventory, rows, summarise, time.clock_gettime_ns(time.CLOCK_BOOTTIME), layout):
             write(line + "\n")
+        if left_out:
+            sys.stdout.flush()
+            what = f"column{'s' * (len(left_out) > 1)} left out: {', '.join(left_out)}"
+            print(f"bpflens: note: {what} (--wide shows all)", file=sys.stderr)
     summarise.say_what_is_late()
 
 

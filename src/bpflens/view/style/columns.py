@@ -51,15 +51,18 @@ def terminal_width(stream_fd: int = 1) -> int | None:
 
 def columns(
     head: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int | None, color: bool, mark: str = "…",
-    below: Sequence[Sequence[str]] = (),
+    below: Sequence[Sequence[str]] = (), left_out: list[str] | None = None,
 ) -> Iterator[str]:  # fmt: skip
     """The lines of the table, title line first. `width` None: every cell whole. `mark` stands for what was cut. `below`: for each row
-    lines that stand under it.
+    lines that stand under it. `left_out` gets the titles of columns for which there is no room and that say something.
     """
     order = list(range(len(head)))
     widths = [max([len(column.title), *(len(row[number].text) for row in rows)]) for number, column in enumerate(head)]
     if width is not None:
         _narrow(head, widths, order, width)
+        if left_out is not None:
+            dropped = [number for number in range(len(head)) if number not in order]
+            left_out += [head[number].title for number in dropped if any(row[number].text for row in rows)]
     last = order[-1]
     for number, row in enumerate([[Cell(column.title, style="1") for column in head], *rows]):
         parts: list[tuple[list[str], int, str]] = []

@@ -37,6 +37,7 @@ class Layout(NamedTuple):
     """How a table is printed. `width` None: no terminal, or --wide. `whole`: expressions are not shortened. `every`: no row is grouped.
 
     `detach`: below each row the command that takes the attachment away. `mark` stands for what was cut.
+    `left_out` is given the titles of columns that found no room.
     """
 
     width: int | None = None
@@ -45,6 +46,7 @@ class Layout(NamedTuple):
     every: bool = False
     detach: bool = False
     mark: str = "…"
+    left_out: list[str] | None = None
 
 
 PLAIN = Layout(every=True)
@@ -77,7 +79,7 @@ def table(
     if layout.width is not None and all(line[_NETNS].text in ("own", "-") for line in cells):
         del head[_NETNS]  # all is here: the room is for what tells more
         cells = [line[:_NETNS] + line[_NETNS + 1 :] for line in cells]
-    yield from columns(head, cells, layout.width, layout.color, layout.mark, below)
+    yield from columns(head, cells, layout.width, layout.color, layout.mark, below, layout.left_out)
 
 
 def _groups(inventory: Inventory, rows: Iterable[InventoryRow], every: bool) -> list[list[InventoryRow]]:
