@@ -173,7 +173,7 @@ def verb_parser(verb: Verb) -> tuple[ModuleType, argparse.ArgumentParser]:
             super().__init__(prog, width=_columns() - 2)
 
     class Parser(argparse.ArgumentParser):
-        def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def, override]
+        def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
             self.typed = list(args or ())
             return super().parse_known_args(args, namespace)
 
