@@ -107,7 +107,7 @@ def test_what_is_there_is_not_touched_unless_told(lab: SnapshotLab, tmp_path: Pa
     plan = run("restore", file, codes=(1,))
     assert f"{then}/map exists (map {old}): --reuse-maps uses it" in plan.stdout
     assert f"{then}/prog exists (program" in plan.stdout
-    assert "--apply will refuse: 2 pins are in the way (--replace or --pin-prefix DIR helps; --reuse-maps" in plan.stderr
+    assert "--apply will refuse: 2 things are in the way (--replace or --pin-prefix helps; --reuse-maps" in plan.stderr
     plan = run("restore", file, "--replace")
     assert "in the way" not in plan.stdout
     assert f"will be replaced:\n  map {old}, pinned at {then}/map\n  program " in plan.stdout
@@ -115,9 +115,11 @@ def test_what_is_there_is_not_touched_unless_told(lab: SnapshotLab, tmp_path: Pa
     plan = run("restore", file, "--reuse-maps", codes=(1,))
     assert f"use the map that is pinned at {then}/map" in plan.stdout
     assert f"in the way:\n  {then}/prog exists" in plan.stdout
-    assert "1 pin is in the way (--replace or --pin-prefix DIR helps)" in plan.stderr
+    assert "1 thing is in the way (--replace or --pin-prefix helps)" in plan.stderr
     records = [json.loads(line) for line in run("--json", "restore", file, codes=(1,)).stdout.splitlines()]
-    assert [record["helps"] for record in records if record["record"] == "conflict"] == [["--reuse-maps", "--replace"], ["--replace"]]
+    assert [record["helps"] for record in records if record["record"] == "conflict"] == [
+        ["--reuse-maps", "--replace", "--pin-prefix"], ["--replace", "--pin-prefix"]
+    ]  # fmt: skip
 
     refused = run("restore", file, "--apply", codes=(4,))
     assert "is not restored over what is there" in refused.stderr
@@ -281,7 +283,11 @@ def test_classic_filters_of_tc(lab: SnapshotLab, tmp_path: Path) -> None:
         run("save", f"dev:v1@{machine.name}a", "-o", file, codes=(0, 5))
         assert "ret      #7" in run("dis", file).stdout
         assert run("verify", file).stdout.splitlines()[-1] == "1 same"
-        with pytest.raises(KernelError, match="File exists"):
+        plan = run("restore", file, codes=(1,))
+        assert "in the way:\n  tc/ingress at dev:v1 exists (a filter): --replace puts" in plan.stdout
+        assert "1 thing is in the way (--replace or --no-attach helps)" in plan.stderr
+        assert "will be replaced:\n  a filter, tc/ingress at dev:v1\n" in run("restore", file, "--replace").stdout
+        with pytest.raises(KernelError, match="is not restored over what is there: tc/ingress at dev:v1 exists"):
             lab.restore(file)
         with machine.inside("a"):
             machine.run("tc", "qdisc", "del", "dev", "v1", "clsact")

@@ -81,11 +81,12 @@ def _refuse(archive: Archive, plan: Plan) -> None:
         raise KernelError(archive.path, f"cannot be restored here: {first.object}: {first.why}{more}")
     if plan.conflicts:
         means = {
-            "--reuse-maps": "--reuse-maps uses maps that are there", "--replace": "--replace puts the restored objects in their place"
+            "--reuse-maps": "--reuse-maps uses maps that are there", "--replace": "--replace puts the restored objects in their place",
+            "--pin-prefix": "--pin-prefix DIR pins elsewhere", "--no-attach": "--no-attach leaves attachments out",
         }  # fmt: skip
         hints = [text for option, text in means.items() if any(option in conflict.helps for conflict in plan.conflicts)]
         reason = f"is not restored over what is there: {plan.conflicts[0].path} exists{_others(len(plan.conflicts))}"
-        raise KernelError(archive.path, reason, ", ".join([*hints, "--pin-prefix DIR pins elsewhere"]))
+        raise KernelError(archive.path, reason, ", ".join(hints))
 
 
 def _others(count: int) -> str:

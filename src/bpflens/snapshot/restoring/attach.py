@@ -23,7 +23,7 @@ from bpflens.snapshot.restoring.namespaces import in_namespace, namespace_path
 from bpflens.snapshot.restoring.options import RestoreOptions
 from bpflens.snapshot.restoring.replacing import link_there, replace_program
 
-__all__ = ("attach", "cgroup_path", "place")
+__all__ = ("attach", "cgroup_path", "occupied", "place")
 
 _FAMILIES = {"ip": 2, "ip6": 10, "inet": 1, "arp": 3, "bridge": 7, "netdev": 5}
 _CGROUP_FLAGS = {"override": 1, "multi": 2}
@@ -273,17 +273,31 @@ def _xdp_there(ifindex: int) -> int:
     return next((row.prog_id for row in find(Context()) if row.details.get("ifindex") == ifindex and row.prog_id), 0)
 
 
+def occupied(ifindex: int, attachment: SavedAttachment) -> str:
+    """What is at the attachment's place on a device of this network namespace and lets nothing else be there; "" for nothing."""
+    if attachment.kind.startswith("xdp/"):
+        there = _xdp_there(ifindex)
+        return f"program {there}" if there else ""
+    if attachment.link is None and attachment.kind.startswith("tc/") and str(attachment.details.get("parent")) in PARENTS:
+        return "a filter" if has_clsact(ifindex) and has_filter(ifindex, _tc_filter(attachment.details)) else ""
+    return ""
+
+
+def _tc_filter(details: dict[str, Any]) -> TcFilter:
+    major, _, minor = str(details.get("classid", "0:0")).partition(":")
+    return TcFilter(
+        str(details["parent"]), _number(details, "prio"), _number(details, "handle"), _number(details, "protocol") or 3,
+        _number(details, "chain"), str(details.get("name", "")), bool(details.get("direct_action")),
+        int(major, 16) << 16 | int(minor or "0", 16),
+    )  # fmt: skip
+
+
 def _tc(maker: Maker, attachment: SavedAttachment, where: str) -> None:
     details = attachment.details
     if str(details.get("parent")) not in PARENTS or attachment.device is None:
         raise KernelError(where, "bpflens restores classifiers of clsact only")
     ifindex = _ifindex(maker, attachment, where)
-    major, _, minor = str(details.get("classid", "0:0")).partition(":")
-    filter = TcFilter(
-        str(details["parent"]), _number(details, "prio"), _number(details, "handle"), _number(details, "protocol") or 3,
-        _number(details, "chain"), str(details.get("name", "")), bool(details.get("direct_action")),
-        int(major, 16) << 16 | int(minor or "0", 16),
-    )  # fmt: skip
+    filter = _tc_filter(details)
     classic = maker.archive.read(attachment.classic, 1 << 16) if attachment.classic else b""
     fd = -1 if classic else _program(maker, attachment, where)
     if not has_clsact(ifindex):

@@ -30,7 +30,9 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """What is at the path of a pin already: `there` "map 12", "" where that is not known. `helps`: the options that help."""
+    """What is at the path of a pin already, or at the place of an attachment ("xdp/generic at dev:eth0"): `there` "map 12", "" where that
+    is not known. `helps`: the options that help.
+    """
 
     path: str
     there: str

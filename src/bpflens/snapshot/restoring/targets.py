@@ -14,7 +14,7 @@ from bpflens.isa.extended.uapi import LinkType as LINK
 from bpflens.isa.extended.uapi import MapType
 from bpflens.kernel import pins
 from bpflens.kernel.descriptors import close, device_index
-from bpflens.snapshot.restoring.attach import cgroup_path, place
+from bpflens.snapshot.restoring.attach import cgroup_path, occupied, place
 from bpflens.snapshot.restoring.maps import open_pinned
 from bpflens.snapshot.restoring.namespaces import in_namespace, namespace_path
 from bpflens.snapshot.restoring.options import RestoreOptions, pin_path
@@ -115,7 +115,8 @@ class _Eyes:
             found = None
         there = {"prog": "program", "map": "map", "link": "link"}[found[0]] + f" {found[1]}" if found else ""
         usable = step.kind == "map" and there.startswith("map ") and step.path in self._own_paths(step.id)
-        helps = ("--reuse-maps", "--replace") if usable and not self.options.reuse_maps else ("--replace",)
+        reuse = ("--reuse-maps",) if usable and not self.options.reuse_maps else ()
+        helps = (*reuse, "--replace", "--pin-prefix")
         (self.replaced if self.options.replace else self.conflicts).append(Conflict(step.path, there, helps))
 
     def _own_paths(self, id: int) -> Iterator[str]:
@@ -165,7 +166,20 @@ class _Eyes:
         for index in self.plan.attachments:
             item = self.manifest.attachments[index]
             at = f"{item.kind} at {place(self.options, item)}"
-            self._try(at, item.netns, item.netns_name, item.own_netns, _check(item, self.options, at))
+            self._try(at, item.netns, item.netns_name, item.own_netns, partial(self._check, item, at))
+
+    def _check(self, item: SavedAttachment, where: str) -> None:
+        """In the namespace of an attachment: KernelError where its object is not there."""
+        if item.link_type in _DEVICE_LINKS or (item.link is None and item.kind.startswith(_ON_DEVICES)):
+            if item.device is None:
+                return
+            there = occupied(device_index(self.options.devices.get(item.device, item.device), where), item)
+            if there and not self.options.replace:
+                self.conflicts.append(Conflict(where, there, ("--replace", "--no-attach")))
+            elif there and item.link is None:
+                self.replaced.append(Conflict(where, there, ()))
+        elif item.link_type == LINK.CGROUP or (item.link is None and item.kind.startswith("cgroup/")):
+            cgroup_path(self.options, item, where)
 
     def devmaps(self) -> None:
         """The devices of elements."""
@@ -188,20 +202,6 @@ class _Eyes:
             self._cannot(object, error)
         except OSError as error:
             self.unseen.append(f"{f'network namespace {path}' if path else object}: {error.strerror}; what is there is not known")
-
-
-def _check(attachment: SavedAttachment, options: RestoreOptions, where: str) -> Callable[[], None]:
-    """What to look at in the namespace of an attachment: KernelError where its object is not there."""
-    kind = attachment.kind
-
-    def check() -> None:
-        if attachment.link_type in _DEVICE_LINKS or (attachment.link is None and kind.startswith(_ON_DEVICES)):
-            if attachment.device is not None:
-                _device(options.devices.get(attachment.device, attachment.device), where)
-        elif attachment.link_type == LINK.CGROUP or (attachment.link is None and kind.startswith("cgroup/")):
-            cgroup_path(options, attachment, where)
-
-    return check
 
 
 def _device(name: str, where: str) -> None:

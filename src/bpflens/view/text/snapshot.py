@@ -15,7 +15,10 @@ from bpflens.view.style.printable import printable
 __all__ = ("changes_lines", "open_metrics", "plan_end", "plan_lines", "restored_lines", "saved_lines")
 
 _GREEN, _RED, _YELLOW, _OFF = "\033[32m", "\033[31m", "\033[33m", "\033[0m"
-_HELPS = {"--reuse-maps": "--reuse-maps uses it with its data", "--replace": "--replace puts the restored object in its place"}
+_HELPS = {
+    "--reuse-maps": "--reuse-maps uses it with its data", "--replace": "--replace puts the restored object in its place",
+    "--pin-prefix": "--pin-prefix DIR pins elsewhere", "--no-attach": "--no-attach leaves the attachment out",
+}  # fmt: skip
 _STATUS_COLORS = {"same": _GREEN, "changed": _YELLOW, "missing": _RED, "new": _YELLOW}
 
 
@@ -79,7 +82,7 @@ def plan_lines(plan: Plan, color: bool = False) -> Iterator[str]:
     if plan.replaced:
         yield _paint("will be replaced:", _YELLOW, color)
         for conflict in plan.replaced:
-            yield f"  {conflict.there or 'what is'}{',' if conflict.there else ''} pinned at {printable(conflict.path)}"
+            yield f"  {conflict.there or 'something'}{', pinned at' if conflict.path.startswith('/') else ','} {printable(conflict.path)}"
     for item in plan.impossible:
         yield f"{_paint('cannot be made', _RED, color)}: {printable(item.object)}: {printable(item.why)}"
     for text in plan.unseen:
@@ -96,7 +99,7 @@ def plan_end(plan: Plan) -> str:
         for_some = any("--reuse-maps" in conflict.helps for conflict in plan.conflicts) and "--reuse-maps" not in for_all
         verb = "is" if len(plan.conflicts) == 1 else "are"
         more = "; --reuse-maps for the maps alone" if for_some else ""
-        refused.append(f"{_count(plan.conflicts, 'pin')} {verb} in the way ({_or([*for_all, '--pin-prefix DIR'])} helps{more})")
+        refused.append(f"{_count(plan.conflicts, 'thing')} {verb} in the way ({_or(for_all)} helps{more})")
     if plan.impossible:
         refused.append(f"{_count(plan.impossible, 'thing')} cannot be made")
     if refused:
