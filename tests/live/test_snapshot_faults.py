@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import struct
 import subprocess
 import sys
 import time
@@ -24,6 +25,7 @@ from bpflens.inventory.walk import collect
 from bpflens.kernel.maps.map_data import update
 from bpflens.kernel.programs.load import create_map
 from bpflens.kernel.sys import faults
+from bpflens.kernel.sys.bpf import bpf, cmd
 from bpflens.snapshot.restoring.journal import unfinished
 from bpflens.snapshot.undo import undo_all
 from live.attach_lab import Lab
@@ -223,6 +225,7 @@ save.save([sys.argv[1]], sys.argv[2], save.SaveOptions(quiesce=True))
     assert link_by_fd(link).prog_id == id
     assert any("has its program again" in text for text in said)
     assert not list(tmp_path.iterdir())
+    bpf(cmd.LINK_DETACH, struct.pack("<I", link))  # the next tests ask what is attached there
 
 
 def test_ids_are_not_leaked(subject: Subject) -> None:
