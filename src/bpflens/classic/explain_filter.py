@@ -11,7 +11,7 @@ from __future__ import annotations
 from bpflens.classic.diagrams.diagram import Store
 from bpflens.classic.diagrams.linktypes import LAYOUTS, PACKET, layout_of
 from bpflens.classic.diagrams.nodes import FALSE, TRUE, TooComplex
-from bpflens.classic.diagrams.symbolic import KERNEL, LIBPCAP, Loop, Machine, loops, run_in, value_terms
+from bpflens.classic.diagrams.symbolic import KERNEL, LIBPCAP, Loop, Machine, run_in, value_terms
 from bpflens.classic.diagrams.term import Term
 from bpflens.classic.explanation import Explanation, Outcome, Proof
 from bpflens.classic.expression import arithmetic
@@ -26,6 +26,7 @@ from bpflens.classic.expression.tree import FALSITY, KEYWORDS, TRUTH, And, Or, o
 from bpflens.classic.expression.vlan_offload import find_vlan, looks_at_stripped_tags
 from bpflens.classic.hooks import hook_of
 from bpflens.classic.proof import equal as prove
+from bpflens.classic.refused import why_nothing_runs
 from bpflens.classic.words.as_typed import describe_typed
 from bpflens.classic.words.known_filters import name_of, pattern_of
 from bpflens.classic.words.sentences import describe, returned
@@ -37,11 +38,10 @@ from bpflens.program import Program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
 
     from bpflens.classic.contradiction import Contradiction
 
-__all__ = ("REJECT", "FilterExplainer", "why_nothing_runs")
+__all__ = ("REJECT", "FilterExplainer")
 
 MAX_OUTCOMES = 24
 CEILING = 20.0  # real seconds for each second of steps: only a very slow machine gets there, and it is said
@@ -50,16 +50,6 @@ SPELLING = 8  # characters in which a search's answer may be longer and still be
 NO_PACKET = 1 << 24  # the longest that Linux makes of one (BIG TCP) have less than 2^20 bytes
 OWN_TEXT_SECONDS = 2.0  # spent on something shorter than what was typed
 OFFLOADED_TAG = "a VLAN tag that the kernel took off counts as if it were in the frame, as in a live capture"
-
-
-def why_nothing_runs(insns: Sequence[SockFilter]) -> str | None:
-    """Why a filter on packets is none: neither the kernel nor libpcap runs it. None for one that either does, or that only loops."""
-    from bpflens.isa.classic.check import check, runs_in_libpcap
-
-    refusals = check(insns, "socket")
-    if not refusals or runs_in_libpcap(insns) or loops(insns):
-        return None
-    return f"neither the kernel nor libpcap runs this program: {refusals[0]}"
 
 
 class FilterExplainer:

@@ -201,8 +201,8 @@ def _with_services(result: Explanation) -> Explanation:
 
 def _one(program: Program, args: argparse.Namespace, settings: Settings) -> Iterator[str]:
     from bpflens.classic.explain import explain
-    from bpflens.classic.explain_filter import why_nothing_runs
     from bpflens.classic.explain_policy import is_policy
+    from bpflens.classic.refused import why_nothing_runs
     from bpflens.isa.classic.insn import decode
     from bpflens.records.explain import explanation_record
     from bpflens.view.text.explain import explanation_text
