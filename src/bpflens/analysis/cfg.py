@@ -98,13 +98,6 @@ class Cfg:
     blocks: tuple[Block, ...]
     functions: tuple[int, ...]
 
-    def function_of(self, slot: int) -> int:
-        """First slot of the function that `slot` belongs to."""
-        import bisect
-
-        return self.functions[max(0, bisect.bisect_right(self.functions, slot) - 1)]
-
-
 def build(insns: Sequence[Insn], functions: Sequence[int] = (), xlated: bool = False) -> Cfg:
     """The control flow graph; `functions` adds function starts (func_info) to those that calls and PSEUDO_FUNC name."""
     size = len(insns)
@@ -137,5 +130,3 @@ def build(insns: Sequence[Insn], functions: Sequence[int] = (), xlated: bool = F
         end = ordered[index + 1] if index + 1 < len(ordered) else size
         blocks.append(Block(start, end, ends.get(end, (end,) if end < size else ())))
     return Cfg(tuple(blocks), tuple(sorted(starts)))
-
-

@@ -18,7 +18,6 @@ class Variable:
     name: str
     type: str
     read: bool = False
-    initialised: bool = False  # "= 0": on some path nothing is assigned before it is read
 
 
 @dataclass(frozen=True, slots=True)

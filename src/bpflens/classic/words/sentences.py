@@ -143,8 +143,3 @@ def returned(value: int) -> str:
     if value >= 65535:
         return f"up to {value} bytes of the packet"
     return f"the first {value} bytes of the packet" if value > 1 else "1 byte (where the value is a length; elsewhere it is just a match)"
-
-
-def is_constant(e: Expression) -> bool:
-    """Whether an expression is every packet or none."""
-    return isinstance(e, Constant)

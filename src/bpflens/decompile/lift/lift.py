@@ -48,7 +48,6 @@ from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.helpers import helper_name, helper_prototype
 from bpflens.isa.extended.insn import Insn
 from bpflens.isa.extended.table import lookup
-from bpflens.isa.extended.text import format_word
 
 __all__ = ("MAX_ARGUMENTS", "call_arity", "lift")
 
@@ -322,10 +321,3 @@ def _may_goto(block: Block, insn: Insn, slot: int) -> None:
     if len(block.successors) == 2:
         block.statements.append(Asm(MAY_GOTO_VAR, "may_goto", (), (slot,)))
         block.condition = Compare("!=", Var(MAY_GOTO_VAR), Const(0), False, 64)
-
-
-def text_of(code: Code, slot: int) -> str:
-    """An instruction as LLVM writes it, for messages."""
-    insns = code.insns
-    following = insns[slot - code.start + 1].word if slot + 1 < code.end else None
-    return format_word(insns[slot - code.start].word, following, "llvm")

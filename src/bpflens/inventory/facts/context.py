@@ -154,11 +154,6 @@ class Context:
         """Whether a program of one of these types may be loaded."""
         return self.program_types is None or not self.program_types.isdisjoint(types)
 
-    def refresh_programs(self) -> None:
-        """Read the lists again: what came since the walk began may be attached to what it saw."""
-        for name in ("programs", "links", "program_types"):
-            self.__dict__.pop(name, None)
-
     @cached_property
     def pids(self) -> list[int]:
         """The user processes that /proc shows."""
