@@ -205,7 +205,7 @@ def test_baseline(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatc
     path = tmp_path / "base"
 
     def told(*argv: str) -> tuple[int, dict]:
-        code = run(["--json", "ls", "pin", "--audit", "--baseline", str(path), *argv])
+        code = run(["--json", "ls", "xdp", "--audit", "--baseline", str(path), *argv])
         return code, json.loads(capsys.readouterr().out.splitlines()[-1])
 
     code, first = told()
