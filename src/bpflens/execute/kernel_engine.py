@@ -24,9 +24,12 @@ from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn
 from bpflens.kernel.descriptors import close
 from bpflens.kernel.programs.load import load_btf, load_program, substance
-from bpflens.kernel.programs.test_run import RAW_TP, RUNNABLE, SYSCALL, TestRun
+from bpflens.kernel.programs.test_run import PACKET_TYPES, RAW_TP, RUNNABLE, SYSCALL, TestRun, one_cpu
 
-__all__ = ("KernelProgram", "Refused", "Way", "load", "load_prepared", "prepared_for", "refusal", "verifier_refusal", "ways", "widened")
+__all__ = (
+    "KernelProgram", "Refused", "Way", "first_way", "load", "load_prepared", "prepared_for", "refusal", "verifier_refusal",
+    "ways", "widened",
+)  # fmt: skip
 
 _NO_HELPER = re.compile(r"(?:cannot use helper|unknown func) \w+#(\d+)")
 _MAX_ABSENT = 24
@@ -123,6 +126,27 @@ def load_prepared(
             fd = _load(prepared, maps.fds, stack)
         stack.callback(close, fd)
         yield KernelProgram(fd, maps, prepared.prog_type, objects)
+
+
+@contextmanager
+def first_way(subject: Subject, reasons: dict[str, None]) -> Iterator[tuple[Way, KernelProgram] | None]:
+    """The first way that the kernel takes, and the program loaded in it, on one CPU; None where there is none. Refusals go to `reasons`."""
+    with one_cpu(), ExitStack() as stack:
+        objects = None
+        if subject.prog_type not in PACKET_TYPES:
+            objects = KernelObjects()
+            stack.callback(objects.close)
+        found = None
+        for way in ways(subject.prog_type):
+            fits = widened(subject, way, reasons)
+            if fits is None:
+                continue
+            try:
+                found = fits, stack.enter_context(load(subject, fits, objects))
+                break
+            except Refused as refused:
+                reasons[refused.reason] = None
+        yield found
 
 
 def widened(subject: Subject, way: Way, reasons: dict[str, None]) -> Way | None:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 
 from bpflens.errors import KernelError
@@ -52,27 +51,14 @@ def played(subject: Subject, scene: Scene, *, engine: str = "auto") -> Played:
 
 
 def _by_kernel(subject: Subject, scene: Scene) -> Played:
-    from bpflens.execute.kernel_engine import Refused, load, ways, widened
-    from bpflens.execute.objects import KernelObjects
+    from bpflens.execute.kernel_engine import first_way
     from bpflens.execute.oracle.side_by_side import assumptions
-    from bpflens.kernel.programs.test_run import PACKET_TYPES, one_cpu
 
     reasons: dict[str, None] = {}
-    with one_cpu(), ExitStack() as stack:
-        objects = None
-        if subject.prog_type not in PACKET_TYPES:
-            objects = KernelObjects()
-            stack.callback(objects.close)
-        for way in ways(subject.prog_type):
-            fits = widened(subject, way, reasons)
-            if fits is None:
-                continue
-            try:
-                program = stack.enter_context(load(subject, fits, objects))
-            except Refused as refused:
-                reasons[refused.reason] = None
-                continue
+    with first_way(subject, reasons) as found:
+        if found is not None:
+            way, program = found
             program.set(scene.maps, scene.memory)
             outcomes = tuple(program.run(input) for input in scene.inputs)
-            return Played(fits.said, outcomes, program.read(), assumptions(subject))
+            return Played(way.said, outcomes, program.read(), assumptions(subject))
     raise KernelError(subject.name, next(iter(reasons), "can't be test-run"))

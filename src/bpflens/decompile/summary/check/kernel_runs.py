@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 
 from bpflens.errors import BpflensError
 from bpflens.execute.interpreter.recorded import Run
@@ -14,31 +13,18 @@ __all__ = ("kernel_runs", "verifier_refusal")
 
 def kernel_runs(subject: Subject, runs: Sequence[Run]) -> tuple[str, list[int | None]]:
     """(what ran them, the return value of each; None where the kernel refused it). ("", []) with no kernel that would."""
-    from bpflens.execute.kernel_engine import Refused, load, ways, widened
-    from bpflens.execute.objects import KernelObjects
-    from bpflens.kernel.programs.test_run import PACKET_TYPES, one_cpu
+    from bpflens.execute.kernel_engine import first_way
 
-    reasons: dict[str, None] = {}
     try:
-        with one_cpu(), ExitStack() as stack:
-            objects = None
-            if subject.prog_type not in PACKET_TYPES:
-                objects = KernelObjects()
-                stack.callback(objects.close)
-            for way in ways(subject.prog_type):
-                fits = widened(subject, way, reasons)
-                if fits is None:
-                    continue
-                try:
-                    program = stack.enter_context(load(subject, fits, objects))
-                except Refused:
-                    continue
-                found: list[int | None] = []
+        with first_way(subject, {}) as found:
+            if found is not None:
+                way, program = found
+                results: list[int | None] = []
                 for run in runs:
                     program.set(run.scene.maps, run.scene.memory)
                     outcome = program.run(run.scene.inputs[-1])
-                    found.append(None if outcome.error else outcome.retval)
-                return fits.said, found
+                    results.append(None if outcome.error else outcome.retval)
+                return way.said, results
     except (BpflensError, OSError):
         pass
     return "", []
