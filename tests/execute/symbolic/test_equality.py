@@ -73,6 +73,9 @@ DIFFERENT = {
     ),
     "bounds of the packet": (PACKET + "return 1;", PACKET.replace("ip + 1", "ip + 2") + "return 1;"),
 }
+TAIL_CALLED = "static __attribute__((noinline)) int t(struct xdp_md *ctx) { bpf_tail_call(ctx, &jumps, 1); return 1; }@@"
+HEADLESS = "static long cb(__u32 i, void **c) { bpf_xdp_adjust_head(*c, 4); return 0; }@@ void *c = ctx;"
+RELOADED = "d = (void *)(long)ctx->data; e = (void *)(long)ctx->data_end; if (d + 34 > e) return 5;"
 # Equal but for something that a careless rule would miss; none of them may be proved.
 TRAPS = {
     "a buffer that the helper may leave as it was": (
@@ -112,6 +115,13 @@ TRAPS = {
         "static const volatile int limit = 6;@@ return limit;",
     ),
     "initial data": ("int limit = 5;@@ return limit;", "int limit = 6;@@ return limit;"),
+    "variables that changed places": ("volatile int a, b;@@ return a;", "volatile int b, a;@@ return b;"),
+    "a reload after a tail call in a subprogram, which may have changed the packet": (
+        TAIL_CALLED + PACKET + "t(ctx);" + RELOADED + "return 7;", TAIL_CALLED + PACKET + "t(ctx); return 7;",
+    ),
+    "a reload after a callback, which changes the packet": (
+        HEADLESS + PACKET + "bpf_loop(1, cb, &c, 0);" + RELOADED + "return 7;", HEADLESS + PACKET + "bpf_loop(1, cb, &c, 0); return 7;",
+    ),
 }
 
 
@@ -133,6 +143,31 @@ def test_different_programs_are_never_proved(name: str) -> None:
 @pytest.mark.parametrize("name", TRAPS)
 def test_what_only_looks_equal_is_not_proved(name: str) -> None:
     assert compare(*TRAPS[name]).grade != "proved"
+
+
+def test_a_loaded_pointer_that_may_be_null_is_loaded_from() -> None:
+    """The kernel gives 0 for a load at a null pointer of a kernel type: the choice of null counts."""
+    before = "struct t { struct t *next; int v; };@@ struct t *p = *(struct t **)ctx, *n = p->next;"
+    choice = before + 'if (p->v) n = 0; asm volatile("" : "+r"(n)); return n->v;'
+
+    assert compare(choice, before + "return n->v;", "tp_btf/x").grade == "different"
+    assert compare(choice, before + 'n = p->v ? 0 : n; asm volatile("" : "+r"(n)); return n->v;', "tp_btf/x").proved
+
+
+def test_a_context_that_is_written_is_not_seen_by_another_pointer() -> None:
+    """bpf_cast_to_kern_ctx() gives the sk_buff itself, whose mark is that of the context."""
+    before = "struct sk_buff { int mark; }; extern void *bpf_cast_to_kern_ctx(void *) __ksym;@@ struct sk_buff *s = bpf_cast_to_kern_ctx(ctx);"
+    later = before + "ctx->mark = 5; return s->mark;"
+    sooner = before + 'int r = s->mark; asm volatile("" : "+r"(r)); ctx->mark = 5; return r;'
+
+    assert compare(later, sooner, "tc", "__sk_buff").reason.startswith("context")
+
+
+def test_read_only_variables_that_changed_places_are_read_from_the_files() -> None:
+    """A loader may set each by its name before the load: what is proved is said to hold for the contents of the files."""
+    result = compare("const volatile int a = 0, b = 0;@@ return a;", "const volatile int b = 0, a = 0;@@ return b;")
+
+    assert any("read-only data hold what the files have" in text for text in result.assumptions)
 
 
 def test_the_budget_counts_steps() -> None:

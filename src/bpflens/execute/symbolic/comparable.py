@@ -41,7 +41,7 @@ def comparable(a: Code, b: Code) -> Comparable:
     for label in sorted(a.maps.keys() | b.maps.keys()):
         x, y = a.maps.get(label), b.maps.get(label)
         if label.startswith((".rodata", ".kconfig")):
-            if x is None or y is None or (x.data is not None and y.data is not None and x.data != y.data):
+            if x is None or y is None or (x.data is not None and y.data is not None and (x.data != y.data or _moved(x, y))):
                 inlined.add(label)
             elif x.data is None or y.data is None:
                 assumed.add("constants")
@@ -49,6 +49,9 @@ def comparable(a: Code, b: Code) -> Comparable:
             _check_map(label, x, y)
             if label.startswith((".data", ".bss")):
                 assumed.add("data")
+                moved = _moved(x, y)
+                if moved:
+                    raise Refused(f"data: {moved} lies at another place of {label}")
     if any(relocation.kind == "core" for code in (a, b) for relocation in code.program.relocations):
         assumed.add("core")
     booleans = {label: _booleans(a.maps.get(label)) | _booleans(b.maps.get(label)) for label in a.maps.keys() | b.maps.keys()}
@@ -66,6 +69,14 @@ def with_constants(shared: Comparable, a: Code, b: Code) -> Comparable:
 def _booleans(map: Map | None) -> frozenset[int]:
     variables = map.datasec.items() if map is not None else ()
     return frozenset(offset for offset, (_, size, declaration) in variables if size == 1 and _BOOL.search(declaration))
+
+
+def _moved(x: Map, y: Map) -> str:
+    """A variable that both files name and that lies at another place in each; "" where there is none. Memory is compared by places."""
+    here, there = ({name: offset for offset, (name, _, _) in map.datasec.items()} for map in (x, y))
+    if len(here) < len(x.datasec) or len(there) < len(y.datasec):  # static variables of several functions may have one name
+        return ""
+    return next((name for name, offset in here.items() if there.get(name, offset) != offset), "")
 
 
 def _check_map(label: str, x: Map, y: Map) -> None:

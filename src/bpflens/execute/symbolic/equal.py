@@ -107,12 +107,17 @@ def _compare(a: Code, b: Code, z3: bool, run_both: Runs | None, any_constants: b
 
 def _attempt(a: Code, b: Code, shared: Comparable, z3: bool, same_garbage: bool) -> tuple[Equality, tuple[Setting, Setting]]:
     try:
-        settings = _settings(a, b, shared, False, same_garbage)
+        settings = _settings(a, b, shared, _gets_values_of_maps(a.program), same_garbage)
         states = [_execute(setting) for setting in settings]
     except Ambiguous:
         settings = _settings(a, b, shared, True, same_garbage)
         states = [_execute(setting) for setting in settings]
     return _decide(observables(a, *states), z3), settings
+
+
+def _gets_values_of_maps(program: Program) -> bool:
+    """The context of an iterator over a map's elements has a pointer to a value of a map (struct bpf_iter__bpf_map_elem)."""
+    return (program.section or "").startswith(("iter/", "iter.s/"))
 
 
 def _settings(a: Code, b: Code, shared: Comparable, one: bool, same_garbage: bool) -> tuple[Setting, Setting]:

@@ -34,6 +34,7 @@ class Setting:
     `assumed`: conditions that were used on the way. `regions`: those that were touched. `functions`: those that were executed.
     `given`: per frame of a callback's context the bytes that were read before they were written. `booleans`: offsets of global variables
     of the type bool, by section. `garbage`: whose the bytes of the stack are that were never written, "" for one value in both programs.
+    `context`: how the context was used.
     """
 
     code: Code
@@ -48,12 +49,19 @@ class Setting:
     given: dict[Any, set[int]] = field(default_factory=dict)
     booleans: Mapping[str, frozenset[int]] = field(default_factory=dict)
     garbage: str = ""
+    context: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.struct = context_struct(self.code.program.type or 0)
         for f in fields(self.struct):
             if f.points_to in _PACKET_PARTS:
                 self.pointers[f.offset, f.size] = _PACKET_PARTS[f.points_to]
+
+    def use_of_context(self, use: str) -> None:
+        """Note that the context is written, or seen by a pointer of another region; both are refused."""
+        self.context.add(use)
+        if len(self.context) > 1:
+            raise Refused("context: it is written, and a pointer of the kernel shows it too")
 
 
 def _signed(value: int) -> int:
@@ -199,6 +207,8 @@ def store_leaf(setting: Setting, state: State, leaf: Term, size_bytes: int, valu
     if region == "null" or region.startswith(("constant:", "kconfig:", "key:")):
         raise Refused("store: to a constant or to nothing")
     setting.regions.add(region)
+    if region == "ctx":
+        setting.use_of_context("written")
     if region == "ctx" and not _plain(setting, anchor, offset, size_bytes):
         _context_event(state, anchor, offset, size_bytes, value)
         return

@@ -9,7 +9,7 @@ of constant offsets is better told apart, because it is known which of them over
 
 from __future__ import annotations
 
-from bpflens.execute.symbolic.machine.regions import Refused, is_pointer
+from bpflens.execute.symbolic.machine.regions import Refused, conditional, is_pointer
 from bpflens.execute.symbolic.values import terms
 from bpflens.execute.symbolic.values.bits import add, sum_of
 from bpflens.execute.symbolic.values.diagrams import ite, leaves, variable
@@ -24,8 +24,8 @@ Places = list[tuple[Term, Term]]
 
 
 def addresses(address: Term, guard: Term) -> Places:
-    """What an address may be; constants are left out where there is something else: the verifier refuses accesses to constant addresses,
-    but for null pointers to kernel types."""
+    """What an address may be. Constants are left out where there are pointers that the verifier wants tested for null first. A pointer that
+    was loaded, or that a kfunc gave, may be null: the kernel then loads 0 (BPF_PROBE_MEM, kernel/bpf/verifier.c)."""
     out = _places(address, guard, 0)
     if len(out) > MAX_FAN_OUT:
         raise Refused("pointer: too many possible places")
@@ -34,9 +34,9 @@ def addresses(address: Term, guard: Term) -> Places:
 
 def _places(address: Term, guard: Term, depth: int) -> Places:
     base = _base_of(address)
-    if isinstance(base, Term):
+    if isinstance(base, Term) and not (_may_be_null(base) and conditional(address)):
         return _behind(address, base, guard)
-    if base != _MIXED or depth > 4:
+    if base in (_NULL, _SCALAR) or depth > 4:
         return _without_constants(leaves(address, guard)) if address.op in ("ite", "gite") else [(guard, address)]
     out: Places = []
     if address.op in ("ite", "gite"):
@@ -54,7 +54,14 @@ def _places(address: Term, guard: Term, depth: int) -> Places:
 
 
 def _without_constants(found: Places) -> Places:
+    if any(leaf.op != "k" and _may_be_null(_base_of(leaf)) for _, leaf in found):
+        return found
     return [(condition, leaf) for condition, leaf in found if leaf.op != "k"] or found
+
+
+def _may_be_null(base: Term | str) -> bool:
+    """Does the verifier let a null pointer of this kind through to a load?"""
+    return base == _SCALAR or (isinstance(base, Term) and base.op == "ret" and isinstance(base.args[0].args[0], str))
 
 
 def _behind(address: Term, base: Term, guard: Term) -> Places:

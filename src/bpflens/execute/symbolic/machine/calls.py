@@ -16,7 +16,7 @@ from bpflens.execute.symbolic.machine.call_term import Call
 from bpflens.execute.symbolic.machine.callbacks import add_callback, map_of_callback
 from bpflens.execute.symbolic.machine.code import FunctionCode, Meaning, Place
 from bpflens.execute.symbolic.machine.helper_effects import CHANGES_PACKET, TAIL_CALL, Argument, arguments
-from bpflens.execute.symbolic.machine.kfunc_effects import kfunc_arguments
+from bpflens.execute.symbolic.machine.kfunc_effects import CONTEXT_ALIASES, kfunc_arguments
 from bpflens.execute.symbolic.machine.machine import Machine
 from bpflens.execute.symbolic.machine.regions import Refused
 from bpflens.execute.symbolic.machine.state import State, choose
@@ -70,13 +70,14 @@ def _helper(machine: Machine, state: State, helper: int, depth: int) -> list[Sta
     call = Call(helper)
     _arguments(machine, state, call, signature, depth)
     effect = _finish(machine.setting, state, call)
-    if helper in CHANGES_PACKET:
+    if helper in CHANGES_PACKET or any(argument.kind == "f" for argument in signature):  # a callback may change the packet, too
         _new_packet(state, effect)
     if helper != TAIL_CALL:
         return []
-    # What follows a tail call runs only where it failed. A success leaves the function, with what the other program returned.
+    # What follows a tail call runs only where it failed. A success leaves the function, with what the other program returned and did.
     succeeded = constrain(equal(make("tailed", 1, (effect,)), const(1, 1)), state.guard)
     gone = state.copy()
+    _new_packet(gone, effect)
     gone.guard, state.guard = both(state.guard, succeeded), both(state.guard, negate(succeeded))
     return [gone]
 
@@ -139,6 +140,8 @@ def _kfunc(setting: Setting, state: State, meaning: Meaning) -> None:
     signature = kfunc_arguments(meaning.name)
     if meaning.name == "bpf_throw":
         raise Refused("kfunc: bpf_throw")
+    if meaning.name in CONTEXT_ALIASES:
+        setting.use_of_context("seen by the kernel's pointer")
     if signature is None and meaning.value < 0:
         raise Refused("kfunc: its parameters are not known")
     call = Call(meaning.name)

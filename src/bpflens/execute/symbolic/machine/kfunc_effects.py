@@ -10,7 +10,9 @@ from functools import cache
 
 from bpflens.execute.symbolic.machine.helper_effects import Argument
 
-__all__ = ("kfunc_arguments",)
+__all__ = ("CONTEXT_ALIASES", "kfunc_arguments")
+
+CONTEXT_ALIASES = ("bpf_cast_to_kern_ctx", "bpf_rdonly_cast")  # their results show what was stored in the context
 
 _ARGUMENTS = {
     "bpf_iter_num_new": "D8uu",
