@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import golden
+from bpflens import library
 from bpflens.classic.diagrams.diagram import Store
 from bpflens.classic.diagrams.symbolic import KERNEL, run_in
 from bpflens.classic.diff import diff
@@ -300,3 +301,13 @@ def test_the_diagrams_of_all_expressions_agree_with_libpcap_on_random_packets() 
         for _ in range(5):
             packet = bytes(generator.choice((0, 6, 8, 17, 0x45, 80, 0x86, 0xDD)) for _ in range(generator.randrange(90)))
             assert bool(Reader(packet).value(store, node)) == bool(library.run(code, packet))
+
+
+def test_a_bare_list_with_an_architecture_is_a_seccomp_filter(tmp_path: Path) -> None:
+    """ "4,40 0 0 12,..." is what iptables takes; people write seccomp filters so, and these ask for AUDIT_ARCH_X86_64 first."""
+    listed = tmp_path / "filter.txt"
+    listed.write_text("8,32 0 0 4,21 0 5 3221225534,32 0 0 0,36 0 0 3,21 1 0 177,6 0 0 2147418112,6 0 0 327681,6 0 0 0\n")
+    found = library.explain(str(listed))
+    assert found.linktype == "SECCOMP" and "x86_64: ERRNO(EPERM) for execve; else ALLOW." in found.words
+    listed.write_text("4,32 0 0 4,21 0 1 80,6 0 0 2147418112,6 0 0 0\n")  # no architecture: it stays a filter on packets
+    assert library.explain(str(listed)).linktype != "SECCOMP"

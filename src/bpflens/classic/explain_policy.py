@@ -18,13 +18,25 @@ def is_policy(program: Program, insns: tuple[SockFilter, ...], linktype: str | N
     """Whether a program is a seccomp filter: its origin or the user says so, or, where nobody says anything, its code."""
     if program.origin.source == "seccomp" or (linktype or program.origin.linktype or "").upper() == "SECCOMP":
         return True
-    if linktype is not None or program.origin.source == "pcap" or hook_of(program).name != "socket":
+    if linktype is not None or program.origin.source == "pcap":
+        return False
+    bare_list = program.origin.source == "xt_bpf"  # "4,40 0 0 12,...": iptables and tc take it, and people write seccomp filters so
+    if not bare_list and hook_of(program).name != "socket":
         return False
     if any(insn.code & 7 == 0 and insn.code not in (0x00, 0x20, 0x60, 0x80) for insn in insns) or len(insns) == 1:
         return False  # it loads bytes or halves: the ordinary packet filter is told at a glance
     from bpflens.classic.seccomp.policy.stack import is_seccomp
 
-    return is_seccomp(insns)
+    return is_seccomp(insns) and (not bare_list or _asks_for_an_architecture(insns))
+
+
+def _asks_for_an_architecture(insns: tuple[SockFilter, ...]) -> bool:
+    """Whether the word at offset 4 is loaded and a comparison names a known AUDIT_ARCH_ value."""
+    from bpflens.isa.classic.syscalls import ARCHES
+
+    known = {arch.audit for arch in ARCHES}
+    loaded = any(insn.code == 0x20 and insn.k == 4 for insn in insns)
+    return loaded and any(insn.code == 0x15 and insn.k in known for insn in insns)
 
 
 def explain_policy(program: Program, insns: tuple[SockFilter, ...]) -> Explanation:

@@ -17,7 +17,7 @@ from bpflens.classic.expression.find import Compiler
 from bpflens.classic.expression.tree import TRUTH, And, Expression, Literal, Not, Or, Within, both, text
 from bpflens.lean import NamedTuple
 
-__all__ = ("Shift", "is_keyword", "keywords_before", "shift_of", "within")
+__all__ = ("Shift", "is_keyword", "keywords_before", "moved_by", "shift_of", "within")
 
 _BYTES = {"vlan": 4, "mpls": 4, "pppoes": 8}
 _KEYWORDS = ("vlan", "mpls", "pppoes", "geneve", "vxlan")
@@ -40,13 +40,18 @@ def shift_of(tree: Expression, compiler: Compiler, node: int) -> Shift | None:
         return None
     keywords = list(dict.fromkeys(keyword for keyword, _ in moved))
     affected = list(dict.fromkeys(shown for _, shown in moved))
-    first = keywords[0].split()[0]
-    by = f"{_BYTES[first]} bytes further" if first in _BYTES else "inside the tunnelled packet"
+    by = _by({count for part in moved_by(tree.items if isinstance(tree, Or) else (tree,)) for count in part.values() if count})
     listed = ", ".join(f"`{shown}`" for shown in affected[:3]) + (" ..." if len(affected) > 3 else "")
     is_read = "is read" if len(affected) == 1 else "are read"
     note = f"`{keywords[0]}` moves all that follows it to the end of the filter: {listed} {is_read} {by}, with that header or without"
     meant = _meant(tree, compiler)
     return Shift(note, meant[0] if meant is not None and meant[1] != node else None)
+
+
+def _by(places: set[int]) -> str:
+    if -1 in places:
+        return "inside the tunnelled packet"
+    return f"{' or '.join(map(str, sorted(places)))} bytes further"
 
 
 def _inner_tag(tree: Expression, compiler: Compiler) -> Shift | None:
@@ -71,8 +76,36 @@ def is_keyword(e: Expression) -> bool:
     return isinstance(e, Literal) and e.candidate.text.split()[0] in _KEYWORDS
 
 
+def moved_by(alternatives: Sequence[Expression]) -> list[dict[str, int]]:
+    """For each alternative its primitives, and how many bytes further each is read though it may not be meant; -1 where that varies."""
+    found: list[dict[str, int]] = []
+    for part, moves in zip(alternatives, _moves(alternatives), strict=True):
+        bytes_of = dict.fromkeys(_primitives(part), 0)
+        for keyword, shown in moves:
+            so_far, more = bytes_of[shown], _BYTES.get(keyword.split()[0], -1)
+            bytes_of[shown] = -1 if -1 in (so_far, more) else so_far + more
+        found.append(bytes_of)
+    return found
+
+
+def _primitives(e: Expression) -> Iterator[str]:
+    if isinstance(e, (And, Or)):
+        for item in e.items:
+            yield from _primitives(item)
+    elif isinstance(e, Not):
+        yield from _primitives(e.item)
+    elif isinstance(e, Literal):
+        yield e.candidate.text
+
+
 def _moved(tree: Expression) -> Iterator[tuple[str, str]]:
     """(keyword, primitive) for each primitive behind a keyword that is not in its conjunction, or whose keyword is negated."""
+    for moves in _moves(tree.items if isinstance(tree, Or) else (tree,)):
+        yield from moves
+
+
+def _moves(alternatives: Sequence[Expression]) -> Iterator[list[tuple[str, str]]]:
+    """What _moved() gives, for each alternative in turn."""
     before: list[tuple[str, int]] = []  # keyword, number of the conjunction in which it stands unnegated, -1 where it is negated
     numbers = iter(range(1 << 30))
 
@@ -94,7 +127,8 @@ def _moved(tree: Expression) -> Iterator[tuple[str, str]]:
             if is_keyword(e):
                 before.append((shown, inside[-1] if inside and not negated else -1))
 
-    yield from walk(tree, (), False)
+    for alternative in alternatives:
+        yield list(walk(alternative, (next(numbers),), False))
 
 
 def within(e: Expression) -> Expression:
