@@ -23,6 +23,7 @@ _PARTS = re.compile(r"\s*#\s*([a-z]+)\s*(.*)\Z", re.DOTALL)
 _DEFINED = re.compile(r"\bdefined\s*(?:\(\s*(\w+)\s*\)|(\w+))")
 _INSTRUCTIONS = re.compile(r"BPF_|__NR_|SECCOMP_|SC_|\bALLOW|\bDENY|\{\s*0x")
 _LOOKED_AT = 4000  # characters of a part that are searched for instructions
+_DEPTH = 100  # names that stand for each other
 _PREDEFINED = {
     "x86_64": "__x86_64__ __x86_64 __amd64__ __amd64 __LP64__ _LP64",
     "x32": "__x86_64__ __x86_64 __ILP32__",
@@ -141,22 +142,38 @@ class _Names:
             return str(int(self.defined(name)))
 
         tokens = tokenize(_DEFINED.sub(is_defined, rest))
-        values = {token.text: self.value(token.text, doubts) for token in tokens if token.kind == "word"}
+        known: dict[str, int] = {}
+        values = {token.text: self.value(token.text, doubts, known) for token in tokens if token.kind == "word"}
         try:
             return evaluate(tokens, values, self.arch, logical=True) != 0, doubts
         except NotAnItem:
             doubts.add(rest[:40])
             return False, doubts
 
-    def value(self, name: str, doubts: set[str]) -> int:
+    def value(self, name: str, doubts: set[str], known: dict[str, int], depth: int = 0) -> int:
+        """`known`: what was found for the same condition; a name within its own definition is 0."""
+        if name in known:
+            return known[name]
         if name in self.own:
-            try:
-                return evaluate(tokenize(self.own[name]), self.values, self.arch)
-            except NotAnItem:
-                return 0
+            known[name] = 0
+            known[name] = self.own_value(name, doubts, known, depth)
+            return known[name]
         if name in self.values:
             return self.values[name]
         found = constant(name, arch=self.arch)
         if found is None and self.doubtful(name):
             doubts.add(name)
         return found or 0
+
+    def own_value(self, name: str, doubts: set[str], known: dict[str, int], depth: int) -> int:
+        """What the text itself has defined, perhaps by other names of its own; a doubt where that is no number."""
+        tokens = tokenize(self.own[name])
+        words = [token.text for token in tokens if token.kind == "word"]
+        try:
+            if depth == _DEPTH:
+                raise NotAnItem(name)
+            values = {word: self.value(word, doubts, known, depth + 1) for word in words}
+            return evaluate(tokens, values, self.arch, logical=True)
+        except NotAnItem:
+            doubts.add(name)
+            return 0

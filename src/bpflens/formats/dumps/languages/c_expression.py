@@ -170,7 +170,6 @@ class _Expression:
             raise NotAnItem(f"the value of {shown} is not known here")
         return value
 
-
     def swapped(self, name: str, argument: Sequence[Token]) -> int:
         """htons() and its like, which do nothing on a big-endian machine."""
         from bpflens.isa.classic.syscalls import find_arch
@@ -214,6 +213,8 @@ def _apply(op: str, left: int, right: int) -> int:
             return (left * right) & 0xFFFFFFFFFFFFFFFF
     if right == 0:
         raise NotAnItem("division by 0")
+    if left < 0 or right < 0:  # C rounds signed numbers towards 0, and has none of these among unsigned ones
+        raise NotAnItem("division of a negative number")
     return left // right if op == "/" else left % right
 
 

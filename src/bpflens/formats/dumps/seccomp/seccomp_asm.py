@@ -36,7 +36,7 @@ _TERNARY = re.compile(r"(.+?)\?\s*([A-Za-z_]\w*)\s*:\s*([A-Za-z_]\w*)\s*\Z")
 _IF = re.compile(r"if\s*\((.+)\)\s*goto\s+([A-Za-z_]\w*)(?:\s*,?\s*else\s+(?:goto\s+)?([A-Za-z_]\w*))?\s*\Z")
 _COMPARE = re.compile(r"(!?)\s*\(?\s*A\s*(==|!=|>=|<=|>|<|&)\s*([\w.]+)\s*\)?\s*\Z")
 _ASSIGN = re.compile(r"(A|X|mem\[(?:0x)?[0-9a-fA-F]{1,2}\])\s*(<<|>>|[-+*/&|^])?=\s*(.+)\Z")
-_SHIFTED = re.compile(r"args\[(\d)\]\s*>>\s*32\Z")
+_SHIFTED = re.compile(r"args\[([0-5])\]\s*>>\s*32\Z")
 _ACTION = re.compile(r"(?:return|ret)\s+([A-Za-z_]+|0[xX][0-9a-fA-F]{1,8}|\d{1,10})(?:\s*\((\w+)\))?\s*\Z")
 _MEMORY = re.compile(r"mem\[((?:0x)?[0-9a-fA-F]{1,2})\]\Z")
 _ALU = {"+": 0x00, "-": 0x10, "*": 0x20, "/": 0x30, "|": 0x40, "&": 0x50, "<<": 0x60, ">>": 0x70, "^": 0xA0}
