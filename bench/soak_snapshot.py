@@ -2,8 +2,8 @@
 
     python bench/soak_snapshot.py [--seconds 60] [--seed 1]     restore(save(x)) = x: random maps with random contents are saved, removed,
                                                                 restored, and read back by the plain interface
-    python bench/soak_snapshot.py --faults                      system calls of save and restore fail, or are the last: every one of a
-                                                                restore, then random ones of saves, until the time is over
+    python bench/soak_snapshot.py --faults [--whole]            system calls of save and restore fail, or are the last: random ones until
+                                                                the time is over, or every one with two errors and a kill (an hour)
     python bench/soak_snapshot.py --hostile                     files with flipped bits, other lengths, exchanged members and changed
                                                                 manifests: every verb ends with an error of ours, or an answer
 
@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
@@ -30,6 +31,9 @@ from bpflens.kernel.pins import opened_pin
 from bpflens.kernel.programs.load import create_map, load_program
 from bpflens.kernel.programs.prog_info import prog_info_by_fd
 from live.snapshot_lab import SnapshotLab, failures, id_of, remove_pins, snapshot_lab
+
+if TYPE_CHECKING:
+    from live.fault_scenes import Scene
 
 HASH, ARRAY, PERCPU_HASH, PERCPU_ARRAY, LRU, LPM = 1, 2, 5, 6, 9, 11
 NO_PREALLOC = 1
@@ -65,38 +69,45 @@ def contents(fd: int) -> list[tuple[bytes, bytes | None]]:
     return sorted((key, value) for key, value in items(fd))
 
 
-def faults(seconds: float, seed: int) -> int:
-    """Every system call of a restore with two errors and a kill, then random ones of saves."""
-    from bpflens.formats.snapshot.archive import ArchiveWriter
+def faults(seconds: float, seed: int, whole: bool) -> int:
+    """System calls of restores and a save with two errors and a kill; see tests/live/fault_scenes.py for what must hold after each."""
     from live.attach_lab import Lab
-    from live.syscall_faults import run_with_fault
-    from live.test_snapshot_faults import Subject, restore_calls, restore_with_fault, save_with_fault
+    from live.fault_scenes import FreshRestore, QuiescedSave, ReplacingRestore, attack, ends, faults_of, measure
 
-    until, dice, codes = time.monotonic() + seconds, random.Random(seed), Counter[tuple[str, int]]()
-    with tempfile.TemporaryDirectory() as where, Lab() as machine, snapshot_lab(Path(where)) as lab:
-        subject = Subject(machine, lab)
-        calls, whole = restore_calls(subject)
-        plan = [(number, errno, kill) for number in range(1, len(calls) + 1) for errno, kill in ((12, False), (5, False), (0, True))]
-        dice.shuffle(plan)
-        tried = 0
-        for number, errno, kill in plan:
-            if time.monotonic() > until - seconds / 4:
-                break
-            codes["restore killed" if kill else "restore", restore_with_fault(subject, number, errno, kill, whole)] += 1
-            tried += 1
-        fd = create_map(HASH, 4, 8, 100, name="bl_soak")
-        for number in range(50):
-            update(fd, number.to_bytes(4, "little"), bytes(8))
-        target = [f"map:{id_of(fd)}"]
-        of_save = run_with_fault(lambda: lab.save(*target, hashes=False), begin=ArchiveWriter).calls
-        while time.monotonic() < until:
-            kill = dice.random() < 0.3
-            errno = dice.choice((5, 12, 28))
-            codes["save killed" if kill else "save", save_with_fault(lab, target, dice.randint(1, len(of_save)), errno, kill)] += 1
-        os.close(fd)
-    print(f"{tried} of {len(plan)} faults of a restore ({len(calls)} system calls), {len(of_save)} system calls of a save; "
-          f"ends by code: {dict(sorted(codes.items()))}")  # fmt: skip
-    return 0
+    wrong = 0
+    for kind in (FreshRestore, ReplacingRestore, QuiescedSave):
+        codes, started = Counter[int](), time.monotonic()
+        with tempfile.TemporaryDirectory() as where, Lab() as machine, snapshot_lab(Path(where)) as lab:
+            scene: Scene = kind(machine, lab, "s")
+            outcome, before, after = measure(scene)
+            plan = faults_of(outcome.calls)
+            if not whole:
+                random.Random(seed).shuffle(plan)
+            for number, errno, kill in plan:
+                if not whole and time.monotonic() > started + seconds / 3:
+                    break
+                try:
+                    codes[attack(scene, number, errno, kill, before, after)] += 1
+                except AssertionError as error:
+                    print(f"WRONG: {error}", flush=True)
+                    wrong += 1
+                    repair(scene)
+        print(f"{scene.name}: {len(outcome.calls)} system calls, {codes.total()} of {len(plan)} faults: {ends(codes)}", flush=True)
+    print(f"{wrong} wrong")
+    return 1 if wrong else 0
+
+
+def repair(scene: Scene) -> None:
+    """Take away what a fault has left, to go on with the next."""
+    from bpflens.snapshot.undo import undo_all
+    from live.fault_scenes import leftovers
+
+    undo_all()
+    for name in leftovers():
+        for directory in ("/run/bpflens", "/sys/fs/bpf"):
+            if os.path.isfile(f"{directory}/{name}"):
+                os.unlink(f"{directory}/{name}")
+    scene.reset()
 
 
 def hostile(seconds: float, seed: int) -> int:
@@ -256,10 +267,12 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--faults", action="store_true")
+    parser.add_argument("--whole", action="store_true", help="with --faults: every system call, however long it takes")
     parser.add_argument("--hostile", action="store_true")
     arguments = parser.parse_args()
-    attack = faults if arguments.faults else hostile if arguments.hostile else round_trips
-    return attack(arguments.seconds, arguments.seed)
+    if arguments.faults:
+        return faults(arguments.seconds, arguments.seed, arguments.whole)
+    return (hostile if arguments.hostile else round_trips)(arguments.seconds, arguments.seed)
 
 
 if __name__ == "__main__":

@@ -1,26 +1,26 @@
 """Every single system call of a save and of a restore fails once, and the process is killed at every step: nothing half-made stays.
 
 The faults come from kernel/sys/faults.py (bpf(2), netlink, the journal), and from a tracer that knows every system call of the process
-(syscall_faults.py). Some of them here; all with --slow, and by `python bench/soak_snapshot.py --faults`.
+(syscall_faults.py, fault_scenes.py). Some of them here; all with --slow, and by `python bench/soak_snapshot.py --faults --whole`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import re
+import random
 import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import needs
 from bpflens.errors import BpflensError
-from bpflens.formats.snapshot.archive import Archive, ArchiveWriter
+from bpflens.formats.snapshot.archive import Archive
 from bpflens.inventory.walk import collect
 from bpflens.kernel.maps.map_data import update
 from bpflens.kernel.programs.load import create_map
@@ -29,8 +29,8 @@ from bpflens.kernel.sys.bpf import bpf, cmd
 from bpflens.snapshot.restoring.journal import unfinished
 from bpflens.snapshot.undo import undo_all
 from live.attach_lab import Lab
+from live.fault_scenes import FreshRestore, QuiescedSave, ReplacingRestore, attack, faults_of, measure
 from live.snapshot_lab import SnapshotLab, id_of, live_ids, pinned_files, remove_pins, snapshot_lab
-from live.syscall_faults import REFUSED, TRACEBACK, run_with_fault
 
 pytestmark = pytest.mark.live
 TESTS = Path(__file__).resolve().parents[1]
@@ -157,7 +157,7 @@ def test_killed_restores_are_undone(subject: Subject, request: pytest.FixtureReq
     clean(subject)
     first = next(number for number, name in enumerate(names) if name == "journal")
     stayed = 0
-    for number in [1, first, *(first + step for step in sampled(len(names) - first, request, 4))]:
+    for number in [1, first, *(first + step for step in sampled(len(names) - first, request, 2))]:
         arguments = [str(subject.lab.dir), subject.lab.prefix, subject.saved.path, str(number)]
         done = subprocess.run([sys.executable, "-c", KILLED, *arguments], env={**os.environ, "PYTHONPATH": str(TESTS)}, capture_output=True)
         assert done.returncode == -9, done.stderr.decode()
@@ -249,77 +249,18 @@ def test_ids_are_not_leaked(subject: Subject) -> None:
     assert ours() == []
 
 
-def same_as(subject: Subject, whole: Sequence[str]) -> bool:
-    """All is there."""
-    return sorted(re.sub(r"link_\d+", "link", repr(item)) for item in subject.left()) == whole
-
-
-def restore_with_fault(
-    subject: Subject, number: int, errno: int = 12, kill: bool = False, whole: Sequence[str] = ()
-) -> int:
-    """One restore in which call `number` fails or is the last one; the child's code. Nothing of it stays.
-
-    `whole`: what a restore leaves that ended.
-    """
-    outcome = run_with_fault(lambda: subject.lab.restore(subject.saved.path), number, errno, kill)
-    where = (number, outcome.calls[number - 1 : number], errno, outcome.code)
-    assert outcome.code != TRACEBACK, where
-    if kill:
-        undo_all()
-    if outcome.code == 0 or (kill and whole and same_as(subject, whole)):  # killed when all was done
-        clean(subject)
-    assert subject.left() == [], where
-    assert unfinished() == [] and not journals(), where
-    return outcome.code
-
-
-def save_with_fault(lab: SnapshotLab, targets: Sequence[str], number: int, errno: int = 12, kill: bool = False) -> int:
-    """One save; the file is whole or absent, an older one is whole, and what is missing is said in it."""
-    before = set(lab.dir.iterdir())
-    outcome = run_with_fault(lambda: lab.save(*targets, hashes=False), number, errno, kill, ArchiveWriter)
-    where = (number, outcome.calls[number - 1 : number], errno, outcome.code)
-    assert outcome.code != TRACEBACK, where
-    new = set(lab.dir.iterdir()) - before
-    assert bool(new) == (outcome.code == 0), (where, new)
-    for path in new:
-        with Archive(str(path)) as archive:
-            archive.check()
-            whole = all(map.data or map.why_no_data for map in archive.manifest.maps) and archive.manifest.maps
-            assert whole or archive.manifest.incomplete, where
-        path.unlink()
-    return outcome.code
-
-
-def journals() -> list[str]:
-    """Of restores that did not end."""
-    return [name for name in os.listdir("/run/bpflens") if name.startswith("restore-")] if os.path.isdir("/run/bpflens") else []
-
-
-def restore_calls(subject: Subject) -> tuple[tuple[str, ...], list[str]]:
-    """(the system calls of a restore, what it leaves); it is taken away again."""
-    calls = run_with_fault(lambda: subject.lab.restore(subject.saved.path)).calls
-    whole = sorted(re.sub(r"link_\d+", "link", repr(item)) for item in subject.left())
-    clean(subject)
-    return calls, whole
-
-
-def test_any_system_call_of_a_restore_fails(subject: Subject, request: pytest.FixtureRequest) -> None:
-    calls, whole = restore_calls(subject)
-    assert {"bpf", "openat", "write", "ioctl", "mkdir"} <= set(calls)
-    codes = [restore_with_fault(subject, number) for number in sampled(len(calls), request, 5)]
-    assert REFUSED in codes
-    killed = [restore_with_fault(subject, number, kill=True, whole=whole) for number in sampled(len(calls), request, 2)]
-    assert set(killed) <= {-9, 0}
-
-
-def test_any_system_call_of_a_save_fails(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize("kind", [FreshRestore, ReplacingRestore, QuiescedSave])
+def test_any_system_call_fails_or_is_the_last(
+    kind: type[FreshRestore] | type[QuiescedSave], subject: Subject, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     with snapshot_lab(tmp_path) as lab:
-        fd = lab.fd(create_map(1, 4, 8, 16, name="bl_fault_any"))
-        update(fd, bytes(4), bytes(8))
-        target = [f"map:{id_of(fd)}"]
-        calls = run_with_fault(lambda: lab.save(*target, hashes=False), begin=ArchiveWriter).calls
-        (tmp_path / "0.bpfsnap").unlink()
-        assert {"bpf", "openat", "write"} <= set(calls)
-        for errno, kill, some in ((28, False, 2), (12, True, 1)):
-            for number in sampled(len(calls), request, some):
-                save_with_fault(lab, target, number, errno, kill)
+        scene = kind(subject.machine, lab, kind.__name__)
+        try:
+            outcome, before, after = measure(scene)
+            assert {"bpf", "openat", "write"} <= set(outcome.calls)
+            plan = faults_of(outcome.calls)
+            chosen = plan if request.config.getoption("--slow") else random.Random(time.time() // 86400).sample(plan, 4)
+            for number, errno, kill in chosen:
+                attack(scene, number, errno, kill, before, after)
+        finally:
+            scene.objects.take_away()

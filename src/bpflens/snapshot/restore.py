@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bpflens.errors import InputError, KernelError
+from bpflens.errors import BpflensError, InputError, KernelError
 from bpflens.formats.snapshot.archive import Archive
 from bpflens.formats.snapshot.manifest import SavedMap
 from bpflens.kernel.limits import raise_memlock
@@ -70,6 +70,11 @@ def restore(archive: Archive, plan: Plan, options: RestoreOptions, progress: Cal
         result = _result(maker, checks, plan)
         maker.keep()
         return result
+    except BpflensError as error:
+        maker.close()
+        if not maker.undone:
+            error.hint = f'"bpflens restore --undo" undoes what is left: {"; ".join(maker.notes)}'
+        raise
     finally:
         maker.close()
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from bpflens.kernel.sys.bpf import Buffer, bpf, cmd
 
 __all__ = (
-    "bind_map", "iterator", "link_create", "link_update", "multi_kprobe", "multi_uprobe", "prog_attach", "prog_detach",
+    "bind_map", "iterator", "link_create", "link_detach", "link_update", "multi_kprobe", "multi_uprobe", "prog_attach", "prog_detach",
     "raw_tracepoint_open",
 )  # fmt: skip
 
@@ -27,6 +27,11 @@ def link_create(prog_fd: int, target: int, attach_type: int, *, flags: int = 0, 
 def link_update(link_fd: int, prog_fd: int, where: str = "link") -> None:
     """BPF_LINK_UPDATE: another program in the same place, at once (v5.7)."""
     bpf(cmd.LINK_UPDATE, struct.pack("=IIII", link_fd, prog_fd, 0, 0), where, "cannot put another program in its place")
+
+
+def link_detach(link_fd: int, where: str = "link") -> None:
+    """BPF_LINK_DETACH: the link stays and has no program any more (v5.9); at once, which closing a pinned link is not."""
+    bpf(cmd.LINK_DETACH, struct.pack("=I", link_fd), where, "cannot detach")
 
 
 def prog_attach(target_fd: int, prog_fd: int, attach_type: int, *, flags: int = 0, replace_fd: int = 0, where: str = "program") -> None:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from bpflens.kernel.sys.netlink import ROUTE, Netlink, attribute, attributes
 
-__all__ = ("TcFilter", "add_clsact", "add_filter", "delete_clsact", "delete_filter", "has_clsact", "has_filter", "set_xdp")
+__all__ = ("Standing", "TcFilter", "add_clsact", "add_filter", "delete_clsact", "delete_filter", "filter_at", "has_clsact", "set_xdp")
 
 _SETLINK, _NEWQDISC, _DELQDISC, _GETQDISC, _NEWTFILTER, _DELTFILTER, _GETTFILTER = 19, 36, 37, 38, 44, 45, 46
 _CREATE, _EXCL, _REPLACE = 0x400, 0x200, 0x100
@@ -24,7 +24,7 @@ _TCMSG = struct.Struct("=BxxxiIII")
 _KIND, _OPTIONS, _CHAIN = 1, 2, 11
 _CLSACT, _CLSACT_PARENT, _INGRESS_PARENT = 0xFFFF0000, 0xFFFFFFF1, 0xFFFF0000
 PARENTS = {"ingress": 0xFFFFFFF2, "egress": 0xFFFFFFF3}
-_BPF_CLASSID, _BPF_OPS_LEN, _BPF_OPS, _BPF_FD, _BPF_NAME, _BPF_FLAGS = 3, 4, 5, 6, 7, 8
+_BPF_CLASSID, _BPF_OPS_LEN, _BPF_OPS, _BPF_FD, _BPF_NAME, _BPF_FLAGS, _BPF_ID = 3, 4, 5, 6, 7, 8, 11
 
 
 class TcFilter(NamedTuple):
@@ -38,6 +38,15 @@ class TcFilter(NamedTuple):
     name: str = ""
     direct_action: bool = False
     classid: int = 0
+
+
+class Standing(NamedTuple):
+    """A filter that is there. Of kind "bpf": `prog_id`, or classic `code`."""
+
+    kind: str
+    filter: TcFilter
+    prog_id: int | None
+    code: bytes | None
 
 
 def set_xdp(ifindex: int, prog_fd: int, mode: str, *, replace: bool = False) -> None:
@@ -73,17 +82,30 @@ def has_clsact(ifindex: int) -> bool:
     return False
 
 
-def has_filter(ifindex: int, filter: TcFilter) -> bool:
-    """Whether a classifier stands in the place: same parent, priority, chain and handle."""
+def filter_at(ifindex: int, filter: TcFilter) -> Standing | None:
+    """The filter that stands in the place: same parent, priority, chain and handle."""
     with Netlink(ROUTE) as route:
         for _, body in route.dump(_GETTFILTER, _TCMSG.pack(0, ifindex, 0, PARENTS[filter.parent], 0)):
             if len(body) < 20:
                 continue
             _, _, handle, _, info = struct.unpack_from("=BxxxiIII", body)
-            chain = int.from_bytes(attributes(body, 20).get(_CHAIN, b"")[:4], "little")
+            attrs = attributes(body, 20)
+            chain = int.from_bytes(attrs.get(_CHAIN, b"")[:4], "little")
             if (handle, info >> 16, chain) == (filter.handle, filter.prio, filter.chain):
-                return True
-    return False
+                return _standing(filter, info, attrs)
+    return None
+
+
+def _standing(place: TcFilter, info: int, attrs: dict[int, bytes]) -> Standing:
+    kind = attrs.get(_KIND, b"").rstrip(b"\0").decode(errors="replace")
+    options = attributes(attrs.get(_OPTIONS, b"")) if kind == "bpf" else {}
+    filter = place._replace(
+        protocol=int.from_bytes((info & 0xFFFF).to_bytes(2, "little"), "big"),
+        name=options.get(_BPF_NAME, b"").rstrip(b"\0").decode(errors="replace"),
+        direct_action=bool(int.from_bytes(options.get(_BPF_FLAGS, b"")[:4], "little") & 1),
+        classid=int.from_bytes(options.get(_BPF_CLASSID, b"")[:4], "little"),
+    )  # fmt: skip
+    return Standing(kind, filter, int.from_bytes(options[_BPF_ID][:4], "little") if _BPF_ID in options else None, options.get(_BPF_OPS))
 
 
 def delete_clsact(ifindex: int) -> None:

@@ -14,16 +14,25 @@ from bpflens.errors import InputError, KernelError
 from bpflens.formats.snapshot.manifest import SavedAttachment
 from bpflens.isa.extended.uapi import LinkType as LINK
 from bpflens.kernel.attachments import attach as kernel
-from bpflens.kernel.attachments.attach_netlink import PARENTS, TcFilter, add_clsact, add_filter, has_clsact, has_filter, set_xdp
-from bpflens.kernel.descriptors import close, device_index, link_fd, program_fd
+from bpflens.kernel.attachments.attach_netlink import PARENTS, Standing, TcFilter, add_clsact, add_filter, filter_at, has_clsact, set_xdp
+from bpflens.kernel.descriptors import close, device_index, link_fd
 from bpflens.kernel.maps.maps import map_by_fd
 from bpflens.kernel.programs.prog_info import prog_info_by_fd
 from bpflens.snapshot.restoring.maker import Maker
 from bpflens.snapshot.restoring.namespaces import in_namespace, namespace_path
 from bpflens.snapshot.restoring.options import RestoreOptions
-from bpflens.snapshot.restoring.replacing import link_there, replace_program
+from bpflens.snapshot.restoring.replacing import (
+    MULTI,
+    aside,
+    former_program,
+    link_there,
+    make_room,
+    put_aside,
+    replace_program,
+    xdp_there,
+)  # fmt: skip
 
-__all__ = ("attach", "cgroup_path", "occupied", "place")
+__all__ = ("attach", "cgroup_path", "occupied", "occupied_hook", "place")
 
 _FAMILIES = {"ip": 2, "ip6": 10, "inet": 1, "arp": 3, "bridge": 7, "netdev": 5}
 _CGROUP_FLAGS = {"override": 1, "multi": 2}
@@ -45,13 +54,9 @@ def attach(maker: Maker, index: int) -> None:
 
     def make() -> None:
         if attachment.link is not None:
-            there = link_there(maker, attachment) if maker.options.replace else None
-            if there is not None:
-                maker.links[index] = maker.own(link_fd(there))
-                replace_program(maker, attachment, there, where)
+            if maker.options.replace and _replaced(maker, index, attachment, where):
                 return
-            fd = _LINKS[attachment.link_type or 0](maker, attachment, where)
-            maker.links[index] = maker.own(fd)
+            maker.own_link(index, _LINKS[attachment.link_type or 0](maker, attachment, where))
         else:
             _without_link(maker, attachment, where)
 
@@ -60,6 +65,19 @@ def attach(maker: Maker, index: int) -> None:
     except OSError as error:
         hint = "--replace puts the restored program in its place" if error.errno in (16, 17) else None
         raise KernelError(where, f"cannot attach: {error.strerror}", hint, error.errno or 0) from None
+
+
+def _replaced(maker: Maker, index: int, attachment: SavedAttachment, where: str) -> bool:
+    """Whether a link that is there has got the restored program; else there is room for a new one now."""
+    xdp = attachment.link_type == LINK.XDP
+    ifindex = _ifindex(maker, attachment, where) if xdp else 0
+    there = link_there(maker, attachment, ifindex)
+    if there is not None:
+        maker.links[index] = maker.own(link_fd(there))
+        replace_program(maker, attachment, there, where)
+    elif xdp:
+        make_room(maker, ifindex, _record(maker, attachment, "xdp"))
+    return there is not None
 
 
 def namespace_of(maker: Maker, attachment: SavedAttachment) -> str | None:
@@ -250,37 +268,59 @@ def _attach_program(
     maker: Maker, attachment: SavedAttachment, where: str, target: int, facts: dict[str, Any], flags: int = 0
 ) -> None:
     fd, number = _program(maker, attachment, where), _attach_type(attachment)
+    former = former_program(target, number) if "ifindex" not in facts and not flags & MULTI else None
+    if former is not None:
+        if not maker.options.replace:
+            raise FileExistsError(17, "File exists")
+        facts |= {"aside": aside(maker, former.id), "flags": former.flags}
     maker.about_to(_record(maker, attachment, "attach", type=number, program=prog_info_by_fd(fd).id, **facts))
+    if former is not None:
+        put_aside(maker, former.id, facts["aside"])
     kernel.prog_attach(target, fd, number, flags=flags, where=where)
 
 
 def _xdp(maker: Maker, attachment: SavedAttachment, where: str) -> None:
     ifindex, fd = _ifindex(maker, attachment, where), _program(maker, attachment, where)
     mode = attachment.kind.partition("/")[2]
-    before = _xdp_there(ifindex) if maker.options.replace else 0
+    before, link, _ = xdp_there(ifindex) if maker.options.replace else (0, None, "")
+    if link is not None:
+        hint = "--no-attach leaves attachments out"
+        raise KernelError(where, f"link:{link} has its program there, which only its holder can take off", hint)
+    facts = {"aside": aside(maker, before)} if before else {}
+    maker.about_to(_record(maker, attachment, "xdp", ifindex=ifindex, mode=mode, program=prog_info_by_fd(fd).id, **facts))
     if before:
-        maker.own(program_fd(before))
-    program = prog_info_by_fd(fd).id
-    maker.about_to(_record(maker, attachment, "xdp", ifindex=ifindex, mode=mode, program=program, before=before))
+        put_aside(maker, before, facts["aside"])
     set_xdp(ifindex, fd, mode, replace=maker.options.replace)
-
-
-def _xdp_there(ifindex: int) -> int:
-    """The id of the program on a device, 0 where there is none."""
-    from bpflens.inventory.facts.context import Context
-    from bpflens.inventory.finders.network.xdp import find
-
-    return next((row.prog_id for row in find(Context()) if row.details.get("ifindex") == ifindex and row.prog_id), 0)
 
 
 def occupied(ifindex: int, attachment: SavedAttachment) -> str:
     """What is at the attachment's place on a device of this network namespace and lets nothing else be there; "" for nothing."""
     if attachment.kind.startswith("xdp/"):
-        there = _xdp_there(ifindex)
-        return f"program {there}" if there else ""
+        program, link, _ = xdp_there(ifindex)
+        return f"program {program}" + (f", link {link}" if link else "") if program else ""
     if attachment.link is None and attachment.kind.startswith("tc/") and str(attachment.details.get("parent")) in PARENTS:
-        return "a filter" if has_clsact(ifindex) and has_filter(ifindex, _tc_filter(attachment.details)) else ""
+        return "a filter" if has_clsact(ifindex) and filter_at(ifindex, _tc_filter(attachment.details)) else ""
     return ""
+
+
+def occupied_hook(options: RestoreOptions, attachment: SavedAttachment, where: str) -> tuple[str, tuple[str, ...]]:
+    """What a program on a cgroup or on the thread's network namespace meets there, and the options that help; ("", ()) for nothing."""
+    target = 0
+    if attachment.kind.startswith("cgroup/"):
+        target = os.open(cgroup_path(options, attachment, where), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        former = former_program(target, _attach_type(attachment))
+    finally:
+        if target:
+            close(target)
+    if former is None:
+        return "", ()
+    alone = attachment.link is None and not _attach_flags(attachment) & MULTI
+    return f"program {former.id}", ("--replace", "--no-attach") if alone else ("--no-attach",)
+
+
+def _attach_flags(attachment: SavedAttachment) -> int:
+    return _CGROUP_FLAGS.get(str(attachment.details.get("attach_flags", "")), 0)
 
 
 def _tc_filter(details: dict[str, Any]) -> TcFilter:
@@ -303,14 +343,28 @@ def _tc(maker: Maker, attachment: SavedAttachment, where: str) -> None:
     if not has_clsact(ifindex):
         maker.about_to(_record(maker, attachment, "clsact", ifindex=ifindex))
         add_clsact(ifindex)
-    if not maker.options.replace and has_filter(ifindex, filter):
+    there = filter_at(ifindex, filter)
+    if there is not None and not maker.options.replace:
         raise FileExistsError(17, "File exists")
-    maker.about_to(_record(maker, attachment, "filter", ifindex=ifindex, filter=list(filter)))
+    program = prog_info_by_fd(fd).id if fd >= 0 else None
+    facts = _former_filter(maker, there, where) if there is not None else {}
+    maker.about_to(_record(maker, attachment, "filter", ifindex=ifindex, filter=list(filter), program=program, **facts))
+    if there is not None and there.prog_id:
+        put_aside(maker, there.prog_id, facts["aside"])
     add_filter(ifindex, filter, fd, classic, replace=maker.options.replace)
+
+
+def _former_filter(maker: Maker, there: Standing, where: str) -> dict[str, Any]:
+    """What the journal needs to put a classifier back."""
+    if there.kind != "bpf":
+        raise KernelError(where, f"a {there.kind} filter is in its place, which no BPF classifier can replace", "take it off with tc")
+    if there.prog_id:
+        return {"before": list(there.filter), "aside": aside(maker, there.prog_id)}
+    return {"before": list(there.filter), "code": (there.code or b"").hex()}
 
 
 def _cgroup(maker: Maker, attachment: SavedAttachment, where: str) -> None:
     target = maker.own(_cgroup_fd(maker, attachment, where))
-    flags = _CGROUP_FLAGS.get(str(attachment.details.get("attach_flags", "")), 0)
+    flags = _attach_flags(attachment)
     path = os.readlink(f"/proc/self/fd/{target}")
     _attach_program(maker, attachment, where, target, {"path": path}, flags)

@@ -4,30 +4,34 @@
 
 A record is written before its step; undoing one whose step did not happen does nothing. The same function undoes a step of this process
 that failed and one of a process that was killed (`bpflens restore --undo`). Links and maps without a pin need no record: they go with the
-process.
+process. What gives way (`--replace`) is kept by a pin of its own, `aside`, until everything is done; a last record {"do": "kept"} says
+that it is, and then only these pins go.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from bpflens.errors import KernelError
 from bpflens.kernel import pins
 from bpflens.kernel.attachments import attach as kernel
-from bpflens.kernel.attachments.attach_netlink import TcFilter, delete_clsact, delete_filter, set_xdp
+from bpflens.kernel.attachments.attach_netlink import TcFilter, add_filter, delete_clsact, delete_filter, filter_at, set_xdp
 from bpflens.kernel.descriptors import close, link_fd, map_fd, program_fd
 from bpflens.kernel.namespaces import enter_namespace
 from bpflens.kernel.sys import faults
 
-__all__ = ("Journal", "Record", "undo_journal", "undo_record", "unfinished")
+__all__ = ("Journal", "Record", "forget_asides", "undo_journal", "undo_record", "unfinished")
 
 Record = dict[str, Any]
 DIRECTORY = "/run/bpflens"
 _PREFIX, _SUFFIX = "restore-", ".jsonl"
+KEPT = "kept"
 
 
 class Journal:
@@ -87,12 +91,24 @@ def undo_journal(path: str) -> list[str]:
         except ValueError:
             continue  # cut off while it was written: its step was not begun
     done = []
-    for record in reversed(records):
-        text = undo_record(record)
-        if text:
-            done.append(text)
+    if any(record.get("do") == KEPT for record in records):
+        forget_asides(records)
+        done.append("a restore was done; what it had put aside is removed")
+    else:
+        for record in reversed(records):
+            text = undo_record(record)
+            if text:
+                done.append(text)
     os.unlink(path)
     return done
+
+
+def forget_asides(records: Sequence[Record]) -> None:
+    """Remove the pins that kept what gave way. OSError where one cannot be removed."""
+    for record in records:
+        with contextlib.suppress(FileNotFoundError):
+            if record.get("aside"):
+                os.unlink(str(record["aside"]))
 
 
 def undo_record(record: Record) -> str:
@@ -134,34 +150,46 @@ def _inside(path: str, function: Callable[[], None]) -> None:
 
 
 def _pin(record: Record) -> str:
-    """A new pin is removed. One that stood there before is in `aside`, and comes back."""
+    """A new pin is removed. One that stood there before is in `aside`, the same file under another name, and comes back at once."""
     path, aside = str(record["path"]), record.get("aside")
     if aside is None:
         if not os.path.lexists(path):
             return ""
         os.unlink(path)
         return f"pin {path} is removed"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(str(record["new"]))
     if not os.path.lexists(str(aside)):
         return ""
-    if os.path.lexists(path):
-        os.unlink(path)
-    with pins.opened_pin(str(aside)) as fd:
-        pins.pin(fd, path)
-    os.unlink(str(aside))
+    if os.path.lexists(path) and os.path.samefile(path, str(aside)):  # the former one is in its place still
+        os.unlink(str(aside))
+        return ""
+    os.rename(str(aside), path)
     return f"pin {path} is the former object again"
 
 
-def _link(record: Record) -> str:
-    """A link that had its program replaced gets the former one back, which is pinned in `aside`."""
+@contextmanager
+def _former(record: Record) -> Iterator[int | None]:
+    """The program that gave way, from its pin `aside`, which goes in the end; None where the step was not reached."""
     aside = str(record["aside"])
     if not os.path.lexists(aside):
-        return ""
-    fds = [pins.get(aside), link_fd(int(record["link"]))]
-    try:
-        kernel.link_update(fds[1], fds[0], f"link:{record['link']}")
-    finally:
-        close(*fds)
+        yield None
+        return
+    with pins.opened_pin(aside) as fd:
+        yield fd
     os.unlink(aside)
+
+
+def _link(record: Record) -> str:
+    """A link that had its program replaced gets the former one back."""
+    with _former(record) as before:
+        if before is None:
+            return ""
+        fd = link_fd(int(record["link"]))
+        try:
+            kernel.link_update(fd, before, f"link:{record['link']}")
+        finally:
+            close(fd)
     return f"link:{record['link']} has its former program again"
 
 
@@ -174,21 +202,23 @@ def _directory(record: Record) -> str:
 
 
 def _xdp(record: Record) -> str:
+    """Off the device; the program that gave way comes back. One that only made room for a link (`program` 0) does so after the link."""
     from bpflens.inventory.facts.context import Context
     from bpflens.inventory.finders.network.xdp import find
 
     ifindex, mode = int(record["ifindex"]), str(record["mode"])
-    there = {row.prog_id for row in find(Context()) if row.details.get("ifindex") == ifindex}
-    if record.get("program") not in there:
-        return ""
-    before = record.get("before")
-    fd = program_fd(int(before)) if before else -1
-    try:
+
+    def put(fd: int) -> str:
+        there = {row.prog_id for row in find(Context()) if row.details.get("ifindex") == ifindex}
+        if record["program"] not in (there or {0}):
+            return ""
         set_xdp(ifindex, fd, mode, replace=True)
-    finally:
-        if fd >= 0:
-            close(fd)
-    return f"xdp/{mode} of device {ifindex} is as it was"
+        return f"xdp/{mode} of device {ifindex} is as it was"
+
+    if not record.get("aside"):
+        return put(-1)
+    with _former(record) as before:
+        return "" if before is None else put(before)
 
 
 def _clsact(record: Record) -> str:
@@ -197,26 +227,58 @@ def _clsact(record: Record) -> str:
 
 
 def _filter(record: Record) -> str:
-    delete_filter(int(record["ifindex"]), TcFilter(*record["filter"]))
-    return f"a classifier of device {record['ifindex']} is removed"
+    """Off the device; the classifier that gave way (`before`: its place and options, `code` classic) comes back at once."""
+    ifindex, filter = int(record["ifindex"]), TcFilter(*record["filter"])
+    if not record.get("before"):
+        delete_filter(ifindex, filter)
+        return f"a classifier of device {ifindex} is removed"
+    there = filter_at(ifindex, filter)
+    former, mine = TcFilter(*record["before"]), there is not None and there.prog_id == record["program"]
+    if not record.get("aside"):
+        if mine:
+            add_filter(ifindex, former, -1, bytes.fromhex(record["code"]), replace=True)
+    else:
+        with _former(record) as before:
+            if before is None:
+                return ""
+            if mine:
+                add_filter(ifindex, former, before, replace=True)
+    return f"a classifier of device {ifindex} is the former one again" if mine else ""
 
 
 def _attached(record: Record) -> str:
-    """BPF_PROG_ATTACH to a cgroup (`path`), a device (`ifindex`), the namespace (neither), or a map (`map`)."""
-    program = int(record["program"])
-    target = int(record.get("ifindex", 0))
-    fds = [program_fd(program)]
+    """BPF_PROG_ATTACH to a cgroup (`path`), a device (`ifindex`), the namespace (neither), or a map (`map`); what gave way comes back."""
+    program, number = int(record["program"]), int(record["type"])
+    if not record.get("aside"):
+        fd = program_fd(program)
+        try:
+            with _target(record) as target:
+                kernel.prog_detach(target, fd, number, f"id:{program}")
+        finally:
+            close(fd)
+        return f"id:{program} is detached"
+    with _former(record) as before:
+        if before is None:
+            return ""
+        with _target(record) as target, contextlib.suppress(KernelError):  # EINVAL: it is there still
+            kernel.prog_attach(target, before, number, flags=int(record["flags"]), where=f"id:{program}")
+    return f"the former program is in the place of id:{program} again"
+
+
+@contextmanager
+def _target(record: Record) -> Iterator[int]:
+    """What BPF_PROG_ATTACH attached to."""
+    if record.get("path"):
+        fd = os.open(str(record["path"]), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    elif record.get("map"):
+        fd = map_fd(int(record["map"]))
+    else:
+        yield int(record.get("ifindex", 0))
+        return
     try:
-        if record.get("path"):
-            target = os.open(str(record["path"]), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            fds.append(target)
-        elif record.get("map"):
-            target = map_fd(int(record["map"]))
-            fds.append(target)
-        kernel.prog_detach(target, fds[0], int(record["type"]), f"id:{program}")
+        yield fd
     finally:
-        close(*fds)
-    return f"id:{program} is detached"
+        close(fd)
 
 
 def _struct_ops(record: Record) -> str:

@@ -6,6 +6,7 @@ a journal (journal.py); descriptors go with the process. Pins and attachments ar
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -14,9 +15,10 @@ from bpflens.errors import BpflensError, KernelError
 from bpflens.formats.snapshot.archive import Archive
 from bpflens.formats.snapshot.manifest import SavedMap, SavedProgram
 from bpflens.kernel import pins
+from bpflens.kernel.attachments.attach import link_detach
 from bpflens.kernel.attachments.links import link_by_fd
 from bpflens.kernel.descriptors import close
-from bpflens.snapshot.restoring.journal import Journal, Record, undo_record
+from bpflens.snapshot.restoring.journal import KEPT, Journal, Record, forget_asides, undo_record
 from bpflens.snapshot.restoring.options import RestoreOptions
 
 __all__ = ("Maker",)
@@ -25,6 +27,7 @@ __all__ = ("Maker",)
 class Maker:
     """`maps`, `programs`, `types`: saved id -> new descriptor; `links`: index of the attachment -> descriptor.
 
+    `undone`: whether nothing is left that could not be undone.
     `partial`: maps of objects some of whose elements were not restored. `notes`: what the user should know of what was done.
     """
 
@@ -40,7 +43,7 @@ class Maker:
         self.partial: set[int] = set()
         self.notes: list[str] = []
         self.journal = Journal()
-        self._undone = True
+        self.undone = True
         self.undo = ExitStack()
         self._fds: list[int] = []
         self.saved_maps: Mapping[int, SavedMap] = {map.id: map for map in self.manifest.maps}
@@ -51,6 +54,16 @@ class Maker:
         self._fds.append(fd)
         return fd
 
+    def own_link(self, index: int, fd: int) -> None:
+        """The new link of an attachment. It is taken off before anything else is undone that makes room for it."""
+        self.links[index] = self.own(fd)
+
+        def undo() -> None:
+            with contextlib.suppress(BpflensError, OSError):  # it goes with its descriptor, somewhat later
+                link_detach(fd)
+
+        self.undo.callback(undo)
+
     def about_to(self, record: Record) -> None:
         """A step that outlives this process is about to be done: into the journal, and undone unless everything is kept."""
         self.journal.write(record)
@@ -60,25 +73,26 @@ class Maker:
                 undo_record(record)
             except BpflensError as error:
                 self.notes.append(f"could not be undone: {error}")
-                self._undone = False
+                self.undone = False
 
         self.undo.callback(undo)
 
     def keep(self) -> None:
         """Everything stays: forget how to undo it, and what was put aside for that."""
-        self.journal.done()  # from here on a kill leaves everything, too
+        if self.journal.records:
+            self.journal.write({"do": KEPT})  # from here on a kill leaves everything, too
         self.undo.pop_all()
-        for record in self.journal.records:
-            if record.get("aside"):
-                try:
-                    os.unlink(record["aside"])
-                except OSError as error:
-                    self.notes.append(f"pin:{record['aside']}: the former pin could not be removed: {error.strerror}")
+        try:
+            forget_asides(self.journal.records)
+            self.journal.done()
+        except (OSError, KernelError) as error:
+            self.undone = False  # the journal stays where it is
+            self.notes.append(f"something that was put aside could not be removed ({error}): restore --undo removes it")
 
     def close(self) -> None:
         """Undo what is to be undone, then close all descriptors. The journal stays where something could not be undone."""
         self.undo.close()
-        if self._undone:
+        if self.undone:
             self.journal.done()
         close(*self._fds)
         self._fds.clear()
@@ -94,12 +108,14 @@ class Maker:
             raise KernelError(f"pin:{path}", "exists already", "--replace puts the restored object in its place")
         if self._is_pinned(fd, path):
             return
-        aside = f"{path}_bpflens_old"
-        self.about_to({"do": "pin", "path": path, "aside": aside})
-        with pins.opened_pin(path) as before:
-            pins.pin(before, aside)
-        os.unlink(path)
-        pins.pin(fd, path)
+        aside, new = f"{path}_bpflens_old", f"{path}_bpflens_new"
+        self.about_to({"do": "pin", "path": path, "aside": aside, "new": new})
+        try:
+            os.link(path, aside, follow_symlinks=False)
+            pins.pin(fd, new)
+            os.rename(new, path)  # at no time is nothing there
+        except OSError as error:
+            raise KernelError(f"pin:{path}", f"cannot be replaced: {error.strerror}", errno=error.errno or 0) from None
 
     @staticmethod
     def _is_pinned(fd: int, path: str) -> bool:

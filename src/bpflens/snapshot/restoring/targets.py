@@ -14,7 +14,7 @@ from bpflens.isa.extended.uapi import LinkType as LINK
 from bpflens.isa.extended.uapi import MapType
 from bpflens.kernel import pins
 from bpflens.kernel.descriptors import close, device_index
-from bpflens.snapshot.restoring.attach import cgroup_path, occupied, place
+from bpflens.snapshot.restoring.attach import occupied, occupied_hook, place
 from bpflens.snapshot.restoring.maps import open_pinned
 from bpflens.snapshot.restoring.namespaces import in_namespace, namespace_path
 from bpflens.snapshot.restoring.options import RestoreOptions, pin_path
@@ -176,10 +176,14 @@ class _Eyes:
             there = occupied(device_index(self.options.devices.get(item.device, item.device), where), item)
             if there and not self.options.replace:
                 self.conflicts.append(Conflict(where, there, ("--replace", "--no-attach")))
-            elif there and item.link is None:
+            elif there:
                 self.replaced.append(Conflict(where, there, ()))
-        elif item.link_type == LINK.CGROUP or (item.link is None and item.kind.startswith("cgroup/")):
-            cgroup_path(self.options, item, where)
+        elif item.link_type == LINK.CGROUP or (item.link is None and item.kind.startswith(("cgroup/", "flow_dissector"))):
+            there, helps = occupied_hook(self.options, item, where)
+            if there and not (self.options.replace and "--replace" in helps):
+                self.conflicts.append(Conflict(where, there, helps))
+            elif there:
+                self.replaced.append(Conflict(where, there, ()))
 
     def devmaps(self) -> None:
         """The devices of elements."""
