@@ -156,3 +156,42 @@ def test_an_expression_is_compiled_for_the_packets_of_the_filter_beside_it(tmp_p
 
     assert "RAW" in capsys.readouterr().out
     assert run(["diff", "--given", "ip", "pcap:ip proto 6", str(rules)]) == 0
+
+
+ACTION = "action order 0: bpf bytecode '{}' default-action drop"
+
+
+def test_what_an_action_does_with_a_value_that_is_no_verdict() -> None:
+    """tcf_bpf_act(): -1 is the verdict that the action is configured with, any other unknown value is TC_ACT_UNSPEC."""
+    found = explain(read(ACTION.format("4,40 0 0 12,21 0 1 2048,6 0 0 9,6 0 0 4294967295")))
+
+    assert [(o.value, o.expression) for o in found.outcomes] == [
+        ("TC_ACT_UNSPEC (the next filter decides)", "ip"), ("the verdict that the action is configured with", None),
+    ]  # fmt: skip
+    configured, unknown = read(ACTION.format("1,6 0 0 4294967295")), read(ACTION.format("1,6 0 0 9"))
+    assert not diff(configured, unknown).equal
+    assert diff(unknown, read(ACTION.format("1,6 0 0 4"))).equal  # TC_ACT_STOLEN is no value that act_bpf knows
+
+
+def test_a_computed_verdict_has_its_packets() -> None:
+    found = explain(read(DA.format("3,48 0 0 9,84 0 0 3,22 0 0 0")))
+
+    assert {o.value for o in found.outcomes} == {"TC_ACT_OK (passed)", "TC_ACT_SHOT (dropped)", "no verdict (the next filter decides)"}
+    assert found.proof.grade == "all-packets"
+    computed = read(DA.format("2,48 0 0 9,22 0 0 0"))
+    assert diff(computed, read(DA.format("4,48 0 0 9,21 0 1 9,6 0 0 3,22 0 0 0"))).equal  # 9 and 3 are both no verdict
+    assert not diff(computed, read(DA.format("4,48 0 0 9,21 0 1 8,6 0 0 3,22 0 0 0"))).equal
+
+
+def test_values_are_compared_as_numbers_when_asked_for() -> None:
+    assert not diff(read(DA.format("1,6 0 0 9")), read(DA.format("1,6 0 0 3")), values=True).equal
+
+
+def test_what_is_assumed_about_a_program_that_does_not_tell_its_hook() -> None:
+    assumed = diff(read("1,6 0 0 9"), read(DA.format("1,6 0 0 3")))
+
+    assert assumed.equal and assumed.assumptions == ("-:1 hangs on the same hook (tc direct-action)",)
+    with pytest.raises(InputError, match="different hooks"):
+        diff(Program(Isa.CLASSIC, read(DA.format(DROP_ALL)).code, Origin("socket/packet", "sock:1")), read(DA.format(DROP_ALL)))
+    ethernet, raw = (Program(Isa.CLASSIC, read("1,6 0 0 9").code, Origin("numbers", name, linktype=name)) for name in ("EN10MB", "RAW"))
+    assert "begin as EN10MB" in diff(ethernet, raw).assumptions[0]

@@ -19,7 +19,7 @@ from bpflens.classic.explain_filter import CEILING
 from bpflens.classic.expression.at_terms import extended_literals, marked
 from bpflens.classic.expression.candidates.candidate import tests_of
 from bpflens.classic.expression.find import Compiler, find
-from bpflens.classic.hooks import LENGTH, Hook, hook_of
+from bpflens.classic.hooks import LENGTH, Hook, hook_of, tells_hook
 from bpflens.classic.proof import equal as prove
 from bpflens.classic.proof import z3_check
 from bpflens.classic.proof.run_both import runner
@@ -113,12 +113,13 @@ def diff(
         version = libpcap.version()
         return Difference(
             equal, verdict.grade, verdict.method, verdict.witness, names, linktype, assumed, version, sides, verdict.reason, shown,
-            verdict.assumptions, hook, _other_values(verdict, one, two, values),
+            (*verdict.assumptions, *taken), hook, _other_values(verdict, one, two, values),
         )  # fmt: skip
 
-    hook = _common_hook(a, b, values)
+    hook, taken = _common_hook(a, b, values)
+    taken += _beginnings(a, b)
     one, two = decode(a.code), decode(b.code)
-    if hook.kind == "verdict":  # values with one meaning are one
+    if hook.kind == "verdict" and not values:  # values with one meaning are one
         one, two = by_outcome(one, hook), by_outcome(two, hook)
     values = values or hook.kind in ("verdict", "number")
     machine = _machine(a, b, one, two)
@@ -137,17 +138,29 @@ def diff(
     return result(verdict, sides)
 
 
-def _common_hook(a: Program, b: Program, values: bool) -> Hook:
-    """What a value means for both: where one source does not tell, it is taken to hang where the other does."""
+def _common_hook(a: Program, b: Program, values: bool) -> tuple[Hook, tuple[str, ...]]:
+    """(what a value means for both, what was assumed): a program whose source does not tell is taken to hang where the other does."""
     one, two = hook_of(a), hook_of(b)
-    if LENGTH in (one, two) or one == two:
-        return two if one == LENGTH else one
+    if one == two:
+        return one, ()
+    for hook, other in ((one, b), (two, a)):
+        if not tells_hook(other):
+            taken = f"{other.origin.where} hangs on the same hook ({hook.name})"
+            return hook, () if values or hook.kind == "match" else (taken,)
     if values:
-        return LENGTH
-    if one.kind == two.kind == "match":
-        return one
+        return LENGTH, ()
+    if {one.kind, two.kind} <= {"match", "length"}:
+        return one if one.kind == "match" else two, ()
     reason = f"hang on different hooks ({one.name}, {two.name}): a value means something else on each"
     raise InputError(f"{a.origin.where} and {b.origin.where}", reason, "--values compares the numbers")
+
+
+def _beginnings(a: Program, b: Program) -> tuple[str, ...]:
+    """What is assumed where the packets of the two begin with different headers: places are compared as numbers."""
+    one, two = a.origin.linktype, b.origin.linktype
+    if one is None or two is None or one == two:
+        return ()
+    return (f"both see the same bytes, though the packets of {a.origin.where} begin as {one} and those of {b.origin.where} as {two}",)
 
 
 def _as_returned(witness: prove.Witness, a: Program, b: Program) -> prove.Witness:

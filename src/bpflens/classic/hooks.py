@@ -19,7 +19,7 @@ from collections.abc import Callable
 from bpflens.lean import Literal, NamedTuple
 from bpflens.program import Program
 
-__all__ = ("LENGTH", "VERDICT_HOOKS", "Hook", "hook_of")
+__all__ = ("LENGTH", "VERDICT_HOOKS", "Hook", "hook_of", "tells_hook")
 
 Kind = Literal["length", "match", "verdict", "number"]
 
@@ -28,13 +28,19 @@ _MINUS_ONE = 0xFFFFFFFF
 
 class Hook(NamedTuple):
     """`kind`: "length" (0: dropped, else so many bytes are kept), "match" (0 or not), "verdict" (each value has a meaning of its own, and
-    0 need not be a refusal), "number" (the value itself is used: `what`). `outcome` and `meaning` hold for verdicts."""
+    0 need not be a refusal), "number" (the value itself is used: `what`). `outcome` and `meaning` hold for verdicts. `verdicts`: the values
+    with a meaning of their own, `others` stands for all the rest (None: every value is one of its own)."""
 
     name: str
     kind: Kind
     what: str = ""
-    outcome: Callable[[int], int] = lambda value: value
     words: Callable[[int], str] = str
+    verdicts: tuple[int, ...] = ()
+    others: int | None = None
+
+    def outcome(self, value: int) -> int:
+        """A number that stands for a value: the same for values with one meaning."""
+        return value if self.others is None or value in self.verdicts else self.others
 
     def meaning(self, value: int) -> str:
         """A return value in words."""
@@ -52,8 +58,9 @@ _TC_ACTIONS = {
     4: "TC_ACT_STOLEN (consumed)", 7: "TC_ACT_REDIRECT (redirected)", 8: "TC_ACT_TRAP (consumed, or given to the CPU)",
     _MINUS_ONE: "TC_ACT_UNSPEC",
 }  # fmt: skip
-_CLS_KNOWN = frozenset((0, 2, 4, 7, 8))  # cls_bpf_exec_opcode(); every other value is TC_ACT_UNSPEC
-_ACT_KNOWN = frozenset((0, 1, 2, 3, 7))  # tcf_bpf_act()
+_CLS_KNOWN = (0, 2, 4, 7, 8)  # cls_bpf_exec_opcode(); every other value is TC_ACT_UNSPEC
+_ACT_KNOWN = (0, 1, 2, 3, 7, _MINUS_ONE)  # tcf_bpf_act()
+_ACT_UNKNOWN = 4  # stands for every other value: the action's result is TC_ACT_UNSPEC then, not what it is configured with
 
 
 def _direct_action(value: int) -> str:
@@ -61,6 +68,8 @@ def _direct_action(value: int) -> str:
 
 
 def _action(value: int) -> str:
+    if value == _ACT_UNKNOWN:
+        return "TC_ACT_UNSPEC (the next filter decides)"
     return "the verdict that the action is configured with" if value == _MINUS_ONE else _TC_ACTIONS[value]
 
 
@@ -71,9 +80,9 @@ def _tc_class(value: int) -> str:
 
 
 LENGTH = Hook("socket", "length")
-_DIRECT = Hook("tc direct-action", "verdict", outcome=lambda value: value if value in _CLS_KNOWN else _MINUS_ONE, words=_direct_action)
+_DIRECT = Hook("tc direct-action", "verdict", words=_direct_action, verdicts=_CLS_KNOWN, others=_MINUS_ONE)
 _CLASS = Hook("tc", "verdict", words=_tc_class)
-_ACTION = Hook("tc action", "verdict", outcome=lambda value: value if value in _ACT_KNOWN else _MINUS_ONE, words=_action)
+_ACTION = Hook("tc action", "verdict", words=_action, verdicts=_ACT_KNOWN, others=_ACT_UNKNOWN)
 _HOOKS = {
     "iptables": Hook("xt_bpf", "match", "matched"),
     "xt_bpf": Hook("xt_bpf", "match", "matched"),
@@ -95,3 +104,8 @@ def hook_of(program: Program) -> Hook:
         details = program.attachments[0].details if program.attachments else {}
         return _DIRECT if "direct-action" in row or details.get("direct_action") else _CLASS
     return _HOOKS.get(source, LENGTH)
+
+
+def tells_hook(program: Program) -> bool:
+    """Whether the source says where the program hangs; a program as numbers or as an expression may hang anywhere."""
+    return hook_of(program) != LENGTH or program.origin.source.partition("/")[0] in ("ss", "socket", "tun")

@@ -2,8 +2,9 @@
 
     ldh [12]; jeq #0x800, 1, 0; ret #0; ret #2    in direct-action mode    ──►   TC_ACT_SHOT (dropped) for `ip`, else TC_ACT_OK (passed)
 
-For each verdict the program is changed to one that accepts exactly the packets that get it: its `ret #k` instructions return 1 or 0.
-So each verdict has an expression with a proof of its own, as every filter has.
+For each verdict the program is changed to one that accepts exactly the packets that get it: its `ret #k` instructions return 1 or 0, and
+a value that it computes is compared with each verdict at its end. So each verdict has an expression with a proof of its own, as every
+filter has.
 """
 
 from __future__ import annotations
@@ -18,30 +19,47 @@ from bpflens.program import Program
 
 __all__ = ("by_outcome", "verdicts")
 
-_RET_K, _RET_A = 0x06, 0x16
+_RET_K, _RET_A, _JA, _JEQ_K = 0x06, 0x16, 0x05, 0x15
 _MOST = 24
 _GRADES = {"all-packets": 2, "untruncated": 1, "none": 0}
 
 
 def by_outcome(insns: tuple[SockFilter, ...], hook: Hook, wanted: int | None = None) -> tuple[SockFilter, ...]:
-    """The program with each constant that it returns replaced by its outcome; with `wanted`, by 1 for that outcome and 0 for others."""
+    """The program with each value that it returns replaced by its outcome; with `wanted`, by 1 for that outcome and 0 for others.
 
-    def changed(insn: SockFilter) -> SockFilter:
-        if insn.code != _RET_K:
-            return insn
-        outcome = hook.outcome(insn.k)
-        return insn._replace(k=outcome if wanted is None else int(outcome == wanted))
+    `ret a` becomes a jump behind the program, where A is compared with the verdicts, unless every value is an outcome of its own."""
 
-    return tuple(changed(insn) for insn in insns)
+    def shown(outcome: int) -> int:
+        return outcome if wanted is None else int(outcome == wanted)
+
+    def changed(pc: int, insn: SockFilter) -> SockFilter:
+        if insn.code == _RET_A and hook.others is not None:
+            return SockFilter(_JA, 0, 0, len(insns) - pc - 1)
+        return insn._replace(k=shown(hook.outcome(insn.k))) if insn.code == _RET_K else insn
+
+    end: list[SockFilter] = []
+    if hook.others is not None and computes(insns):
+        for verdict in hook.verdicts:
+            end += [SockFilter(_JEQ_K, 0, 1, verdict), SockFilter(_RET_K, 0, 0, shown(verdict))]
+        end.append(SockFilter(_RET_K, 0, 0, shown(hook.others)))
+    return (*(changed(pc, insn) for pc, insn in enumerate(insns)), *end)
+
+
+def computes(insns: tuple[SockFilter, ...]) -> bool:
+    """Whether a value that is returned is computed."""
+    return any(insn.code == _RET_A for insn in insns)
 
 
 def verdicts(
     program: Program, insns: tuple[SockFilter, ...], hook: Hook, accepts: Callable[[tuple[SockFilter, ...]], Explanation]
 ) -> Explanation:
     """The explanation of a program of a hook with verdicts; `accepts` explains a filter that accepts or not."""
-    outcomes = sorted({hook.outcome(insn.k) for insn in insns if insn.code == _RET_K})
-    if any(insn.code == _RET_A for insn in insns):
-        return _computed(accepts(insns), hook)
+    possible = {hook.outcome(insn.k) for insn in insns if insn.code == _RET_K}
+    if computes(insns):
+        if hook.others is None:
+            return _computed(accepts(insns), hook)
+        possible |= {*hook.verdicts, hook.others}
+    outcomes = sorted(possible)
     if len(outcomes) == 1:
         meaning = hook.words(outcomes[0])
         whole = accepts(by_outcome(insns, hook, outcomes[0]))
