@@ -123,7 +123,7 @@ def test_only_brings_what_is_needed(tmp_path: Path) -> None:
     everything = {"programs": (program(10, maps=(3,)), program(11), program(12)), "maps": (jumps, hash_map(5))}
     plan = plan_of(tmp_path / "x", RestoreOptions(only=("prog10",)), bytes(4) + (11).to_bytes(4, "little"), **everything)
     assert (plan.programs, plan.maps) == ((10, 11), (3,))
-    with pytest.raises(InputError, match="names no program or map"):
+    with pytest.raises(UsageError, match="names no program or map"):
         plan_of(tmp_path / "y", RestoreOptions(only=("nosuch",)), bytes(8), **everything)
 
 

@@ -1,7 +1,7 @@
 """The plan: what a restore makes, in which order, and what it cannot make and why. Nothing is changed; the machine is only looked at.
 
     types ─► maps (inner before outer), contents, freezing ─► programs (targets first) ─► elements that are programs, maps bound
-          ─► proofs ─► pins ─► attachments
+          ─► proofs ─► attachments ─► pins
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 
-from bpflens.errors import InputError
+from bpflens.errors import UsageError
 from bpflens.formats.snapshot.archive import Archive
 from bpflens.formats.snapshot.manifest import Manifest, SavedAttachment, SavedMap, SavedProgram
 from bpflens.snapshot.restoring.elements import elements
@@ -22,11 +22,12 @@ __all__ = ("LeftOut", "Plan", "Step", "make_plan")
 
 LATE = frozenset({3, 12, 13, 14, 16, 25, 26})  # elements are programs or maps: filled when these exist
 _OF_MAPS = frozenset({12, 13})
+_SHOWN = 8  # names in an error
 
 
 def make_plan(archive: Archive, options: RestoreOptions) -> Plan:
-    """The plan for this machine. InputError where `only` names nothing, or the manifest contradicts itself; UsageError where an option
-    names something that is not in the snapshot.
+    """The plan for this machine. InputError where the manifest contradicts itself; UsageError where an option names something that is not
+    in the snapshot.
     """
     from bpflens.kernel.maps.map_data import possible_cpus
 
@@ -71,10 +72,10 @@ class _Planner:
             for bound in program.bound:
                 if bound in maps:
                     self._step("bind", program.id, f"bind map {_name(maps[bound])} to program {_name(program)}", kind=str(bound))
-        self._pins(programs, maps, attachments)
         for index in attachments:
             attachment = self.manifest.attachments[index]
             self._step("attach", index, f"attach {_what(attachment, self.all_programs)} to {self._place(attachment)}")
+        self._pins(programs, maps, attachments)
         return Plan(
             tuple(self.steps), tuple(self.left_out), tuple(programs), tuple(map.id for map in order), tuple(attachments),
             tuple(self.reused.items()),
@@ -91,8 +92,7 @@ class _Planner:
             return dict(self.all_programs), dict(self.all_maps)
         programs = {id: item for id, item in self.all_programs.items() if {str(id), f"id:{id}", item.name, item.full_name} & only}
         maps = {id: item for id, item in self.all_maps.items() if {f"map:{id}", f"map:{item.name}"} & only}
-        if not programs and not maps:
-            raise InputError("--only", "names no program or map of the snapshot")
+        self._check_only(only, programs, maps)
         pending: list[SavedProgram | SavedMap] = [*programs.values(), *maps.values()]
         while pending:  # what they need
             item = pending.pop()
@@ -116,6 +116,17 @@ class _Planner:
                         maps[id] = self.all_maps[id]
                         pending.append(maps[id])
         return dict(sorted(programs.items())), dict(sorted(maps.items()))
+
+    def _check_only(self, only: set[str], programs: dict[int, SavedProgram], maps: dict[int, SavedMap]) -> None:
+        """UsageError for a name that nothing has."""
+        known = {name for id, item in programs.items() for name in (str(id), f"id:{id}", item.name, item.full_name)}
+        known |= {name for id, map in maps.items() for name in (f"map:{id}", f"map:{map.name}")}
+        for name in sorted(only - known):
+            if any(name in (str(id), map.name) for id, map in self.all_maps.items()):
+                raise UsageError("--only", f'the snapshot has no program "{name}"', f"it has a map of this name: --only map:{name}")
+            names = [*(item.name for item in self.all_programs.values()), *(f"map:{map.name}" for map in self.all_maps.values())]
+            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+            raise UsageError("--only", f'names no program or map of the snapshot: "{name}"', f"it has {', '.join(names[:_SHOWN])}{more}")
 
     def _possible_maps(self, wanted: dict[int, SavedMap]) -> dict[int, SavedMap]:
         possible = {}
