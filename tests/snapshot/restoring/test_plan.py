@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bpflens.errors import InputError, UsageError
+from bpflens.errors import UsageError
 from bpflens.formats.snapshot.archive import Archive, ArchiveWriter
 from bpflens.formats.snapshot.manifest import (
     SCHEMA,
