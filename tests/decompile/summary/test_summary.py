@@ -131,6 +131,10 @@ BODIES = {
         """SEC("tc") int x(struct __sk_buff *ctx) { __u8 tos = 4; bpf_skb_store_bytes(ctx, 15, &tos, 1, 0); return 0; }""",
         ["It rewrites 1 byte of the packet at byte 15."],
     ),
+    "computed": (
+        """SEC("tc") int x(struct __sk_buff *ctx) { __u64 at = bpf_get_prandom_u32() % 3; return bpf_redirect(at * ctx->len, 0); }""",
+        ["It redirects the packet to a computed interface."],
+    ),
     "stated": (  # the condition, and not the assumption beside it
         """SEC("xdp") int x(struct xdp_md *ctx) { START; if (data[12] != 8 || data[13] || (data[14] & 15) != 5 || data[23] != 17) return XDP_PASS;
         if (*(__u16 *)(data + 36) != 0x3500) return XDP_PASS; *(__u32 *)(data + 26) = 0x04030201; return XDP_TX; }""",
@@ -146,6 +150,22 @@ def test_phrases(name: str, tmp_path: Path) -> None:
     (tmp_path / "x.o").write_bytes(objects.compiled(f"{COMMON}{body} char _license[] SEC(\"license\") = \"GPL\";"))
     text = " ".join(said(tmp_path / "x.o"))
     assert [each for each in expected if each not in text] == [], text
+
+
+IN_A_FUNCTION = """
+struct inner { __u64 parts[4]; }; struct { int (*type)[BPF_MAP_TYPE_ARRAY]; __u32 *key; __u64 (*value)[4]; int (*max_entries)[8]; } many SEC(".maps");
+static __attribute__((noinline)) int put(__u64 *to, int n) { to[1] = n; return n; }
+SEC("%s") int x(void *ctx) { __u32 key = 0; __u64 *found = bpf_map_lookup_elem(&many, &key); if (!found) return 0; found[2] = 5; return put(found, 7); }
+"""
+
+
+@pytest.mark.parametrize("section", ["fentry/do_nanosleep", "lsm/file_open", "kprobe/do_nanosleep"])
+def test_what_a_function_writes_through_its_argument_is_no_structure_of_the_kernel(section: str, tmp_path: Path) -> None:
+    """The verifier lets programs of these types only read what the kernel's pointers lead to."""
+    (tmp_path / "x.o").write_bytes(objects.compiled(f"{COMMON}{IN_A_FUNCTION % section} char _license[] SEC(\"license\") = \"GPL\";"))
+    text = " ".join(sentence.text for sentence in summarise_function(make_unit(open_target(str(tmp_path / "x.o")), "x.o"), "x").sentences)
+    assert "structure of the kernel" not in text and "writes the bytes 16 to 23." in text
+    assert "In put, it also writes where its addresses were not followed." in text
 
 
 def test_only_outcomes_of_one_comparison_are_put_together() -> None:

@@ -16,13 +16,13 @@ from bpflens.decompile.summary.words.naming import ASSUMED, Namer
 from bpflens.decompile.summary.words.phrases import capital, listed, slots_of, way_of
 from bpflens.decompile.unit import Unit
 from bpflens.isa.extended.names import MAP_TYPES, type_name
+from bpflens.isa.extended.uapi import ProgType
 
 __all__ = ("Deeds",)
 
 _SHOWN_READS = 8
 _SHOWN_MEMBERS = 4
-_SOCK_ADDR = 18
-_KERNEL_WRITERS = frozenset((26, 27, 29))  # TRACING, STRUCT_OPS, LSM: pointers with BTF types
+_KERNEL_WRITER = ProgType.STRUCT_OPS  # btf_struct_access(): tracing and LSM programs only read what the kernel's pointers lead to
 
 _ASKED = {
     "bpf_get_current_comm": "process name", "bpf_get_current_pid_tgid": "process and thread id", "bpf_get_current_uid_gid": "user id",
@@ -32,6 +32,13 @@ _ASKED = {
     "bpf_probe_read_kernel_str": "strings of kernel memory", "bpf_get_stackid": "stack", "bpf_skb_load_bytes": "bytes of the packet",
 }  # fmt: skip
 """Helpers that answer, and what about."""
+
+_BETTER = {
+    r"\b1 bytes\b": "1 byte",
+    r"\ba computed value bytes\b": "a computed number of bytes",
+    r"\b(signal|index|interface|byte|level|socket option) a computed value\b": r"a computed \1",
+}  # fmt: skip
+"""Arguments that do not read well where they are put in."""
 
 
 class Deeds:
@@ -45,6 +52,7 @@ class Deeds:
         yield from self.effects()
         yield from self.maps()
         yield from self.reads()
+        yield from self.unfollowed()
 
     def effects(self) -> Iterator[Sentence]:
         """Calls that change something, put together where their conditions are the same; what is written into packets and contexts."""
@@ -98,7 +106,10 @@ class Deeds:
             return f"writes {shown} for the reader", False
         if statement.name == "bpf_trace_printk" and statement.args and (shown := self.string(statement.args[0])):
             return f"prints {shown} to the kernel's trace_pipe", False
-        return re.sub(r"\b1 bytes\b", "1 byte", effect.text.format(*texts, "?", "?", "?", "?", "?")), effect.alarm
+        text = effect.text.format(*texts, "?", "?", "?", "?", "?")
+        for awkward, better in _BETTER.items():
+            text = re.sub(awkward, better, text)
+        return text, effect.alarm
 
     def stored(self, statement: ir.Store | ir.Atomic, done: Done) -> tuple[str, bool] | None:
         """A store into global data, the packet, the context, or the kernel's memory."""
@@ -109,8 +120,8 @@ class Deeds:
         if place.kind == "packet":
             return f"rewrites {self.place(statement) or 'bytes of the packet'}{to}", True
         if place.kind == "ctx":
-            return f"sets {self.place(statement) or 'fields of its context'}{to}", self.namer.prog_type == _SOCK_ADDR
-        if place.kind == "" and self.namer.prog_type in _KERNEL_WRITERS:
+            return f"sets {self.place(statement) or 'fields of its context'}{to}", self.namer.prog_type == ProgType.CGROUP_SOCK_ADDR
+        if place.kind == "" and self.namer.prog_type == _KERNEL_WRITER:
             return f"sets {value}" if value else "writes into a structure of the kernel", True
         if place.kind == "value" and place.what not in self.unit.maps:
             change = self.change(statement).partition(" the ")[0].removesuffix(" bytes of")
@@ -121,6 +132,14 @@ class Deeds:
         """ " in map a or map b", where that is known."""
         names = self.pointed.maps(statement.address) if isinstance(statement, ir.Store | ir.Atomic) else ()
         return f" in {' or '.join(f'map {name}' for name in names)}" if names else ""
+
+    def unfollowed(self) -> Iterator[Sentence]:
+        """Stores of which it is not known what they change."""
+        stores = [each.statement for each in self.walked.done if isinstance(each.statement, ir.Store | ir.Atomic)]
+        unknown = [statement for statement in stores if not statement.place.kind]
+        if unknown and self.namer.prog_type != _KERNEL_WRITER:
+            slots = slots_of(statement.slots for statement in unknown)
+            yield Sentence("note", capital(f"{self.prefix}it also writes where its addresses were not followed."), slots)
 
     def string(self, expr: ir.Expr) -> str:
         """The constant string at an address, quoted; "" where there is none."""

@@ -175,7 +175,7 @@ class Namer:
     def _value(self, map_name: str, byte: int, size: int) -> str:
         map = self.unit.maps.get(map_name)
         member = member_of(self.unit.btf, map.value_type_id, byte, size) if map and self.unit.btf and map.value_type_id else None
-        if member and member.path and self.unit.btf is not None:
+        if member and member.path and member.path[0] != "[" and self.unit.btf is not None:  # an element of an array has no name
             whole = member.bit_size // 8 or self.unit.btf.size(self.unit.btf.skip_modifiers(member.type_id))
             return _part(f"{member.path} of the entry of {map_name}", byte, size, member.bit_off // 8, whole)
         whole = map is not None and byte == 0 and size == map.value_size
