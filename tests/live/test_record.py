@@ -34,13 +34,31 @@ SOCKET_FILTER = 1
 
 @pytest.fixture(scope="module")
 def recorder():
-    """An attached recorder, where this kernel has the tracepoint."""
+    """An attached recorder: before the verifier, or at the exit of bpf(2) where this kernel is too old."""
     needs.root()
     try:
-        with Recorder(1 << 22) as attached:
+        with Recorder.working(1 << 22) as attached:
             yield attached
     except NotSupported:
-        needs.kernel_feature(False, "raw_tp alloc_vmap_area")
+        needs.kernel_feature(False, "raw_tp alloc_vmap_area or sys_exit")
+
+
+def test_the_exit_of_bpf(tmp_path: Path) -> None:
+    """The way of kernels before 6.2, which newer ones have too: whole, with the tag, whatever the size."""
+    needs.root()
+    with Recorder(1 << 21, at_exit=True) as recorder:
+        assert recorder.self_test()
+        for length in (1, 900, 1100, 9000):
+            code = dead_code(length)
+            fd = load_program(code, SOCKET_FILTER, name="bpflens_exit", license="Dual BSD/GPL")
+            try:
+                tag = prog_info_by_fd(fd).tag
+                loads = [load for load in recorder.loads() if load.name == "bpflens_exit"]
+                assert [(load.code, load.complete, load.license, load.pid) for load in loads] == [(code, True, "Dual BSD/GPL", os.getpid())]
+                kept = list(Keeper(store_at(str(tmp_path / str(length))), live_kernel().algorithm()).receive(loads))
+                assert [(each.how, each.tag) for each in kept] == [("recorded", tag)]
+            finally:
+                os.close(fd)
 
 
 def dead_code(length: int) -> bytes:
@@ -155,7 +173,7 @@ import sys
 from bpflens.kernel.recorder.recorder import Recorder, remove_pins
 from bpflens.snapshot.record import record, store_at
 from bpflens.snapshot.record_keeper import Keeper
-with Recorder(1 << 20, pins=sys.argv[1]) as recorder:
+with Recorder.working(1 << 20, pins=sys.argv[1]) as recorder:
     print("ready", flush=True)
     for kept in record(store_at(sys.argv[2]), None, recorder=recorder):
         print(kept.load.name, flush=True)
@@ -176,7 +194,7 @@ def test_a_killed_reader_is_followed_by_another(recorder: Recorder, tmp_path: Pa
         process.wait()
         fds.append(load_program(dead_code(71), SOCKET_FILTER, name="bpflens_r2"))
         os.close(load_program(dead_code(72), SOCKET_FILTER, name="bpflens_r3"))
-        with Recorder(1 << 20, pins=pins) as again:
+        with Recorder(1 << 20, pins=pins, at_exit=recorder.at_exit) as again:
             assert again.taken_over and again.self_test()
             names = {kept.load.name for kept in record(store_at(where), 0.3, recorder=again)}
             assert again.counters()["no_room"] == 0

@@ -46,7 +46,7 @@ def record(
     from bpflens.original.kernels.running import live_kernel
 
     end = None if seconds is None else time.monotonic() + seconds
-    own = recorder or Recorder(ring_bytes)
+    own = recorder or Recorder.working(ring_bytes)
     keeper = Keeper(store, live_kernel().algorithm(), full)
     pending = _Pending(own)
     next_sweep, quiet_from = 0.0, 0.0

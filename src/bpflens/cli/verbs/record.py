@@ -1,7 +1,8 @@
 """Keep the original instructions of every program as it is loaded, for `original --store` and for evidence.
 
-A small tracing program copies the instructions when the verifier begins, before the kernel changes them (Linux 6.2 and newer). Nothing of
-the loader or the loaded program is changed. It is tested first: a program of two instructions is loaded and has to come in.
+A small tracing program copies the instructions when the verifier begins, before the kernel changes them. Before Linux 6.2 it copies them
+at the exit of bpf(2). Nothing of the loader or the loaded program is changed. It is tested first: a program of two instructions is loaded
+and has to come in.
 
 A loaded program takes the room of its difference from the image, or none where inversion gives it back. After it was unloaded the store
 has a full copy. Programs that were loaded before are read from their images; what is not proved is said. With --pin the recorder goes on
@@ -19,7 +20,7 @@ import sys
 from types import FrameType
 
 from bpflens.cli.settings import Settings
-from bpflens.errors import NotFound, NotSupported, UsageError
+from bpflens.errors import NotFound, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,10 +64,9 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     store = store_at(args.store, args.max_mib << 20)
     if args.list:
         return _list(store, settings)
-    with Recorder(args.ring_mib << 20, PINS if args.pin else None) as recorder:
-        if not recorder.self_test():
-            raise NotSupported("record", "the self-test was not recorded: this kernel loads programs in another way")
+    with Recorder.working(args.ring_mib << 20, PINS if args.pin else None) as recorder:
         words = "goes on with the recorder that was pinned" if recorder.taken_over else "recording"
+        words += " at the exit of bpf(2)" if recorder.at_exit else ""
         print(f"bpflens: {words}; the self-test came in whole", file=sys.stderr, flush=True)
         return _record(store, recorder, args, settings)
 

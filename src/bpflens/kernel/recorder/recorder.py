@@ -3,8 +3,8 @@
     with Recorder() as recorder:
         for load in recorder.loads(): ...     Load(name="tc_prog", code=b"...", load_time=...)
 
-A load is told apart from others by its load_time, which is that of bpf_prog_info. NotSupported where the kernel lacks the tracepoint
-(before 6.2) or a field that the program reads.
+A load is told apart from others by its load_time, which is that of bpf_prog_info. Where the kernel lacks the tracepoint alloc_vmap_area
+(before 6.2) or a field that the program reads, loads are copied at the exit of bpf(2) (program.py says what that misses).
 
     Recorder(pins="/sys/fs/bpf/bpflens-record")
 
@@ -20,17 +20,18 @@ import struct
 import time
 from types import TracebackType
 
-from bpflens.errors import BpflensError, InputError, NotSupported
+from bpflens.errors import BpflensError, InputError, NotPermitted, NotSupported
 from bpflens.isa.extended.asm import assemble
 from bpflens.isa.extended.uapi import MapType, ProgType
 from bpflens.kernel.attachments.attach import raw_tracepoint_open
 from bpflens.kernel.btf import vmlinux
+from bpflens.kernel.limits import raise_memlock
 from bpflens.kernel.maps.map_data import lookup, possible_cpus
 from bpflens.kernel.maps.maps import map_by_fd
 from bpflens.kernel.pins import get, pin
 from bpflens.kernel.programs.load import create_map, load_btf, load_program
 from bpflens.kernel.recorder.load import HEAD, Load, load_of
-from bpflens.kernel.recorder.program import FUNCTIONS, Layout, functions_btf, recorder_text
+from bpflens.kernel.recorder.program import FUNCTIONS, FUNCTIONS_AT_EXIT, SCRATCH_BYTES, Layout, functions_btf, recorder_text
 from bpflens.kernel.recorder.ring import Ring
 
 __all__ = ("PINS", "RING_BYTES", "Load", "Recorder", "remove_pins")
@@ -46,15 +47,17 @@ _PATIENCE = 1.0  # seconds for the rest of a load whose beginning is there
 class Recorder:
     """An attached recorder; a context manager. Everything goes with the descriptors, but for what is pinned."""
 
-    def __init__(self, ring_bytes: int = RING_BYTES, pins: str | None = None) -> None:
-        """`pins`: a directory of a BPF filesystem, where a recorder that is there already is taken over with its ring.
+    def __init__(self, ring_bytes: int = RING_BYTES, pins: str | None = None, *, at_exit: bool = False) -> None:
+        """`pins`: a directory of a BPF filesystem, where a recorder that is there already is taken over with its ring. `at_exit`: at the
+        exit of bpf(2); `working` finds out which way this kernel needs.
 
         KernelError where the kernel refuses, NotSupported where it cannot.
         """
         try:
-            self._layout = Layout(vmlinux())
+            self._layout = Layout(vmlinux(), at_exit)
         except InputError as error:
             raise NotSupported("record", f"this kernel's types are not as expected ({error.reason})") from None
+        self.at_exit = at_exit
         self._fds: list[int] = []
         self._ready: list[Load] = []
         self._open: dict[int, tuple[Load, float]] = {}
@@ -64,6 +67,28 @@ class Recorder:
         except BpflensError:
             self.close()
             raise
+
+    @classmethod
+    def working(cls, ring_bytes: int = RING_BYTES, pins: str | None = None) -> Recorder:
+        """A recorder whose self-test came in whole: before the verifier where this kernel has that, else at the exit of bpf(2).
+
+        NotSupported where neither records; NotPermitted, KernelError.
+        """
+        for at_exit in (False, True):
+            try:
+                recorder = cls(ring_bytes, pins, at_exit=at_exit)
+            except NotPermitted:
+                raise
+            except BpflensError:
+                if at_exit:
+                    raise
+                continue
+            if recorder.self_test():
+                return recorder
+            recorder.close()
+            if pins is not None:
+                remove_pins(pins)
+        raise NotSupported("record", "the self-test was not recorded: this kernel loads programs in another way")
 
     def _set_up(self, ring_bytes: int, pins: str | None) -> None:
         if pins is not None and os.path.lexists(f"{pins}/link"):
@@ -94,22 +119,27 @@ class Recorder:
         pin(link, f"{pins}/link")  # last: where it is, all are
 
     def _version(self) -> str:
-        text = recorder_text(self._layout, {"RING": 0, "COUNTS": 0, "TASKS": 0, "EMPTY": 0}, 0)
+        text = recorder_text(self._layout, {"RING": 0, "COUNTS": 0, "TASKS": 0, "EMPTY": 0, "SCRATCH": 0}, 0)
         return "v" + hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def _attach(self, ring_bytes: int) -> tuple[int, int]:
         """Descriptors of the ring and of the link."""
+        raise_memlock()  # before Linux 5.11 maps and programs count
         ring = self._kept(create_map(MapType.RINGBUF, 0, 0, ring_bytes, name="bpflens_ring"))
         self._counts = self._kept(create_map(MapType.PERCPU_ARRAY, 4, 8, 8, name="bpflens_counts"))
-        tasks = self._kept(create_map(MapType.LRU_HASH, 8, _TASK_BYTES, 1024, name="bpflens_tasks"))
-        empty = self._kept(create_map(MapType.ARRAY, 4, _TASK_BYTES, 1, name="bpflens_empty"))
-        maps = {"RING": ring, "COUNTS": self._counts, "TASKS": tasks, "EMPTY": empty}
+        maps, names, tracepoint = {"RING": ring, "COUNTS": self._counts}, FUNCTIONS, "alloc_vmap_area"
+        if self.at_exit:
+            names, tracepoint = FUNCTIONS_AT_EXIT, "sys_exit"
+            maps["SCRATCH"] = self._kept(create_map(MapType.PERCPU_ARRAY, 4, SCRATCH_BYTES, 1, name="bpflens_scratch"))
+        else:
+            maps["TASKS"] = self._kept(create_map(MapType.LRU_HASH, 8, _TASK_BYTES, 1024, name="bpflens_tasks"))
+            maps["EMPTY"] = self._kept(create_map(MapType.ARRAY, 4, _TASK_BYTES, 1, name="bpflens_empty"))
         text = recorder_text(self._layout, maps, ring_bytes // 8)
-        types = self._kept(load_btf(functions_btf(FUNCTIONS)))
-        starts = [(slot, 3 + number) for number, slot in enumerate(_slots_of(text, FUNCTIONS))]
+        types = self._kept(load_btf(functions_btf(names)))
+        starts = [(slot, 3 + number) for number, slot in enumerate(_slots_of(text, names))]
         code = assemble(text, "kernel")
         program = self._kept(load_program(code, ProgType.RAW_TRACEPOINT, btf_fd=types, func_info=starts, name="bpflens_record"))
-        return ring, self._kept(raw_tracepoint_open(program, "alloc_vmap_area", "record"))
+        return ring, self._kept(raw_tracepoint_open(program, tracepoint, "record"))
 
     def _kept(self, fd: int) -> int:
         self._fds.append(fd)
