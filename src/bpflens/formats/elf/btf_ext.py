@@ -16,14 +16,11 @@ from collections.abc import Sequence
 from bpflens.btf.btf import Btf, Kind
 from bpflens.btf.c_text import Steps, declaration
 from bpflens.errors import InputError
+from bpflens.formats.elf.on_demand import OnDemand
 from bpflens.lean import NamedTuple, frozen
 from bpflens.program import SourceLine
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import overload
-
-__all__ = ("CORE_KINDS", "BtfExt", "CoreRelocation", "FuncInfo", "SourceLines", "access_path", "core_text")
+__all__ = ("CORE_KINDS", "BtfExt", "CoreRelocation", "FuncInfo", "SourceLines", "access_numbers", "access_path", "core_text")
 
 # enum bpf_core_relo_kind, include/uapi/linux/bpf.h
 CORE_KINDS = (
@@ -50,7 +47,7 @@ class CoreRelocation(NamedTuple):
     kind: int
 
 
-class SourceLines(Sequence[SourceLine]):
+class SourceLines(OnDemand[SourceLine]):
     """line_info records as source lines: a program of a million slots has hundreds of thousands, and most readers want none of them.
 
     `words` are struct bpf_line_info of `width` words each; `unit` is 8 where insn_off counts bytes (.BTF.ext), 1 where slots (the kernel).
@@ -66,19 +63,9 @@ class SourceLines(Sequence[SourceLine]):
     def __len__(self) -> int:
         return len(self._words) // self._width
 
-    if TYPE_CHECKING:
-
-        @overload
-        def __getitem__(self, index: int) -> SourceLine: ...
-        @overload
-        def __getitem__(self, index: slice) -> tuple[SourceLine, ...]: ...
-
-    def __getitem__(self, index: int | slice) -> SourceLine | tuple[SourceLine, ...]:
-        if isinstance(index, slice):
-            return tuple(self[each] for each in range(*index.indices(len(self))))
-        if not -len(self) <= index < len(self):
-            raise IndexError(index)
-        at = self._width * (index % len(self))
+    def item(self, index: int) -> SourceLine:
+        """Made from one record."""
+        at = self._width * index
         off, file, text, place = self._words[at : at + 4]
         return SourceLine(off // self._unit, self._string(file), place >> 10, place & 0x3FF, self._string(text).strip())
 
@@ -96,15 +83,6 @@ class SourceLines(Sequence[SourceLine]):
         """The lines of the slots from `start` up to, not including, `end`."""
         width, unit = self._width, self._unit
         return tuple(self[index] for index, off in enumerate(self._words[::width]) if start <= off // unit < end)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and tuple(self) == tuple(other)
-
-    def __hash__(self) -> int:
-        return id(self)
-
-    def __repr__(self) -> str:
-        return repr(tuple(self))
 
 
 @frozen
@@ -192,7 +170,7 @@ def access_path(btf: Btf, type_id: int, access: str) -> str:
 
     The first number indexes the root itself, as a pointer would be; anonymous members add nothing. InputError where it leads nowhere.
     """
-    numbers = _numbers(btf, access)
+    numbers = access_numbers(btf, access)
     path = f"[{numbers[0]}]" if numbers[0] else ""
     id = type_id
     for number in numbers[1:]:
@@ -217,7 +195,7 @@ def core_text(btf: Btf, relocation: CoreRelocation, steps: Steps | None = None) 
     if kind in FIELD_KINDS:
         return f"CO-RE {CORE_KINDS[kind]} of {type} {{ {access_path(btf, relocation.type_id, relocation.access)} }}"
     if kind in ENUM_KINDS:
-        number = _numbers(btf, relocation.access)[0]
+        number = access_numbers(btf, relocation.access)[0]
         constants = btf.enumerators(btf.skip_modifiers(relocation.type_id))
         if number >= len(constants):
             raise InputError(btf.where, f"{type} has no constant {number}")
@@ -233,7 +211,8 @@ def _type(btf: Btf, id: int, steps: Steps | None) -> str:
     return " ".join(declaration(btf, id, steps=steps).split())
 
 
-def _numbers(btf: Btf, access: str) -> list[int]:
+def access_numbers(btf: Btf, access: str) -> list[int]:
+    """The numbers of an access string, at least one; InputError where it is malformed."""
     numbers = [int(number) if number.isascii() and number.isdigit() and len(number) < 10 else -1 for number in access.split(":")]
     if -1 in numbers or len(numbers) > 64:
         raise InputError(btf.where, f"malformed access string {access[:40]!r}")

@@ -103,7 +103,10 @@ def _unpacked(elf: ElfFile, data: bytes) -> bytes:
     kind, _, size, _ = struct.unpack_from(elf.order + "IIQQ", data)  # Elf64_Chdr
     if kind != ELFCOMPRESS_ZLIB or size > MAX_UNPACKED:
         raise InputError(elf.where, f"a section compressed in a way that is not read ({kind})")
-    return zlib.decompressobj().decompress(data[24:], size)
+    unpacked = zlib.decompressobj().decompress(data[24:], size + 1)  # to its end, where the checksum is
+    if len(unpacked) != size:
+        raise InputError(elf.where, f"a compressed section of {len(unpacked)} bytes that says {size}")
+    return unpacked
 
 
 def _relocated(elf: ElfFile, section: Section, data: bytes) -> bytes:

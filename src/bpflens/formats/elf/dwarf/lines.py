@@ -11,7 +11,7 @@ compiled (source_files.py). Nothing is decoded before somebody asks. Cost: the s
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import cached_property
 
 from bpflens.errors import InputError
@@ -19,12 +19,9 @@ from bpflens.formats.elf.dwarf.bytes import DebugBytes, debug_bytes, debug_strin
 from bpflens.formats.elf.dwarf.source_files import SourceFile, SourceFiles
 from bpflens.formats.elf.dwarf.unit import compile_directories, unit_bytes
 from bpflens.formats.elf.file import SHF_EXECINSTR, ElfFile, Section
+from bpflens.formats.elf.on_demand import OnDemand
 from bpflens.lean import NamedTuple
 from bpflens.program import SourceLine
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import overload
 
 __all__ = ("DwarfLines", "SectionLines")
 
@@ -57,7 +54,7 @@ class _Header(NamedTuple):
     first_file: int
 
 
-class SectionLines(Sequence[SourceLine]):
+class SectionLines(OnDemand[SourceLine]):
     """The lines of one section; decoded when they are looked at."""
 
     def __init__(self, lines: DwarfLines, section: int) -> None:
@@ -70,21 +67,9 @@ class SectionLines(Sequence[SourceLine]):
     def __len__(self) -> int:
         return len(self._all)
 
-    if TYPE_CHECKING:
-
-        @overload
-        def __getitem__(self, index: int) -> SourceLine: ...
-        @overload
-        def __getitem__(self, index: slice) -> tuple[SourceLine, ...]: ...
-
-    def __getitem__(self, index: int | slice) -> SourceLine | tuple[SourceLine, ...]:
+    def item(self, index: int) -> SourceLine:
+        """One of those that were decoded."""
         return self._all[index]
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and self._all == tuple(other)
-
-    def __hash__(self) -> int:
-        return id(self)
 
 
 class DwarfLines:

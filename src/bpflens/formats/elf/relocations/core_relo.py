@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from bpflens.btf.btf import Btf, Kind
 from bpflens.errors import InputError
-from bpflens.formats.elf.btf_ext import CoreRelocation
+from bpflens.formats.elf.btf_ext import CORE_KINDS, CoreRelocation, access_numbers
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn
 
@@ -41,12 +41,16 @@ class Spec(NamedTuple):
 
 
 class Value(NamedTuple):
-    """What a relocation puts into the instruction: `poison` if the kernel lacks it; sizes of the memory accessed, old and new."""
+    """What a relocation puts into the instruction: `poison` if the kernel lacks it; sizes of the memory accessed, old and new.
+
+    `fixed`: a load or store of the old size must not become one of the new, because what is read may be negative.
+    """
 
     value: int
     poison: bool = False
     old_size: int = 0
     new_size: int = 0
+    fixed: bool = False
 
 
 class CoreResolver:
@@ -67,14 +71,15 @@ class CoreResolver:
     def _resolve(self, type_id: int, access: str, kind: int) -> Value:
         if kind == _LOCAL_ID:
             return Value(type_id)
-        if kind == _TYPE_MATCHES:
-            raise InputError("CO-RE", "type match relocations are not supported")
+        if kind == _TYPE_MATCHES or kind >= len(CORE_KINDS):
+            what = "type match relocations are" if kind == _TYPE_MATCHES else f"relocations of kind {kind} are"
+            raise InputError("CO-RE", f"{what} not supported")
         local = self.local
         root = local.type(local.skip_modifiers(type_id))
         name = _essential(local.name(type_id) or root.name)
-        numbers = [int(part) for part in access.split(":")]
+        numbers = access_numbers(local, access)
         spec = _walk(local, type_id, numbers) if kind in _FIELD_KINDS else None
-        enumerator = _essential(local.enumerators(root.id)[numbers[0]].name) if kind in _ENUM_KINDS else ""
+        enumerator = _essential(_enumerator(local, root.id, numbers[0])) if kind in _ENUM_KINDS else ""
         own = local.type(type_id).kind
         values = []
         for candidate in self.kernel.find_all(name, None):
@@ -97,7 +102,9 @@ class CoreResolver:
                 return None
             new = _field_value(kernel, found, kind)
             if kind == _BYTE_OFFSET and not spec.bit_size and not found.bit_size:
-                return Value(new, False, _memory_size(self.local, spec.type_id), _memory_size(kernel, found.type_id))
+                old_size, new_size = _memory_size(self.local, spec.type_id), _memory_size(kernel, found.type_id)
+                unsigned = _is_unsigned(self.local, spec.type_id) and _is_unsigned(kernel, found.type_id)
+                return Value(new, False, old_size, new_size, old_size != new_size and not unsigned)
             return Value(new)
         if kind in _ENUM_KINDS:
             for constant in kernel.enumerators(kernel.skip_modifiers(candidate)):
@@ -139,7 +146,7 @@ def apply(words: list[int], slot: int, value: Value) -> None:
     word = words[slot]
     insn = Insn(word)
     kind = insn.code & 7
-    if value.poison:
+    if value.poison or (value.fixed and kind in (op.LDX, op.ST, op.STX)):
         words[slot] = _POISON
         if insn.code == op.LD_IMM64:
             words[slot + 1] = _POISON
@@ -232,6 +239,21 @@ def _memory_size(btf: Btf, type_id: int) -> int:
     if btf.kind(type_id) is Kind.PTR:
         return 8
     return btf.size(type_id) if btf.kind(type_id) in (Kind.INT, *_ENUMS) else 0
+
+
+def _is_unsigned(btf: Btf, type_id: int) -> bool:
+    """An unsigned integer or a pointer: reading more or fewer of its bytes gives the same number (bpf_core_calc_relo)."""
+    type_id = btf.skip_modifiers(type_id)
+    if btf.kind(type_id) is Kind.INT:
+        return not btf.int_encoding(type_id)[0] & 1
+    return btf.kind(type_id) is Kind.PTR
+
+
+def _enumerator(btf: Btf, id: int, number: int) -> str:
+    constants = btf.enumerators(id)
+    if number >= len(constants):
+        raise InputError("CO-RE", f"{btf.name(id) or 'an enum'} has no constant {number}")
+    return constants[number].name
 
 
 def _compatible_fields(a: Btf, a_id: int, b: Btf, b_id: int, depth: int = 0) -> bool:

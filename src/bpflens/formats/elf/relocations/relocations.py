@@ -10,11 +10,8 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Sequence
 
+from bpflens.formats.elf.on_demand import OnDemand
 from bpflens.program import Relocation
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import overload
 
 __all__ = ("Meaning", "RelocationTable")
 
@@ -22,7 +19,7 @@ Meaning = tuple[str, str, int, str, str]
 """kind, symbol, value, text and section of a `Relocation`."""
 
 
-class RelocationTable(Sequence[Relocation]):
+class RelocationTable(OnDemand[Relocation]):
     """Relocations in the order of their slots; `which[i]` is the number of the meaning of the one at `slots[i]`.
 
     `meaning` works one out, the text of "data" only where it is asked for; `more` are CO-RE relocations.
@@ -71,23 +68,6 @@ class RelocationTable(Sequence[Relocation]):
     def __len__(self) -> int:
         return len(self.slots)
 
-    if TYPE_CHECKING:
-
-        @overload
-        def __getitem__(self, index: int) -> Relocation: ...
-        @overload
-        def __getitem__(self, index: slice) -> tuple[Relocation, ...]: ...
-
-    def __getitem__(self, index: int | slice) -> Relocation | tuple[Relocation, ...]:
-        if isinstance(index, slice):
-            return tuple(self[each] for each in range(*index.indices(len(self))))
+    def item(self, index: int) -> Relocation:
+        """Made with the text of its meaning."""
         return Relocation(self.slots[index], *self.whole(self.which[index]))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and tuple(self) == tuple(other)
-
-    def __hash__(self) -> int:
-        return id(self)
-
-    def __repr__(self) -> str:
-        return repr(tuple(self))
