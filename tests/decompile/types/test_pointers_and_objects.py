@@ -15,7 +15,6 @@ from bpflens.decompile.types.pointees import find_pointees
 from bpflens.decompile.types.pointers import find_pointers, is_packet_load
 from bpflens.program import Map
 
-
 ZERO = Const(0)
 
 
