@@ -168,6 +168,26 @@ def test_what_a_function_writes_through_its_argument_is_no_structure_of_the_kern
     assert "In put, it also writes where its addresses were not followed." in text
 
 
+KERNEL = """
+struct task_struct___mine { int tgid; struct task_struct___mine *real_parent; } __attribute__((preserve_access_index));
+struct record { __u64 common; __u16 sport, dport; };
+const volatile short family; const volatile __u32 user;
+SEC("tp/sock/inet_sock_set_state") int x(struct record *ctx) {
+    struct task_struct___mine *task = (void *)bpf_get_current_task(), *parent = 0; int tgid = 0; __u32 uid = bpf_get_current_uid_gid();
+    if (ctx->sport != 80 || (user && user != uid) || (family && family == ctx->dport)) return 0;
+    bpf_probe_read_kernel(&parent, 8, &task->real_parent); bpf_probe_read_kernel(&tgid, 4, &parent->tgid);
+    if (tgid == 7) bpf_send_signal(9); return 0; }
+"""
+
+
+def test_records_of_tracepoints_and_kernel_structures_by_the_names_of_btf(tmp_path: Path) -> None:
+    (tmp_path / "x.o").write_bytes(objects.compiled(f"{COMMON}{KERNEL} char _license[] SEC(\"license\") = \"GPL\";"))
+    text = " ".join(said(tmp_path / "x.o"))
+    assert "the sport of the tracepoint's record is 80" in text and "real_parent->tgid of the current task (task_struct) is 7" in text
+    assert "the setting user is equal to the user id" in text and "or another condition holds)" in text
+    assert "Reads: sport and dport of the tracepoint's record, settings user and family" in text and "kernel memory" not in text
+
+
 def test_only_outcomes_of_one_comparison_are_put_together() -> None:
     """Of another call nothing is known, though it may have the same words; "may" stays."""
 

@@ -35,7 +35,7 @@ _COUNTED = {"drops the packet": "dropped", "passes the packet on": "passed on", 
 def with_contents(summary: Summary, unit: Unit, shared: Collection[int]) -> Summary:
     """The summary of a loaded program; the sentence of each map says what is in it now. `shared`: maps that other programs use too."""
     code = unit.codes[summary.name]
-    namer = Namer(unit, code.prog_type, code.program.declared.section or "")
+    namer = Namer(unit, code.prog_type, code.program.declared.section or "", code)
     verdicts = [each.says for each in summary.sentences if each.says is not None and each.says.kind == "returns"]
     out = []
     for each in summary.sentences:

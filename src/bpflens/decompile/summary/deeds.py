@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from bpflens.decompile import ir
 from bpflens.decompile.summary.sentence import Path, Says, Sentence
@@ -12,6 +12,7 @@ from bpflens.decompile.summary.walk.bits import Source
 from bpflens.decompile.summary.walk.pointed import Pointed
 from bpflens.decompile.summary.walk.walk import Done, Walk
 from bpflens.decompile.summary.words.effects import EFFECTS, KFUNCS, MAP_WRITES
+from bpflens.decompile.summary.words.lists import ends, folded, grouped, merged
 from bpflens.decompile.summary.words.naming import ASSUMED, Namer
 from bpflens.decompile.summary.words.phrases import capital, listed, slots_of, way_of
 from bpflens.decompile.unit import Unit
@@ -21,7 +22,6 @@ from bpflens.isa.extended.uapi import ProgType
 __all__ = ("Deeds",)
 
 _SHOWN_READS = 8
-_SHOWN_MEMBERS = 4
 _KERNEL_WRITER = ProgType.STRUCT_OPS  # btf_struct_access(): tracing and LSM programs only read what the kernel's pointers lead to
 
 _ASKED = {
@@ -179,7 +179,7 @@ class Deeds:
         for name, done_there in actions.items():
             map = self.unit.maps[name]
             key = f", by the {listed(list(keys[name])[:3])}" if keys.get(name) and not next(iter(keys[name])).isdigit() else ""
-            text = f"Map {name} ({type_name(MAP_TYPES, map.type)}): {self.prefix}{listed(_folded(done_there))}{key}."
+            text = f"Map {name} ({type_name(MAP_TYPES, map.type)}): {self.prefix}{listed(folded(done_there))}{key}."
             yield Sentence("map", text, slots[name], Says(self.function, "map", done=tuple(deeds[name]), map=name))
 
     def change(self, statement: ir.Statement) -> str:
@@ -206,36 +206,10 @@ class Deeds:
         slots = slots_of(self.walked.read.values())
         for done in self.walked.done:
             if isinstance(done.statement, ir.Call) and done.statement.name in _ASKED:
-                names.append(_ASKED[done.statement.name])
+                names.append(done.value or _ASKED[done.statement.name])
                 slots = ir.join_slots(slots, done.statement.slots)
-        names = list(dict.fromkeys(names))
+        names = ends(dict.fromkeys(names))
         if names:
             more = len(names) - _SHOWN_READS
-            yield Sentence("reads", f"{capital(self.prefix)}{'r' if self.prefix else 'R'}eads: {', '.join(names[:_SHOWN_READS])}"
+            yield Sentence("reads", f"{capital(self.prefix)}{'r' if self.prefix else 'R'}eads: {', '.join(grouped(names[:_SHOWN_READS]))}"
                            + (f" and {more} more" if more > 0 else "") + ".", slots, Says(self.function, "reads"))  # fmt: skip
-
-
-def _folded(actions: Iterable[str]) -> list[str]:
-    """ "writes the a", "writes the b[0]", "writes the b[1]" ... become "writes the a, b and 7 more"."""
-    written: dict[str, None] = {}
-    out = []
-    for action in actions:
-        if not action.startswith("writes the "):
-            out.append(action)
-            continue
-        if not written:
-            out.append("")
-        written[re.sub(r"\[\d+\].*", "", action.removeprefix("writes the "))] = None
-    names = list(written)
-    if len(names) > _SHOWN_MEMBERS:
-        names = [*names[: _SHOWN_MEMBERS - 1], f"{len(names) - _SHOWN_MEMBERS + 1} more"]
-    return [action or f"writes the {listed(names)}" for action in out]
-
-
-def merged(verbs: list[str]) -> list[str]:
-    """ "rewrites a", "rewrites b" become "rewrites a and b"."""
-    groups: dict[str, list[str]] = {}
-    for text in verbs:
-        verb, _, rest = text.partition(" ")
-        groups.setdefault(verb if verb in ("rewrites", "sets", "changes") else text, []).append(rest)
-    return [f"{verb} {listed(rests)}" if " " not in verb and rests != [""] else verb for verb, rests in groups.items()]

@@ -52,7 +52,7 @@ def place_at(unit: Unit, entry: str, pc: int) -> Place:
     if function.tree:
         scope = Scope(unit, code.prog_type, code.program.declared.section or "", definitions_of(function.tree, function.arguments.values()),
                       written=Written(writes_of({each.name: each.tree for each in made.functions if each.tree})))  # fmt: skip
-        namer = Namer(unit, code.prog_type, code.program.declared.section or "")
+        namer = Namer(unit, code.prog_type, code.program.declared.section or "", code)
         ways = list(dict.fromkeys(_conditions(walk(function.tree, scope, namer), pc, namer)))
         if ways:
             more = "; or in other cases" * (len(ways) > _SHOWN)

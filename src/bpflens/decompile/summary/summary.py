@@ -91,7 +91,7 @@ def summarise_function(unit: Unit, name: str) -> Summary:
         code, own = unit.codes[function.name], function is entry
         if code.role != "entry":
             scope.parameters = _parameters(unit, code, function.arguments, definitions)
-        namer = Namer(unit, program.type or 0, program.declared.section or "")
+        namer = Namer(unit, program.type or 0, program.declared.section or "", unit.codes[name])
         walked = walk(function.tree, scope, namer)
         if not walked.complete:
             gaps.append(f"{function.name} is nested too deeply to be followed to its ends")

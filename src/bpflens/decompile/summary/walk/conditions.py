@@ -192,13 +192,21 @@ def _of_order(bits: Sequence[Bit | int], op: str, constant: int, expr: ir.Compar
 
 def _of_two(bits: Bits, right: ir.Expr, op: str, expr: ir.Compare, holds: bool, scope: Scope, namer: Namer) -> Condition:
     other = scope.bits(right)
+    if expr.width == 32 and other is not None:
+        other = (*other[:32], *[0] * 32)
     runs = [byte_run(tuple(each)) if each is not None else None for each in (bits, other)]
     if None in runs or op not in _RELATIONS or runs[0] == runs[1]:
         return Condition(Kind.UNKNOWN, "two values compare so")
-    left_name, right_name = (namer.name_bytes(run[0], run[1], run[2], namer.layers).text for run in runs if run is not None)
+    left_name, right_name = (_with_order(run, namer) for run in runs if run is not None)
     relation = op if holds else NEGATED[op]
     claim = Relation(tuple(bits), relation, other, expr.signed, expr.width // 8) if other is not None else None
     return Condition(Kind.TELLING, f"the {left_name} is {_RELATIONS[relation]} the {right_name}", claim=claim)
+
+
+def _with_order(run: tuple[Source, int, int, str], namer: Namer) -> str:
+    source, byte, size, order = run
+    named = namer.name_bytes(source, byte, size, namer.layers)
+    return named.text + ", with its bytes reversed," * (size > 1 and named.big_endian != (order == "big"))
 
 
 def _of_call(call: ir.Call, op: str, constant: int, expr: ir.Compare, holds: bool, scope: Scope, namer: Namer) -> Condition | None:

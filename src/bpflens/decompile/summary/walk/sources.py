@@ -179,7 +179,7 @@ class Scope:
         bases = [term for term in terms if not isinstance(term, ir.CoreRef)]
         if btf is None or total or len(refs) != 1 or len(bases) != 1 or (found := core_path(btf, refs[0])) is None:
             return None
-        path, root = found[0], btf.name(refs[0].type_id) or "a structure"
+        path, root = found[0], btf.name(refs[0].type_id).partition("___")[0] or "a structure"
         bits = self.bits(bases[0])
         run = byte_run(bits) if bits is not None else None
         if run is not None and run[0].kind == "kernel":

@@ -49,7 +49,7 @@ class Returned:
 @dataclass(frozen=True, slots=True)
 class Done:
     """A call, a store or an atomic operation, `written` as it stands in the tree. `texts` are the arguments of a call in words; `key` what
-    a map is asked for, in bytes `parts`. `value`: what is stored, in words, "" where it has none.
+    a map is asked for, in bytes `parts`. `value`: what is stored, or read from the kernel, in words, "" where it has none.
     """
 
     statement: ir.Statement
@@ -318,6 +318,8 @@ class _Walker:
         value = self.stored_words(statement) if isinstance(statement, ir.Store) else ""
         if isinstance(statement, ir.Call):
             texts = tuple(self.argument(arg) for arg in statement.args)
+            if statement.name.startswith("bpf_probe_read") and len(texts) > 2 and (field := self.scope.kernel_source(statement.args[2])):
+                value = self.namer.name_bytes(field, 0, 8, self.namer.layers).text
             first = self.scope.resolved(statement.args[0]) if statement.args else None
             if isinstance(first, ir.MapRef) and statement.kind == "helper":
                 key = self.scope.keys[statement.slots] = key_phrase(statement, self.scope, self.namer)

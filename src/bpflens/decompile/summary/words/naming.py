@@ -10,11 +10,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from bpflens.btf.fields import field_at as member_of
+from bpflens.btf.types import Kind
 from bpflens.decompile.summary.walk.bits import Bit, Source
 from bpflens.decompile.summary.walk.sources import COMM
 from bpflens.decompile.summary.words.context_words import word_of
 from bpflens.decompile.summary.words.layers import PacketField, field_of, fields_of, network_offset, value_text
-from bpflens.decompile.unit import Unit
+from bpflens.decompile.unit import Code, Unit
+from bpflens.errors import BpflensError
 from bpflens.isa.extended.contexts import access_name, context_struct, field_at
 from bpflens.isa.extended.helpers import helper_id, helper_prototype
 
@@ -77,8 +79,9 @@ class Named:
 class Namer:
     """The names of one function's sources."""
 
-    def __init__(self, unit: Unit, prog_type: int, section: str) -> None:
+    def __init__(self, unit: Unit, prog_type: int, section: str, entry: Code | None = None) -> None:
         self.unit, self.prog_type, self.section = unit, prog_type, section
+        self.record = _record(unit, entry) if entry is not None and prog_type == _TRACEPOINT else 0
         self.network = network_offset(prog_type)
         self.layers = Layers()  # what is known where the walk is
 
@@ -162,6 +165,10 @@ class Namer:
                 return f"argument {(byte - 16) // 8 + 1} of the system call"
             if "/sys_exit_" in self.section and byte == 16:
                 return "result of the system call"
+            member = member_of(self.unit.btf, self.record, byte, size) if self.unit.btf is not None and self.record else None
+            if member is not None and self.unit.btf is not None:
+                whole_size = member.bit_size // 8 or self.unit.btf.size(self.unit.btf.skip_modifiers(member.type_id))
+                return _part(f"{member.path} of the tracepoint's record", byte, size, member.bit_off // 8, whole_size)
             return f"{_run(byte, size)} of the tracepoint's record"
         struct = context_struct(self.prog_type)
         name = access_name(struct, byte, size) if struct else ""
@@ -240,6 +247,20 @@ STRINGS = {
     "bpf_probe_read_str": "string that was read",
 }  # fmt: skip
 """Helpers that fill a buffer with a string."""
+
+
+def _record(unit: Unit, entry: Code) -> int:
+    """The BTF id of the structure that a tracepoint's program says its context is; 0 where it says none."""
+    btf = unit.btf
+    if btf is None or not entry.type_id:
+        return 0
+    try:
+        parameters = btf.params(btf.name_and_ref(entry.type_id)[1])
+        pointer = btf.skip_modifiers(parameters[0].type_id) if parameters else 0
+        pointed = btf.skip_modifiers(btf.name_and_ref(pointer)[1]) if pointer and btf.kind(pointer) is Kind.PTR else 0
+        return pointed if pointed and btf.kind(pointed) is Kind.STRUCT else 0
+    except BpflensError:
+        return 0
 
 
 def _plain(text: str) -> Named:

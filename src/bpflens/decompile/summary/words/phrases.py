@@ -10,14 +10,13 @@ from bpflens.decompile import ir
 from bpflens.decompile.summary.walk.claims import HasEntry
 from bpflens.decompile.summary.walk.conditions import Condition, Kind
 from bpflens.decompile.summary.words.naming import ASSUMED, STATED, Namer
-from bpflens.decompile.summary.words.said import is_absent, sentences
+from bpflens.decompile.summary.words.said import NAMELESS, is_absent, sentences
 
 __all__ = ("Way", "capital", "listed", "noted_once", "slots_of", "way_of")
 
 SHOWN_CONDITIONS = 4
 _TRANSPORT = re.compile(r"the (?:IP protocol|IPv6 next header) is (?!not |at |above|below)((?!.* (?:to|or) ).*)$")
 _NETWORK = re.compile(r"the EtherType is (?!not |at |above|below)((?!.* or )[\w .-]+)$")
-_NAMELESS = ("a computed value", "a value compares", "two values", "bits of a value")
 
 
 class Way(NamedTuple):
@@ -44,7 +43,7 @@ def way_of(conditions: Sequence[Condition], may: bool, namer: Namer) -> Way:
     said = sentences(conditions, namer)
     noun, said = _noun(said)
     unsure = may or any(map(_nameless, conditions))
-    said = [each for each in said if not each.startswith(_NAMELESS)]
+    said = [each for each in said if not each.startswith(NAMELESS)]
     never = any(is_absent(each) and isinstance(each.claim, HasEntry) for each in conditions)
     shown = said[-SHOWN_CONDITIONS:]
     return Way(_noted(shown), _noted(said), noun, unsure, never, not STATED.isdisjoint(shown))

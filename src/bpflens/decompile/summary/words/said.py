@@ -9,7 +9,10 @@ from bpflens.decompile.summary.walk.claims import Between, Gives, HasEntry, Rela
 from bpflens.decompile.summary.walk.conditions import SHORT, Condition, Kind, layers_of
 from bpflens.decompile.summary.words.naming import Layers, Namer
 
-__all__ = ("follows", "is_absent", "sentences")
+__all__ = ("NAMELESS", "follows", "is_absent", "sentences")
+
+NAMELESS = ("a computed value", "a value compares", "two values", "bits of a value")
+"""How the texts of conditions begin that have no words."""
 
 
 def is_absent(condition: Condition) -> bool:
@@ -78,13 +81,17 @@ def _alternatives(condition: Condition, namer: Namer, layers: Layers, known: Map
     sides = [side for side in sides if not any(holds_of(each, known) is False for each in side)] or sides
     if any(all(holds_of(each, known) for each in side) for side in sides):
         return ""
-    said = [sentences(side, namer, layers, known) for side in sides]
+    said = [[_named(text) for text in sentences(side, namer, layers, known)] for side in sides]
     if not all(said):
         return ""
     texts = list(dict.fromkeys(f"({' and '.join(side)})" if len(side) > 1 and len(said) > 1 else " and ".join(side) for side in said))
     if len(texts) > 2 and (short := _one_of(texts)):
         return short
     return f"({' or '.join(texts)})" if len(texts) > 1 else texts[0]
+
+
+def _named(text: str) -> str:
+    return "another condition holds" if text.startswith(NAMELESS) else text
 
 
 def _sides(condition: Condition) -> list[tuple[Condition, ...]]:
