@@ -156,7 +156,8 @@ def test_a_loaded_pointer_that_may_be_null_is_loaded_from() -> None:
 
 def test_a_context_that_is_written_is_not_seen_by_another_pointer() -> None:
     """bpf_cast_to_kern_ctx() gives the sk_buff itself, whose mark is that of the context."""
-    before = "struct sk_buff { int mark; }; extern void *bpf_cast_to_kern_ctx(void *) __ksym;@@ struct sk_buff *s = bpf_cast_to_kern_ctx(ctx);"
+    before = "struct sk_buff { int mark; }; extern void *bpf_cast_to_kern_ctx(void *) __ksym;@@ "
+    before += "struct sk_buff *s = bpf_cast_to_kern_ctx(ctx);"
     later = before + "ctx->mark = 5; return s->mark;"
     sooner = before + 'int r = s->mark; asm volatile("" : "+r"(r)); ctx->mark = 5; return r;'
 

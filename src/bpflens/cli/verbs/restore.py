@@ -59,7 +59,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     from bpflens.view.text import snapshot as view
 
     options = RestoreOptions(
-        pin_prefix=os.path.abspath(args.pin_prefix) if args.pin_prefix else None, devices=_pairs("--dev", args.dev), cgroups=_pairs("--cgroup", args.cgroup),
+        pin_prefix=os.path.abspath(args.pin_prefix) if args.pin_prefix else None,
+        devices=_pairs("--dev", args.dev), cgroups=_pairs("--cgroup", args.cgroup),
         netns=_pairs("--netns", args.netns), attach=not args.no_attach, only=tuple(args.only), reuse_maps=args.reuse_maps,
         replace=args.replace,
     )  # fmt: skip
