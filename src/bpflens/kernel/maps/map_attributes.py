@@ -1,6 +1,6 @@
 """Creation attributes of maps that bpf_map_info does not have: NUMA node, template of inner maps; and where the map is in the kernel.
 
-One bpf_iter/bpf_map program with typed loads, assembled from the kernel's type information like that of load_attributes.py, over all maps.
+One iterator (programs/iterator.py) over all maps.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bpflens.errors import BpflensError, InputError
+from bpflens.errors import BpflensError
 from bpflens.isa.extended import opcodes as op
-from bpflens.isa.extended.insn import Insn, encode
-from bpflens.kernel.programs.load_attributes import iterate
+from bpflens.isa.extended.insn import Insn
+from bpflens.kernel.programs.iterator import OBJECT, iterate, over
 from bpflens.kernel.sys import fact_cache
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ __all__ = ("InnerTemplate", "MapAttributes", "map_attributes")
 
 _INNER = ("map_type", "key_size", "value_size", "max_entries", "map_flags")
 _COLUMNS = 3 + len(_INNER)  # id, numa_node, address
-_SEQ_WRITE = 127
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,42 +67,24 @@ def map_attributes() -> dict[int, MapAttributes]:
 def _assemble(btf: Btf) -> tuple[bytes, int]:
     from functools import partial
 
-    from bpflens.btf.btf import Kind
     from bpflens.btf.fields import member_offset
 
-    fn_id = btf.find("bpf_iter_bpf_map", Kind.FUNC)
-    if fn_id is None:
-        raise InputError("bpf_iter/bpf_map", "this kernel has no such iterator")
     offset = partial(member_offset, btf)
     row = 8 * _COLUMNS
-    code = [
-        Insn.make(op.LDX | op.MEM | op.DW, 6, 1, offset("bpf_iter__bpf_map", "map")),
-        Insn.make(op.JMP | op.JNE | op.K, 6, 0, 2, 0),
-        Insn.make(op.ALU64 | op.MOV | op.K),
-        Insn.make(op.EXIT_CODE),
-        Insn.make(op.LDX | op.MEM | op.DW, 8, 1, offset("bpf_iter__bpf_map", "meta")),
-        Insn.make(op.LDX | op.MEM | op.W, 2, 6, offset("bpf_map", "id")),
+    body = [
+        Insn.make(op.LDX | op.MEM | op.W, 2, OBJECT, offset("bpf_map", "id")),
         Insn.make(op.STX | op.MEM | op.DW, 10, 2, -row),
-        Insn.make(op.LDX | op.MEM | op.W, 2, 6, offset("bpf_map", "numa_node")),
+        Insn.make(op.LDX | op.MEM | op.W, 2, OBJECT, offset("bpf_map", "numa_node")),
         Insn.make(op.STX | op.MEM | op.DW, 10, 2, 8 - row),
-        Insn.make(op.STX | op.MEM | op.DW, 10, 6, 16 - row),
-        Insn.make(op.LDX | op.MEM | op.DW, 7, 6, offset("bpf_map", "inner_map_meta")),
+        Insn.make(op.STX | op.MEM | op.DW, 10, OBJECT, 16 - row),
+        Insn.make(op.LDX | op.MEM | op.DW, 7, OBJECT, offset("bpf_map", "inner_map_meta")),
     ]
     for index, name in enumerate(_INNER):
         slot = 8 * (index + 3) - row
-        code += [
+        body += [
             Insn.make(op.ST | op.MEM | op.DW, 10, 0, slot, 0),
             Insn.make(op.JMP | op.JEQ | op.K, 7, 0, 2, 0),
             Insn.make(op.LDX | op.MEM | op.W, 2, 7, offset("bpf_map", name)),
             Insn.make(op.STX | op.MEM | op.DW, 10, 2, slot),
         ]
-    code += [
-        Insn.make(op.LDX | op.MEM | op.DW, 1, 8, offset("bpf_iter_meta", "seq")),
-        Insn.make(op.ALU64 | op.MOV | op.X, 2, 10),
-        Insn.make(op.ALU64 | op.ADD | op.K, 2, imm=-row),
-        Insn.make(op.ALU64 | op.MOV | op.K, 3, imm=row),
-        Insn.make(op.CALL_CODE, imm=_SEQ_WRITE),
-        Insn.make(op.ALU64 | op.MOV | op.K),
-        Insn.make(op.EXIT_CODE),
-    ]
-    return encode(code), fn_id
+    return over(btf, "map", body, row)

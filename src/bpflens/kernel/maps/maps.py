@@ -139,7 +139,11 @@ def _fdinfo(fd: int) -> MapFields:
             continue
         if key == b"frozen":
             facts["frozen"] = value == b"1"
-        elif key in (b"memlock", b"owner_prog_type", b"owner_jited"):
-            facts[key.decode()] = int(value)  # type: ignore[literal-required]
+        elif key == b"memlock":
+            facts["memlock"] = int(value)
+        elif key == b"owner_prog_type":
+            facts["owner_prog_type"] = int(value)
+        elif key == b"owner_jited":
+            facts["owner_jited"] = int(value)
     return facts
 

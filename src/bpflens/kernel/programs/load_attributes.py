@@ -1,32 +1,30 @@
 """Load attributes that bpf_prog_info does not have: expected attach type, sleepable, frags, target program.
 
-Read exactly from the kernel by one iterator program over all programs (bpf_iter/bpf_prog) with typed loads: no address is read, so that
-it works under lockdown too. The program is assembled from the kernel's own type information, loaded, read, and closed; 1 ms.
+Read exactly from the kernel by an iterator over all programs (iterator.py), which is loaded, read, and closed; 1 ms.
 Where iterators can't be used, `oracle` asks by offering probe programs to a program array whose owner the program is made for a moment.
 """
 
 from __future__ import annotations
 
-import os
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bpflens.errors import BpflensError, KernelError
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn, encode
-from bpflens.isa.extended.uapi import AttachType, MapType, ProgType
+from bpflens.isa.extended.uapi import MapType
 from bpflens.kernel.descriptors import close
+from bpflens.kernel.programs.iterator import OBJECT, iterate, over
 from bpflens.kernel.sys import fact_cache
-from bpflens.kernel.sys.bpf import Buffer, bpf, bpf_errno, cmd
+from bpflens.kernel.sys.bpf import Buffer, bpf_errno, cmd
 
 if TYPE_CHECKING:
     from bpflens.btf.btf import Btf
 
-__all__ = ("Attributes", "iterate", "oracle", "read_attributes", "sleepable_flag")
+__all__ = ("Attributes", "oracle", "read_attributes", "sleepable_flag")
 
-_SEQ_WRITE = 127
 F_SLEEPABLE, F_XDP_HAS_FRAGS, F_XDP_DEV_BOUND_ONLY = 1 << 4, 1 << 5, 1 << 6
 # (name, struct, field); the first struct that has the field is read (sleepable moved from aux to the program in v6.9)
 _COLUMNS = (
@@ -115,23 +113,6 @@ def _put(array: int, index: int, fd: int) -> bool:
     return result >= 0
 
 
-def iterate(code: bytes, fn_id: int, row_bytes: int) -> Iterable[tuple[int, ...]]:
-    """Run an iterator program once: the rows of 64-bit numbers that it writes. KernelError where it can't be loaded."""
-    from bpflens.kernel.programs.load import load_program
-
-    prog = link = iterator = -1
-    try:
-        prog = load_program(code, ProgType.TRACING, expected_attach_type=AttachType.TRACE_ITER, attach_btf_id=fn_id)
-        link = bpf(cmd.LINK_CREATE, struct.pack("=III", prog, 0, AttachType.TRACE_ITER), "bpf_iter/bpf_prog", "cannot link")[0]
-        iterator = bpf(cmd.ITER_CREATE, struct.pack("=II", link, 0), "bpf_iter/bpf_prog", "cannot create")[0]
-        data = bytearray()
-        while piece := os.read(iterator, 1 << 16):
-            data += piece
-    finally:
-        close(*(fd for fd in (iterator, link, prog) if fd >= 0))
-    return list(struct.iter_unpack(f"={row_bytes // 8}Q", bytes(data[: len(data) // row_bytes * row_bytes])))
-
-
 def _plan() -> tuple[bytes, int, list[str]] | None:
     """The iterator program for this kernel: code, BTF id of its function, names of the columns that it writes."""
     known = fact_cache.load("attributes")
@@ -150,13 +131,9 @@ def _plan() -> tuple[bytes, int, list[str]] | None:
 def _assemble(btf: Btf) -> tuple[bytes, int, list[str]]:
     from functools import partial
 
-    from bpflens.btf.btf import Kind
     from bpflens.btf.fields import member_offset
     from bpflens.errors import InputError
 
-    fn_id = btf.find("bpf_iter_bpf_prog", Kind.FUNC)
-    if fn_id is None:
-        raise InputError("bpf_iter/bpf_prog", "this kernel has no such iterator")
     offset = partial(member_offset, btf)
     columns: list[tuple[str, str, int, int, int]] = [("id", "bpf_prog_aux", *_member(btf, "bpf_prog_aux", "id"))]
     for name, struct_name, member in _COLUMNS:
@@ -167,38 +144,24 @@ def _assemble(btf: Btf) -> tuple[bytes, int, list[str]]:
         except InputError:
             continue
     row_bytes = 8 * (len(columns) + 1)
-    code = [
-        Insn.make(op.LDX | op.MEM | op.DW, 6, 1, offset("bpf_iter__bpf_prog", "prog")),
-        Insn.make(op.JMP | op.JNE | op.K, 6, 0, 2, 0),
-        Insn.make(op.ALU64 | op.MOV | op.K),
-        Insn.make(op.EXIT_CODE),
-        Insn.make(op.LDX | op.MEM | op.DW, 8, 1, offset("bpf_iter__bpf_prog", "meta")),
-        Insn.make(op.LDX | op.MEM | op.DW, 7, 6, offset("bpf_prog", "aux")),
-    ]
+    body = [Insn.make(op.LDX | op.MEM | op.DW, 7, OBJECT, offset("bpf_prog", "aux"))]
     for index, (_, struct_name, byte_off, bit, size) in enumerate(columns):
-        base = 6 if struct_name == "bpf_prog" else 7
+        base = OBJECT if struct_name == "bpf_prog" else 7
         bits = size if bit >= 0 else 0
-        code.append(Insn.make(op.LDX | op.MEM | (op.B if bits else op.SIZE_CODE[size]), 2, base, byte_off))
+        body.append(Insn.make(op.LDX | op.MEM | (op.B if bits else op.SIZE_CODE[size]), 2, base, byte_off))
         if bits:
-            code.append(Insn.make(op.ALU64 | op.RSH | op.K, 2, imm=bit))
-            code.append(Insn.make(op.ALU64 | op.AND | op.K, 2, imm=(1 << bits) - 1))
-        code.append(Insn.make(op.STX | op.MEM | op.DW, 10, 2, 8 * index - row_bytes))
-    code += [
+            body.append(Insn.make(op.ALU64 | op.RSH | op.K, 2, imm=bit))
+            body.append(Insn.make(op.ALU64 | op.AND | op.K, 2, imm=(1 << bits) - 1))
+        body.append(Insn.make(op.STX | op.MEM | op.DW, 10, 2, 8 * index - row_bytes))
+    body += [
         Insn.make(op.ALU64 | op.MOV | op.K, 2),
         Insn.make(op.LDX | op.MEM | op.DW, 3, 7, offset("bpf_prog_aux", "dst_prog")),
         Insn.make(op.JMP | op.JEQ | op.K, 3, 0, 2, 0),
         Insn.make(op.LDX | op.MEM | op.DW, 3, 3, offset("bpf_prog", "aux")),
         Insn.make(op.LDX | op.MEM | op.W, 2, 3, offset("bpf_prog_aux", "id")),
         Insn.make(op.STX | op.MEM | op.DW, 10, 2, -8),
-        Insn.make(op.LDX | op.MEM | op.DW, 1, 8, offset("bpf_iter_meta", "seq")),
-        Insn.make(op.ALU64 | op.MOV | op.X, 2, 10),
-        Insn.make(op.ALU64 | op.ADD | op.K, 2, imm=-row_bytes),
-        Insn.make(op.ALU64 | op.MOV | op.K, 3, imm=row_bytes),
-        Insn.make(op.CALL_CODE, imm=_SEQ_WRITE),
-        Insn.make(op.ALU64 | op.MOV | op.K),
-        Insn.make(op.EXIT_CODE),
     ]
-    return encode(code), fn_id, [column[0] for column in columns]
+    return *over(btf, "prog", body, row_bytes), [column[0] for column in columns]
 
 
 def _member(btf: Btf, struct_name: str, member: str) -> tuple[int, int, int]:
