@@ -102,7 +102,7 @@ def _iter(raw: bytes, again: _Again) -> dict[str, Any]:
     target = _text(again(name=(16, 24, 1))["name"])
     facts: dict[str, Any] = {"target_name": target}
     if target in ("bpf_map_elem", "bpf_sk_storage_map"):
-        facts["map_id"] = struct.unpack_from("=I", raw, 32)[0]
+        facts["map_id"] = struct.unpack_from("=I", raw, 28)[0]  # in a union of its own, before that of cgroups and tasks
     elif target == "cgroup":
         facts["cgroup_id"], facts["order"] = struct.unpack_from("=QI", raw, 32)
     elif target in ("task", "task_file", "task_vma"):
