@@ -6,12 +6,14 @@ what may not be asked is "unknown", with the privilege that would tell.
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from bpflens.isa.extended.uapi import ProgType
 from bpflens.kernel import probes
 from bpflens.kernel.sys import capabilities
 
@@ -158,7 +160,7 @@ def _pmu(name: str) -> Callable[[], _Answer]:
     return lambda: (os.path.exists(path), "" if os.path.exists(path) else f"no {path}")
 
 
-def _tracing(function: str, attach_type: int, type: int = 26) -> Callable[[], _Answer]:
+def _tracing(function: str, attach_type: int, type: int = ProgType.TRACING) -> Callable[[], _Answer]:
     def ask() -> _Answer:
         present = probes.tracing(function, attach_type, type)
         return present, "this kernel refuses them" if present is False else ""
@@ -191,7 +193,7 @@ def _getfd() -> _Answer:
     try:
         os.close(pidfd_getfd(-1, -1))
     except OSError as error:
-        return error.errno != 38, ""
+        return error.errno != errno.ENOSYS, ""
     return True, ""
 
 
@@ -204,10 +206,10 @@ _KERNEL: tuple[tuple[str, Callable[[], _Answer], str, str], ...] = (
     ("kernel memory by BPF", _lockdown, "part of ls --deep", "lockdown=integrity or none at boot, and CAP_BPF with CAP_PERFMON"),
     ("run statistics", _stats, "run counts and times in show", "sysctl kernel.bpf_stats_enabled=1 (costs some ns for each run)"),
     ("iterator programs", _tracing("bpf_iter_task", probes.ITER), "ls --deep", _NEWER),
-    ("syscall programs", lambda: (probes.prog_type(31), ""), "ls --deep", _NEWER),
+    ("syscall programs", lambda: (probes.prog_type(ProgType.SYSCALL), ""), "ls --deep", _NEWER),
     ("fentry and fexit", _tracing("vfs_read", probes.FENTRY), "", ""),
-    ("LSM programs", _tracing("bpf_lsm_file_open", probes.LSM_MAC, 29), "", ""),
-    ("struct_ops programs", lambda: (probes.prog_type(27), ""), "", ""),
+    ("LSM programs", _tracing("bpf_lsm_file_open", probes.LSM_MAC, ProgType.LSM), "", ""),
+    ("struct_ops programs", lambda: (probes.prog_type(ProgType.STRUCT_OPS), ""), "", ""),
     ("kprobes", _pmu("kprobe"), "", ""),
     ("uprobes", _pmu("uprobe"), "", ""),
     ("network namespaces", _netns, "programs in other network namespaces", "CONFIG_NET_NS=y"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
+from bpflens.isa.extended.uapi import AttachType
 from bpflens.kernel.sys.bpf import Buffer, bpf, cmd
 
 __all__ = (
@@ -71,9 +72,9 @@ def multi_uprobe(prog_fd: int, attach_type: int, path: str, offsets: Sequence[in
 def iterator(prog_fd: int, map_fd: int = 0, where: str = "link") -> int:
     """An iterator's link (v5.8), over the elements of a map where one is given."""
     if not map_fd:
-        return link_create(prog_fd, 0, 28, where=where)
+        return link_create(prog_fd, 0, AttachType.TRACE_ITER, where=where)
     info = Buffer(struct.pack("=IIII", map_fd, 0, 0, 0))  # union bpf_iter_link_info
-    return link_create(prog_fd, 0, 28, extra=struct.pack("=QI", info.address, info.size), where=where)
+    return link_create(prog_fd, 0, AttachType.TRACE_ITER, extra=struct.pack("=QI", info.address, info.size), where=where)
 
 
 def bind_map(prog_fd: int, map_fd: int, where: str = "program") -> None:

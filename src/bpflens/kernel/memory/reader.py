@@ -17,6 +17,7 @@ import struct
 from functools import cached_property
 
 from bpflens.errors import KernelError
+from bpflens.isa.extended.uapi import AttachType, MapType, ProgType
 from bpflens.kernel.memory import programs
 from bpflens.kernel.memory.layout import Layout
 from bpflens.kernel.memory.programs import FileRecord
@@ -26,8 +27,7 @@ from bpflens.kernel.sys.syscalls import libc
 __all__ = ("NAME", "Reader")
 
 NAME = "bpflens"
-_TRACING, _SYSCALL, _TRACE_ITER, _ARRAY = 26, 31, 28, 2
-_SLEEPABLE, _MMAPABLE = 1 << 4, 1 << 10
+_SLEEPABLE, _MMAPABLE = 1 << 4, 1 << 10  # BPF_F_SLEEPABLE, BPF_F_MMAPABLE
 _TEST = struct.Struct("<IIIIQQIIIIQQIII")
 _EFAULT = 14
 
@@ -75,10 +75,10 @@ class Reader:
         """Load the program that reads memory; KernelError where the kernel refuses it."""
         from bpflens.kernel.programs.load import create_map, load_program
 
-        fd = create_map(_ARRAY, 4, programs.READ_BYTES, 1, name=NAME, flags=_MMAPABLE)
+        fd = create_map(MapType.ARRAY, 4, programs.READ_BYTES, 1, name=NAME, flags=_MMAPABLE)
         self._fds.append(fd)
         self.map_fd = fd
-        prog = load_program(programs.read_program(fd, self.layout.assembled), _SYSCALL, name=NAME, flags=_SLEEPABLE)
+        prog = load_program(programs.read_program(fd, self.layout.assembled), ProgType.SYSCALL, name=NAME, flags=_SLEEPABLE)
         self._fds.append(prog)
         self.prog_fd = prog
         self._note(prog)
@@ -149,10 +149,10 @@ class Reader:
         if function is None:
             raise KernelError(f"iterator {target}", "this kernel does not have it", errno=38)
         code = self.layout.assembled(text)
-        prog = load_program(code, _TRACING, name=NAME, expected_attach_type=_TRACE_ITER, attach_btf_id=function)
+        prog = load_program(code, ProgType.TRACING, name=NAME, expected_attach_type=AttachType.TRACE_ITER, attach_btf_id=function)
         try:
             self._note(prog)
-            link = bpf(cmd.LINK_CREATE, struct.pack("<IIII", prog, 0, _TRACE_ITER, 0), f"iterator {target}", "cannot create")[0]
+            link = bpf(cmd.LINK_CREATE, struct.pack("<IIII", prog, 0, AttachType.TRACE_ITER, 0), f"iterator {target}", "cannot create")[0]
         finally:
             os.close(prog)
         self._fds.append(link)

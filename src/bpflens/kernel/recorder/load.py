@@ -6,17 +6,19 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from bpflens.isa.extended.uapi import Cmd
+from bpflens.kernel.programs.load import FUNC_INFO_SIZE, LINE_INFO_SIZE
 from bpflens.kernel.recorder.program import ATTR_BYTES, HEADER_AT_ATTR, Layout
 
 __all__ = ("CODE", "FUNC_INFO", "HEAD", "LINE_INFO", "Load", "load_of")
 
 HEAD, CODE, FUNC_INFO, LINE_INFO = 1, 2, 3, 4
 _BPF_SYSCALLS = (321, 357)  # of x86-64, and of its 32-bit entry
-_PROG_LOAD = 5
 _FIELDS = {  # of union bpf_attr, what says something later: offset
     "kern_version": 40, "prog_flags": 44, "prog_ifindex": 64, "expected_attach_type": 68, "prog_btf_fd": 72, "attach_btf_id": 108,
     "attach_prog_fd": 112, "core_relo_cnt": 116, "fd_array_cnt": 148, "log_level": 24,
 }  # fmt: skip
+_FUNC_INFO_SIZE, _FUNC_INFO_COUNT, _LINE_INFO_SIZE, _LINE_INFO_COUNT = 76, 88, 92, 104
 
 
 @dataclass(slots=True)
@@ -56,14 +58,12 @@ class Load:
     @property
     def func_info(self) -> tuple[tuple[int, int], ...]:
         """insn_off, type_id; empty where it was not read, or its records are longer than is known."""
-        raw = bytes(self.parts[FUNC_INFO])
-        return tuple(struct.iter_unpack("<II", raw)) if self._size(76) == 8 and len(raw) % 8 == 0 else ()
+        return tuple(struct.iter_unpack("<II", self._records(FUNC_INFO, _FUNC_INFO_SIZE, FUNC_INFO_SIZE)))
 
     @property
     def line_info(self) -> tuple[tuple[int, int, int, int], ...]:
         """insn_off, file_name_off, line_off, line_col."""
-        raw = bytes(self.parts[LINE_INFO])
-        return tuple(struct.iter_unpack("<4I", raw)) if self._size(92) == 16 and len(raw) % 16 == 0 else ()
+        return tuple(struct.iter_unpack("<4I", self._records(LINE_INFO, _LINE_INFO_SIZE, LINE_INFO_SIZE)))
 
     @property
     def attributes(self) -> Mapping[str, int]:
@@ -78,8 +78,16 @@ class Load:
         else:
             self.gap = True
 
+    def _records(self, kind: int, size_at: int, size: int) -> bytes:
+        """A part whose records are of the size that is known, and whole; else nothing."""
+        raw = bytes(self.parts[kind])
+        return raw if self._size(size_at) == size and len(raw) % size == 0 else b""
+
     def _expected(self) -> tuple[tuple[int, int], ...]:
-        return (FUNC_INFO, self._size(76) * self._size(88)), (LINE_INFO, self._size(92) * self._size(104))
+        return (
+            (FUNC_INFO, self._size(_FUNC_INFO_SIZE) * self._size(_FUNC_INFO_COUNT)),
+            (LINE_INFO, self._size(_LINE_INFO_SIZE) * self._size(_LINE_INFO_COUNT)),
+        )
 
     def _size(self, at: int) -> int:
         return int.from_bytes(self.attr[at : at + 4], "little")
@@ -91,7 +99,7 @@ def load_of(record: bytes, count: int, layout: Layout) -> Load:
     call, command, _, attr_bytes, license_bytes = struct.unpack_from("=QQQQq", record, 56)
     load_time, name = struct.unpack_from("=Q16s", record, layout.at_load_time)
     type, attach_type = struct.unpack_from("=II", record, layout.at_prog + layout.type)
-    by_syscall = call in _BPF_SYSCALLS and command == _PROG_LOAD and license_bytes >= 0
+    by_syscall = call in _BPF_SYSCALLS and command == Cmd.PROG_LOAD and license_bytes >= 0
     at_license = HEADER_AT_ATTR + ATTR_BYTES
     return Load(
         load_time, pid_tgid >> 32, uid_gid & 0xFFFFFFFF, _text(comm), _text(name), type, attach_type, count,

@@ -61,6 +61,7 @@ class Recorder:
         self._fds: list[int] = []
         self._ready: list[Load] = []
         self._open: dict[int, tuple[Load, float]] = {}
+        self._ring: Ring | None = None
         self.taken_over = False
         try:
             self._set_up(ring_bytes, pins)
@@ -147,7 +148,7 @@ class Recorder:
 
     def wait(self, milliseconds: int) -> bool:
         """Wait for loads; they are told of at once only when the ring fills, so ask again after 100 ms."""
-        return self._ring.wait(milliseconds)
+        return self._ring is not None and self._ring.wait(milliseconds)
 
     def loads(self, limit_bytes: int = 1 << 26) -> list[Load]:
         """What came in since the last call, each with all its parts; what waits for a part for more than a second comes without it. After
@@ -155,7 +156,7 @@ class Recorder:
         """
         found, self._ready = self._ready, []
         taken, now = 0, time.monotonic()
-        for record in self._ring.records():
+        for record in self._ring.records() if self._ring is not None else ():
             kind, count = struct.unpack_from("=II", record)
             (address,) = struct.unpack_from("=Q", record, 8)
             if kind == HEAD:
@@ -200,10 +201,9 @@ class Recorder:
 
     def close(self) -> None:
         """Detach and forget."""
-        ring = getattr(self, "_ring", None)
-        if ring is not None:
-            ring.close()
-            self._ring = None  # type: ignore[assignment]
+        if self._ring is not None:
+            self._ring.close()
+            self._ring = None
         for fd in reversed(self._fds):
             os.close(fd)
         self._fds.clear()
