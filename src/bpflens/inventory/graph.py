@@ -12,11 +12,11 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from bpflens.inventory.finders.maps import prog_array_entries
+from bpflens.isa.extended.uapi import MapType
 from bpflens.kernel.programs.loaded import MapHead, prog_map_ids
 
 __all__ = ("MapNode", "ProgNode", "program_tree")
 
-_PROG_ARRAY = 3
 _MOST_DEPTH = 33  # MAX_TAIL_CALL_CNT
 
 
@@ -57,7 +57,7 @@ class program_tree:
         nodes = []
         for map_id in self.map_ids(id):
             head = self._heads.get(map_id)
-            if head is None or head.type != _PROG_ARRAY:
+            if head is None or head.type != MapType.PROG_ARRAY:
                 nodes.append(MapNode(map_id, head))
             elif map_id in maps:
                 nodes.append(MapNode(map_id, head, above=True))

@@ -10,14 +10,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from bpflens.errors import BpflensError, KernelError
+from bpflens.isa.extended.uapi import LinkType, MapType
 from bpflens.program import Holder, Map
 
 __all__ = ("MapRow", "overview")
 
 _COUNTED_UP_TO = 100_000
-_OF_MAPS = (12, 13)  # array_of_maps, hash_of_maps
-_LINKS_ON_MAPS = (4, 9, 14)  # iter, struct_ops, sockmap
-_STRUCT_OPS, _IN_USE = 26, "in use"
+_OF_MAPS = (MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS)
+_LINKS_ON_MAPS = (LinkType.ITER, LinkType.STRUCT_OPS, LinkType.SOCKMAP)
+_IN_USE = "in use"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def _kept_by_kernel(maps: Sequence[Map]) -> dict[int, list[str]]:
 
     kept: dict[int, list[str]] = {}
     for map in maps:
-        if map.type == _STRUCT_OPS and map.id is not None:
+        if map.type == MapType.STRUCT_OPS and map.id is not None:
             with suppress(BpflensError):
                 ops = struct_ops(map.id)
                 if STATES.get(ops.state) == _IN_USE:

@@ -6,6 +6,7 @@ undoes both when the thread ends.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import struct
 import threading
@@ -234,7 +235,7 @@ def _run(ctx: Context, reader: Reader | None, family: Family, rows: list[Invento
     except PermissionError:
         ctx.deny(family.what, family.needs, family.kinds)
     except KernelError as error:
-        if error.errno in (1, 13):
+        if error.errno in (errno.EPERM, errno.EACCES):
             ctx.deny(family.what, family.needs, family.kinds)
         elif error.errno not in _GONE and error.errno not in _LACKING:
             ctx.deny(family.what, f"another answer than: {error}", family.kinds)

@@ -6,6 +6,7 @@ an extended program, and does not say which.
 
 from __future__ import annotations
 
+import errno
 import os
 
 from bpflens.attachment import Holder
@@ -46,7 +47,7 @@ def held_sockets(ctx: Context) -> dict[int, SocketFacts]:
                 guarded.add(file.pid)
                 continue
             except OSError as error:
-                if error.errno == 38:
+                if error.errno == errno.ENOSYS:
                     needs = f"Linux 5.6 (pidfd_getfd), or {_MEMORY}"
                     ctx.deny("filters of sockets other than packet sockets", needs, ("socket",), ("sockets",))
                     return found

@@ -6,12 +6,17 @@ Needs CAP_NET_ADMIN. A machine with cgroup v1 only has no BPF on cgroups.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Iterator
 
 from bpflens.inventory.facts.context import Context
 from bpflens.inventory.facts.namespaces import mount_namespaces
 from bpflens.inventory.facts.records import Inventory, InventoryRow
+from bpflens.isa.extended.names import ATTACH_TYPES as NAMES
+from bpflens.isa.extended.uapi import AttachType as HOOK
+from bpflens.isa.extended.uapi import LinkType
+from bpflens.isa.extended.uapi import ProgType as PROG
 from bpflens.kernel.attachments.prog_query import EFFECTIVE, query
 
 TYPE_CHECKING = False
@@ -20,23 +25,26 @@ if TYPE_CHECKING:
 
 __all__ = ("ATTACH_TYPES", "cgroup_root", "effective", "find", "inherited")
 
-_SKB, _SOCK, _SOCK_OPS, _DEVICE, _ADDR, _SYSCTL, _SOCKOPT, _LSM = 8, 9, 13, 15, 18, 23, 25, 29
-ATTACH_TYPES = {
-    _SKB: {0: "inet_ingress", 1: "inet_egress"},
-    _SOCK: {2: "inet_sock_create", 12: "inet4_post_bind", 13: "inet6_post_bind", 34: "inet_sock_release"},
-    _SOCK_OPS: {3: "sock_ops"},
-    _DEVICE: {6: "device"},
-    _ADDR: {
-        8: "inet4_bind", 9: "inet6_bind", 10: "inet4_connect", 11: "inet6_connect", 14: "udp4_sendmsg", 15: "udp6_sendmsg",
-        19: "udp4_recvmsg", 20: "udp6_recvmsg", 29: "inet4_getpeername", 30: "inet6_getpeername", 31: "inet4_getsockname",
-        32: "inet6_getsockname", 49: "unix_connect", 50: "unix_sendmsg", 51: "unix_recvmsg", 52: "unix_getpeername", 53: "unix_getsockname",
-    },
-    _SYSCTL: {18: "sysctl"},
-    _SOCKOPT: {21: "getsockopt", 22: "setsockopt"},
-    _LSM: {43: "lsm_cgroup"},
+_HOOKS = {
+    PROG.CGROUP_SKB: (HOOK.CGROUP_INET_INGRESS, HOOK.CGROUP_INET_EGRESS),
+    PROG.CGROUP_SOCK: (
+        HOOK.CGROUP_INET_SOCK_CREATE, HOOK.CGROUP_INET4_POST_BIND, HOOK.CGROUP_INET6_POST_BIND, HOOK.CGROUP_INET_SOCK_RELEASE,
+    ),
+    PROG.SOCK_OPS: (HOOK.CGROUP_SOCK_OPS,),
+    PROG.CGROUP_DEVICE: (HOOK.CGROUP_DEVICE,),
+    PROG.CGROUP_SOCK_ADDR: (
+        HOOK.CGROUP_INET4_BIND, HOOK.CGROUP_INET6_BIND, HOOK.CGROUP_INET4_CONNECT, HOOK.CGROUP_INET6_CONNECT, HOOK.CGROUP_UDP4_SENDMSG,
+        HOOK.CGROUP_UDP6_SENDMSG, HOOK.CGROUP_UDP4_RECVMSG, HOOK.CGROUP_UDP6_RECVMSG, HOOK.CGROUP_INET4_GETPEERNAME,
+        HOOK.CGROUP_INET6_GETPEERNAME, HOOK.CGROUP_INET4_GETSOCKNAME, HOOK.CGROUP_INET6_GETSOCKNAME, HOOK.CGROUP_UNIX_CONNECT,
+        HOOK.CGROUP_UNIX_SENDMSG, HOOK.CGROUP_UNIX_RECVMSG, HOOK.CGROUP_UNIX_GETPEERNAME, HOOK.CGROUP_UNIX_GETSOCKNAME,
+    ),
+    PROG.CGROUP_SYSCTL: (HOOK.CGROUP_SYSCTL,),
+    PROG.CGROUP_SOCKOPT: (HOOK.CGROUP_GETSOCKOPT, HOOK.CGROUP_SETSOCKOPT),
+    PROG.LSM: (HOOK.LSM_CGROUP,),
 }  # fmt: skip
-_FLAGS = {1: "override", 2: "multi"}
-_LINK_CGROUP = 3
+ATTACH_TYPES = {type: {number: NAMES[number].removeprefix("cgroup_") for number in hooks} for type, hooks in _HOOKS.items()}
+"""Program type -> attach type -> its name in the inventory."""
+_FLAGS = {1: "override", 2: "multi"}  # BPF_F_ALLOW_OVERRIDE, BPF_F_ALLOW_MULTI
 
 
 def cgroup_root(ctx: Context) -> str | None:
@@ -68,7 +76,7 @@ def find(ctx: Context) -> Iterable[InventoryRow]:
         return
     links: dict[tuple[int, int, int], list[int]] = {}
     for link in ctx.links.values():
-        if link.type == _LINK_CGROUP:
+        if link.type == LinkType.CGROUP:
             key = (int.from_bytes(link.rest[:8], "little"), int.from_bytes(link.rest[8:12], "little"), link.prog_id)
             links.setdefault(key, []).append(link.id)
     unasked: set[int] = set()
@@ -83,7 +91,7 @@ def find(ctx: Context) -> Iterable[InventoryRow]:
                 ctx.deny("programs on cgroups", "CAP_NET_ADMIN")
                 return
             except OSError as error:
-                if error.errno == 22:
+                if error.errno == errno.EINVAL:
                     unasked.add(number)  # this kernel does not have the attach type
                 continue
             if not answer.ids:
@@ -97,7 +105,7 @@ def find(ctx: Context) -> Iterable[InventoryRow]:
                 if held:
                     details["link"] = held.pop(0)
                     ctx.claimed_links.add(details["link"])
-                kind = name if number == 43 else f"cgroup/{name}"
+                kind = name if number == HOOK.LSM_CGROUP else f"cgroup/{name}"
                 yield InventoryRow(kind, f"cgroup:{path}", None, prog_id=prog_id, details=details)
 
 
@@ -109,7 +117,7 @@ def effective(ctx: Context, path: str) -> Iterator[tuple[str, int]]:
     fd = os.open(root + path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for number, name in _asked(ctx).items():
-            if number == 43:
+            if number == HOOK.LSM_CGROUP:
                 continue  # lsm_cgroup cannot be asked for its effective set as a whole
             try:
                 for prog_id in query(fd, number, EFFECTIVE).ids:

@@ -12,21 +12,20 @@ from collections.abc import Iterable
 from bpflens.errors import KernelError
 from bpflens.inventory.facts.context import Context
 from bpflens.inventory.facts.records import InventoryRow
+from bpflens.isa.extended.uapi import LinkType, ProgType
 from bpflens.kernel.programs.loaded import LinkHead
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ("LINK_NETFILTER", "NETFILTER_HOOKS", "claim", "find")
+__all__ = ("NETFILTER_HOOKS", "claim", "find")
 
-_TRACING, _XDP, _PERF_EVENT, _KPROBE_MULTI, _STRUCT_OPS, LINK_NETFILTER, _TCX, _NETKIT = 2, 6, 7, 8, 9, 10, 11, 13
 _INET = ("prerouting", "input", "forward", "output", "postrouting")
 NETFILTER_HOOKS = {
     2: ("ip", _INET), 10: ("ip6", _INET), 3: ("arp", ("input", "output", "forward")), 7: ("bridge", _INET),
     5: ("netdev", ("ingress", "egress")),
 }  # fmt: skip  # NFPROTO_* -> hook numbers in order
-_TRACING_TYPE = 26
 _ADDRESSES_SHOWN = 256
 
 
@@ -46,7 +45,7 @@ def claim(ctx: Context, type: int, prog_id: int, union: bytes) -> dict[str, Any]
 def find(ctx: Context) -> Iterable[InventoryRow]:
     """The links that are left; run after all families that claim links."""
     for link in ctx.links.values():
-        if link.id not in ctx.claimed_links and link.type != _STRUCT_OPS:  # the programs of struct_ops are in the map, see maps.py
+        if link.id not in ctx.claimed_links and link.type != LinkType.STRUCT_OPS:  # the programs of struct_ops are in the map, see maps.py
             row = _row(ctx, link)
             if row is not None:
                 yield row
@@ -61,16 +60,16 @@ def _row(ctx: Context, link: LinkHead) -> InventoryRow | None:
     except KernelError:
         return None  # gone meanwhile
     details: dict[str, Any] = dict(attachment.details)
-    if link.type in (_XDP, _TCX, _NETKIT) and details.get("ifindex"):
+    if link.type in (LinkType.XDP, LinkType.TCX, LinkType.NETKIT) and details.get("ifindex"):
         details["why"] = "in a network namespace that was not reached"
-    elif link.type == LINK_NETFILTER:
+    elif link.type == LinkType.NETFILTER:
         details["why"] = "link info does not say the network namespace"
-    elif link.type == _TRACING and attachment.kind == "freplace" and details.get("target_obj_id"):
+    elif link.type == LinkType.TRACING and attachment.kind == "freplace" and details.get("target_obj_id"):
         details["function"] = _function_of_program(details["target_obj_id"], details.get("target_btf_id", 0))
-    elif link.type == _KPROBE_MULTI and "addrs" in details:
+    elif link.type == LinkType.KPROBE_MULTI and "addrs" in details:
         details["functions"] = _symbols(details.pop("addrs"))
     kind = attachment.kind
-    if kind == "raw_tracepoint" and ctx.programs and link.prog_id in ctx.programs and ctx.programs[link.prog_id].type == _TRACING_TYPE:
+    if kind == "raw_tracepoint" and ctx.programs and link.prog_id in ctx.programs and ctx.programs[link.prog_id].type == ProgType.TRACING:
         kind = "tp_btf"
     object = attachment.object or f"link:{link.id}"
     return InventoryRow(kind, object, attachment.netns or None, prog_id=link.prog_id or None, details=details)

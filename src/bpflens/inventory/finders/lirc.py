@@ -7,11 +7,10 @@ from collections.abc import Iterable
 
 from bpflens.inventory.facts.context import Context
 from bpflens.inventory.facts.records import InventoryRow
+from bpflens.isa.extended.uapi import AttachType
 from bpflens.kernel.attachments.prog_query import query
 
 __all__ = ("find",)
-
-_ATTACH_TYPE = 16
 
 
 def find(ctx: Context) -> Iterable[InventoryRow]:
@@ -25,7 +24,7 @@ def find(ctx: Context) -> Iterable[InventoryRow]:
         except OSError:
             continue
         try:
-            for position, prog_id in enumerate(query(fd, _ATTACH_TYPE).ids):
+            for position, prog_id in enumerate(query(fd, AttachType.LIRC_MODE2).ids):
                 yield InventoryRow("lirc_mode2", f"/dev/{name}", prog_id=prog_id, details={"position": position})
         except PermissionError:
             ctx.deny("programs on infrared receivers", "CAP_NET_ADMIN")

@@ -9,23 +9,24 @@ from collections.abc import Callable, Iterable, Iterator
 from bpflens.errors import BpflensError, KernelError
 from bpflens.inventory.facts.context import Context
 from bpflens.inventory.facts.records import InventoryRow
+from bpflens.isa.extended.uapi import AttachType, LinkType, MapType, ProgType
 from bpflens.kernel.attachments.prog_query import query
 from bpflens.kernel.descriptors import map_fd
 from bpflens.kernel.programs.loaded import MapHead
 
 __all__ = ("SOCKMAP_HOOKS", "find", "find_prog_arrays", "inner_maps", "prog_array_entries")
 
-_PROG_ARRAY, _DEVMAP, _SOCKMAP, _CPUMAP, _SOCKHASH, _DEVMAP_HASH, _STRUCT_OPS = 3, 14, 15, 16, 18, 25, 26
-_LINK_STRUCT_OPS, _LINK_SOCKMAP = 9, 14
-SOCKMAP_HOOKS = {4: "skb_stream_parser", 5: "skb_stream_verdict", 38: "skb_verdict", 7: "msg_verdict"}
-_XDP, _SK_SKB, _SK_MSG, _STRUCT_OPS_PROG = 6, 14, 16, 27
+SOCKMAP_HOOKS = {
+    AttachType.SK_SKB_STREAM_PARSER: "skb_stream_parser", AttachType.SK_SKB_STREAM_VERDICT: "skb_stream_verdict",
+    AttachType.SK_SKB_VERDICT: "skb_verdict", AttachType.SK_MSG_VERDICT: "msg_verdict",
+}  # fmt: skip
 
 
 def find(ctx: Context) -> Iterable[InventoryRow]:
     """Programs on devmap, cpumap, sockmap and struct_ops maps."""
     for head in ctx.maps.values():
-        reader = _READERS.get(head.type)
-        if reader is None or not ctx.may_have(*_TYPES[head.type]):
+        reader, types = _READERS.get(head.type, (None, ()))
+        if reader is None or not ctx.may_have(*types):
             continue
         try:
             yield from reader(ctx, head)
@@ -36,7 +37,7 @@ def find(ctx: Context) -> Iterable[InventoryRow]:
 def find_prog_arrays(ctx: Context) -> Iterable[InventoryRow]:
     """Programs that are entries of a prog_array, that is targets of tail calls."""
     for head in ctx.maps.values():
-        if head.type != _PROG_ARRAY:
+        if head.type != MapType.PROG_ARRAY:
             continue
         for index, prog_id in prog_array_entries(head):
             details = {"map_name": head.name, "index": index}
@@ -74,7 +75,7 @@ def _devmap(ctx: Context, head: MapHead) -> Iterator[InventoryRow]:
     """struct bpf_devmap_val: ifindex, program id. Entries without the second half have no program."""
     if head.value_bytes < 8:
         return
-    kind = "cpumap" if head.type == _CPUMAP else "devmap"
+    kind = "cpumap" if head.type == MapType.CPUMAP else "devmap"
     for key, value in _entries(head):
         target, prog_id = struct.unpack_from("<II", value)
         if prog_id:
@@ -98,7 +99,7 @@ def _sockmap(ctx: Context, head: MapHead) -> Iterator[InventoryRow]:
                 details: dict[str, object] = {"map_name": head.name}
                 union = struct.pack("<II", head.id, attach_type)
                 for link in ctx.links.values():
-                    if link.type == _LINK_SOCKMAP and link.prog_id == prog_id and link.rest.startswith(union):
+                    if link.type == LinkType.SOCKMAP and link.prog_id == prog_id and link.rest.startswith(union):
                         details["link"] = link.id
                         ctx.claimed_links.add(link.id)
                 yield InventoryRow(f"sockmap/{hook}", f"map:{head.id}", prog_id=prog_id, details=details)
@@ -113,7 +114,8 @@ def _struct_ops(ctx: Context, head: MapHead) -> Iterator[InventoryRow]:
         ops = struct_ops(head.id)
     except BpflensError:
         return  # gone, or no BTF
-    links = [link.id for link in ctx.links.values() if link.type == _LINK_STRUCT_OPS and link.rest.startswith(struct.pack("<I", head.id))]
+    union = struct.pack("<I", head.id)
+    links = [link.id for link in ctx.links.values() if link.type == LinkType.STRUCT_OPS and link.rest.startswith(union)]
     for member, (index, prog_id) in ops.programs.items():
         details: dict[str, object] = {"map_name": head.name, "member": member, "index": index, "state": STATES.get(ops.state, ops.state)}
         if links:
@@ -121,10 +123,12 @@ def _struct_ops(ctx: Context, head: MapHead) -> Iterator[InventoryRow]:
         yield InventoryRow("struct_ops", f"map:{head.id} {ops.struct}.{member}", prog_id=prog_id, details=details)
 
 
-_READERS: dict[int, Callable[[Context, MapHead], Iterator[InventoryRow]]] = {
-    _DEVMAP: _devmap, _DEVMAP_HASH: _devmap, _CPUMAP: _devmap, _SOCKMAP: _sockmap, _SOCKHASH: _sockmap, _STRUCT_OPS: _struct_ops,
-}  # fmt: skip
-_TYPES = {
-    _DEVMAP: (_XDP,), _DEVMAP_HASH: (_XDP,), _CPUMAP: (_XDP,), _SOCKMAP: (_SK_SKB, _SK_MSG), _SOCKHASH: (_SK_SKB, _SK_MSG),
-    _STRUCT_OPS: (_STRUCT_OPS_PROG,),
-}  # fmt: skip
+_READERS: dict[int, tuple[Callable[[Context, MapHead], Iterator[InventoryRow]], tuple[int, ...]]] = {
+    MapType.DEVMAP: (_devmap, (ProgType.XDP,)),
+    MapType.DEVMAP_HASH: (_devmap, (ProgType.XDP,)),
+    MapType.CPUMAP: (_devmap, (ProgType.XDP,)),
+    MapType.SOCKMAP: (_sockmap, (ProgType.SK_SKB, ProgType.SK_MSG)),
+    MapType.SOCKHASH: (_sockmap, (ProgType.SK_SKB, ProgType.SK_MSG)),
+    MapType.STRUCT_OPS: (_struct_ops, (ProgType.STRUCT_OPS,)),
+}
+"""Type of a map -> its reader, and the types of programs that can be there."""

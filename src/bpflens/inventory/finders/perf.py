@@ -12,11 +12,11 @@ from collections.abc import Iterable
 from bpflens.attachment import Holder
 from bpflens.inventory.facts.context import Context
 from bpflens.inventory.facts.records import InventoryRow
+from bpflens.isa.extended.uapi import LinkType
 from bpflens.kernel.attachments.perf_events import program_of_fd
 
 __all__ = ("event_name", "find")
 
-_LINK_PERF = 7
 _KINDS = {0: "raw_tracepoint", 1: "tracepoint", 2: "kprobe", 3: "kretprobe", 4: "uprobe", 5: "uretprobe"}  # enum bpf_task_fd_type
 _TYPES = {0: "hardware", 1: "software", 2: "tracepoint", 3: "hw-cache", 4: "raw", 5: "breakpoint"}
 _HARDWARE = ("cpu-cycles", "instructions", "cache-references", "cache-misses", "branches", "branch-misses", "bus-cycles",
@@ -53,7 +53,7 @@ def find(ctx: Context) -> Iterable[InventoryRow]:
             object = name
         if prog_id:
             rows.setdefault((kind, object, prog_id), []).append(ctx.holder(file.pid, file.fd))
-    links = [link for link in ctx.links.values() if link.type == _LINK_PERF]
+    links = [link for link in ctx.links.values() if link.type == LinkType.PERF_EVENT]
     told = {link.prog_id for link in links if int.from_bytes(link.rest[:4], "little")}
     for (kind, object, prog_id), holders in rows.items():
         if prog_id in told:

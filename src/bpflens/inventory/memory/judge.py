@@ -17,6 +17,7 @@ from typing import NamedTuple
 from bpflens.attachment import ProgInfo
 from bpflens.inventory.facts.records import InventoryRow
 from bpflens.inventory.memory.vmalloc import Area
+from bpflens.isa.extended.uapi import ProgType
 from bpflens.kernel.memory.reader import Reader
 
 __all__ = ("EXPLAINED", "Finds", "Identity", "Judged", "finds_of", "judge")
@@ -25,7 +26,6 @@ LISTED, FUNCTION, SHIM, CLASSIC, OURS = "listed", "function", "hook of lsm_cgrou
 HIDDEN, TWICE, OF_HIDDEN = "hidden", "its id is another's", "function of a hidden program"
 FREED, LOADING, ORPHAN, UNREAD = "waiting to be freed", "being loaded", "no holder", "unread"
 EXPLAINED = frozenset((LISTED, FUNCTION, SHIM, CLASSIC, OURS))
-_LSM = 29
 _MOST_FUNCTIONS = 4096
 _COUNTED_BY_CODE = ("tc/", "xt_bpf", "team/")
 
@@ -125,7 +125,7 @@ def _verdict(
         return LISTED
     if not image.type:
         return CLASSIC if address in finds.addresses else ORPHAN
-    if image.type == _LSM and image.attach_btf_id in finds.lsm_hooks:
+    if image.type == ProgType.LSM and image.attach_btf_id in finds.lsm_hooks:
         return SHIM
     return LOADING if image.references else FREED
 

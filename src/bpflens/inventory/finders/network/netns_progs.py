@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from bpflens.inventory.facts.context import Context
 from bpflens.inventory.facts.records import InventoryRow
 from bpflens.inventory.finders.links import claim
+from bpflens.isa.extended.uapi import AttachType, LinkType, ProgType
 from bpflens.kernel.attachments.prog_query import query
 
 TYPE_CHECKING = False
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ("find",)
 
-_HOOKS = {17: ("flow_dissector", 22), 36: ("sk_lookup", 30)}  # attach type: (name, program type)
-_LINK_NETNS = 5
+_HOOKS = {
+    AttachType.FLOW_DISSECTOR: ("flow_dissector", ProgType.FLOW_DISSECTOR), AttachType.SK_LOOKUP: ("sk_lookup", ProgType.SK_LOOKUP),
+}  # fmt: skip
 
 
 def find(ctx: Context) -> Iterable[InventoryRow]:
@@ -40,7 +42,7 @@ def find(ctx: Context) -> Iterable[InventoryRow]:
             for position, prog_id in enumerate(answer.ids):
                 details: dict[str, Any] = {"position": position} if len(answer.ids) > 1 else {}
                 union = inode.to_bytes(4, "little") + attach_type.to_bytes(4, "little")
-                details.update(claim(ctx, _LINK_NETNS, prog_id, union))
+                details.update(claim(ctx, LinkType.NETNS, prog_id, union))
                 yield InventoryRow(name, f"netns:{ctx.netns.name or inode}", inode, prog_id=prog_id, details=details)
     finally:
         os.close(fd)

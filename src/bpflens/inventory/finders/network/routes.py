@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from bpflens.inventory.facts.context import Context
 from bpflens.inventory.facts.records import InventoryRow
 from bpflens.inventory.finders.network.sockets import interfaces
+from bpflens.isa.extended.uapi import ProgType
 from bpflens.kernel.network.routes import RouteProgram, address, route_programs
 
 TYPE_CHECKING = False
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ("find",)
 
-LWT_TYPES = {10, 11, 12, 19}  # lwt_in, lwt_out, lwt_xmit, lwt_seg6local
+LWT_TYPES = {ProgType.LWT_IN, ProgType.LWT_OUT, ProgType.LWT_XMIT, ProgType.LWT_SEG6LOCAL}
 
 
 def find(ctx: Context) -> Iterable[InventoryRow]:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 
 from bpflens.inventory.facts.context import Context
 from bpflens.inventory.facts.records import InventoryRow
 from bpflens.inventory.finders.network.sockets import interfaces
+from bpflens.isa.extended.uapi import AttachType
 from bpflens.kernel.attachments.prog_query import query
 
 __all__ = ("find",)
 
-_HOOKS = {46: "tcx/ingress", 47: "tcx/egress", 54: "netkit/primary", 55: "netkit/peer"}
+_HOOKS = {
+    AttachType.TCX_INGRESS: "tcx/ingress", AttachType.TCX_EGRESS: "tcx/egress", AttachType.NETKIT_PRIMARY: "netkit/primary",
+    AttachType.NETKIT_PEER: "netkit/peer",
+}  # fmt: skip
 
 
 def find(ctx: Context) -> Iterable[InventoryRow]:
@@ -23,10 +28,10 @@ def find(ctx: Context) -> Iterable[InventoryRow]:
             try:
                 answer = query(ifindex, attach_type, links=True)
             except OSError as error:
-                if error.errno == 1:
+                if error.errno == errno.EPERM:
                     ctx.deny("programs at tcx and netkit hooks", "CAP_NET_ADMIN")
                     return
-                if error.errno == 22 and attach_type < 54:
+                if error.errno == errno.EINVAL and kind.startswith("tcx/"):
                     del hooks[attach_type]  # this kernel has no such hook
                 continue  # ENXIO: not a netkit device; EACCES: not the primary one of a netkit pair
             for position, prog_id in enumerate(answer.ids):

@@ -7,11 +7,10 @@ from collections.abc import Iterable
 from bpflens.inventory.facts.context import Context
 from bpflens.inventory.facts.records import InventoryRow
 from bpflens.inventory.finders.links import claim
+from bpflens.isa.extended.uapi import LinkType
 from bpflens.kernel.network.devices import devices
 
 __all__ = ("find",)
-
-_LINK_XDP = 6
 
 
 def find(ctx: Context) -> Iterable[InventoryRow]:
@@ -19,5 +18,5 @@ def find(ctx: Context) -> Iterable[InventoryRow]:
     namespace = ctx.netns.inode if ctx.netns else None
     for device in devices():
         for mode, prog_id in device.xdp:
-            details = {"ifindex": device.ifindex, **claim(ctx, _LINK_XDP, prog_id, device.ifindex.to_bytes(4, "little"))}
+            details = {"ifindex": device.ifindex, **claim(ctx, LinkType.XDP, prog_id, device.ifindex.to_bytes(4, "little"))}
             yield InventoryRow(f"xdp/{mode}", f"dev:{device.name or '?'}", namespace, prog_id=prog_id, details=details)

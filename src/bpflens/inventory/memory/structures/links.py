@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from bpflens.errors import BpflensError
+from bpflens.isa.extended.uapi import LinkType
 from bpflens.kernel.memory.reader import Reader
 
 __all__ = ("DETACHED", "link_places")
 
 DETACHED = "(detached)"
-_TYPES = {6: ("bpf_xdp_link", "dev"), 10: ("bpf_nf_link", "net"), 11: ("tcx_link", "dev"), 13: ("netkit_link", "dev")}
+_TYPES = {
+    LinkType.XDP: ("bpf_xdp_link", "dev"), LinkType.NETFILTER: ("bpf_nf_link", "net"), LinkType.TCX: ("tcx_link", "dev"),
+    LinkType.NETKIT: ("netkit_link", "dev"),
+}  # fmt: skip
 
 
 def link_places(reader: Reader) -> dict[int, tuple[int, str | None]]:
@@ -30,7 +34,7 @@ def link_places(reader: Reader) -> dict[int, tuple[int, str | None]]:
             if not target:
                 continue
             name = None
-            if kind == 10:
+            if kind == LinkType.NETFILTER:
                 dead = reader.has("bpf_nf_link", "dead") and reader.u32(link + offset("bpf_nf_link", "dead"))
                 name = DETACHED if dead else None
             else:

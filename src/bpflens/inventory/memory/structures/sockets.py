@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ("find", "find_lists", "row", "unheld_socket")
 
-_AF_PACKET = 17
+_AF_INET, _AF_INET6, _AF_PACKET = 2, 10, 17
+_FANOUT_CBPF, _FANOUT_EBPF = 6, 7  # PACKET_FANOUT_CBPF, PACKET_FANOUT_EBPF
 _TIME_WAIT, _NEW_SYN_RECV = 6, 12
 _MOST_LISTED = 1 << 20
 _ITERATORS = (("udp", "udp_sk"), ("tcp", "sk_common"), ("unix", "unix_sk"), ("netlink", "sk"))
@@ -61,7 +62,7 @@ def find(ctx: Context, reader: Reader) -> Iterable[InventoryRow]:
         try:
             if first.family == _AF_PACKET:
                 _fanout(reader, first, holders, fanouts)
-            elif first.family in (2, 10):
+            elif first.family in (_AF_INET, _AF_INET6):
                 yield from _kcm(reader, first, holders)
         except OSError:
             continue
@@ -108,7 +109,7 @@ def _fanout(reader: Reader, record: FileRecord, holders: tuple[Holder, ...], fan
         fanouts[group] = known._replace(holders=known.holders + holders)
         return
     type = reader.read(group + reader.offset("packet_fanout", "type"), 1)[0]
-    if type not in (6, 7):
+    if type not in (_FANOUT_CBPF, _FANOUT_EBPF):
         return  # the program's place is shared with the counter of the round-robin mode
     image = image_at(reader, reader.u64(group + reader.offset("packet_fanout", "bpf_prog")))
     if image is not None:
@@ -193,7 +194,7 @@ def unheld_socket(
         if owner:
             inode = reader.u64(owner + offset("socket_alloc", "vfs_inode") + offset("inode", "i_ino"))
         details: dict[str, Any] = {**filter_context(kind, protocol), "why": why}
-        if family in (2, 10):
+        if family in (_AF_INET, _AF_INET6):
             details["port"] = reader.u16(sock + offset("sock", "__sk_common.skc_num"))
         yield row(f"socket/{kind}", f"sock:{inode}" if inode else f"port:{details.get('port', 0)}", namespace, image, **details)
     except OSError:

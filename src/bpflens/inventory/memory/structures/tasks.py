@@ -12,6 +12,7 @@ from bpflens.inventory.finders.seccomp import LISTENER
 from bpflens.inventory.finders.seccomp import rows as seccomp_rows
 from bpflens.inventory.memory.images import image_at
 from bpflens.inventory.memory.structures.sockets import row
+from bpflens.isa.extended.uapi import LinkType
 from bpflens.kernel.memory.reader import Reader
 
 __all__ = ("find_perf", "find_ppp", "find_seccomp")
@@ -77,7 +78,7 @@ def find_perf(ctx: Context, reader: Reader) -> Iterable[InventoryRow]:
     """Programs on perf events of every type, with what the official query has not told."""
     offset = reader.offset
     known = {(file.pid, file.fd) for file in ctx.files if file.link == "anon_inode:[perf_event]"}
-    linked = {link.prog_id for link in ctx.links.values() if link.type == 7}
+    linked = {link.prog_id for link in ctx.links.values() if link.type == LinkType.PERF_EVENT}
     found: dict[tuple[str, str, int], InventoryRow] = {}
     for record in reader.file_records:
         if (record.pid, record.fd) not in known or not record.private:
