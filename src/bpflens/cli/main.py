@@ -48,8 +48,18 @@ Global options, before or after the verb:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the command line and exit; `argv` defaults to the process's arguments."""
-    sys.exit(run(sys.argv[1:] if argv is None else argv))
+    """Run the command line and end the process; `argv` defaults to the process's arguments.
+
+    The interpreter is not taken apart before: a short command would spend a tenth of its time on it, and nothing waits for it.
+    """
+    code = run(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            code = code or 3
+    os._exit(code)
 
 
 def run(argv: list[str]) -> int:
@@ -167,6 +177,8 @@ def verb_parser(verb: Verb) -> tuple[ModuleType, argparse.ArgumentParser]:
     """The verb's module and its argument parser."""
     import argparse
     import importlib
+
+    vars(argparse)["_"] = str  # its messages are English as ours: no search for translations, nor the import of `locale` for it
 
     class Formatter(argparse.RawDescriptionHelpFormatter):
         def __init__(self, prog: str) -> None:  # with a width of its own argparse does not import shutil and its compressors
