@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import needs
+from bpflens.cli import main
 from bpflens.cli.main import run
 from bpflens.errors import InputError, KernelError
 from bpflens.kernel.maps.maps import map_by_fd
@@ -336,3 +337,23 @@ def test_lines_by_the_thousand_are_those_of_single_elements(pins: str, json_line
             seen += 1
         os.close(fd)
     assert seen == len(fds)
+
+
+def test_the_list_is_sorted_and_cut(pins: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--json", "map", "ls", "--sort", "memory", "--reverse", "--limit", "3"]) in (0, 5)
+    sizes = [json.loads(line)["memory_bytes"] for line in capsys.readouterr().out.splitlines()]
+    assert len(sizes) == 3 and sizes == sorted(sizes, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["ls", "--where", "key = 1"], "--where: has no effect on map ls; it is for dump"),
+        (["dump", "1", "--count"], "--count: has no effect on map dump"),
+        (["ls", "--sort", "colour"], '--sort: "colour" is none of id, name'),
+        (["show", "1", "--apply"], "--apply: has no effect on map show; it is for delete and set"),
+    ],
+)
+def test_an_option_without_effect_is_an_error(argv: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["map", *argv]) == 2
+    assert said in capsys.readouterr().err

@@ -5,7 +5,7 @@ Beside programs, pins and descriptors the kernel itself holds maps: a registered
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from bpflens.errors import BpflensError, KernelError
 from bpflens.isa.extended.uapi import LinkType, MapType
 from bpflens.program import Holder, Map
 
-__all__ = ("MapRow", "overview")
+__all__ = ("ORDERS", "MapRow", "overview")
 
 _COUNTED_UP_TO = 100_000
 _OF_MAPS = (MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS)
@@ -39,6 +39,13 @@ class MapRow:
     def orphaned(self) -> bool:
         """Held by nothing that is known."""
         return not (self.users or self.pins or self.holders or self.kernel)
+
+
+ORDERS: dict[str, Callable[[MapRow], int | str]] = {
+    "id": lambda row: row.map.id or 0, "name": lambda row: row.map.name, "type": lambda row: row.map.type,
+    "memory": lambda row: row.memory_bytes or 0, "elements": lambda row: row.elements or 0,
+}  # fmt: skip
+"""What rows may be sorted by."""
 
 
 def overview(maps: Sequence[Map] | None = None, count: bool = False) -> tuple[list[MapRow], tuple[tuple[str, str], ...]]:

@@ -25,6 +25,7 @@ from bpflens.program import Map
 EXAMPLES = (
     "bpflens map ls",
     "bpflens map ls --count --json",
+    "bpflens map ls --sort memory --reverse --limit 10",
     "bpflens map dump map:7 --where 'value > 100' --sort value --reverse --limit 10",
     "bpflens map get map:7 1",
     "bpflens map set map:7 1 42",
@@ -35,6 +36,11 @@ EXAMPLES = (
 _ARGUMENTS = {
     "ls": (0, 99), "show": (1, 99), "dump": (1, 1), "get": (2, 2), "set": (3, 3), "delete": (2, 2), "diff": (2, 2), "watch": (1, 1),
 }  # fmt: skip
+_OPTIONS = {
+    "--count": {"ls"}, "--where": {"dump"}, "--sort": {"ls", "dump"}, "--reverse": {"ls", "dump"}, "--limit": {"ls", "dump"},
+    "--apply": {"set", "delete"}, "--interval": {"watch"}, "--rounds": {"watch"},
+}  # fmt: skip
+"""Option -> the actions that it has an effect on."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -43,11 +49,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("arguments", nargs="*", metavar="ARGUMENT", help="maps, then key and value")
     parser.add_argument("--count", action="store_true", help="ls: count the elements of each map")
     parser.add_argument("--where", metavar="CONDITION", help="dump: only elements for which this holds, such as 'key.saddr in 10.0.0.0/8'")
-    parser.add_argument("--sort", metavar="PART", default="", help="dump: by a part, such as value or key.port")
-    parser.add_argument("--reverse", action="store_true", help="dump: the greatest first")
-    parser.add_argument("--limit", type=int, metavar="N", help="dump: at most so many")
+    by = "dump: by a part, such as value or key.port; ls: by id, name, type, memory or elements"
+    parser.add_argument("--sort", metavar="PART", default="", help=by)
+    parser.add_argument("--reverse", action="store_true", help="ls, dump: the greatest first")
+    parser.add_argument("--limit", type=int, metavar="N", help="ls, dump: at most so many")
     parser.add_argument("--apply", action="store_true", help="set, delete: do it")
-    parser.add_argument("--interval", type=float, default=1.0, metavar="SECONDS", help="watch: time between two looks (default 1)")
+    parser.add_argument("--interval", type=float, metavar="SECONDS", help="watch: time between two looks (default 1)")
     parser.add_argument("--rounds", type=int, metavar="N", help="watch: end after so many looks")
 
 
@@ -57,6 +64,9 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if not least <= len(args.arguments) <= most:
         many = str(least) if least == most else f"{least} or more"
         raise UsageError(f"map {args.what}", f"takes {many} arguments", 'see "bpflens map --help"')
+    for option, actions in _OPTIONS.items():
+        if args.what not in actions and getattr(args, option[2:]) not in (None, False, ""):
+            raise UsageError(option, f"has no effect on map {args.what}; it is for {' and '.join(sorted(actions))}")
     if args.limit is not None and args.limit < 0:
         raise UsageError("--limit", "is a number from 0")
     return _ACTIONS[args.what](args, settings)
@@ -85,10 +95,15 @@ def _map(name: str) -> Map:
 
 
 def _ls(args: argparse.Namespace, settings: Settings) -> int:
-    from bpflens.inventory.map_overview import overview
+    from bpflens.inventory.map_overview import ORDERS, overview
 
     maps = [map for name in args.arguments for map in _maps(name)] if args.arguments else None
-    rows, denied = overview(maps, count=args.count)
+    if args.sort and args.sort not in ORDERS:
+        raise UsageError("--sort", f'"{args.sort}" is none of {", ".join(ORDERS)}')
+    rows, denied = overview(maps, count=args.count or args.sort == "elements")
+    if args.sort or args.reverse:
+        rows.sort(key=ORDERS[args.sort or "id"], reverse=args.reverse)
+    del rows[args.limit if args.limit is not None else len(rows) :]
     if settings.json:
         from bpflens.records.map import row_record
 
@@ -197,7 +212,7 @@ def _watch(args: argparse.Namespace, settings: Settings) -> int:
 
     map = _map(args.arguments[0])
     try:
-        _print_differences(map, watch(map, max(args.interval, 0.01), args.rounds), settings)
+        _print_differences(map, watch(map, max(1.0 if args.interval is None else args.interval, 0.01), args.rounds), settings)
     except KeyboardInterrupt:
         return 0
     return 0

@@ -22,7 +22,7 @@ def row_lines(rows: Sequence[MapRow]) -> Iterator[str]:
     for row in rows:
         map = row.map
         users = [f"prog {id}" for id in row.users[:4]] + ["..."] * (len(row.users) > 4)
-        users += list(row.pins) + [f"{holder.comm} (pid {holder.pid})" for holder in row.holders[:3]]
+        users += list(row.pins) + list(dict.fromkeys(f"{holder.comm} (pid {holder.pid})" for holder in row.holders))[:3]
         users += [f"kernel: {by}" for by in row.kernel[:3]]
         entries = f"{row.elements}/{map.max_entries}" if row.elements is not None else str(map.max_entries)
         memory = _size(row.memory_bytes)
