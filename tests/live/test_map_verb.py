@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 import needs
-from bpflens.cli import main
 from bpflens.cli.main import run
 from bpflens.errors import InputError, KernelError
 from bpflens.kernel.maps.maps import map_by_fd
@@ -340,7 +339,7 @@ def test_lines_by_the_thousand_are_those_of_single_elements(pins: str, json_line
 
 
 def test_the_list_is_sorted_and_cut(pins: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--json", "map", "ls", "--sort", "memory", "--reverse", "--limit", "3"]) in (0, 5)
+    assert run(["--json", "map", "ls", "--sort", "memory", "--reverse", "--limit", "3"]) in (0, 5)
     sizes = [json.loads(line)["memory_bytes"] for line in capsys.readouterr().out.splitlines()]
     assert len(sizes) == 3 and sizes == sorted(sizes, reverse=True)
 
@@ -355,5 +354,5 @@ def test_the_list_is_sorted_and_cut(pins: str, capsys: pytest.CaptureFixture[str
     ],
 )
 def test_an_option_without_effect_is_an_error(argv: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["map", *argv]) == 2
+    assert run(["map", *argv]) == 2
     assert said in capsys.readouterr().err
