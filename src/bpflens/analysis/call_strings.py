@@ -45,7 +45,7 @@ _REACHED = re.compile(b"[\x01\x03]").search
 Pointed = tuple[Map, int] | bytes
 """A byte of a data map, or the bytes on the stack from the pointer up to the first one that is zero or not known."""
 
-_Value = tuple[str, int] | tuple[Map, int]
+_Value = tuple[str | Map, int]
 """("constant", value), ("frame", offset from r10), or a byte of a data map."""
 
 
@@ -226,7 +226,7 @@ class _Backwards:
                 register = step.src
             else:
                 value = ("constant", step.imm) if step.kind == "constant" else self._loaded(slot) if step.kind == "load" else None
-                return None if value is None else (value[0], value[1] + added)  # type: ignore[return-value]
+                return None if value is None else (value[0], value[1] + added)
         return ("frame", added)
 
     def _loaded(self, slot: int) -> _Value | None:

@@ -283,7 +283,7 @@ class FilterExplainer:
         found = []
         for number, value in enumerate(list(values)[:MAX_OUTCOMES]):
             share = self.store.clock() + max(0.2, (self.deadline - self.store.clock()) / (min(len(values), MAX_OUTCOMES) - number))
-            node = store.map_terminals(self.valued, lambda v, value=value: int(v == value))  # type: ignore[misc]
+            node = store.where(self.valued, value)
             lower, upper = store.conj(node, universe), store.disj(node, store.negate(universe))
             answer = find(self.compiler, lower, upper, tests, share, extended_literals(store, tests, plain=True))
             shown = self.value_text(terms[value]) if value in terms else str(value)

@@ -82,6 +82,10 @@ class Store(Operations):
 
         return walk(node)
 
+    def where(self, node: int, value: int) -> int:
+        """The TRUE/FALSE diagram of "the return value is `value`"."""
+        return self.map_terminals(node, lambda found: found == value)
+
     def restrict(self, node: int, variable: int, value: int) -> int:
         """The diagram with one variable fixed."""
         if node < 0 or self.var[node] > variable:

@@ -33,7 +33,7 @@ from bpflens.classic.diagrams.diagram import Diagram, Store
 from bpflens.classic.diagrams.fields import Base
 from bpflens.classic.diagrams.liveness import RETURNS_A, liveness
 from bpflens.classic.diagrams.nodes import FALSE, TooComplex, terminal
-from bpflens.classic.diagrams.term import ANCILLARY_BYTES, LEN, MASK, Load, Term, add, binary, is_larger, linear, scale, upper_bound
+from bpflens.classic.diagrams.term import ANCILLARY_BYTES, LEN, MASK, Load, Term, a_term, add, binary, is_larger, linear, scale, upper_bound
 from bpflens.errors import InputError
 from bpflens.isa.classic.table import BY_CODE
 from bpflens.lean import frozen, replace
@@ -103,7 +103,7 @@ def run(
 
 def value_terms(store: Store) -> dict[int, Term]:
     """Return values that are terms (`ret a` of a value that has too many cases): terminal value -> term."""
-    return {value: term for term, value in store.values.items()}  # type: ignore[misc]
+    return {value: a_term(term) for term, value in store.values.items()}
 
 
 def run_in(

@@ -15,8 +15,8 @@ from bpflens.classic.diagrams.fields import Base
 from bpflens.lean import NamedTuple
 
 __all__ = (
-    "ANCILLARY_BYTES", "LEN", "Length", "Linear", "Load", "Op", "Term", "binary", "header_length_of", "is_larger", "leaves", "linear",
-    "upper_bound",
+    "ANCILLARY_BYTES", "LEN", "Length", "Linear", "Load", "Op", "Term", "a_term", "binary", "header_length_of", "is_larger", "leaves",
+    "linear", "upper_bound",
 )  # fmt: skip
 
 MASK = 0xFFFFFFFF
@@ -56,6 +56,12 @@ class Linear(NamedTuple):
 
 Term = int | Load | Length | Op | Linear
 LEN = Length()
+
+
+def a_term(value: object) -> Term:
+    """What a base or a condition holds, as the term that it is: fields.py stands below this file and cannot name it."""
+    assert isinstance(value, int | Load | Length | Op | Linear), value
+    return value
 
 
 def linear(term: Term) -> tuple[int, dict[Term, int]]:

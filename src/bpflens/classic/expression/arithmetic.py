@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bpflens.classic.diagrams.fields import Base
 from bpflens.classic.diagrams.linktypes import PACKET, Layout, header_base
-from bpflens.classic.diagrams.term import MASK, Length, Linear, Load, Op, Term, add, leaves, linear
+from bpflens.classic.diagrams.term import MASK, Length, Linear, Load, Op, Term, a_term, add, leaves, linear
 from bpflens.lean import NamedTuple
 
 __all__ = ("Names", "Unspeakable", "number", "relation", "relations", "text")
@@ -47,15 +47,14 @@ def _load(load: Load, names: Names, layout: Layout) -> str:
         return _index(names.fixed, str(offset - names.fixed_start), size)
     if base.region != "packet":
         raise Unspeakable
-    plus = base.term
+    plus = a_term(base.term)
     if names.behind is not None and layout.network is not None:
-        header = header_base(layout.network).term
-        rest = add(plus, header, -1)  # type: ignore[arg-type]
+        rest = add(plus, a_term(header_base(layout.network).term), -1)
         if rest == 0 and offset >= names.behind_start:
             return _index(names.behind, str(offset - names.behind_start), size)
         if type(rest) is not int and _smaller(rest, plus):
             return _index(names.behind, _sum(rest, offset - names.behind_start, names, layout), size)
-    return _index(names.fixed, _sum(plus, offset - names.fixed_start, names, layout), size)  # type: ignore[arg-type]
+    return _index(names.fixed, _sum(plus, offset - names.fixed_start, names, layout), size)
 
 
 def _smaller(a: Term, b: object) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from bpflens.classic.diagrams.condition import test as condition
 from bpflens.classic.diagrams.diagram import Store
 from bpflens.classic.diagrams.fields import Base
-from bpflens.classic.diagrams.term import MASK, Length, Linear, Load, Op, Term, header_length_of
+from bpflens.classic.diagrams.term import MASK, Length, Linear, Load, Op, Term, a_term, header_length_of
 from bpflens.classic.expression.arithmetic import number
 from bpflens.classic.expression.candidates.candidate import Candidate, Test
 from bpflens.classic.machine.interpreter import ANCILLARY
@@ -140,7 +140,7 @@ def load_text(load: Load) -> str:
     region = "@packet" if base.region == "packet" else f"@{base.region}" if base.region != "data" else "@data"
     inner = str(offset)
     if base.term is not None:
-        shown = term_text(base.term, True)  # type: ignore[arg-type]
+        shown = term_text(a_term(base.term), True)
         inner = f"{shown}+{offset}" if offset > 0 else f"{shown}-{-offset}" if offset < 0 else shown
     return f"{region}[{inner}]" if size == 1 else f"{region}[{inner}:{size}]"
 

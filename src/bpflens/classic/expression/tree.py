@@ -225,15 +225,15 @@ def arranged(e: Expression) -> Expression:
     return Within(e.keyword, e.join, arranged(e.inner)) if isinstance(e, Within) else e
 
 
-def _reading_order(e: Expression) -> tuple[object, ...]:
+def _reading_order(e: Expression) -> tuple[int, str, list[int], int]:
     if isinstance(e, Literal):
-        return (_rank(e.candidate), *_natural(e.candidate))
+        return (_rank(e.candidate), *_natural(e.candidate), 0)
     if isinstance(e, Not):
-        rank, *rest = _reading_order(e.item)
-        return (20 + rank, *rest)  # type: ignore[operator]
+        rank, words, numbers, count = _reading_order(e.item)
+        return (20 + rank, words, numbers, count)
     if isinstance(e, (And, Or)):
-        return (*min(_reading_order(item) for item in e.items)[:1], "~", [], len(e.items))
-    return (99, "", [])
+        return (min(_reading_order(item)[0] for item in e.items), "~", [], len(e.items))
+    return (99, "", [], 0)
 
 
 def _rank(c: Candidate) -> int:

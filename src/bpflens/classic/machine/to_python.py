@@ -16,7 +16,7 @@ its stretch. Programs that are not plain forward code of known instructions (pro
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bpflens.classic.machine.interpreter import ANCILLARY, MAX_STEPS, SKF_AD_OFF, SKF_LL_OFF, SKF_NET_OFF, Machine, Model, nlattr
 from bpflens.errors import InputError
@@ -49,10 +49,10 @@ def compile_filter(
     writer = _Writer(insns, model, aux or {}, profile)
     source = writer.write()
     counts = [0] * len(insns)
-    scope: dict[str, object] = {"h": counts, "W": _word, "relative": writer.relative, "nlattr": nlattr}
+    scope: dict[str, Any] = {"h": counts, "W": _word, "relative": writer.relative, "nlattr": nlattr}
     exec(compile(source, "<filter>", "exec"), scope)
     leader = writer.leader
-    return CompiledFilter(scope["verdict"], lambda: tuple(counts[leader[pc]] for pc in range(len(insns))), source)  # type: ignore[arg-type]
+    return CompiledFilter(scope["verdict"], lambda: tuple(counts[leader[pc]] for pc in range(len(insns))), source)
 
 
 def _word(packet: bytes, offset: int) -> int:

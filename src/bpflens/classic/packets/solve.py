@@ -13,7 +13,7 @@ from typing import NamedTuple
 from bpflens.classic.diagrams.condition import evaluate
 from bpflens.classic.diagrams.diagram import Store
 from bpflens.classic.diagrams.fields import Base, Field
-from bpflens.classic.diagrams.term import Load, Term, leaves
+from bpflens.classic.diagrams.term import Length, Load, a_term, leaves
 from bpflens.classic.machine.interpreter import ANCILLARY, Model, run
 from bpflens.classic.packets.build import Ranges, allows, build, finish
 from bpflens.classic.packets.ends import Span, spans
@@ -172,15 +172,15 @@ class Work:
         """The value of X's term in the packet so far."""
         if term is None:
             return 0
-        values: dict[object, int] = {}
-        for leaf in leaves(term):  # type: ignore[arg-type]
+        typed = a_term(term)
+        values: dict[Load | Length, int] = {}
+        for leaf in leaves(typed):
             if type(leaf) is Load:
                 start = self._region(leaf.base) + self._evaluate(leaf.base.term, data) + leaf.offset
                 values[leaf] = int.from_bytes(data[start : start + leaf.size].ljust(leaf.size, b"\0"), "big")
             else:
                 values[leaf] = len(data)
-        typed: Term = term  # type: ignore[assignment]
-        return evaluate(typed, values)  # type: ignore[arg-type]
+        return evaluate(typed, values)
 
     def _ancillary(self, aux: dict[str, int | None], field: Field, low: int) -> None:
         """Ancillary values are tested byte by byte; a byte is 0 where that is allowed."""

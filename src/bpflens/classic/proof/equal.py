@@ -257,7 +257,5 @@ def _unequal(store: Store, one: int, two: int) -> int:
     """Where two diagrams have different terminals."""
     result = FALSE
     for value in store.terminals(one):
-        here = store.map_terminals(one, lambda v, value=value: int(v == value))  # type: ignore[misc]
-        there = store.map_terminals(two, lambda v, value=value: int(v == value))  # type: ignore[misc]
-        result = store.disj(result, store.diff(here, there))
+        result = store.disj(result, store.diff(store.where(one, value), store.where(two, value)))
     return result

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from bpflens.classic.diagrams.condition import evaluate
 from bpflens.classic.diagrams.diagram import Store
 from bpflens.classic.diagrams.fields import Base, Field
-from bpflens.classic.diagrams.term import Length, Load, Term, leaves
+from bpflens.classic.diagrams.term import Length, Load, a_term, leaves
 from bpflens.classic.machine.interpreter import ANCILLARY, SKF_LL_OFF, SKF_NET_OFF
 from bpflens.lean import field, frozen
 
@@ -154,7 +154,7 @@ def _fill_computed(parts: _Parts, known: dict[int, int], length: int) -> bool:
 
 def _loads(term: object) -> list[Load]:
     found: list[Load] = []
-    for leaf in leaves(term):  # type: ignore[arg-type]
+    for leaf in leaves(a_term(term)):
         if type(leaf) is Load:
             found.append(leaf)
             if leaf.base.term is not None:
@@ -167,8 +167,9 @@ def _offset(base: Base, known: dict[int, int], length: int, network_offset: int)
     start = {"net": network_offset}.get(base.region, 0)
     if base.term is None:
         return start
+    term = a_term(base.term)
     values: dict[Load | Length, int] = {}
-    for leaf in leaves(base.term):  # type: ignore[arg-type]
+    for leaf in leaves(term):
         if type(leaf) is Load:
             if leaf.base.region == "ancillary":
                 return None
@@ -181,7 +182,6 @@ def _offset(base: Base, known: dict[int, int], length: int, network_offset: int)
             values[leaf] = number
         else:
             values[leaf] = length
-    term: Term = base.term  # type: ignore[assignment]
     address = start + evaluate(term, values)
     if address < 1 << 31:
         return address

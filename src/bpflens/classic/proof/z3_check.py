@@ -113,7 +113,7 @@ def _of_programs(question: Question) -> Callable[[World], Any]:
 
 def _ask(question: Question, apart: bool, build: Callable[[World], Any], network_offset: int = 14) -> Answer:
     try:
-        import z3  # type: ignore[import-untyped,unused-ignore]
+        import z3  # type: ignore[import-untyped,unused-ignore] # z3 has no types
     except ImportError:
         return Answer(NOT_INSTALLED)
     for arrays in (False, True):

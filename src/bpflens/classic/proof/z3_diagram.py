@@ -14,7 +14,7 @@ from typing import Any
 from bpflens.classic.diagrams.diagram import Store
 from bpflens.classic.diagrams.fields import Base, Field
 from bpflens.classic.diagrams.symbolic import SKF_LL_OFF, SKF_NET_OFF, value_terms
-from bpflens.classic.diagrams.term import Length, Linear, Load, Op, Term
+from bpflens.classic.diagrams.term import Length, Linear, Load, Op, Term, a_term
 from bpflens.classic.proof.z3_world import World
 
 __all__ = ("MAX_NODES", "TooLarge", "diagram_formula")
@@ -95,7 +95,7 @@ class _Translation:
             return z3.Extract(high, high - 7, self._ancillary(base, offset // 4))
         if base.term is None:
             return world.byte(base.region, offset)
-        address = self.term(base.term)  # type: ignore[arg-type]
+        address = self.term(a_term(base.term))
         near = world.byte_at("packet", address + offset)
         if not world.kernel:
             return near
@@ -112,7 +112,7 @@ class _Translation:
 
         if base.term is None:
             return world.room(base.region)
-        address = self.term(base.term)  # type: ignore[arg-type]
+        address = self.term(a_term(base.term))
         if not world.kernel:
             return left("packet", address)
         near = z3.If(z3.ULT(address, _POSITIVE), left("packet", address), z3.BitVecVal(0, 32))
@@ -121,9 +121,12 @@ class _Translation:
 
     def _ancillary(self, base: Base, number: int) -> Any:
         if number in _NLATTR:
-            terms: tuple[Term | None, Term | None] = base.term  # type: ignore[assignment]
-            return self.world.attribute(number, *(self.term(0 if t is None else t) for t in terms))
-        return self.world.ancillary(number, base.term if number == _RANDOM else None)  # type: ignore[arg-type]
+            assert isinstance(base.term, tuple)  # A and X, None where they do not matter
+            a, x = (self.term(0 if t is None else a_term(t)) for t in base.term)
+            return self.world.attribute(number, a, x)
+        pc = base.term if number == _RANDOM else None
+        assert pc is None or isinstance(pc, int)
+        return self.world.ancillary(number, pc)
 
     def term(self, term: Term) -> Any:
         """A term as 32 bits."""

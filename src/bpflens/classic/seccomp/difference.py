@@ -19,6 +19,10 @@ from bpflens.classic.seccomp.policy.stack import ARGS_OFFSET, Insns, run_stack, 
 from bpflens.classic.seccomp.policy.values import DATA, Place
 from bpflens.isa.classic.syscalls import ARCHES, Arch, syscall_names
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
+
 __all__ = ("Change", "PolicyDiff", "Witness", "diff_policies")
 
 
@@ -102,8 +106,12 @@ def _same_by_z3(stacks: Sequence[Sequence[Insns]], store: Store, a: int, b: int)
 
 
 def _stack(stack: Insns | Sequence[Insns]) -> Sequence[Insns]:
-    first = stack[0] if stack else ()
-    return (stack,) if first and isinstance(first[0], int) else stack  # type: ignore[return-value]
+    return (stack,) if _is_program(stack) else stack
+
+
+def _is_program(stack: Insns | Sequence[Insns]) -> TypeIs[Insns]:
+    """Whether this is one program, whose items are instructions of four numbers."""
+    return bool(stack and stack[0] and isinstance(stack[0][0], int))
 
 
 def _changes(store: Store, arch: Arch, a: int, b: int, stacks: Sequence[Sequence[Insns]]) -> Iterator[Change]:
@@ -140,9 +148,7 @@ def _witness(
     """Architecture, number and arguments, as far as they are not given, with which the two differ."""
     differs = FALSE
     for value in store.terminals(a):
-        here = store.map_terminals(a, lambda v, value=value: v == value)  # type: ignore[misc]
-        there = store.map_terminals(b, lambda v, value=value: v != value)  # type: ignore[misc]
-        differs = store.disj(differs, store.conj(here, there))
+        differs = store.disj(differs, store.diff(store.where(a, value), store.where(b, value)))
     path = store.path_to(differs, bool)
     if path is None:
         return None

@@ -57,7 +57,7 @@ class _Libraries:
 
 
 def _typed(function: ctypes._NamedFuncPointer, result: object, *arguments: object) -> ctypes._NamedFuncPointer:
-    function.restype = result  # type: ignore[assignment]
+    function.restype = result  # type: ignore[assignment] # the stubs of ctypes have no public name for a type of C
     function.argtypes = arguments  # type: ignore[assignment]
     return function
 

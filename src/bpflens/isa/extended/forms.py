@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import NamedTuple
 
 from bpflens.isa.extended.fields import FIELDS, NAMES
@@ -68,12 +69,16 @@ def skeletons(template: str) -> list[tuple[str, tuple[str, ...]]]:
     optional = [name for name in names if FIELDS[name].kind.endswith("?")]
     out = []
     for absent in ([], optional) if optional else ([],):
-        text = NAMES.sub(lambda found, absent=absent: "" if found[1] in absent else _PLACEHOLDERS[FIELDS[found[1]].kind], template)  # type: ignore[misc]
-        line = tokens(text) or []
+        line = tokens(_filled(template, absent)) or []
         fields = iter(name for name in names if name not in absent)
         operands = tuple(next(fields) if token.text in _PLACED else f"={token.text}" for token in line if token.kind)
         out.append((skeleton(line), operands))
     return out
+
+
+def _filled(template: str, absent: Collection[str]) -> str:
+    """A template with a placeholder for each field, nothing for those that are absent."""
+    return NAMES.sub(lambda found: "" if found[1] in absent else _PLACEHOLDERS[FIELDS[found[1]].kind], template)
 
 
 def skeleton(line: list[Token]) -> str:

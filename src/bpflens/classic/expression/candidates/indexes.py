@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bpflens.classic.diagrams.fields import LENGTH, Base
 from bpflens.classic.diagrams.linktypes import PACKET, header_base
-from bpflens.classic.diagrams.term import Length, Load, linear
+from bpflens.classic.diagrams.term import Length, Load, a_term, linear
 from bpflens.classic.expression.arithmetic import Names, bases_of, relations
 from bpflens.classic.expression.candidates.candidate import Test, load_of
 from bpflens.classic.expression.candidates.collector import Collector
@@ -99,5 +99,5 @@ def _explained(found: Collector, test: Test) -> bool:
 
 def _mentions(bases: set[Base], header: Base) -> bool:
     """Whether one of the bases is the end of the IPv4 header or counts from there."""
-    (part,) = linear(header.term)[1].items()  # type: ignore[arg-type]
-    return any(base.term is not None and part in linear(base.term)[1].items() for base in bases)  # type: ignore[arg-type]
+    (part,) = linear(a_term(header.term))[1].items()
+    return any(base.term is not None and part in linear(a_term(base.term))[1].items() for base in bases)

@@ -62,10 +62,14 @@ def _stricter(store: Store, newer: int, older: int) -> int:
     """For each system call the action of lower precedence value; the newer one's where they are the same."""
     result = newer
     for value in store.terminals(older):
-        where = store.map_terminals(older, lambda v, value=value: v == value)  # type: ignore[misc]
-        beats = store.map_terminals(newer, lambda v, value=value: precedence(value) < precedence(v))  # type: ignore[misc]
-        result = store.ite(store.conj(where, beats), terminal(value), result)
+        beats = store.conj(store.where(older, value), _weaker(store, newer, precedence(value)))
+        result = store.ite(beats, terminal(value), result)
     return result
+
+
+def _weaker(store: Store, node: int, limit: int) -> int:
+    """The system calls for which an action of a higher precedence value than `limit` is taken."""
+    return store.map_terminals(node, lambda value: limit < precedence(value))
 
 
 def seccomp_data(arch: Arch, number: int, args: Sequence[int] = (), instruction_pointer: int = 0) -> bytes:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from bpflens.classic.diagrams.term import MASK, Length, Linear, Load, Op, Term
+from bpflens.classic.diagrams.term import MASK, Length, Linear, Load, Op, Term, a_term
 
 __all__ = ("condition_text",)
 
@@ -17,9 +17,9 @@ def condition_text(condition: object, holds: bool) -> str:
     """A condition of classic/condition.py, or its opposite. Words of 64-bit members are numbered in memory order."""
     match condition:
         case ("zero", term):
-            return f"{_text(term)} {'==' if holds else '!='} 0"  # type: ignore[arg-type]
+            return f"{_text(a_term(term))} {'==' if holds else '!='} 0"
         case ("gt", left, right):
-            return f"{_text(left)} {'>' if holds else '<='} {_text(right)}"  # type: ignore[arg-type]
+            return f"{_text(a_term(left))} {'>' if holds else '<='} {_text(a_term(right))}"
     return f"{'' if holds else 'not '}{condition}"
 
 
