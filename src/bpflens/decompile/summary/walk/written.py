@@ -32,7 +32,7 @@ _PULLS = ("bpf_skb_pull_data", "bpf_msg_pull_data")  # the same bytes, maybe els
 _CHANGES_CONTEXT = (
     "bpf_skb_change_", "bpf_skb_vlan_", "bpf_skb_adjust_room", "bpf_set_hash", "bpf_skb_set_tunnel", "bpf_sock_ops_cb_flags_set",
 )  # fmt: skip
-_CHANGES_ENTRIES = ("bpf_map_update_elem", "bpf_map_delete_elem", "bpf_map_lookup_and_delete_elem", "bpf_map_push_elem", "bpf_map_pop_elem",
+_CHANGES_ENTRIES = ("bpf_map_update_elem", "bpf_map_delete_elem", "bpf_map_push_elem", "bpf_map_pop_elem",
                     "bpf_sock_map_update", "bpf_sock_hash_update")  # fmt: skip
 
 

@@ -115,6 +115,5 @@ MAP_WRITES = {
     "bpf_sock_hash_update": "adds sockets", "bpf_sk_storage_get": "keeps a value with a socket",
     "bpf_task_storage_get": "keeps a value with a task",
     "bpf_cgrp_storage_get": "keeps a value with a cgroup", "bpf_inode_storage_get": "keeps a value with an inode",
-    "bpf_map_lookup_and_delete_elem": "takes entries out",
 }  # fmt: skip
 """What the calls that name a map do with it."""
