@@ -52,6 +52,8 @@ def packet_for(path: _Ranges, network_offset: int = 14) -> Packet | None:
     _choose_header_lengths(parts, known)
     shortest, longest = parts.length
     low_length = max(max(known, default=-1) + 1, shortest)
+    if low_length > _MAX_LENGTH:
+        return None
     for base, (low, high) in parts.rooms:
         if base.term is None:
             start = parts.start(base)
