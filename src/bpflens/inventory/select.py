@@ -115,7 +115,7 @@ def _overlaps(a: str, b: str) -> bool:
     return a == b or a.startswith(b + "/") or b.startswith(a + "/")
 
 
-def _close(word: str, words: object) -> str | None:
+def _close(word: str, words: Iterable[str]) -> str | None:
     import difflib
     import os
 
@@ -127,7 +127,7 @@ def _close(word: str, words: object) -> str | None:
     alike = difflib.get_close_matches(prefix.lower(), list(TESTS), 1) if colon else []
     if alike:
         return f'did you mean "{alike[0]}:{rest}"?'
-    close = difflib.get_close_matches(word, list(words), 1, 0.6)  # type: ignore[call-overload]
+    close = difflib.get_close_matches(word, list(words), 1)
     return f'did you mean "{close[0]}"?' if close else 'see "bpflens ls --help"'
 
 
@@ -142,7 +142,7 @@ def _of_program(row: InventoryRow, inventory: Inventory, field: str) -> int | st
     return value
 
 
-_Key = Callable[[InventoryRow, Inventory], object]
+_Key = Callable[[InventoryRow, Inventory], int | str]
 SORT_KEYS: dict[str, _Key] = {
     "kind": lambda row, all: row.kind,
     "object": lambda row, all: row.object,
@@ -160,4 +160,4 @@ SORT_KEYS: dict[str, _Key] = {
 def sorted_rows(rows: Iterable[InventoryRow], inventory: Inventory, key: str) -> list[InventoryRow]:
     """The rows by one of SORT_KEYS: the newest program first for "age", the busiest for "runs" and "time"; equal ones as they were."""
     value = SORT_KEYS[key]
-    return sorted(rows, key=lambda row: value(row, inventory))  # type: ignore[arg-type, return-value]
+    return sorted(rows, key=lambda row: value(row, inventory))
