@@ -44,6 +44,24 @@ def test_all_64_bits_of_an_int_are_passed_by_the_high_half() -> None:
     assert halves(denies(41, 0, 2, both=False)) == []
 
 
+def negative(number: int, argument: int, value: int, then: int, otherwise: int) -> list[SockFilter]:
+    """`then` for one negative value of an argument in all 64 bits, ALLOW for every other system call."""
+    at = 16 + 8 * argument
+    compared = [(0x20, 0, 0, at + 4), (0x15, 0, 3, 0xFFFFFFFF), (0x20, 0, 0, at), (0x15, 0, 1, value)]
+    return program((0x20, 0, 0, 0), (0x15, 0, 6, number), *compared, (6, 0, 0, then), (6, 0, 0, otherwise), (6, 0, 0, ALLOW))
+
+
+def test_a_negative_int_in_all_64_bits_is_passed_by_the_high_half() -> None:
+    assert halves(negative(62, 0, 0xFFFFFFFF, EPERM, ALLOW)) == [("high-half-passes", "kill")]
+    assert halves(negative(257, 0, 0xFFFFFF9C, EPERM, ALLOW)) == [("high-half-passes", "openat")]  # AT_FDCWD
+
+
+def test_what_allows_one_value_only_is_no_such_mistake() -> None:
+    assert halves(negative(62, 0, 0xFFFFFFFF, ALLOW, EPERM)) == []
+    only_unix = [(0x20, 0, 0, 20), (0x15, 0, 3, 0), (0x20, 0, 0, 16), (0x15, 0, 1, 1), (6, 0, 0, ALLOW), (6, 0, 0, EPERM)]
+    assert halves(program((0x20, 0, 0, 0), (0x15, 0, 6, 41), *only_unix, (6, 0, 0, ALLOW))) == []
+
+
 def test_the_low_half_of_a_long_is_passed_by_the_high_half() -> None:
     # truncate(path, length): more than 4096 bytes
     limited = program((0x20, 0, 0, 0), (0x15, 0, 2, 76), (0x20, 0, 0, 24), (0x25, 1, 0, 4096), (0x06, 0, 0, ALLOW), (0x06, 0, 0, EPERM))
@@ -118,3 +136,33 @@ def test_no_sample_of_a_policy_is_false(seed: int) -> None:
 
     assert judge.lies == []
     assert judge.counts["samples"] > 900
+
+
+WITH_ITSELF = [(0x20, 0, 0, 4), (0x07, 0, 0, 0), (0x74, 0, 0, 1), (0xAC, 0, 0, 0)]  # arch ^ arch >> 1
+NR_AND_ARCH = [(0x20, 0, 0, 4), (0x07, 0, 0, 0), (0x20, 0, 0, 0), (0xAC, 0, 0, 0)]  # nr ^ arch
+
+
+def ending(*insns: tuple[int, int, int, int]) -> list[SockFilter]:
+    return [SockFilter(*insn) for insn in (*insns, (0x06, 0, 0, ALLOW), (0x06, 0, 0, KILL))]
+
+
+def test_an_architecture_that_no_single_byte_decides_is_looked_at() -> None:
+    """Compared with itself, or with the number: what is said of each architecture is what its value makes of the condition."""
+    only = policy([ending(*WITH_ITSELF, (0x15, 0, 1, X86_64 ^ X86_64 >> 1))])
+    assert only.checks_arch and only.other == KILL
+    assert [own.arch.name for own in only.arches] == ["x86_64"] and {r.otherwise for r in only.arches[0].known} == {ALLOW}
+
+    unnamed = policy([ending(*WITH_ITSELF, (0x15, 0, 1, 7))])
+    assert unnamed.checks_arch and unnamed.elsewhere[ALLOW] == 5  # 5 ^ 2 = 7, and no other value does
+
+    by_number = policy([ending(*NR_AND_ARCH, (0x15, 0, 1, X86_64))])
+    (x86_64,) = (own for own in by_number.arches if own.arch.name == "x86_64")
+    assert by_number.checks_arch
+    assert [rule.name for rule in x86_64.known if rule.otherwise == ALLOW] == ["read"]
+
+
+def test_an_action_that_no_architecture_gets_is_not_told() -> None:
+    """No square is 3: z3 finds out that the condition of the diagram cannot hold."""
+    never = policy([ending((0x20, 0, 0, 4), (0x07, 0, 0, 0), (0x2C, 0, 0, 0), (0x15, 0, 1, 3))])
+
+    assert set(never.elsewhere) == {KILL}

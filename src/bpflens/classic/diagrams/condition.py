@@ -13,13 +13,13 @@ from __future__ import annotations
 from bpflens.classic.diagrams.diagram import Store
 from bpflens.classic.diagrams.fields import LENGTH, Base
 from bpflens.classic.diagrams.nodes import FALSE, TRUE
-from bpflens.classic.diagrams.term import MASK, Length, Linear, Load, Op, Term, add, leaves, linear, mask, scale, upper_bound
+from bpflens.classic.diagrams.term import MASK, Length, Linear, Load, Op, Term, add, binary, leaves, linear, mask, scale, upper_bound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ("Ranges", "compare", "decided", "evaluate", "member", "test")
+__all__ = ("Ranges", "compare", "evaluate", "looks_at", "member", "test", "with_word")
 
 Ranges = tuple[tuple[int, int], ...]
 """Sorted, disjoint, inclusive intervals of unsigned 32-bit values."""
@@ -27,8 +27,6 @@ Ranges = tuple[tuple[int, int], ...]
 
 def test(store: Store, op: str, a: Term, b: Term) -> int:
     """The node of the conditional jump `op` (jeq, jgt, jge, jset) between A and K or X."""
-    if type(a) is int and type(b) is int:
-        return TRUE if {"jeq": a == b, "jgt": a > b, "jge": a >= b, "jset": a & b != 0}[op] else FALSE
     key = (op, a, b)
     node = store.conditions.get(key)
     if node is None:
@@ -38,6 +36,8 @@ def test(store: Store, op: str, a: Term, b: Term) -> int:
 
 def compare(store: Store, op: str, a: Term, b: Term) -> int:
     """As `test`, not cached."""
+    if type(a) is int and type(b) is int:
+        return TRUE if {"jeq": a == b, "jgt": a > b, "jge": a >= b, "jset": a & b != 0}[op] else FALSE
     if op == "jset":
         if type(a) is int:
             a, b = b, a
@@ -265,20 +265,43 @@ def evaluate(term: Term, values: dict[Load | Length, int]) -> int:
     return a // b if op == "div" else a % b
 
 
-def decided(condition: Any, word: Load, value: int) -> bool | None:
-    """The outcome of an atom's condition where `word` is its only leaf and has this value; None where others matter."""
-    terms: list[Term]
+def looks_at(condition: Any, word: Load) -> bool:
+    """Whether an atom's condition has `word` in it."""
+    return any(leaf == word for term in _terms(condition) for leaf in leaves(term))
+
+
+def with_word(store: Store, condition: Any, word: Load, value: int) -> int:
+    """The node of an atom's condition where `word` has this value."""
+    terms = [_with_word(term, word, value) for term in _terms(condition)]
+    return compare(store, "jgt", *terms) if len(terms) == 2 else member(store, terms[0], ((0, 0),))
+
+
+def _terms(condition: Any) -> list[Term]:
     match condition:
         case ("zero", term):
-            terms = [term]
+            return [term]
         case ("gt", left, right):
-            terms = [left, right]
-        case _:
-            return None
-    if any(leaf != word for term in terms for leaf in leaves(term)):
-        return None
-    first, *second = (evaluate(term, {word: value}) for term in terms)
-    return first > second[0] if second else first == 0
+            return [left, right]
+    return []
+
+
+def _with_word(term: Term, word: Load, value: int) -> Term:
+    if term == word:
+        return value
+    if type(term) is Linear:
+        total: Term = term.constant
+        for inner, coefficient in term.parts:
+            total = add(total, scale(_with_word(inner, word, value), coefficient))
+        return total
+    if type(term) is Op:
+        a, b = (_with_word(inner, word, value) for inner in (term.a, term.b))
+        if type(b) is int and (b > LAST_SHIFT if term.op in ("lsh", "rsh") else b == 0 and term.op in ("div", "mod")):
+            return 0
+        return binary(term.op, a, b)
+    return term
+
+
+LAST_SHIFT = 31
 
 
 def python_source(term: Term, names: dict[Load | Length, str]) -> str:

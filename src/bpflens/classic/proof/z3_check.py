@@ -7,11 +7,11 @@ z3 is an optional package: without it every question has the answer that it is n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from bpflens.classic.diagrams.diagram import Store
-from bpflens.classic.diagrams.symbolic import Machine
+from bpflens.classic.diagrams.symbolic import SECCOMP, Machine
 from bpflens.classic.machine.interpreter import ANCILLARY
 from bpflens.classic.proof.verdict import Insns
 from bpflens.classic.proof.witness import Packet
@@ -19,7 +19,7 @@ from bpflens.classic.proof.z3_diagram import TooLarge, diagram_formula
 from bpflens.classic.proof.z3_formula import formula
 from bpflens.classic.proof.z3_world import NeedsArray, World
 
-__all__ = ("NOT_INSTALLED", "STEPS", "Answer", "Question", "diagrams_differ", "find_packets", "one_sided_packet", "program_differs",
+__all__ = ("NOT_INSTALLED", "STEPS", "Answer", "Question", "data_with", "diagrams_differ", "find_packets", "one_sided_packet", "program_differs",
            "programs_differ")  # fmt: skip
 
 NOT_INSTALLED = "z3 is not installed"
@@ -101,6 +101,29 @@ def one_sided_packet(question: Question) -> Answer:
     return _ask(question, apart=False, build=build)
 
 
+def data_with(store: Store, node: int, values: Sequence[int]) -> list[Answer]:
+    """For each value data (struct seccomp_data) for which a seccomp policy's diagram has it: "unsat" where there is none."""
+    try:
+        import z3  # type: ignore[import-untyped,unused-ignore]
+    except ImportError:
+        return [Answer(NOT_INSTALLED)] * len(values)
+    if len(store.reachable(node)) > _MOST_NODES:
+        return [Answer("too large for z3")] * len(values)
+    world = World(z3, SECCOMP, False, apart=False)
+    told = diagram_formula(store, node, world)
+    answers = []
+    for value in values:
+        solver = z3.SolverFor("QF_BV")
+        solver.set("rlimit", STEPS // 10)
+        solver.add(told == value, *world.limits)
+        found = str(solver.check())
+        answers.append(Answer(found, _packet(solver.model(), world, False) if found == "sat" else None))
+    return answers
+
+
+_MOST_NODES = 10_000
+
+
 def _of_programs(question: Question) -> Callable[[World], Any]:
     def build(world: World) -> Any:
         one, two = (formula(insns, world, bounds=question.bounds, values=question.values) for insns in (question.a, question.b))
@@ -148,7 +171,7 @@ def _packet(model: Any, world: World, bounds: bool) -> Packet:
             data[offset] = number(world.byte("packet", offset))
     else:
         for (region, offset), variable in world.bytes.items():
-            if region == "packet" and offset < len(data):
+            if region in ("packet", "data") and offset < len(data):
                 data[offset] = number(variable)
     aux: dict[str, int | None] = {
         ANCILLARY[which]: number(value) for which, value in world.known_ancillary().items() if which in ANCILLARY

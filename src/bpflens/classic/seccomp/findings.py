@@ -142,7 +142,9 @@ def _architecture(policy: Policy, arch: Arch) -> Iterator[Finding]:
         named = ", ".join(own.arch.name for own in policy.arches) or "those it names"
         text = f"syscalls of every architecture but {named} are allowed"
         yield Finding("high", "other-arch-allowed", None, text)
-    elif policy.other is None and any(kind(action) in (ALLOW, LOG) for action in policy.elsewhere):
+    elif policy.other is None and any(
+        kind(action) in (ALLOW, LOG) for action, audit in policy.elsewhere.items() if audit is not None
+    ):
         text = f"syscalls of other architectures can be allowed: {other_text(policy)}"
         yield Finding("high", "other-arch-by-number", None, text)
     if any(own.arch.name == "x86_64" for own in policy.arches) or (not policy.checks_arch and arch.name == "x86_64"):

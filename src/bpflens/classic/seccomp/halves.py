@@ -1,13 +1,14 @@
 """Denials that the other half of an argument's register passes.
 
-A filter sees 64-bit registers; the kernel casts each to the type of the argument. Two mistakes follow:
+A filter sees 64-bit registers; the kernel casts each to the type of the argument. Mistakes follow:
 
     deny socket where all 64 bits of family == AF_INET    socket(0x100000002) is allowed, and the kernel takes an int: AF_INET
+    deny kill where all 64 bits of pid == -1              kill(0xffffffff) is allowed, and the kernel takes an int: -1
     deny lseek where the low half of offset > 4096        lseek(0x100000000) is allowed, and the kernel takes all 64 bits
 
-Both are read from the policy's diagram exactly. For the first: is there a low half that is denied with a high half of 0, and allowed with
-another? For the second: is the high half never looked at, while the low half is compared as a number and the largest is denied? Every
-finding comes with a system call that was run through the filters.
+All are read from the policy's diagram exactly. For the first two: is there a low half that is denied with the high half that a caller
+gives, and allowed with another? For the last: is the high half never looked at, while the low half is compared as a number and the largest
+is denied? Every finding comes with a system call that was run through the filters.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from bpflens.classic.diagrams.diagram import Store
-from bpflens.classic.diagrams.nodes import FALSE
+from bpflens.classic.diagrams.nodes import FALSE, TRUE
 from bpflens.classic.seccomp.policy.actions import ALLOW, LOG, action_text, kind
 from bpflens.classic.seccomp.policy.policy import Policy
 from bpflens.classic.seccomp.policy.rules import ArchPolicy, Rule
@@ -84,7 +85,11 @@ def _allows(value: int) -> bool:
 
 
 def _narrow(policy: Policy, arch: Arch, rule: Rule, index: int, bits: int) -> Passed | None:
-    """The kernel takes `bits` of the argument: what is denied with nothing above them, and allowed with something there."""
+    """The kernel takes `bits` of the argument: what is denied as a caller gives it, and allowed with other bits above them.
+
+    A caller gives a number with zeros above it, or a negative one with ones. Both are left out of what passes: a filter that allows one
+    of them only wants exactly that value.
+    """
     store = policy.store
     place = Place.of(ARGS_OFFSET + 8 * index, arch.big_endian)
     ignored = [store.variable(DATA, place.high + i) for i in range(4)]
@@ -93,24 +98,42 @@ def _narrow(policy: Policy, arch: Arch, rule: Rule, index: int, bits: int) -> Pa
     if not any(store.depends(rule.node, variable) for variable in ignored):
         return None
     allowed = store.map_terminals(rule.node, lambda value: int(_allows(value)))
-    with_some = allowed
-    plain = allowed
+    passing = allowed
+    for byte in (0, 255):
+        passing = store.diff(passing, _all_are(store, ignored, byte))
+    with_some = passing
     for variable in ignored:
         with_some = _exists(store, with_some, variable)
-        plain = store.restrict(plain, variable, 0)
-    for path in _paths(store, store.diff(with_some, plain)):
-        # a call that passes: those low bits, and some above them
-        fixed = allowed
-        for variable, (low, _) in path.items():
-            fixed = store.restrict(fixed, variable, low)
-        above = store.path_to(fixed, bool)
-        if above is None:
-            continue
-        values = {**{v: low for v, (low, _) in above.items()}, **{v: low for v, (low, _) in path.items()}}
-        found = _confirmed(policy.stack, arch, rule, index, bits, _arguments(store, arch, values), True)
-        if found is not None:
-            return found
+    negative = store.intervals(store.variable(DATA, place.low), ((128, 255),))
+    for byte, candidates in ((0, with_some), (255, store.conj(with_some, negative) if bits == 32 else FALSE)):
+        plain = allowed
+        for variable in ignored:
+            plain = store.restrict(plain, variable, byte)
+        for path in _paths(store, store.diff(candidates, plain)):
+            # a call that passes: those low bits, and some above them
+            fixed = passing
+            for variable, (low, _) in path.items():
+                fixed = store.restrict(fixed, variable, low)
+            above = store.path_to(fixed, bool)
+            if above is None:
+                continue
+            args = _arguments(store, arch, {v: low for v, (low, _) in (above | path).items()})
+            taken = args[index] & (1 << bits) - 1 | (_HIGH if byte else 0)
+            found = _confirmed(policy.stack, arch, rule, index, bits, args, taken, True)
+            if found is not None:
+                return found
     return None
+
+
+_HIGH = LOW << 32
+
+
+def _all_are(store: Store, variables: list[int], byte: int) -> int:
+    """Where all these bytes have one value."""
+    node = TRUE
+    for variable in sorted(variables, reverse=True):
+        node = store.conj(store.intervals(variable, ((byte, byte),)), node)
+    return node
 
 
 def _wide(policy: Policy, arch: Arch, rule: Rule, index: int) -> Passed | None:
@@ -132,7 +155,7 @@ def _wide(policy: Policy, arch: Arch, rule: Rule, index: int) -> Passed | None:
         if not _compared_as_number(store, rest, place):
             continue
         values = {v: first for v, (first, _) in path.items()} | {high[3]: 1}
-        found = _confirmed(policy.stack, arch, rule, index, 64, _arguments(store, arch, values), False)
+        found = _confirmed(policy.stack, arch, rule, index, 64, _arguments(store, arch, values), _LARGEST, False)
         if found is not None:
             return found
     return None
@@ -172,11 +195,12 @@ def _arguments(store: Store, arch: Arch, values: dict[int, int]) -> list[int]:
     return [words[place.high // 4] << 32 | words[place.low // 4] for place in places]
 
 
-def _confirmed(stack: Sequence[Insns], arch: Arch, rule: Rule, index: int, bits: int, args: list[int], narrow: bool) -> Passed | None:
-    """The finding, if the filters do with both calls what is claimed."""
+def _confirmed(
+    stack: Sequence[Insns], arch: Arch, rule: Rule, index: int, bits: int, args: list[int], taken: int, narrow: bool
+) -> Passed | None:
+    """The finding, if the filters do with both calls what is claimed: with `args`, and with `taken` in their place."""
     found = argument(arch.name, rule.name, index)
     assert found is not None and rule.name is not None
-    taken = args[index] & (1 << bits) - 1 if narrow else _LARGEST
     if taken == args[index]:
         return None
     plain = [*args[:index], taken, *args[index + 1 :]]

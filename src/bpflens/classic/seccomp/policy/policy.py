@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from bpflens.classic.diagrams.diagram import Store
 from bpflens.classic.diagrams.symbolic import SECCOMP, run_in
 from bpflens.classic.seccomp.policy.actions import action_text
-from bpflens.classic.seccomp.policy.restrict import elsewhere, for_arch, for_other
+from bpflens.classic.seccomp.policy.restrict import elsewhere, for_arch, for_other, looks_at_arch
 from bpflens.classic.seccomp.policy.rules import ArchPolicy, arch_policy
-from bpflens.classic.seccomp.policy.stack import ARCH, Insns, stack_node
+from bpflens.classic.seccomp.policy.stack import Insns, stack_node
 from bpflens.isa.classic.syscalls import ARCHES, OTHER_ARCHES, Arch
 
 __all__ = ("Policy", "other_text", "policy", "second_key")
@@ -30,7 +30,7 @@ class Policy:
     """What a stack of filters does. `arches` are those that it treats in their own way; `checks_arch` is false where it never looks.
 
     `other`: the action for every other architecture, None where it depends on the syscall or on more of the architecture's value:
-    `elsewhere` has every action that occurs there, with an AUDIT_ARCH_ value for which it does. `unconfirmed`: why this is only what the
+    `elsewhere` has every action that occurs there, with an AUDIT_ARCH_ value for which it does (None: it may occur). `unconfirmed`: why this is only what the
     decision diagrams say, None where a second engine agrees.
     """
 
@@ -40,7 +40,7 @@ class Policy:
     store: Store
     node: int
     stack: tuple[Insns, ...]
-    elsewhere: Mapping[int, int]
+    elsewhere: Mapping[int, int | None]
     unconfirmed: str | None = None
 
     @property
@@ -63,7 +63,7 @@ def policy(stack: Sequence[Insns], arches: Sequence[Arch] = ()) -> Policy:
     """
     store = Store()
     node = stack_node(store, stack)
-    checks = any(store.depends(node, variable) for variable in store.variables(ARCH))
+    checks = looks_at_arch(store, node)
     others = elsewhere(store, node)
     other_node = others.node if others.node is not None else for_other(store, node)
     other = next(iter(others.actions)) if len(others.actions) == 1 else None
@@ -99,9 +99,12 @@ def other_text(policy: Policy) -> str:
         return action_text(policy.other)
     shown = []
     for action, audit in policy.elsewhere.items():
+        if audit is None:
+            shown.append(f"perhaps {action_text(action)} for some (whether its conditions can hold is not known)")
+            continue
         name = OTHER_ARCHES.get(audit)
         shown.append(f"{action_text(action)} for some (such as {f'{name}, {audit:#010x}' if name else f'{audit:#010x}'})")
-    if len(set(policy.elsewhere.values())) == 1:
+    if len(set(policy.elsewhere.values())) == 1 and None not in policy.elsewhere.values():
         shown = [action_text(action) for action in policy.elsewhere]
         return f"{' or '.join(shown)}, depending on the syscall"
     return ", ".join(shown)
