@@ -37,6 +37,20 @@ def test_front_page_names_every_verb_and_loads_nothing() -> None:
         assert heavy not in done.stderr.split()
 
 
+@pytest.mark.parametrize("args", ["explain pcap:arp", "show pcap:arp", "ls dev:lo", "--json ls dev:lo", "dis pcap:arp"])
+def test_short_commands_import_nothing_that_costs_more_than_their_work(args: str) -> None:
+    code = f"import sys; from bpflens.cli.main import run; run({args.split()}); print('\\n', *sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert not {"typing", "dataclasses", "inspect", "hashlib", "tempfile", "subprocess", "locale"} & {*done.stderr.splitlines()[-1].split()}
+
+
+def test_standard_error_that_is_full_changes_no_exit_code() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "bpflens", "dis", "/nonexistent"], stderr=full, check=False)
+    assert done.returncode == 3
+
+
 def test_a_filter_that_nothing_runs_is_bad_input() -> None:
     done = bpflens("explain", "-", stdin=b"0x28 0 0 12 0x15 0 1 2048\n")
     assert (done.returncode, done.stdout) == (3, b"") and done.stderr.count(b"the program ends at 1") == 1

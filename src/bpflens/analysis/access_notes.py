@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from bpflens.analysis.pointer_types import CTX, Facts, Pointer
 from bpflens.analysis.typed_walk import typed_walk
@@ -21,6 +20,7 @@ from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.contexts import SOCKET_KINDS, access_name, context_struct
 from bpflens.isa.extended.insn import Insn, decode
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpflens.btf.btf import Btf
     from bpflens.program import Program

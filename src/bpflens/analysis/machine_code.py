@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
 
 from bpflens.errors import NotSupported
+from bpflens.lean import frozen
 from bpflens.program import Jited, Program
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ("JitedLine", "listing")
 
@@ -29,7 +32,7 @@ _INDIRECT_ARM = re.compile(r"(?:blr|br) (x\d+)$")
 _MOVE_ARM = re.compile(r"(mov|movz|movn|movk) (x\d+), #(-?(?:0x)?[0-9a-f]+)(?:, lsl #(\d+))?$")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class JitedLine:
     """One machine instruction: `offset` in bytes from the start of `function`, `address` in the kernel (0: hidden), bytes and `text`.
 

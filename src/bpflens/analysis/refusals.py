@@ -7,7 +7,8 @@ adjust_ptr_min_max_vals, do_check, check_reference_leak, check_return_code; thei
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+
+from bpflens.lean import NamedTuple
 
 __all__ = ("REFUSALS", "Refusal", "refusal_for")
 

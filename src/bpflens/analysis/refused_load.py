@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from bpflens.analysis.refusals import refusal_for
 from bpflens.formats.dumps.listings.verifier_log import Step, VerifierLog
+from bpflens.lean import frozen
 
 __all__ = ("RefusedLoad", "explain_refusal")
 
@@ -13,7 +12,7 @@ _NONE_KNOWN = "this message has no explanation here"
 _SHOWN_CHANGES = 4
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RefusedLoad:
     """`message` is the verifier's; `words` say what it checked ("" where the message is not known here). `changes`: the steps of the path
     that set what is known of `register`, with what was known afterwards, oldest first.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from bpflens.cli.settings import Settings
 from bpflens.errors import BpflensError, InputError
 from bpflens.program import Program
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 

@@ -13,9 +13,12 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterator
-from typing import BinaryIO
 
 from bpflens.errors import InputError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO
 
 __all__ = ("whole_file", "write_whole")
 

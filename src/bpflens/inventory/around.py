@@ -6,17 +6,17 @@ One walk of the inventory (inventory/) answers for all programs shown; what coul
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 
 from bpflens.errors import KernelError
 from bpflens.inventory.facts.processes import Process
 from bpflens.inventory.families import Family
+from bpflens.lean import field, frozen
 from bpflens.program import Attachment, Holder, Program
 
 __all__ = ("Surroundings", "attach_target", "stats_enabled", "surroundings")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Surroundings:
     """By id of the program or map. `map_users`: programs that use a map. `denied`: what was not looked at, with what it needs."""
 

@@ -11,7 +11,6 @@ images that somebody has looked at before.
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
 
 from bpflens.inventory.facts.context import UNSEEN_PROCESSES, Context
 from bpflens.inventory.facts.records import Inventory
@@ -33,6 +32,7 @@ from bpflens.inventory.memory.open_reader import open_reader
 from bpflens.inventory.memory.vmalloc import Area, areas, count_areas
 from bpflens.inventory.walk import in_own_thread, strip_addresses, walk
 from bpflens.kernel.memory.reader import Reader
+from bpflens.lean import NamedTuple
 
 __all__ = ("Verdict", "audit")
 

@@ -13,10 +13,14 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, NamedTuple
 
 from bpflens.errors import InputError
 from bpflens.inventory.memory.judge import Judged
+from bpflens.lean import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ("SCHEMA", "Comparison", "compare")
 

@@ -9,11 +9,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
 
 from bpflens.inventory.finders.maps import prog_array_entries
 from bpflens.isa.extended.uapi import MapType
 from bpflens.kernel.programs.loaded import MapHead, prog_map_ids
+from bpflens.lean import NamedTuple
 
 __all__ = ("MapNode", "ProgNode", "program_tree")
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from bpflens.errors import BpflensError, KernelError
 from bpflens.isa.extended.uapi import LinkType, MapType
+from bpflens.lean import frozen
 from bpflens.program import Holder, Map
 
 __all__ = ("ORDERS", "MapRow", "overview")
@@ -21,7 +21,7 @@ _LINKS_ON_MAPS = (LinkType.ITER, LinkType.STRUCT_OPS, LinkType.SOCKMAP)
 _IN_USE = "in use"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MapRow:
     """A map. `elements` None where they cannot be counted; `kernel`: what of the kernel holds it, such as "tcp_congestion_ops, in use",
     "link 3", "element of map 7"; `orphaned`: nothing that was found uses or holds it.

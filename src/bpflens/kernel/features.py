@@ -11,11 +11,11 @@ import importlib.util
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 from bpflens.isa.extended.uapi import ProgType
 from bpflens.kernel import probes
 from bpflens.kernel.sys import capabilities
+from bpflens.lean import NamedTuple
 
 __all__ = ("Finding", "findings")
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 from bpflens.btf.values import Value
 from bpflens.errors import KernelError, NotFound, NotPermitted, NotSupported, UsageError
+from bpflens.lean import frozen
 from bpflens.maps.elements import total_of
 from bpflens.maps.encode import encode
 from bpflens.maps.parts import Element, types_of
@@ -14,13 +12,17 @@ from bpflens.maps.readable import Reader, readable
 from bpflens.maps.unlisted import needs_keys
 from bpflens.program import Map
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 __all__ = ("Change", "plan_delete", "plan_set", "value_of")
 
 _LPM_TRIE = 11
 _OF_OBJECTS = frozenset((3, 4, 12, 13, 15, 18))  # values are descriptors of programs, events, maps, sockets
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Change:
     """One element before and after; `after` None: it is deleted, `before` None: it is not there yet. `notes`: how it was understood."""
 

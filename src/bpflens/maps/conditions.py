@@ -12,13 +12,15 @@ import ipaddress
 import operator
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
 
 from bpflens.btf.values import Value
 from bpflens.errors import UsageError
 from bpflens.maps.parts import Element, bytes_of, field_of
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from bpflens.program import Map
 
     Network = ipaddress.IPv4Network | ipaddress.IPv6Network

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
 
 from bpflens.btf.values import Value
+from bpflens.lean import frozen
 from bpflens.maps.elements import elements
 from bpflens.maps.parts import Element
 from bpflens.program import Map
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
 __all__ = ("Difference", "differences", "watch")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Difference:
     """An element that is `new`, `gone` or `changed`."""
 

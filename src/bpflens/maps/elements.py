@@ -10,7 +10,6 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from bpflens.btf.values import Value
 from bpflens.errors import KernelError, NotSupported, UsageError
@@ -19,6 +18,10 @@ from bpflens.maps.parts import Element, field_of, types_of
 from bpflens.maps.readable import Reader, readable
 from bpflens.maps.unlisted import unlisted
 from bpflens.program import Map
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ("batches", "elements", "total_of")
 

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from typing import Any
 
 from bpflens.btf.btf import Btf, Kind
 from bpflens.errors import InputError
 from bpflens.maps.conditions import as_address
 from bpflens.maps.readable import Reader
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ("encode", "parse")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from bpflens.btf.btf import Btf, Kind
 from bpflens.btf.values import Value
+from bpflens.lean import frozen
 from bpflens.program import Map
 
 __all__ = ("Element", "bytes_of", "field_of", "types_of")
@@ -15,7 +15,7 @@ __all__ = ("Element", "bytes_of", "field_of", "types_of")
 _LPM_TRIE = 11
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Element:
     """One element. `value` of a per-cpu map is a list with an item for each possible CPU, `total` their sum; None where there is none."""
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 
 from bpflens.errors import BpflensError, InputError
 from bpflens.formats.elf.relocations.link import Linked, ObjectPrograms, link
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import words as words_of
+from bpflens.lean import frozen, replace
 from bpflens.original.image.image import Image
 from bpflens.original.image.tag import ALGORITHMS, tags
 from bpflens.original.invert.reconstruction import Layout
@@ -94,7 +94,7 @@ def _objects(data: bytes, path: str) -> Iterator[tuple[str, bytes]]:
         yield (f"{path}@{offset:#x}" if offset else path), blob
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Candidate:
     """A program of an object that has the name but not the tag."""
 

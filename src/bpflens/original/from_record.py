@@ -6,9 +6,9 @@ Map references of a record are numbers of maps in order of first use, in which t
 from __future__ import annotations
 
 import struct
-from dataclasses import replace
 
 from bpflens.isa.extended.opcodes import LD_IMM64, PSEUDO_MAP_FD, PSEUDO_MAP_VALUE
+from bpflens.lean import replace
 from bpflens.original.image.image import Image
 from bpflens.original.result import Grade, Original
 from bpflens.original.store.base import base_of

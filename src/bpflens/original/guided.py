@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 
+from bpflens.lean import frozen
 from bpflens.original.image.image import Image
 from bpflens.original.invert.question import Options
 from bpflens.original.invert.reconstruction import Layout, Misfit, lay_out
@@ -29,7 +29,7 @@ _READINGS = 6  # of one slot that are tried
 _LAST_RESORT = 60  # readings of this cost are possible nearly everywhere: no reason to call an instruction unsure
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Guided:
     """What came of it: the options under which the likeliest reading becomes the identical image, and the proof."""
 

@@ -11,18 +11,18 @@ from __future__ import annotations
 import struct
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from bpflens.errors import BpflensError, KernelError
 from bpflens.isa.extended import opcodes as op
 from bpflens.kernel.programs.load_attributes import F_SLEEPABLE, Attributes
+from bpflens.lean import frozen
 from bpflens.original.image.image import Image
 from bpflens.original.invert.opcode_readings import PROGRAM_ARGUMENT
 from bpflens.original.invert.reconstruction import Layout
 from bpflens.original.kernels.attach_types import ATTACH_TYPES, NONE
 from bpflens.original.records import original_funcs
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpflens.kernel.programs.load_copy import Copy
     from bpflens.kernel.programs.prog_info import ProgDump
@@ -32,7 +32,7 @@ __all__ = ("Reloaded", "candidates", "reload")
 _COLUMN = 0x3FFFFF  # line_col has 22 bits for the line: the number of the instruction
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reloaded:
     """`identical`: the image is the same. `confirmed`: every instruction went where the reconstruction says (None: not asked, the program
     has no BTF). `tag`: of the program that was loaded. `reason`: why it is not identical. `differs_at`: the first slot of the image that

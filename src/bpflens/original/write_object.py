@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
-
 from bpflens.errors import BpflensError, InputError
 from bpflens.formats.elf.data_maps import data_section, from_live
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.names import ATTACH_TYPES, PROG_TYPES, type_name
 from bpflens.kernel.programs.load_attributes import F_SLEEPABLE, F_XDP_HAS_FRAGS, Attributes
+from bpflens.lean import replace
 from bpflens.original.result import Original
 from bpflens.original.to_program import btf_of, to_program
 from bpflens.program import Function, Map, Program, Relocation
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Literal
+
     from bpflens.btf.btf import Btf
 
 __all__ = ("object_bytes", "section_name", "write_original")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from bpflens.inventory.audit import Verdict
 from bpflens.inventory.baseline import Comparison
 from bpflens.inventory.memory.judge import Judged
 from bpflens.isa.extended.names import PROG_TYPES, type_name
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from bpflens.records.schemas import Schema
 
 __all__ = ("audit_record", "image_record", "schemas")

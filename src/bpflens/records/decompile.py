@@ -9,11 +9,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
 
 from bpflens.decompile.result import Decompiled, DecompiledFunction
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from bpflens.records.schemas import Schema
 
 __all__ = ("records", "schemas")

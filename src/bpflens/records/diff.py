@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from bpflens.records.explain import witness_record, witness_schema
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from bpflens.classic.diff import Difference
     from bpflens.records.schemas import Schema
 

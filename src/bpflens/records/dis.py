@@ -9,12 +9,14 @@ refers to something has "refers", one whose call is named by the kernel has "sym
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
 
 from bpflens.program import Isa, Program
 from bpflens.records.program import about_record, reference
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from bpflens.analysis.slot_notes import Further, Prototypes
     from bpflens.records.schemas import Schema
 

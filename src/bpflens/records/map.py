@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from bpflens.inventory.map_overview import MapRow
 from bpflens.isa.extended.names import MAP_TYPES, type_name
 from bpflens.maps.change import Change
@@ -11,7 +9,10 @@ from bpflens.maps.differences import Difference
 from bpflens.maps.parts import Element
 from bpflens.program import Map
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from bpflens.records.schemas import Schema
 
 __all__ = ("change_record", "difference_record", "element_record", "row_record", "schemas")

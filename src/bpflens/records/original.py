@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from bpflens.isa.extended.names import PROG_TYPES, type_name
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from bpflens.original.result import Original
     from bpflens.records.schemas import Schema
 

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from bpflens.classic.hooks import LENGTH, Hook
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from bpflens.classic.packets.solve import GeneratedPacket
     from bpflens.records.schemas import Schema
 

@@ -6,11 +6,12 @@ formats/dumps/tools/own_lines.py.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from bpflens.isa.extended.names import ATTACH_TYPES, MAP_TYPES, PROG_TYPES, flag_names, type_name
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from bpflens.program import Map, Program, Relocation
     from bpflens.records.schemas import Schema
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
 
 from bpflens.isa.extended.names import PROG_TYPES, type_name
 from bpflens.snapshot.record import Kept
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from bpflens.records.schemas import Schema
 
 __all__ = ("kept_record", "load_record", "schemas")

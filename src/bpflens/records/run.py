@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
 from bpflens.classic.hooks import hook_of
 from bpflens.isa.classic.insn import SockFilter, encode
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from bpflens.classic.machine.captures import Result
     from bpflens.program import Program
     from bpflens.records.schemas import Schema

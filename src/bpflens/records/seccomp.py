@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
 
 from bpflens.classic.seccomp.conditions import arm_text, looked_at
 from bpflens.classic.seccomp.findings import explain_rule
 from bpflens.classic.seccomp.policy.actions import action_text
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from bpflens.classic.seccomp.difference import Change, PolicyDiff
     from bpflens.classic.seccomp.events import Verdict
     from bpflens.classic.seccomp.findings import Finding

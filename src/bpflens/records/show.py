@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
 
 from bpflens.overview import MapFacts, Overview, ProgramFacts
 from bpflens.program import Attachment, Declared, Holder, Loaded, Map, Program
 from bpflens.records.program import map_keys, program_keys, references
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from bpflens.records.schemas import Schema
 
 __all__ = ("attachment_record", "holder_record", "map_record", "plain", "program_record", "schemas", "show_records")

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
 
 from bpflens.snapshot.compare import Change
 from bpflens.snapshot.restore import Restored
@@ -16,7 +15,10 @@ from bpflens.snapshot.restoring.proof import Check
 from bpflens.snapshot.restoring.steps import Conflict, Plan
 from bpflens.snapshot.save import Saved
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from bpflens.records.schemas import Schema
 
 __all__ = ("change_record", "file_record", "plan_records", "restored_records", "saved_record", "schemas", "undone_record")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from bpflens.decompile.summary.check.check import Checked, Mark
 from bpflens.decompile.summary.sentence import Sentence
 from bpflens.decompile.summary.summary import Summary
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ("summary_record",)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
 
 from bpflens.attachment import Holder
 from bpflens.inventory.facts.records import Inventory, InventoryRow
@@ -11,7 +10,10 @@ from bpflens.inventory.graph import MapNode, ProgNode
 from bpflens.isa.extended.names import MAP_TYPES, type_name
 from bpflens.records.ls import Summarise, holder_record, record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from bpflens.records.schemas import Schema
 
 __all__ = ("MapHolders", "Tree", "by_object", "json_tree", "schemas")

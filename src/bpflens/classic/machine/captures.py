@@ -9,14 +9,17 @@ everything else from Python code generated for the program (classic/compiled.py)
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from bpflens.errors import InputError, PartialResult
 from bpflens.formats.pcap.capture import Capture, Packet
 from bpflens.isa.classic.check import runs_in_libpcap
 from bpflens.isa.classic.insn import SockFilter
+from bpflens.lean import NamedTuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import BinaryIO
+
     from bpflens.classic.machine.interpreter import Model
 
 __all__ = ("Result", "models_agree", "run_capture")

@@ -11,10 +11,10 @@ which prints what is there.
 from __future__ import annotations
 
 import argparse
-from typing import NamedTuple
 
 from bpflens.cli.settings import Settings
 from bpflens.cli.verb_table import VERBS
+from bpflens.lean import NamedTuple
 
 EXAMPLES = ("bpflens completion bash", "bpflens completion targets dev:")
 

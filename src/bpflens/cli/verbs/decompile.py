@@ -15,11 +15,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from bpflens.cli.settings import Settings
 from bpflens.errors import InputError, PartialResult, UsageError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpflens.decompile.result import Decompiled
     from bpflens.program import Program

@@ -9,11 +9,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from bpflens.cli.settings import Settings
 from bpflens.errors import InputError, UsageError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpflens.formats.snapshot.archive import Archive
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import struct
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 
 from bpflens.btf.btf import Btf, Kind
 from bpflens.btf.build import BtfBuilder
@@ -34,6 +33,7 @@ from bpflens.formats.elf.file import (
     STT_SECTION,
 )
 from bpflens.formats.elf.maps import is_data_name
+from bpflens.lean import frozen, replace
 from bpflens.program import Function, Map, Program, Relocation, SourceLine
 
 __all__ = ("write_object",)
@@ -45,7 +45,7 @@ TEXT = ".text"
 STRUCT_OPS = 26  # enum bpf_map_type
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Piece:
     """One function: where it came from and where it goes."""
 

@@ -20,10 +20,14 @@ import struct
 import sys
 from collections.abc import Iterator
 from types import TracebackType
-from typing import BinaryIO, NamedTuple
 
 from bpflens.errors import InputError, PartialResult
 from bpflens.formats.pcap.input import Gunzip, Input
+from bpflens.lean import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO
 
 __all__ = ("Capture", "Packet", "dlt_of", "linktype_of", "open_capture")
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from typing import BinaryIO
 
 from bpflens.formats.pcap.capture import Packet
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO
 
 __all__ = ("PcapWriter", "PcapngWriter", "write_pcap", "write_pcapng")
 

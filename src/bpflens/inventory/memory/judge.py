@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
 
 from bpflens.attachment import ProgInfo
 from bpflens.inventory.facts.records import InventoryRow
 from bpflens.inventory.memory.vmalloc import Area
 from bpflens.isa.extended.uapi import ProgType
 from bpflens.kernel.memory.reader import Reader
+from bpflens.lean import NamedTuple
 
 __all__ = ("EXPLAINED", "Finds", "Identity", "Judged", "finds_of", "judge")
 

@@ -9,11 +9,11 @@ the number found is compared with the lines of /proc/vmallocinfo by who calls.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from bpflens.inventory.memory.structures.builtin import loads
 from bpflens.kernel.memory.reader import Reader
 from bpflens.kernel.sys import procfs
+from bpflens.lean import NamedTuple
 
 __all__ = ("Area", "areas", "count_areas")
 

@@ -14,11 +14,15 @@ One pass over tokens, one over labels.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple, NoReturn
 
 from bpflens.errors import InputError
 from bpflens.isa.classic.insn import SockFilter
 from bpflens.isa.classic.table import ANCILLARY_BY_ASM_NAME, ROWS, SKF_AD_OFF, Form, Row
+from bpflens.lean import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 __all__ = ("MNEMONICS", "assemble")
 

@@ -8,9 +8,9 @@
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
 
 from bpflens.errors import InputError
+from bpflens.lean import NamedTuple
 
 __all__ = (
     "ARCHES", "OTHER_ARCHES", "X32_BIT", "Arch", "Argument", "argument", "arguments", "find_arch", "host_arch", "syscall_name",

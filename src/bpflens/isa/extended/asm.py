@@ -16,13 +16,13 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import NamedTuple
 
 from bpflens.errors import InputError
 from bpflens.isa.extended.fields import FIELDS
 from bpflens.isa.extended.forms import Token, skeleton, skeletons, tokens
 from bpflens.isa.extended.helpers import helper_id
 from bpflens.isa.extended.table import ROWS, Row
+from bpflens.lean import NamedTuple
 
 __all__ = ("assemble", "detect_dialect")
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from typing import NamedTuple
 
 from bpflens.isa.extended.fields import FIELDS, NAMES
+from bpflens.lean import NamedTuple
 
 __all__ = ("Token", "skeleton", "skeletons", "tokens")
 

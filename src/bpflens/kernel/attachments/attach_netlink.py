@@ -9,9 +9,9 @@ Layouts: include/uapi/linux/{rtnetlink,if_link,pkt_sched,pkt_cls}.h. OSError wit
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
 
 from bpflens.kernel.sys.netlink import ROUTE, Netlink, attribute, attributes
+from bpflens.lean import NamedTuple
 
 __all__ = ("Standing", "TcFilter", "add_clsact", "add_filter", "delete_clsact", "delete_filter", "filter_at", "has_clsact", "set_xdp")
 

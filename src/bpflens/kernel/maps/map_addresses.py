@@ -6,12 +6,12 @@ Needed where an image has the addresses themselves (blinded constants).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn
 from bpflens.isa.extended.uapi import MapType
 from bpflens.kernel.programs.iterator import OBJECT, iterate, over
+from bpflens.lean import NamedTuple
 
 __all__ = ("MapAddress", "map_addresses")
 

@@ -5,15 +5,14 @@ One iterator (programs/iterator.py) over all maps.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
 from bpflens.errors import BpflensError
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn
 from bpflens.kernel.programs.iterator import OBJECT, iterate, over
 from bpflens.kernel.sys import fact_cache
+from bpflens.lean import frozen
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpflens.btf.btf import Btf
 
@@ -23,7 +22,7 @@ _INNER = ("map_type", "key_size", "value_size", "max_entries", "map_flags")
 _COLUMNS = 3 + len(_INNER)  # id, numa_node, address
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class InnerTemplate:
     """What the inner maps of a map of maps must be like (struct bpf_map, inner_map_meta)."""
 
@@ -34,7 +33,7 @@ class InnerTemplate:
     flags: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MapAttributes:
     """`numa_node`: -1 where none was asked for. `address`: of struct bpf_map, 0 where the kernel hides it; never to be printed."""
 

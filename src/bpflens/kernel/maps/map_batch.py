@@ -13,11 +13,14 @@ import ctypes
 import math
 import struct
 from collections.abc import Iterator
-from typing import Literal
 
 from bpflens.errors import KernelError
 from bpflens.isa.extended.uapi import MapType
 from bpflens.kernel.sys.bpf import bpf_errno, cmd
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
 
 __all__ = ("BATCHED", "deinterleave", "interleave", "read_batches", "records_in_batch", "write_batch")
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from bpflens.errors import BpflensError, KernelError
 from bpflens.isa.extended import opcodes as op
@@ -19,7 +17,9 @@ from bpflens.kernel.descriptors import close
 from bpflens.kernel.programs.iterator import OBJECT, iterate, over
 from bpflens.kernel.sys import fact_cache
 from bpflens.kernel.sys.bpf import Buffer, bpf_errno, cmd
+from bpflens.lean import frozen
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpflens.btf.btf import Btf
 
@@ -37,7 +37,7 @@ _COLUMNS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Attributes:
     """`flags` as in BPF_PROG_LOAD (sleepable, frags, device bound); `target_prog_id`: the program that an EXT, fentry or fexit program
     was loaded for, 0 for none.

@@ -11,7 +11,6 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 
 from bpflens.isa.extended import opcodes as op
@@ -20,11 +19,12 @@ from bpflens.kernel.programs.load import LoadOptions, load_program
 from bpflens.kernel.programs.load_attributes import Attributes
 from bpflens.kernel.programs.prog_info import ProgDump, prog_dump
 from bpflens.kernel.sys.bpf import cmd, fd_by_id
+from bpflens.lean import frozen
 
 __all__ = ("Copy", "Like")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Like:
     """What a copy has in common with the program: facts of struct bpf_prog_info."""
 

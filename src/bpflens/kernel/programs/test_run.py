@@ -11,10 +11,10 @@ import ctypes
 import os
 import struct
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from bpflens.kernel.sys.bpf import bpf_errno, cmd
 from bpflens.kernel.sys.syscalls import libc
+from bpflens.lean import NamedTuple
 
 __all__ = ("PACKET_TYPES", "RAW_TP", "RUNNABLE", "SYSCALL", "Ran", "TestRun", "one_cpu")
 

@@ -9,12 +9,12 @@ v6.18 (603b44162325 "bpf: Update the bpf_prog_calc_tag to use SHA256"); which on
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from array import array
 from collections.abc import Sequence
 
 from bpflens.isa.extended.opcodes import LD_IMM64, PSEUDO_MAP_FD, PSEUDO_MAP_VALUE
+from bpflens.kernel.sys.digest import sha1, sha256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ("ALGORITHMS", "Tagger", "blanked", "tag", "tags")
 
-ALGORITHMS = ("sha256", "sha1")
+_HASHES = {"sha256": sha256, "sha1": sha1}
+ALGORITHMS = tuple(_HASHES)
 _LOW = 0xFFFFFFFF
 _MAP_REFERENCES = {(LD_IMM64 | src << 12) & 0xF0FF for src in (PSEUDO_MAP_FD, PSEUDO_MAP_VALUE)}
 
@@ -43,19 +44,21 @@ def blanked(words: Sequence[int]) -> array[int]:
 
 def tag(words: Sequence[int], algorithm: str) -> str:
     """The tag of a program as loaded, 16 hex digits."""
-    return hashlib.new(algorithm, _bytes(blanked(words))).hexdigest()[:16]
+    return _HASHES[algorithm](_bytes(blanked(words))).hexdigest()[:16]
 
 
 def tags(words: Sequence[int]) -> tuple[str, ...]:
     """The tag by each of ALGORITHMS."""
     data = _bytes(blanked(words))
-    return tuple(hashlib.new(algorithm, data).hexdigest()[:16] for algorithm in ALGORITHMS)
+    return tuple(make(data).hexdigest()[:16] for make in _HASHES.values())
 
 
 class Tagger:
     """Tags of variants of a program that differ from it in a few words: hash states are kept at every `step_insns`."""
 
     def __init__(self, words: Sequence[int], algorithm: str, step_insns: int = 256) -> None:
+        import hashlib  # its hashes are the fastest, and a search makes many
+
         self._words = blanked(words)
         self._step = step_insns
         self._states: list[_Hash] = [hashlib.new(algorithm)]

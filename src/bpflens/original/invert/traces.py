@@ -8,14 +8,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn
+from bpflens.lean import frozen
 from bpflens.original.image.image import Image
 from bpflens.original.invert.reconstruction import Layout
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpflens.btf.btf import Btf
 
@@ -24,7 +23,7 @@ __all__ = ("Removed", "removed")
 _NOP = Insn.make(op.GOTO).word
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Removed:
     """Traces of removed code. `maps`: ids; `functions`: names; `lines`: (instruction before which it stood, source text) of lines that no
     instruction has; `others`: such lines outside of the program's own, perhaps of other programs of its object; `jumps`: instructions of

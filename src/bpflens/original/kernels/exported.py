@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
 from bpflens.errors import InputError
 from bpflens.formats.whole_file import write_whole
@@ -26,7 +25,10 @@ from bpflens.original.rewrites.kernel_protocol import Kernel
 from bpflens.original.rewrites.pattern import parse
 from bpflens.original.rewrites.template import TemplateSet
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from bpflens.btf.btf import Btf
 
 __all__ = ("SCHEMA", "Exported", "export_templates", "kernel_of")

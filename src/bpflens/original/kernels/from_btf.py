@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from bpflens.errors import InputError
 from bpflens.isa.extended import opcodes as op
@@ -24,6 +23,7 @@ from bpflens.original.rewrites.ctx_access import PROBE_IMM, Row
 from bpflens.original.rewrites.helper_symbols import helper_ids
 from bpflens.original.rewrites.template import TemplateSet
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpflens.btf.btf import Btf
     from bpflens.original.image.image import Image

@@ -18,10 +18,10 @@ import struct
 import zlib
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 from bpflens.isa.extended.insn import words
 from bpflens.isa.extended.opcodes import LD_IMM64, PSEUDO_MAP_FD, PSEUDO_MAP_VALUE
+from bpflens.lean import field, frozen
 from bpflens.original.image.tag import blanked, tags
 from bpflens.original.store.delta import applied, difference, read_varint, varint
 from bpflens.original.store.infos import packed, unpacked
@@ -46,7 +46,7 @@ class Way(enum.IntEnum):
     EXACT = 3
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Recorded:
     """A program as it was loaded. `attributes`: fields of union bpf_attr that are not 0, by the kernel's names. `source`: "recorded", or
     "image" where it was loaded before the recorder and its reconstruction has the tag.
@@ -64,7 +64,7 @@ class Recorded:
     source: str = "recorded"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Base:
     """The kernel's image of a loaded program: words, and its info records."""
 

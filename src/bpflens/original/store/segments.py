@@ -13,11 +13,15 @@ import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
 
 from bpflens.errors import BpflensError, InputError
 from bpflens.kernel.sys import faults
 from bpflens.kernel.sys.locks import lock
+from bpflens.lean import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO
 
 __all__ = ("Frame", "Place", "Segments")
 

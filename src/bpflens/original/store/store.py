@@ -20,11 +20,14 @@ import zlib
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bpflens.errors import InputError
 from bpflens.original.store.record import Base, Recorded, Way, bare, code_of, decode, encode, way_of
 from bpflens.original.store.segments import Place, Segments
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ("DEFAULT_STORE", "MAX_BYTES", "Store", "spool_of")
 

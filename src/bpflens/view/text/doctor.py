@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
 
 from bpflens.view.style.colours import BAD, DOUBT, GOOD
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpflens.kernel.features import Finding
 

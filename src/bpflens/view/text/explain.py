@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from bpflens.classic.diagrams.linktypes import PAYLOADS
 from bpflens.classic.hooks import LENGTH, VERDICT_HOOKS, Hook
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpflens.classic.diff import Difference, Side
     from bpflens.classic.explain import Explanation, Proof

@@ -11,12 +11,12 @@ What removal needs stands behind the object. [1/2]: it runs first of two on its 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
 
 from bpflens.attachment import Holder
 from bpflens.inventory.facts.processes import Process
 from bpflens.inventory.facts.records import Inventory, InventoryRow, NetNamespace
 from bpflens.isa.extended.names import PROG_TYPES, type_name
+from bpflens.lean import NamedTuple
 from bpflens.records.ls import Summarise
 from bpflens.view.style.columns import Cell, Column, columns
 from bpflens.view.style.printable import printable

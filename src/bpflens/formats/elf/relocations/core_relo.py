@@ -8,13 +8,12 @@ poisons the instruction (it becomes a call that can't be), except for questions 
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from bpflens.btf.btf import Btf, Kind
 from bpflens.errors import InputError
 from bpflens.formats.elf.btf_ext import CORE_KINDS, CoreRelocation, access_numbers
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn
+from bpflens.lean import NamedTuple
 
 __all__ = ("CoreResolver", "apply")
 

@@ -7,7 +7,6 @@ Map references get the imm 0, which the tag does not cover. A program that needs
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 
 from bpflens.btf.btf import Btf
 from bpflens.errors import InputError
@@ -17,6 +16,7 @@ from bpflens.formats.elf.programs import read_object
 from bpflens.formats.elf.relocations.core_relo import CoreResolver, apply
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn, words
+from bpflens.lean import frozen
 from bpflens.program import Function, Program, Relocation
 
 __all__ = ("Linked", "ObjectPrograms", "link")
@@ -24,7 +24,7 @@ __all__ = ("Linked", "ObjectPrograms", "link")
 _TEXT = ".text"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Linked:
     """A linked program: `words` of the code; per instruction where it is from, as (section, slot), for its source line."""
 
