@@ -19,8 +19,8 @@ from bpflens.classic.proof.z3_diagram import TooLarge, diagram_formula
 from bpflens.classic.proof.z3_formula import formula
 from bpflens.classic.proof.z3_world import NeedsArray, World
 
-__all__ = ("NOT_INSTALLED", "STEPS", "Answer", "Question", "data_with", "diagrams_differ", "find_packets", "one_sided_packet", "program_differs",
-           "programs_differ")  # fmt: skip
+__all__ = ("NOT_INSTALLED", "STEPS", "Answer", "Question", "data_with", "diagrams_differ", "find_packets", "one_sided_packet",
+           "program_differs", "programs_differ")  # fmt: skip
 
 NOT_INSTALLED = "z3 is not installed"
 STEPS = 30_000_000

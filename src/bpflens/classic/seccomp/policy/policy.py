@@ -30,8 +30,8 @@ class Policy:
     """What a stack of filters does. `arches` are those that it treats in their own way; `checks_arch` is false where it never looks.
 
     `other`: the action for every other architecture, None where it depends on the syscall or on more of the architecture's value:
-    `elsewhere` has every action that occurs there, with an AUDIT_ARCH_ value for which it does (None: it may occur). `unconfirmed`: why this is only what the
-    decision diagrams say, None where a second engine agrees.
+    `elsewhere` has every action that occurs there, with an AUDIT_ARCH_ value for which it does (None: it may occur).
+    `unconfirmed`: why this is only what the decision diagrams say, None where a second engine agrees.
     """
 
     arches: tuple[ArchPolicy, ...]
