@@ -19,6 +19,8 @@ from bpflens.execute.kernel_engine import Way, load, ways
 from bpflens.execute.kernel_maps import ARRAY, LPM_TRIE, PERCPU_ARRAY, PERCPU_HASH, MapState
 from bpflens.execute.result import Input
 from bpflens.execute.subject import Subject, subject_of
+from bpflens.isa.extended.asm import assemble
+from bpflens.isa.extended.insn import words
 from bpflens.kernel.maps.map_data import possible_cpus
 from bpflens.kernel.programs.test_run import SYSCALL, one_cpu
 from bpflens.program import Map
@@ -66,6 +68,27 @@ def test_c_programs(name: str, cpu: str) -> None:
             for key, state in states.items():
                 assert _one_cpu(subject.maps[key], state) == _one_cpu(subject.maps[key], want_states[key], number), key
     assert ran >= 120
+
+
+TEXTS = (
+    b"", b"-", b"0xg", b"0x", b"12 ", b" -0x1F", b"-0x8000000000000000", b"9223372036854775808", b"-9223372036854775808",
+    b"-9223372036854775809", b"18446744073709551615", b"18446744073709551616", b"-99999999999999999999", b"\xa0 7", b"00x1", b"+5",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("helper", [105, 106])
+@pytest.mark.parametrize("base", [0, 8, 10, 16, 7, 32])
+def test_numbers_in_texts(helper: int, base: int) -> None:
+    """bpf_strtol and bpf_strtoul: result and what is written, of texts that are no numbers too."""
+    copy = "".join(f"r2 = *(u64 *)(r6 + {8 * n})\n*(u64 *)(r10 - {64 - 8 * n}) = r2\n" for n in range(4))
+    call = f"r1 = r10\nr1 += -64\nr2 = 32\nr3 = {base}\nr4 = r10\nr4 += -8\ncall {helper}\n"
+    result = "r1 = *(u64 *)(r10 - 8)\n*(u64 *)(r6 + 32) = r1\n*(u64 *)(r6 + 40) = r0\nr0 = 0\nexit"
+    subject = Subject(tuple(words(assemble(f"r6 = r1\n{copy}*(u64 *)(r10 - 8) = -1\n{call}{result}"))), SYSCALL, flags=_SLEEPABLE)
+    interpreted = InterpretedProgram(subject)
+    with load(subject, Way(SYSCALL, "kernel")) as kernel:
+        for text in TEXTS:
+            input = Input(ctx=text.ljust(32, b"\0") + bytes(16))
+            assert interpreted.run(input) == kernel.run(input), text
 
 
 def _one_cpu(map: Map, state: MapState, cpu: int | None = None) -> object:

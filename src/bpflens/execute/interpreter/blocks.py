@@ -73,7 +73,7 @@ def compile_block(
     """
     lines: list[str] = []
     slots: list[int] = []
-    slot, ended = start, False
+    slot, count, ended = start, 0, False
     while not ended:
         if not 0 <= slot < len(words):
             raise Fault(f"execution leaves the code at slot {slot}")
@@ -88,12 +88,12 @@ def compile_block(
             line = f"running({slot})\n{line}"
         lines.append(line)
         slots.append(slot)
-        slot = following
-        if not ended and (slot in heads or len(slots) >= _MAX_BLOCK):
+        slot, count = following, count + 1
+        if not ended and (slot in heads or count >= _MAX_BLOCK):
             lines.append(f"return {slot}")
             slots.append(slot)
             ended = True
-    return _function(lines, slots, names), len(slots), slots
+    return _function(lines, slots, names), count, slots
 
 
 def _line(words: Sequence[int], slot: int, insn: Insn, addresses: Mapping[int, int]) -> tuple[str, int, bool]:

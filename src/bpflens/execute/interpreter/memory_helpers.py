@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from bpflens.execute.interpreter.memory import EFAULT, Fault
-from bpflens.execute.interpreter.state import E2BIG, EINVAL, ENOENT, M32, M64, Arguments, Helper, State, error
+from bpflens.execute.interpreter.state import E2BIG, EINVAL, ERANGE, M32, M64, Arguments, Helper, State, error
 
 __all__ = ("MEMORY_HELPERS",)
 
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+_SPACES = b" \t\n\v\f\r\xa0"  # isspace() of lib/ctype.c
+_MOST_DIGITS = 63  # with the prefix of the base
 _MAX_LOOPS = 1 << 23  # BPF_MAX_LOOPS
 
 
@@ -42,33 +44,44 @@ def _strncmp(m: State, a: Arguments) -> int:
 
 
 def _strtol(signed: bool) -> Helper:
-    """bpf_strtol and bpf_strtoul: (text, length, flags with the base, result)."""
+    """bpf_strtol and bpf_strtoul: (text, length, flags with the base, result), __bpf_strtoull() of kernel/bpf/helpers.c, Linux 6.18.
+
+    The result is 0 where the text is no number.
+    """
 
     def helper(m: State, a: Arguments) -> int:
-        text = m.memory.read(a[0], a[1] & M32).split(b"\0")[0]
-        base = a[2] & 31
-        if base not in (0, 8, 10, 16) or a[2] & ~31:
+        text, base = m.memory.read(a[0], a[1] & M32), a[2]
+        m.memory.write(a[3], bytes(8))
+        if base not in (0, 8, 10, 16):
             return error(EINVAL)
-        at = len(text) - len(text.lstrip(b" \t\n\v\f\r"))
-        start, negative = at, text[at : at + 1] == b"-"
-        if negative and signed:
-            at += 1
-        if text[at : at + 2].lower() == b"0x" and base in (0, 16):
-            at, base = at + 2, 16
-        elif base == 0:
-            base = 8 if text[at : at + 1] == b"0" else 10
-        digits = 0
-        while at + digits < len(text) and 0 <= _DIGITS.find(chr(text[at + digits]).lower()) < base:
-            digits += 1
-        if not digits:
-            return error(EINVAL if start <= len(text) else ENOENT)
-        value = int(text[at : at + digits], base)
-        if value > (M64 >> 1 if signed else M64):
-            return error(34)
-        m.memory.write(a[3], ((-value if negative and signed else value) & M64).to_bytes(8, "little"))
-        return at + digits
+        at = len(text) - len(text.lstrip(_SPACES))
+        negative = text[at : at + 1] == b"-"
+        at += negative
+        text = text[: at + _MOST_DIGITS]
+        at, base = _radix(text, at, base)
+        end = at
+        while end < len(text) and 0 <= _DIGITS.find(chr(text[end]).lower()) < base:
+            end += 1
+        if end == at:
+            return error(EINVAL)
+        value = int(text[at:end], base)
+        if negative and not signed and value <= M64:
+            return error(EINVAL)
+        if value > ((M64 >> 1) + negative if signed else M64):
+            return error(ERANGE)
+        m.memory.write(a[3], ((-value if negative else value) & M64).to_bytes(8, "little"))
+        return end
 
     return helper
+
+
+def _radix(text: bytes, at: int, base: int) -> tuple[int, int]:
+    """(where the digits begin, the base): _parse_integer_fixup_radix() of lib/kstrtox.c, Linux 6.18."""
+    hexadecimal = text[at : at + 2].lower() == b"0x"
+    if base == 0:
+        digit = text[at + 2 : at + 3]
+        base = 10 if text[at : at + 1] != b"0" else 16 if hexadecimal and digit and chr(digit[0]).lower() in _DIGITS[:16] else 8
+    return (at + 2 if base == 16 and hexadecimal else at), base
 
 
 def _comm(m: State, a: Arguments) -> int:
