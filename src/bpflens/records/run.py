@@ -59,6 +59,6 @@ def schemas() -> dict[str, Schema]:
     return {
         "run/1": line("run/1", "How many packets of a capture a filter accepts.", {
             "program": TEXT, "capture": TEXT, "model": TEXT, "packets": maybe(INTEGER), "matches": INTEGER, "engine": TEXT,
-            "left_out": maybe(INTEGER), "hook": TEXT,
+            "left_out": maybe(TEXT), "hook": TEXT,
         }, {"returns": listing(returns), "profile": listing(profile)}),
     }  # fmt: skip
