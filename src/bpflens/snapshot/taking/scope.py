@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bpflens.errors import InputError, KernelError, NotFound, UsageError
+from bpflens.isa.extended.uapi import MapType, ProgType
 
 if TYPE_CHECKING:
     from bpflens.formats.snapshot.manifest import SavedProgram
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ("Scope", "add_target", "close_over", "find_scope", "map_of_row", "namespace_of_map")
 
-PROG_ARRAY, ARRAY_OF_MAPS, HASH_OF_MAPS, DEVMAP, CPUMAP, DEVMAP_HASH, STRUCT_OPS = 3, 12, 13, 14, 16, 25, 26
+_OF_MAPS = frozenset({MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS})
+_WITH_PROGRAMS = frozenset({MapType.DEVMAP, MapType.DEVMAP_HASH, MapType.CPUMAP})
+_FOR_PROGRAMS = frozenset({ProgType.TRACING, ProgType.EXT, ProgType.LSM})  # may be loaded for another program
 _NOT_ATTACHED = frozenset({"pin", "fd", "held", "prog_array"})
 _BY_OBJECT = frozenset({"dev", "cgroup", "netns", "sock", "pid"})
 
@@ -105,9 +108,9 @@ def add_target(target: str, inventory: Inventory, programs: set[int], maps: set[
     elif kind in _BY_OBJECT:
         selection = Selection([target])
         rows = [row for row in inventory.rows if selection.matches(row, inventory)]
-        if kind == "pid":
-            maps.update(_maps_of_process(name))
-        if not rows and not maps:
+        held = _maps_of_process(name) if kind == "pid" else set()
+        maps |= held
+        if not rows and not held:
             from bpflens.targets.attach_point import open_object
 
             open_object(kind, name)  # says why there is nothing
@@ -187,7 +190,7 @@ def _close(scope: Scope, programs: Iterable[int], maps: Iterable[int]) -> None:
                     dump = prog_dump(fd, f"id:{id}")
                 reach("map", dump.map_ids)
                 reach("map", on_maps.get(id, ()))
-                if dump.info.type in (26, 28, 29):  # TRACING, EXT, LSM: the program that it was loaded for
+                if dump.info.type in _FOR_PROGRAMS:
                     attributes = read_attributes(id)
                     reach("id", [attributes.target_prog_id] if attributes else [])
             else:
@@ -208,21 +211,21 @@ def references_of_map(id: int) -> tuple[list[int], list[int]]:
 
     with open_map(id) as fd:
         map = map_by_fd(fd, f"map:{id}", types=False)
-        if map.type == STRUCT_OPS:
+        if map.type == MapType.STRUCT_OPS:
             from bpflens.kernel.maps.struct_ops import struct_ops
 
             try:
                 return [prog for _, prog in struct_ops(id).programs.values()], []
             except (KernelError, InputError):
                 return [], []
-        if map.type not in (PROG_ARRAY, ARRAY_OF_MAPS, HASH_OF_MAPS, DEVMAP, CPUMAP, DEVMAP_HASH):
+        if map.type != MapType.PROG_ARRAY and map.type not in _OF_MAPS | _WITH_PROGRAMS:
             return [], []
         try:
             values = [value for _, value in items(fd) if value is not None]
         except KernelError:
             return [], []
-    if map.type in (ARRAY_OF_MAPS, HASH_OF_MAPS):
+    if map.type in _OF_MAPS:
         return [], [int.from_bytes(value[:4], "little") for value in values]
-    if map.type == PROG_ARRAY:
+    if map.type == MapType.PROG_ARRAY:
         return [int.from_bytes(value[:4], "little") for value in values], []
     return [struct.unpack_from("=II", value)[1] for value in values if len(value) >= 8], []
