@@ -307,10 +307,10 @@ def _as_loaded(program: Program) -> Program:
 # --- in a notebook ---
 
 
-def _shown(result: type, lines: Callable[[Any], Iterable[str]]) -> None:
+def _shown(result: type[Any], lines: Callable[[Any], Iterable[str]]) -> None:
     """Results of this class show as text in notebooks. The classes are below the views and do not know them."""
     if not hasattr(result, "_repr_html_"):
-        result._repr_html_ = lambda self: _html(lines(self))  # type: ignore[attr-defined]
+        result._repr_html_ = lambda self: _html(lines(self))
 
 
 def _html(lines: Iterable[str]) -> str:

@@ -106,10 +106,9 @@ def test_a_damaged_image_is_never_exact(images, data):
     words = list(image.words)
     for _ in range(data.draw(st.integers(1, 3), label="flips")):
         words[data.draw(st.integers(0, len(words) - 1))] ^= 1 << data.draw(st.integers(0, 63))
-    damaged = of_code(
-        b"".join(word.to_bytes(8, "little") for word in words), image.prog_type, tag=image.tag, func_info=image.func_info,
-        line_info=image.line_info, map_ids=image.map_ids, maps=image.maps,
-    )  # fmt: skip
+    changed = b"".join(word.to_bytes(8, "little") for word in words)
+    damaged = of_code(changed, image.prog_type, tag=image.tag, func_info=image.func_info, line_info=image.line_info)
+    damaged = replace(damaged, map_ids=image.map_ids, maps=image.maps)
 
     original = recover(damaged, live_kernel())
 
@@ -202,7 +201,7 @@ def test_a_damaged_blinded_image_is_never_exact(images, data):
     words[data.draw(st.integers(0, len(words) - 1))] ^= 1 << data.draw(st.integers(0, 63))
     plain = unblind(words)
     data_of = b"".join(word.to_bytes(8, "little") for word in plain.words)
-    damaged = of_code(data_of, image.prog_type, tag=image.tag, map_ids=image.map_ids, maps=image.maps, blinded=True)
+    damaged = replace(of_code(data_of, image.prog_type, tag=image.tag), map_ids=image.map_ids, maps=image.maps, blinded=True)
 
     original = recover(damaged, live_kernel())
 

@@ -20,8 +20,9 @@ from bpflens.errors import BpflensError, InputError, SourceWarning, UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
     from types import ModuleType
-    from typing import TextIO
+    from typing import NoReturn, TextIO
 
 __all__ = ("main", "verb_parser")
 
@@ -158,7 +159,7 @@ def _dispatch(settings: Settings, rest: list[str]) -> int:
     verb = next((v for v in VERBS if v.name == rest[0]), None)
     if verb is None:
         raise _unknown_verb(rest[0])
-    module, parser = verb_parser(verb)
+    module, parser = verb_parser(verb, rest[1:])
     try:
         args = parser.parse_args(rest[1:])
     except SystemExit as stop:  # argparse has printed its help
@@ -173,7 +174,7 @@ def _dispatch(settings: Settings, rest: list[str]) -> int:
     return 0  # whoever read the pager has seen enough
 
 
-def verb_parser(verb: Verb) -> tuple[ModuleType, argparse.ArgumentParser]:
+def verb_parser(verb: Verb, typed: Sequence[str] = ()) -> tuple[ModuleType, argparse.ArgumentParser]:
     """The verb's module and its argument parser."""
     import argparse
     import importlib
@@ -185,12 +186,8 @@ def verb_parser(verb: Verb) -> tuple[ModuleType, argparse.ArgumentParser]:
             super().__init__(prog, width=_columns() - 2)
 
     class Parser(argparse.ArgumentParser):
-        def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
-            self.typed = list(args or ())
-            return super().parse_known_args(args, namespace)
-
-        def error(self, message: str) -> None:  # type: ignore[override]
-            raise _like_a_file(self.typed, self, verb.name) or _misspelled(message, self, verb.name)
+        def error(self, message: str) -> NoReturn:
+            raise _like_a_file(typed, self, verb.name) or _misspelled(message, self, verb.name)
 
     module = importlib.import_module(f"bpflens.cli.verbs.{verb.module}")
     examples = "\n".join(f"  {example}" for example in getattr(module, "EXAMPLES", ()))
@@ -206,7 +203,7 @@ def verb_parser(verb: Verb) -> tuple[ModuleType, argparse.ArgumentParser]:
     return module, parser
 
 
-def _like_a_file(typed: list[str], parser: argparse.ArgumentParser, verb: str) -> UsageError | None:
+def _like_a_file(typed: Sequence[str], parser: argparse.ArgumentParser, verb: str) -> UsageError | None:
     """The error for a word that argparse takes for options and that looks like a file's name, where there is one."""
     known = parser._option_string_actions
     end = typed.index("--") if "--" in typed else len(typed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bpflens.btf.values import Value
 from bpflens.errors import KernelError, NotFound, NotPermitted, NotSupported, UsageError
+from bpflens.isa.extended.uapi import MapType
 from bpflens.lean import frozen
 from bpflens.maps.elements import total_of
 from bpflens.maps.encode import encode
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ("Change", "plan_delete", "plan_set", "value_of")
 
-_LPM_TRIE = 11
-_OF_OBJECTS = frozenset((3, 4, 12, 13, 15, 18))  # values are descriptors of programs, events, maps, sockets
+_OF_OBJECTS = frozenset({  # values are descriptors of programs, events, maps, sockets
+    MapType.PROG_ARRAY, MapType.PERF_EVENT_ARRAY, MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS, MapType.SOCKMAP, MapType.SOCKHASH,
+})  # fmt: skip
 
 
 @frozen
@@ -79,13 +81,13 @@ def plan_delete(map: Map, key: Any) -> Change:
 
 def _shown_key(map: Map, raw: bytes) -> Value:
     btf = types_of(map)
-    reader = Reader(btf, map.key_type_id, map.type == _LPM_TRIE) if btf and map.key_type_id else None
+    reader = Reader(btf, map.key_type_id, map.type == MapType.LPM_TRIE) if btf and map.key_type_id else None
     return readable(btf, map.key_type_id, raw, reader)
 
 
 def _key(map: Map, key: Any, notes: dict[str, None]) -> tuple[bytes, Value]:
     """(the bytes of a key, the value that it has now)."""
-    raw = encode(types_of(map), map.key_type_id, map.key_size, key, "key", map.type == _LPM_TRIE, notes)
+    raw = encode(types_of(map), map.key_type_id, map.key_size, key, "key", map.type == MapType.LPM_TRIE, notes)
     found = _lookup(map, raw)
     return raw, None if found is None else _element(map, raw, found).value
 
@@ -93,7 +95,7 @@ def _key(map: Map, key: Any, notes: dict[str, None]) -> tuple[bytes, Value]:
 def value_of(map: Map, key: Any, notes: dict[str, None] | None = None) -> Element | None:
     """The element with this key; None where there is none. `notes` as of `encode`."""
     needs_keys(map)
-    raw = encode(types_of(map), map.key_type_id, map.key_size, key, "key", map.type == _LPM_TRIE, notes)
+    raw = encode(types_of(map), map.key_type_id, map.key_size, key, "key", map.type == MapType.LPM_TRIE, notes)
     found = _lookup(map, raw)
     return None if found is None else _element(map, raw, found)
 

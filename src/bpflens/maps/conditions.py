@@ -127,12 +127,19 @@ def _text_holds(value: str, op: str, wanted: str, networks: list[Network]) -> bo
     except ValueError:
         return value in re.split(r"[\s,]+", wanted) if op == "in" else _COMPARE[op](value, wanted)
     if op == "in" and networks:
-        return any(own.version == one.version and own.network.subnet_of(one) for one in networks)  # type: ignore[arg-type]
+        return any(_within(own.network, one) for one in networks)
     if op == "in":
         return value in re.split(r"[\s,]+", wanted)
     if networks and "/" not in value + wanted and networks[0].version == own.version:
         return _COMPARE[op](int(own.ip), int(networks[0].network_address))
     return _COMPARE[op](value, wanted)
+
+
+def _within(own: Network, other: Network) -> bool:
+    """Whether all of a prefix is in another one, of addresses of the same length."""
+    if isinstance(own, ipaddress.IPv4Network):
+        return isinstance(other, ipaddress.IPv4Network) and own.subnet_of(other)
+    return isinstance(other, ipaddress.IPv6Network) and own.subnet_of(other)
 
 
 def _number(text: str, path: str) -> float:

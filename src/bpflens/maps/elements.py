@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from bpflens.btf.values import Value
 from bpflens.errors import KernelError, NotSupported, UsageError
+from bpflens.isa.extended.uapi import MapType
 from bpflens.maps.conditions import Where
 from bpflens.maps.parts import Element, field_of, types_of
 from bpflens.maps.readable import Reader, readable
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ("batches", "elements", "total_of")
 
-_LPM_TRIE = 11
 
 
 def elements(
@@ -97,7 +97,7 @@ def _all(map: Map) -> Iterator[Element]:
 
     assert map.id is not None
     btf = types_of(map)
-    key_reader = Reader(btf, map.key_type_id, map.type == _LPM_TRIE) if btf and map.key_type_id else None
+    key_reader = Reader(btf, map.key_type_id, map.type == MapType.LPM_TRIE) if btf and map.key_type_id else None
     value_reader = Reader(btf, map.value_type_id) if btf and map.value_type_id else None
     percpu = is_percpu(map.type)
     with open_map(map.id) as fd:

@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 
 from bpflens.btf.btf import Btf, Kind
 from bpflens.btf.values import Value
+from bpflens.isa.extended.uapi import MapType
 from bpflens.lean import frozen
 from bpflens.program import Map
 
 __all__ = ("Element", "bytes_of", "field_of", "types_of")
-
-_LPM_TRIE = 11
 
 
 @frozen
@@ -63,7 +62,7 @@ def bytes_of(map: Map, element: Element, path: str) -> bytes | None:
         raw, type_id = element.raw_value, map.value_type_id
     else:
         return None
-    if head == "key" and map.type == _LPM_TRIE:
+    if head == "key" and map.type == MapType.LPM_TRIE:
         return None
     btf = types_of(map)
     if btf is None or not type_id:

@@ -23,7 +23,6 @@ _ADDRESS_NAME = re.compile(
 )
 _MAC_NAME = re.compile(r"(?:^|_)(?:[sd]|h_|src_?|dst_?)?(?:mac|dest|source|hwaddr|lladdr|ether)(?:_?addr)?$", re.IGNORECASE)
 _BE32, _BE16, _BE64 = ("__be32", "in_addr_t"), ("__be16", "in_port_t"), ("__be64",)
-_LPM_TRIE = 11
 _MODIFIERS = (Kind.TYPEDEF, Kind.CONST, Kind.VOLATILE, Kind.RESTRICT, Kind.TYPE_TAG)
 
 
@@ -137,9 +136,11 @@ def readable(btf: Btf | None, type_id: int, data: bytes | None, reader: Reader |
     """A key or value in readable form: by its type where it has one, else a number of 1, 2, 4 or 8 bytes, else hex."""
     if data is None:
         return None
-    if reader is not None or (btf is not None and type_id):
+    if reader is None and btf is not None and type_id:
+        reader = Reader(btf, type_id)
+    if reader is not None:
         try:
-            return (reader or Reader(btf, type_id)).value(data)  # type: ignore[arg-type]
+            return reader.value(data)
         except BpflensError:
             pass
     return int.from_bytes(data, "little") if len(data) in (1, 2, 4, 8) else data.hex()

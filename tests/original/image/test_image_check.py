@@ -21,10 +21,8 @@ CHECKED = {row.name: row for row in ROWS if row.grade == "exact" and row.name !=
 def elsewhere(image, words):
     """The image as a dump of another machine has it."""
     code = b"".join(word.to_bytes(8, "little") for word in words)
-    return of_code(
-        code, image.prog_type, tag=image.tag, func_info=image.func_info, line_info=image.line_info, map_ids=image.map_ids, maps=image.maps,
-        expected_attach_type=image.expected_attach_type,
-    )  # fmt: skip
+    made = of_code(code, image.prog_type, tag=image.tag, func_info=image.func_info, line_info=image.line_info)
+    return replace(made, map_ids=image.map_ids, maps=image.maps, expected_attach_type=image.expected_attach_type)
 
 
 @pytest.fixture(scope="module")

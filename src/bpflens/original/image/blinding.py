@@ -151,9 +151,10 @@ def plain_dump(dump: ProgDump) -> tuple[ProgDump, bool]:
     if dump.map_ids:
         _refer_to_maps(words, dump.map_ids)
     code = b"".join(word.to_bytes(8, "little") for word in words)
-    lines = tuple((plain.moved[off], *rest) for off, *rest in dump.line_info if 0 <= off < len(plain.moved) and plain.moved[off] >= 0)
-    funcs = tuple((plain.moved[off], id) for off, id in dump.func_info if 0 <= off < len(plain.moved) and plain.moved[off] >= 0)
-    return dump._replace(xlated=code, line_info=lines, func_info=funcs), True  # type: ignore[arg-type]
+    moved = dict(enumerate(plain.moved))
+    lines = tuple((at, file, line, column) for off, file, line, column in dump.line_info if (at := moved.get(off, -1)) >= 0)
+    funcs = tuple((at, id) for off, id in dump.func_info if (at := moved.get(off, -1)) >= 0)
+    return dump._replace(xlated=code, line_info=lines, func_info=funcs), True
 
 
 def _refer_to_maps(words: array[int], ids: Sequence[int]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from bpflens.analysis.cfg import Incoming, incoming, jump_targets, reference
 from bpflens.isa.extended.insn import Insn, decode, words
 from bpflens.isa.extended.opcodes import CALL_CODE, LD_IMM64, PSEUDO_CALL, PSEUDO_FUNC
-from bpflens.lean import field, frozen
+from bpflens.lean import field, frozen, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,9 +70,8 @@ def of_code(
     tag: str = "",
     func_info: Sequence[tuple[int, int]] = (),
     line_info: Sequence[tuple[int, int, int, int]] = (),
-    **facts: object,
 ) -> Image:
-    """The image of little-endian struct bpf_insn bytes; `facts` are further fields of Image."""
+    """The image of little-endian struct bpf_insn bytes; what else is known of it is put in by `replace`."""
     insns = decode(code)
     starts = {0, *(off for off, _ in func_info)}
     known = tuple(sorted(starts))
@@ -109,7 +108,6 @@ def of_code(
         func_info=tuple(func_info),
         line_info=tuple(line_info),
         calls_hidden=hidden,
-        **facts,  # type: ignore[arg-type]
     )
 
 
@@ -135,13 +133,8 @@ def of_dump(dump: ProgDump) -> Image:
 
     info = dump.info
     dump, blinded = plain_dump(dump)
-    return of_code(
-        dump.xlated,
-        info.type,
-        f"id:{info.id}",
-        tag=info.tag,
-        func_info=dump.func_info,
-        line_info=dump.line_info,
+    return replace(
+        of_code(dump.xlated, info.type, f"id:{info.id}", tag=info.tag, func_info=dump.func_info, line_info=dump.line_info),
         name=info.name,
         id=info.id,
         live=True,
@@ -178,13 +171,11 @@ def of_program(program: Program) -> Image:
 
     names = {int(imm): name for name, imm in re.findall(r"call (\w+)#(-?\d+)", program.origin.line or "")}
     symbols = {slot: names[insn.imm] for slot, insn in enumerate(decode(program.code)) if insn.code == CALL_CODE and insn.imm in names}
-    return of_code(
-        program.code,
-        program.type or 0,
-        program.origin.where,
-        tag=program.tag or "",
-        func_info=tuple((f.start, f.type_id) for f in program.functions),
-        line_info=tuple((line.off_insns, 0, 0, 0) for line in program.lines) if program.origin.source == "kernel" else (),
+    func_info = tuple((f.start, f.type_id) for f in program.functions)
+    line_info = tuple((line.off_insns, 0, 0, 0) for line in program.lines) if program.origin.source == "kernel" else ()
+    where, tag = program.origin.where, program.tag or ""
+    return replace(
+        of_code(program.code, program.type or 0, where, tag=tag, func_info=func_info, line_info=line_info),
         name=program.name,
         id=program.id or 0,
         maps={m.id: m for m in program.maps if m.id is not None},

@@ -18,6 +18,7 @@ from typing import Any
 
 from bpflens.btf.btf import Btf, Kind
 from bpflens.btf.values import to_text
+from bpflens.isa.extended.uapi import MapType
 from bpflens.maps.parts import types_of
 from bpflens.maps.readable import Reader, readable
 from bpflens.program import Map
@@ -28,8 +29,7 @@ __all__ = ("Rows", "rows_of")
 
 _CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
 _SIGNED = 1
-_LPM_TRIE = 11
-_PLAIN_MAPS = frozenset({1, 2, 9, _LPM_TRIE})
+_PLAIN_MAPS = frozenset({MapType.HASH, MapType.ARRAY, MapType.LRU_HASH, MapType.LPM_TRIE})
 _AT_ONCE = 4096  # lines
 Convert = Callable[[Any], Any] | None
 
@@ -112,7 +112,7 @@ def rows_of(map: Map, json_lines: bool) -> Rows | None:
         return None
     if not json_lines and btf is not None and map.value_type_id and _has_point(btf, map.value_type_id, 0):
         return None
-    key = _part(btf, map.key_type_id, map.key_size, map.type == _LPM_TRIE)
+    key = _part(btf, map.key_type_id, map.key_size, map.type == MapType.LPM_TRIE)
     return Rows(map, key, _part(btf, map.value_type_id, map.value_size))
 
 
