@@ -171,7 +171,12 @@ HOSTILE = {
     "no JSON": (lambda members: members.update({"manifest.json": b"{"}), "damaged"),
     "a name with zero bytes": (put("maps.0.name", "a\0b"), "zero bytes"),
     "entries that do not fit": (put("maps.0.data.entries", 1000), "do not have the size"),
-    "a negative size": (put("maps.0.data.key_size", -4), "do not have the size"),
+    "a negative size": (put("maps.0.data.key_size", -4), "of sizes that no map has"),
+    "numbers below zero": (put("maps.0.max_entries", -5), "sizes that no map has"),
+    "an element of a gigabyte": (put("maps.0.data.value_size", 1 << 30), "of sizes that no map has"),
+    "an id below zero": (put("programs.0.id", -12), "an id that no kernel gives"),
+    "two maps of one id": (in_manifest(lambda manifest: manifest["maps"].append(manifest["maps"][0])), "is there twice"),  # type: ignore[attr-defined, index]
+    "a program that was loaded for itself": (put("programs.0.target", {"name": "f", "btf": "", "program": 12}), "was loaded for itself"),
     "an unknown layout": (put("maps.0.data.layout", "x"), "unknown layout"),
     "a reference to nothing": (put("programs.0.original", "programs/99/original.bin"), "no member"),
 }

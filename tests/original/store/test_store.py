@@ -16,6 +16,7 @@ from bpflens.isa.extended.asm import assemble
 from bpflens.isa.extended.insn import words
 from bpflens.original.image.tag import tags
 from bpflens.original.store.delta import applied, difference
+from bpflens.original.store.heads import ATTRIBUTES, Head, Known, read_head, way_bits, write_head
 from bpflens.original.store.infos import packed, unpacked
 from bpflens.original.store.record import Base, Recorded, Way, decode, encode, numbered
 from bpflens.original.store.store import Store
@@ -43,6 +44,47 @@ def program(number: int, length: int = 30) -> Recorded:
 @given(WORDS, WORDS)
 def test_a_difference_gives_the_original_back(image: list[int], original: list[int]) -> None:
     assert applied(image, difference(image, original)) == original
+
+
+HEADS = st.builds(
+    Head, st.text(st.characters(codec="utf-8"), max_size=15), st.integers(0, 40),
+    st.sampled_from(["", "GPL", "Dual BSD/GPL", "Proprietary"]),
+    st.integers(0, 60), st.dictionaries(st.sampled_from(ATTRIBUTES[1:]), st.integers(1, 2**32 - 1)),
+    st.lists(st.integers(0, 300), max_size=9), st.sampled_from(["recorded", "image"]),
+)  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None)
+@given(HEADS, st.one_of(st.none(), HEADS), st.booleans(), st.booleans(), st.binary(max_size=4))
+def test_heads(head: Head, other: Head | None, like: bool, same: bool, behind: bytes) -> None:
+    """With or without what the kernel says of the loaded program, which may be the same."""
+    known = other and Known(*((head if like else other)[:2]), (head if same else other).maps)
+    if head.expected_attach_type:
+        head = head._replace(attributes={**head.attributes, "expected_attach_type": head.expected_attach_type})
+    if "prog_btf_fd" in head.attributes:
+        head.attributes["prog_btf_fd"] = 1  # type: ignore[index]
+    data = write_head(head, 2, known)
+    assert way_bits(data, 0) == 2
+    found, at = read_head(data + behind, 0, known)
+    assert (found._replace(maps=list(found.maps)), at) == (head, len(data))
+    if known and like and same:
+        assert len(data) <= 1 + 9 + 2 + 2 + 5 * len(head.attributes) + len(head.license)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=60), st.one_of(st.none(), st.just(Known("x", 1, [1]))))
+def test_bytes_that_are_no_head_are_refused(data: bytes, known: Known | None) -> None:
+    try:
+        read_head(data, 0, known)
+    except ValueError:
+        pass
+
+
+def test_the_recorders_fields_are_known() -> None:
+    """Or they would be left out of the store."""
+    from bpflens.kernel.recorder.load import _FIELDS
+
+    assert set(_FIELDS) <= set(ATTRIBUTES)
 
 
 @settings(max_examples=100, deadline=None)

@@ -26,6 +26,7 @@ from typing import IO, TYPE_CHECKING
 from bpflens.errors import InputError
 from bpflens.formats.snapshot.magic import FIRST_MEMBER
 from bpflens.formats.snapshot.manifest import SCHEMA, Manifest, Member
+from bpflens.formats.snapshot.sanity import check
 from bpflens.formats.snapshot.schema import build, plain
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ("BLOB_LIMIT", "MANIFEST", "Archive", "ArchiveWriter")
 
 MANIFEST, SUMS = "manifest.json", "SHA256SUMS"
-MANIFEST_LIMIT = 64 << 20
+MANIFEST_LIMIT = 32 << 20  # some 10,000 programs
 BLOB_LIMIT = 256 << 20  # a blob that is read as a whole: the largest program has 8 MB, the largest BTF 16
 _MEMBERS_LIMIT = 500_000
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -277,8 +278,9 @@ class Archive:
         try:
             with self._zip.open(MANIFEST) as stream:
                 text = stream.read(MANIFEST_LIMIT + 1)
+            digest = hashlib.sha256(text).hexdigest()
             with self._zip.open(SUMS) as stream:
-                sums = stream.read(MANIFEST_LIMIT)
+                covered = _has_line(stream, f"{digest}  {MANIFEST}\n".encode())
             content = json.loads(text)
         except KeyError:
             raise InputError(self.path, f"is damaged: it has no {SUMS}") from None
@@ -286,8 +288,7 @@ class Archive:
             raise InputError(where, "is nested too deeply") from None
         except (*_DAMAGE, OSError) as error:
             raise InputError(where, f"is damaged: {_short(error)}") from None
-        digest = hashlib.sha256(text).hexdigest()
-        if f"{digest}  {MANIFEST}\n".encode() not in sums:
+        if not covered:
             raise InputError(where, f"is not what was written: its SHA-256 differs from that in {SUMS}")
         schema = content.get("schema") if isinstance(content, dict) else None
         if isinstance(schema, str) and schema.startswith("snapshot/") and schema != SCHEMA:
@@ -295,9 +296,21 @@ class Archive:
         if schema != SCHEMA:
             raise InputError(where, f"does not say that it is {SCHEMA}")
         try:
-            return build(Manifest, content, ""), digest
+            manifest = build(Manifest, content, "")
+            check(manifest)
         except InputError as error:
             raise InputError(where, str(error)) from None
+        return manifest, digest
+
+
+def _has_line(stream: IO[bytes], line: bytes) -> bool:
+    """Whether the line stands in the stream's first part, which is long enough for any snapshot's sums; in little memory."""
+    before, left = b"", MANIFEST_LIMIT
+    while left > 0 and (piece := stream.read(min(_CHUNK, left))):
+        if line in before + piece:
+            return True
+        before, left = piece[-len(line) :], left - len(piece)
+    return False
 
 
 def _short(error: Exception) -> str:

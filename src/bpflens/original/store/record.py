@@ -4,7 +4,7 @@
 * delta: what differs from the image, compressed beside the image; can be read as long as the program is loaded
 * exact: nothing; inversion of the image gives the instructions back, and did so when this was written
 
-    tag (8) | way (1) | varint, head (JSON) | varint, instructions | infos            each of the three deflated
+    tag (8) | head (heads.py, with the way) | varint, instructions | infos      the last two deflated
 
 References to maps hold 1 + the number of the map in order of first use: the loader's descriptors mean nothing later, the kernel lists the
 maps of a program in that order, and the tag does not cover them.
@@ -13,7 +13,6 @@ maps of a program in that order, and the tag does not cover them.
 from __future__ import annotations
 
 import enum
-import json
 import struct
 import zlib
 from array import array
@@ -24,6 +23,7 @@ from bpflens.isa.extended.opcodes import LD_IMM64, PSEUDO_MAP_FD, PSEUDO_MAP_VAL
 from bpflens.lean import field, frozen
 from bpflens.original.image.tag import blanked, tags
 from bpflens.original.store.delta import applied, difference, read_varint, varint
+from bpflens.original.store.heads import Head, Known, read_head, way_bits, write_head
 from bpflens.original.store.infos import packed, unpacked
 
 __all__ = ("Base", "Recorded", "Way", "bare", "code_of", "decode", "encode", "map_slots", "numbered", "sizes", "way_of")
@@ -31,10 +31,6 @@ __all__ = ("Base", "Recorded", "Way", "bare", "code_of", "decode", "encode", "ma
 _LARGE = 1 << 16
 LIMIT = 1 << 26  # bytes of anything that is inflated
 _LOW = 0xFFFFFFFF
-_HEAD_SAMPLE = (
-    b'{"n":"cgroup_skb_egress_xdp_filter_sys_enter_sys_exit_sched_switch_handle_tp","t":5,"e":0,"l":"Dual BSD/GPL","l":"GPL","a":{'
-    b'"prog_flags":1,"prog_ifindex":1,"attach_btf_id":1,"attach_prog_fd":1,"kern_version":1,"fd_array_cnt":1,"prog_btf_fd":3},"m":[1,2,1]}'
-)  # fmt: skip
 _HELPER_CALLS = b"".join(struct.pack("<II", 0x85, number) for number in range(220, 0, -1))
 
 
@@ -66,16 +62,24 @@ class Recorded:
 
 @frozen
 class Base:
-    """The kernel's image of a loaded program: words, and its info records."""
+    """The kernel's image of a loaded program: words, its info records, its name and type, and the kernel's LINUX_VERSION_CODE."""
 
     words: Sequence[int]
     func_info: tuple[tuple[int, int], ...] = ()
     line_info: tuple[tuple[int, int, int, int], ...] = ()
+    name: str = ""
+    type: int = 0
+    version: int = 0
 
     @property
     def infos(self) -> bytes:
         """Its info records, packed."""
         return packed(self.func_info, self.line_info)[-32768:]
+
+    @property
+    def known(self) -> Known:
+        """What a head need not say."""
+        return Known(self.name, self.type, _numbers(numbered(struct.pack(f"<{len(self.words)}Q", *self.words))), self.version)
 
 
 def numbered(code: bytes) -> bytes:
@@ -99,7 +103,7 @@ def map_slots(code: bytes) -> list[int]:
 
 def encode(record: Recorded, way: Way, base: Base | None = None, dictionary: bytes = b"", level: int = 9) -> bytes:
     """The bytes to keep. `base` for DELTA and EXACT; its references to maps do not matter. `level`: of deflate, for the instructions."""
-    head = _head(record)
+    head = _head(record, base.known if base is not None and way is not Way.FULL else None, way)
     if way is Way.FULL:
         code = _deflated(_bare(record.code).tobytes(), dictionary + _HELPER_CALLS, level)
     elif way is Way.DELTA:
@@ -109,7 +113,7 @@ def encode(record: Recorded, way: Way, base: Base | None = None, dictionary: byt
     else:
         code = b""
     infos = _infos(record, base if way is not Way.FULL else None)
-    return bytes.fromhex(record.tag) + bytes((way,)) + varint(len(head)) + head + varint(len(code)) + code + infos
+    return bytes.fromhex(record.tag) + head + varint(len(code)) + code + infos
 
 
 def decode(data: bytes, base: Base | None = None, dictionary: bytes = b"", exact: bytes | None = None) -> Recorded | None:
@@ -117,21 +121,21 @@ def decode(data: bytes, base: Base | None = None, dictionary: bytes = b"", exact
     is another program's: the instructions have the tag, or nothing is returned.
     """
     tag, way = data[:8].hex(), way_of(data)
-    length, at = read_varint(data, 9)
-    head = json.loads(_inflated(data[at : at + length], _HEAD_SAMPLE))
-    length, at = read_varint(data, at + length)
-    raw = data[at : at + length]
     if way is Way.FULL:
-        code = _inflated(raw, dictionary + _HELPER_CALLS)
         base = None
+    elif base is None:
+        return None
+    head, at = read_head(data, 8, base.known if base is not None else None)
+    length, at = read_varint(data, at)
+    raw = data[at : at + length]
+    if base is None:
+        code = _inflated(raw, dictionary + _HELPER_CALLS)
     elif way is Way.DELTA:
-        if base is None:
-            return None
         image = _bare_words(base.words)
         found = applied(image, _inflated(raw, _beside(image)))
         code = struct.pack(f"<{len(found)}Q", *found)
     else:
-        if exact is None or base is None:
+        if exact is None:
             return None
         code = _bare(exact).tobytes()
     if not code or len(code) % 8 or tag not in tags(words(code)):
@@ -140,17 +144,16 @@ def decode(data: bytes, base: Base | None = None, dictionary: bytes = b"", exact
         func_info, line_info = unpacked(_inflated(data[at + length :], base.infos if base else b""))
     except (ValueError, zlib.error):
         func_info, line_info = (), ()  # they belong to another load's image: best effort, and nothing rests on them
-    attributes = {str(key): int(value) for key, value in head.get("a", {}).items()}
     return Recorded(
-        tag, str(head.get("n", "")), int(head.get("t", 0)), int(head.get("e", 0)), str(head.get("l", "")),
-        _with_numbers(code, head.get("m")), attributes, func_info, line_info, str(head.get("s", "recorded")),
+        tag, head.name, head.type, head.expected_attach_type, head.license, _with_numbers(code, head.maps), head.attributes,
+        func_info, line_info, head.source,
     )  # fmt: skip
 
 
 def code_of(data: bytes, dictionary: bytes) -> bytes:
     """Only the bare instructions of a full copy, unproved: what later ones have as dictionary."""
-    length, at = read_varint(data, 9)
-    length, at = read_varint(data, at + length)
+    _, at = read_head(data, 8, None)
+    length, at = read_varint(data, at)
     return _inflated(data[at : at + length], dictionary + _HELPER_CALLS)
 
 
@@ -161,38 +164,41 @@ def bare(code: bytes) -> bytes:
 
 def way_of(data: bytes) -> Way:
     """How it is kept; ValueError where nobody knows that way."""
-    if len(data) < 11:
+    if len(data) < 10:
         raise ValueError("it is cut off")
-    return Way(data[8])
+    return Way(way_bits(data, 8))
 
 
 def sizes(data: bytes) -> tuple[int, int, int]:
     """Bytes of (tag and head, instructions, infos)."""
-    length, at = read_varint(data, 9)
-    code, end = read_varint(data, at + length)
+    _, at = read_head(data, 8, Known("", 0, ()))
+    code, end = read_varint(data, at)
     return end, code, len(data) - end - code
 
 
-def _head(record: Recorded) -> bytes:
-    maps = [struct.unpack_from("<I", record.code, 8 * slot + 4)[0] for slot in map_slots(record.code)]
-    said = {
-        "n": record.name, "t": record.type, "e": record.expected_attach_type, "l": record.license, "a": dict(record.attributes), "m": maps,
-        "s": record.source if record.source != "recorded" else "",
-    }  # fmt: skip
-    return _deflated(json.dumps({key: value for key, value in said.items() if value}, separators=(",", ":")).encode(), _HEAD_SAMPLE)
+def _head(record: Recorded, known: Known | None, way: Way) -> bytes:
+    head = Head(
+        record.name, record.type, record.license, record.expected_attach_type, record.attributes, _numbers(record.code), record.source
+    )
+    return write_head(head, way, known)
+
+
+def _numbers(code: bytes) -> list[int]:
+    """The number of each reference to a map."""
+    return [struct.unpack_from("<I", code, 8 * slot + 4)[0] for slot in map_slots(code)]
 
 
 def _infos(record: Recorded, base: Base | None) -> bytes:
     return _deflated(packed(record.func_info, record.line_info), base.infos if base else b"")
 
 
-def _with_numbers(code: bytes, numbers: object) -> bytes:
+def _with_numbers(code: bytes, numbers: Sequence[int]) -> bytes:
     slots = map_slots(code)
-    if not isinstance(numbers, list) or len(numbers) != len(slots):
+    if len(numbers) != len(slots):
         numbers = [0] * len(slots)
     out = bytearray(code)
     for slot, number in zip(slots, numbers, strict=True):
-        struct.pack_into("<I", out, 8 * slot + 4, int(number) & _LOW)
+        struct.pack_into("<I", out, 8 * slot + 4, number & _LOW)
     return bytes(out)
 
 

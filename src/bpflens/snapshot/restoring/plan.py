@@ -153,14 +153,12 @@ class _Planner:
 
     def _drop_dependents(self, programs: dict[int, SavedProgram], maps: dict[int, SavedMap]) -> None:
         """What needs a program that stays away stays away too: programs that were loaded for it, structures that have it as a function."""
-        while True:
-            lost = [item for item in programs.values() if item.target and item.target.program and item.target.program not in programs]
-            for program in lost:
-                reason = f"program {program.target.program if program.target else 0}, which it was loaded for, is not restored"
+        for program in _targets_first(dict(programs)):  # so that what is lost is known before what depends on it
+            target = program.target.program if program.target else None
+            if target and target not in programs:
+                reason = f"program {target}, which it was loaded for, is not restored"
                 self.left_out.append(LeftOut(f"program {_name(program)} ({program.type_name})", reason))
                 del programs[program.id]
-            if not lost:
-                break
         for map in list(maps.values()):
             missing = [name for name, id in map.members.items() if id not in programs]
             if missing:
@@ -301,20 +299,16 @@ def _inner_first(maps: dict[int, SavedMap]) -> list[SavedMap]:
 
 
 def _targets_first(programs: dict[int, SavedProgram]) -> Iterator[SavedProgram]:
-    """A program that another was loaded for comes before it."""
+    """A program that another was loaded for comes before it; the archive has refused circles."""
     done: set[int] = set()
-
-    def visit(program: SavedProgram, depth: int) -> Iterator[SavedProgram]:
-        if program.id in done or depth > 64:
-            return
-        done.add(program.id)
-        target = program.target.program if program.target else None
-        if target in programs:
-            yield from visit(programs[target], depth + 1)
-        yield program
-
     for program in programs.values():
-        yield from visit(program, 0)
+        chain = list[SavedProgram]()
+        here: SavedProgram | None = program
+        while here is not None and here.id not in done:
+            done.add(here.id)
+            chain.append(here)
+            here = programs.get(here.target.program or 0) if here.target else None
+        yield from reversed(chain)
 
 
 def _held_by_others(
