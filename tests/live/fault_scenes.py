@@ -80,10 +80,10 @@ def attack(scene: Scene, number: int, errno: int, kill: bool, before: State, aft
 
 
 def leftovers() -> list[str]:
-    """Journals, and what was put aside."""
-    runs = os.listdir("/run/bpflens") if os.path.isdir("/run/bpflens") else []
-    aside = [name for name in os.listdir("/sys/fs/bpf") if re.match(r"bpflens-(old|quiesce)-", name)]
-    return [name for name in runs if name.startswith("restore-")] + aside
+    """Journals, and what was put aside, of processes that have ended."""
+    names = [*(os.listdir("/run/bpflens") if os.path.isdir("/run/bpflens") else ()), *os.listdir("/sys/fs/bpf")]
+    found = [(name, re.match(r"(?:restore|bpflens-old|bpflens-quiesce)-(\d+)", name)) for name in names]
+    return [name for name, pid in found if pid and not os.path.exists(f"/proc/{pid[1]}")]
 
 
 class _Objects:
