@@ -252,8 +252,17 @@ def _prove(unit: Unit, function: DecompiledFunction, path: Path, where: str) -> 
         return ""
     if not result.proved:
         return ""
-    fixed = ", with the read-only data that the file has" if ASSUMPTIONS["constants"] in result.assumptions else ""
-    return f"equal for all inputs{fixed} ({result.method}, {result.checked_by or 'no runs'})"
+    given = "".join(f", with {words}" for key, words in _GIVEN.items() if ASSUMPTIONS[key] in result.assumptions)
+    return f"equal for all inputs{given} ({result.method}, {result.checked_by or 'no runs'})"
+
+
+# conditions of a proof that do not hold by themselves
+_GIVEN = {
+    "constants": "the read-only data that the file has",
+    "garbage": "one value in all bytes of the stack that were never written",
+    "answers": "the fields, types and sizes of the file's own types",
+    "places": "fields of one offset at one offset",
+}
 
 
 def _holding(programs: Sequence[Program], name: str) -> Program | None:

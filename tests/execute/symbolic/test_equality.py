@@ -156,12 +156,87 @@ def test_a_loaded_pointer_that_may_be_null_is_loaded_from() -> None:
 
 def test_a_context_that_is_written_is_not_seen_by_another_pointer() -> None:
     """bpf_cast_to_kern_ctx() gives the sk_buff itself, whose mark is that of the context."""
-    before = "struct sk_buff { int mark; }; extern void *bpf_cast_to_kern_ctx(void *) __ksym;@@ "
+    before = "struct sk_buff { int mark; }; extern struct sk_buff *bpf_cast_to_kern_ctx(void *) __ksym;@@"
     before += "struct sk_buff *s = bpf_cast_to_kern_ctx(ctx);"
     later = before + "ctx->mark = 5; return s->mark;"
     sooner = before + 'int r = s->mark; asm volatile("" : "+r"(r)); ctx->mark = 5; return r;'
 
     assert compare(later, sooner, "tc", "__sk_buff").reason.startswith("context")
+
+
+ORDERS = {
+    "two stores in the other order, at addresses that may be the same": (
+        "__u32 a = 1, b = ctx->rx_queue_index; __u64 *x = bpf_map_lookup_elem(&arr, &a), *y = bpf_map_lookup_elem(&arr, &b);"
+        "if (!x || !y) return 0; {0} return 1;",
+        "*(volatile __u8 *)x = 7; *(volatile __u8 *)y = 7;",
+        "*(volatile __u8 *)y = 7; *(volatile __u8 *)x = 7;",
+        True,
+    ),
+    "the same with other values": (
+        "__u32 a = 1, b = ctx->rx_queue_index; __u64 *x = bpf_map_lookup_elem(&arr, &a), *y = bpf_map_lookup_elem(&arr, &b);"
+        "if (!x || !y) return 0; {0} return 1;",
+        "*(volatile __u8 *)x = 7; *(volatile __u8 *)y = 8;",
+        "*(volatile __u8 *)y = 8; *(volatile __u8 *)x = 7;",
+        False,
+    ),
+    "a constant index where the index has that value": (
+        "__u32 a = 1, i = ctx->rx_queue_index; __u8 *x = bpf_map_lookup_elem(&arr, &a); if (!x) return 0; {0} return 1;",
+        "if (i == 3) *(volatile __u8 *)(x + 3) = 1; else if (i < 32) x[i] = 2;",
+        'if (i < 32) {{ asm volatile("" : "+r"(i)); if (i != 3) x[i] = 2; else x[i] = 1; }}',
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_memories_are_equal_where_every_byte_is(name: str) -> None:
+    body, one, two, equal = ORDERS[name]
+
+    result = compare(body.format(one), body.format(two))
+
+    assert result.proved is equal, result
+
+
+def test_calls_are_compared_where_they_are_made() -> None:
+    """That x is 2 or 10 where the call is made decides between x == 10 and x != 2 in its argument."""
+    before = "__u32 x = ctx->rx_queue_index, k; if (x != 2 && x != 10) return 0; "
+    after = " bpf_map_delete_elem(&m, &k); return 1;"
+
+    assert compare(before + "k = x == 10 ? 5 : 9;" + after, before + 'asm volatile("" : "+r"(x)); k = x != 2 ? 5 : 9;' + after).proved
+    assert not compare(before + "k = x == 10 ? 5 : 9;" + after, before + "k = x == 2 ? 5 : 9;" + after).proved
+
+
+def test_a_program_of_any_type_is_proved() -> None:
+    """Where the section says no type, a field of 4 bytes may be a pointer of 8."""
+    equal = compare("return ctx->rx_queue_index + 1;", "return 1 + ctx->rx_queue_index;", "somewhere")
+    upper = '__u64 x = ctx->rx_queue_index; asm volatile("" : "+r"(x)); return x >> 32 ? 0 : x;'
+    other = compare("return ctx->rx_queue_index;", upper, "somewhere")
+
+    assert equal.proved and not other.proved
+
+
+CORE = """
+struct one { int pad; int x; } __attribute__((preserve_access_index));
+struct two { int pad; int y; } __attribute__((preserve_access_index));
+#define THERE(f) __builtin_preserve_field_info(((struct one *)0)->f, 2)
+#define SIZE(f) __builtin_preserve_field_info(((struct one *)0)->f, 1)
+@@ struct one *p = *(struct one **)ctx; struct two *q = *(struct two **)ctx; if (p->x == 7) return q->y;
+"""
+
+
+def test_fields_of_two_names_are_two_fields() -> None:
+    """They lie at one offset in the types of the file, and may be apart in a kernel."""
+    assert compare(CORE + "return p->x + p->pad;", CORE + "return p->pad + p->x;", "tp_btf/x").proved
+    result = compare(CORE + "return p->x + p->pad;", CORE + "return q->y + p->pad;", "tp_btf/x")
+    assert (result.grade, result.reason.partition(":")[0]) == ("unknown", "core")
+
+
+def test_whether_a_field_is_there_may_be_answered_in_either_way() -> None:
+    same = compare(CORE + "if (THERE(x)) return 1; return 2 + SIZE(x);", CORE + "return !THERE(x) ? SIZE(x) + 2 : 1;", "tp_btf/x")
+    other = compare(CORE + "if (THERE(x)) return 1; return SIZE(x);", CORE + "if (THERE(x)) return SIZE(x) - 3; return 4;", "tp_btf/x")
+
+    assert same.proved and not any("own types" in text for text in same.assumptions)
+    assert not other.proved or any("own types say" in text for text in other.assumptions)
 
 
 def test_read_only_variables_that_changed_places_are_read_from_the_files() -> None:

@@ -176,7 +176,7 @@ class _Machine:
                 if self.call(function.meanings.get(slot), depth):
                     return r[0]
             elif kind in (op.ALU, op.ALU64):
-                self.arithmetic(insn)
+                self.arithmetic(insn, self.operand(insn, function.meanings.get(slot)))
             elif kind in (op.JMP, op.JMP32):
                 slot += self.jump(insn)
             elif insn.code == op.LD_IMM64:
@@ -195,6 +195,9 @@ class _Machine:
             raise NotRun
         if meaning.kind == "number":
             return meaning.value
+        if meaning.kind == "core":
+            self.unusual = True
+            return self.world.number(meaning.value, "core", meaning.name)
         if meaning.kind == "map":
             return MAPS + self._place(meaning.name)
         start = DATA + self._place(meaning.name)
@@ -204,14 +207,17 @@ class _Machine:
     def _place(self, name: str) -> int:
         return int.from_bytes(blake2b(name.encode(), digest_size=2).digest(), "little") << 24
 
-    def operand(self, insn: Insn) -> int:
+    def operand(self, insn: Insn, meaning: Meaning | None = None) -> int:
+        if meaning is not None and meaning.kind == "core" and not insn.code & op.X:
+            self.unusual = True
+            return self.world.number(meaning.value, "core", meaning.name)
         return self.registers[insn.src] if insn.code & op.X else insn.imm & _FULL
 
-    def arithmetic(self, insn: Insn) -> None:
+    def arithmetic(self, insn: Insn, operand: int) -> None:
         wide, operation = insn.code & 7 == op.ALU64, insn.code & 0xF0
         width = 64 if wide else 32
         full = (1 << width) - 1
-        a, b = self.registers[insn.dst] & full, self.operand(insn) & full
+        a, b = self.registers[insn.dst] & full, operand & full
         if operation == op.END:
             size = insn.imm // 8
             value = self.registers[insn.dst] & ((1 << insn.imm) - 1)

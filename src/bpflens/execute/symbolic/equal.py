@@ -10,9 +10,10 @@ parts where it is installed. Every loop counts steps of one budget.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-from bpflens.execute.symbolic.align import QUERIES, Alignment
+from bpflens.execute.symbolic.align import Alignment
 from bpflens.execute.symbolic.comparable import Comparable, comparable, with_constants
 from bpflens.execute.symbolic.concrete import NotRun, World, constants_of, run
 from bpflens.execute.symbolic.interpretation import Interpretation
@@ -23,10 +24,11 @@ from bpflens.execute.symbolic.machine.machine import Machine
 from bpflens.execute.symbolic.machine.memory import base, canonical
 from bpflens.execute.symbolic.machine.regions import Ambiguous, Refused
 from bpflens.execute.symbolic.machine.state import State
-from bpflens.execute.symbolic.relocated import same_offsets
+from bpflens.execute.symbolic.relocated import answers, same_offsets
 from bpflens.execute.symbolic.result import ASSUMPTIONS, Difference, Equality
 from bpflens.execute.symbolic.values.bits import ext, plus, zext
 from bpflens.execute.symbolic.values.terms import WORLD, OutOfSteps, Term, all_terms, count, session, spent, symbol
+from bpflens.isa.extended.contexts import context_struct
 from bpflens.program import Program
 
 __all__ = ("STEPS", "Pair", "prove_equal")
@@ -35,6 +37,7 @@ STEPS = 600_000
 ROUNDS = 24  # interpretations that look for a difference before z3 is asked
 RUNS, SEARCH = 24, 96  # runs that a proof must agree with; runs that look for a difference
 # TRACING, STRUCT_OPS, EXT, LSM: trampolines and callers see all 64 bits of r0; other types return unsigned int (struct bpf_prog, bpf_func).
+_TRACING = 26
 _WIDE_RESULT = frozenset((26, 27, 28, 29))
 
 Pair = tuple[str, Term, Term]
@@ -61,21 +64,78 @@ def prove_equal(
     objects. Maps, global data and helpers are matched by name. `run_both` is a second key: it is asked to run both where
     something is proved or the terms differ. An evaluator of our own (concrete.py) does that too, unless `run_both` found a difference.
     """
-    result = _with_budget(a, b, others_a, others_b, entry_a, entry_b, steps, z3, run_both, any_constants=True)
-    if result.reason.startswith("budget"):  # a loop up to a setting, say: a second budget with the values that the files have
-        fixed = _with_budget(a, b, others_a, others_b, entry_a, entry_b, steps, z3, run_both, any_constants=False)
-        result = replace(fixed if fixed.grade != "unknown" else result, steps=result.steps + fixed.steps)
+    asked = _Asked(a, b, tuple(others_a), tuple(others_b), entry_a, entry_b, steps, z3, run_both)
+    choice, result = _first_proof(asked)
+    if result.proved and asked.relocated():
+        again = _with_budget(asked, choice._replace(apart=True))
+        steps = result.steps + again.steps
+        if again.reason.startswith("differs") or again.grade == "different":
+            return Equality("unknown", reason="core: equal only while two fields lie at one offset", steps=steps)
+        result = replace(result, steps=steps)
+        if not again.proved:
+            result = replace(result, assumptions=(*result.assumptions, ASSUMPTIONS["places"]))
     return result
 
 
-def _with_budget(
-    a: Program, b: Program, others_a: Sequence[Program], others_b: Sequence[Program], entry_a: str | None, entry_b: str | None,
-    steps: int, z3: bool, run_both: Runs | None, any_constants: bool,
-) -> Equality:  # fmt: skip
-    with session(steps):
+class _Choice(NamedTuple):
+    """`any_constants`: whatever read-only data that both have hold; else what the files have. `any_answers`: whatever CO-RE says of
+    sizes and of what is there. `apart`: fields of two names that have one offset have two.
+    """
+
+    any_constants: bool = True
+    any_answers: bool = True
+    apart: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The arguments of prove_equal."""
+
+    a: Program
+    b: Program
+    others_a: tuple[Program, ...]
+    others_b: tuple[Program, ...]
+    entry_a: str | None
+    entry_b: str | None
+    steps: int
+    z3: bool
+    run_both: Runs | None
+
+    def relocated(self) -> bool:
+        """Does CO-RE change numbers of one of the programs?"""
+        return any(relocation.kind == "core" for program in (self.a, *self.others_a) for relocation in program.relocations)
+
+    def codes(self, choice: _Choice) -> tuple[Code, Code]:
+        """Both programs, with the same numbers for what CO-RE names in both."""
+        kept = context_struct(self.a.type or 0) if choice.apart else None
+        (a, *others_a), (b, *others_b) = same_offsets((self.a, *self.others_a), (self.b, *self.others_b), kept)
+        open_answers = answers if choice.any_answers else None
+        return Code(a, others_a, self.entry_a, open_answers), Code(b, others_b, self.entry_b, open_answers)
+
+
+def _first_proof(asked: _Asked) -> tuple[_Choice, Equality]:
+    """The answer that rests on the fewest conditions, and the choice that gave it.
+
+    A budget that ends, on a loop up to a setting say, is followed by one with the values of the files.
+    """
+    choice = _Choice()
+    first = result = _with_budget(asked, choice)
+    steps = result.steps
+    if result.reason.startswith("budget"):
+        choice = choice._replace(any_constants=False)
+        result = _with_budget(asked, choice)
+        steps += result.steps
+    if result.grade == "unknown" and any(answers(program) for program in (asked.a, *asked.others_a)):
+        choice = choice._replace(any_answers=False)
+        result = _with_budget(asked, choice)
+        steps += result.steps
+    return choice, replace(result if result.grade != "unknown" else first, steps=steps)
+
+
+def _with_budget(asked: _Asked, choice: _Choice) -> Equality:
+    with session(asked.steps):
         try:
-            (a, *others_a), (b, *others_b) = same_offsets((a, *others_a), (b, *others_b))
-            result = _compare(Code(a, others_a, entry_a), Code(b, others_b, entry_b), z3, run_both, any_constants)
+            result = _compare(*asked.codes(choice), asked.z3, asked.run_both, choice)
         except Refused as refused:
             result = Equality("unknown", reason=str(refused))
         except OutOfSteps as end:
@@ -85,10 +145,9 @@ def _with_budget(
         return replace(result, steps=spent())
 
 
-def _compare(a: Code, b: Code, z3: bool, run_both: Runs | None, any_constants: bool) -> Equality:
-    """`any_constants`: whatever read-only data that both have hold; else what the files have."""
+def _compare(a: Code, b: Code, z3: bool, run_both: Runs | None, choice: _Choice) -> Equality:
     shared = comparable(a, b)
-    if not any_constants:
+    if not choice.any_constants:
         free, shared = shared, with_constants(shared, a, b)
         if shared is free:
             return Equality("unknown", reason="constants: there are none to fix")
@@ -99,6 +158,8 @@ def _compare(a: Code, b: Code, z3: bool, run_both: Runs | None, any_constants: b
     assumed = {"verifier", "regions", "alone", "helpers", "little", *shared.assumed, *settings[0].assumed, *settings[1].assumed}
     if same_garbage:
         assumed.add("garbage")
+    if not choice.any_answers:
+        assumed.add("answers")
     words = tuple(text for key, text in ASSUMPTIONS.items() if key in assumed)
     functions = (tuple(settings[0].functions), tuple(settings[1].functions))
     result = replace(result, assumptions=words if result.grade != "unknown" else (), functions=functions)
@@ -117,7 +178,8 @@ def _attempt(a: Code, b: Code, shared: Comparable, z3: bool, same_garbage: bool)
 
 def _gets_values_of_maps(program: Program) -> bool:
     """The context of an iterator over a map's elements has a pointer to a value of a map (struct bpf_iter__bpf_map_elem)."""
-    return (program.section or "").startswith(("iter/", "iter.s/"))
+    section = program.section or ""
+    return program.type is None or section.startswith(("iter/", "iter.s/")) or (program.type == _TRACING and not section)
 
 
 def _settings(a: Code, b: Code, shared: Comparable, one: bool, same_garbage: bool) -> tuple[Setting, Setting]:
@@ -182,7 +244,7 @@ def _decide(pairs: list[Pair], z3: bool) -> Equality:
         alignment.match_calls(histories[1], histories[2])
     for what, one, two in left:
         if not alignment.equal(one, two):
-            why = "budget: questions" if alignment.queries >= QUERIES else f"terms: {what} could not be aligned"
+            why = "budget: questions" if alignment.exhausted else f"terms: {what} could not be aligned"
             return Equality("unknown", reason=why, queries=alignment.queries)
     return Equality("proved", "alignment", queries=alignment.queries)
 

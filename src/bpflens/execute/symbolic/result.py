@@ -18,6 +18,8 @@ ASSUMPTIONS = {
     "maps": "maps of the same name hold the same, and different names are different maps",
     "constants": "read-only data hold what the files have",
     "core": "CO-RE: one name is one field, and fields overlap only where they did for the compiler",
+    "answers": "CO-RE: a field or type is there, and has a size, as the file's own types say",
+    "places": "CO-RE: two fields at one offset of the file's own types are at one offset in the kernel",
     "data": "global variables start with the same contents",
     "booleans": "global variables of the type bool hold 0 or 1",
     "garbage": "bytes of the stack that were never written hold one value, the same in both programs",

@@ -10,7 +10,7 @@ from bpflens.execute.symbolic.machine.addresses import addresses
 from bpflens.execute.symbolic.machine.code import Code
 from bpflens.execute.symbolic.machine.memory import Overlay, base, canonical, null_read, select, split
 from bpflens.execute.symbolic.machine.regions import Refused, region_of
-from bpflens.execute.symbolic.machine.state import State, choose, uninitialised
+from bpflens.execute.symbolic.machine.state import State, choose, happens, uninitialised
 from bpflens.execute.symbolic.values.bits import cat, ext, zext
 from bpflens.execute.symbolic.values.diagrams import constrain
 from bpflens.execute.symbolic.values.masks import mask
@@ -97,6 +97,8 @@ def load_leaf(setting: Setting, state: State, leaf: Term, size_bytes: int) -> Te
     if region.startswith(("constant:", "kconfig:")):
         return _boolean(setting, anchor, offset, _load_constant(setting, region, anchor, offset, size_bytes))
     if region == "ctx":
+        if setting.code.program.type is None:
+            return _unknown_field(setting, state, anchor, offset, size_bytes)
         part = _context_pointer(setting, anchor, offset, size_bytes)
         if part is not None:
             return state.packet[part]
@@ -116,10 +118,14 @@ def _boolean(setting: Setting, anchor: Term | None, offset: int, value: Term) ->
     return value
 
 
+def _unknown_field(setting: Setting, state: State, anchor: Term | None, offset: int, size_bytes: int) -> Term:
+    """A field of the context of a program whose type is not known: 64 bits, for it may be a pointer that is loaded as 4 bytes."""
+    setting.regions.add("ctx")
+    return make("field", 64, (canonical(state.memory("ctx").freeze()), anchor, offset, size_bytes))
+
+
 def _context_pointer(setting: Setting, anchor: Term | None, offset: int, size_bytes: int) -> int | None:
     """Which of the packet's pointers a load from the context gives."""
-    if setting.code.program.type is None:
-        raise Refused("context: the type of the program is not known")
     if not setting.pointers:
         return None
     if anchor is None or anchor.op != "sym":
@@ -231,6 +237,7 @@ def _context_event(state: State, anchor: Term | None, offset: int, size_bytes: i
     before = canonical(state.memory("ctx").freeze())
     given = tuple(constrain(term, state.guard) for term in (value, before, state.world))
     event = make("effect", WORLD, ("ctx", anchor, offset, size_bytes, *given))
+    happens(event, state.guard)
     state.world = event
     state.memories["ctx"] = Overlay(base(event, "ctx"))
 

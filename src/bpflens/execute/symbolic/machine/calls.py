@@ -19,7 +19,7 @@ from bpflens.execute.symbolic.machine.helper_effects import CHANGES_PACKET, TAIL
 from bpflens.execute.symbolic.machine.kfunc_effects import CONTEXT_ALIASES, kfunc_arguments
 from bpflens.execute.symbolic.machine.machine import Machine
 from bpflens.execute.symbolic.machine.regions import Refused
-from bpflens.execute.symbolic.machine.state import State, choose
+from bpflens.execute.symbolic.machine.state import State, choose, happens
 from bpflens.execute.symbolic.values.bits import offset_by, plus, zext
 from bpflens.execute.symbolic.values.comparisons import equal
 from bpflens.execute.symbolic.values.diagrams import both, constrain, negate
@@ -114,6 +114,7 @@ def _finish(setting: Setting, state: State, call: Call) -> Term:
     """Make the call's term and put its effects into the state."""
     history = (constrain(state.world, state.guard), constrain(state.generation, state.guard))
     effect = make("call", WORLD, (call.helper, " ".join(call.shape), tuple(call.terms), memories(state), *history))
+    happens(effect, state.guard)
     state.world = state.generation = effect
     state.memories = {}
     state.registers[0] = make("ret", 64, (effect,))

@@ -7,7 +7,7 @@ before what follows the loop, so that a state leaves a loop once. Cost: linear f
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -22,15 +22,16 @@ from bpflens.program import Map, Program, Relocation
 __all__ = ("Code", "FunctionCode", "Meaning", "Place", "label_of")
 
 RDONLY_PROG = 1 << 7  # BPF_F_RDONLY_PROG
+Answers = Mapping[int, tuple[str, int]]
 Place = tuple[str, int]
 """(section, slot) of a function's first instruction."""
 
 
 class Meaning(NamedTuple):
-    """What an instruction refers to. `kind`: number, map, data, constant, kconfig, ksym, function, call, kfunc, helper.
+    """What an instruction refers to. `kind`: number, map, data, constant, kconfig, ksym, function, call, kfunc, helper, core.
 
-    `name`: label of a map or section, symbol; `value`: byte offset, number, helper, arguments of a kfunc (-1: not known); `place`: of a
-    function.
+    `name`: label of a map or section, symbol, what CO-RE asks; `value`: byte offset, number, helper, arguments of a kfunc (-1: not known),
+    bits of an answer of CO-RE; `place`: of a function.
     """
 
     kind: str
@@ -57,10 +58,18 @@ def label_of(map: Map) -> str:
 
 
 class Code:
-    """All code that a program may run: its own section and `others` of the same object."""
+    """All code that a program may run: its own section and `others` of the same object.
 
-    def __init__(self, program: Program, others: Sequence[Program] = (), entry: str | None = None) -> None:
+    `answers`: gives the slots of a program whose numbers CO-RE may change to anything: what is asked, and how many bits the answer has.
+    """
+
+    def __init__(
+        self, program: Program, others: Sequence[Program] = (), entry: str | None = None,
+        answers: Callable[[Program], Answers] | None = None,
+    ) -> None:  # fmt: skip
         self.program = program
+        self._answers_of = answers
+        self._answers: dict[str, Answers] = {}
         self._sections = {other.section or "": other for other in (*others, program)}
         self._functions: dict[Place, FunctionCode] = {}
         self._insns: dict[str, tuple[Insn, ...]] = {}
@@ -158,8 +167,17 @@ class Code:
             known = self._relocations[section] = {r.off_insns: r for r in program.relocations if r.kind != "core"}
         return known
 
+    def _asked(self, section: str, program: Program) -> Answers:
+        """What CO-RE is asked at which slot."""
+        if section not in self._answers:
+            self._answers[section] = self._answers_of(program) if self._answers_of is not None else {}
+        return self._answers[section]
+
     def _meaning(self, program: Program, section: str, slot: int, own: tuple[Insn, ...], at: int) -> Meaning | None:
         insn = own[at]
+        asked = self._asked(section, program).get(slot)
+        if asked is not None and insn.code & 7 not in (op.LDX, op.ST, op.STX):
+            return Meaning("core", *asked)
         if insn.code not in (op.LD_IMM64, op.CALL_CODE):
             return None
         relocation = self._related(section, program).get(slot)

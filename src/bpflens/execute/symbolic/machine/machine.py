@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 
 from bpflens.execute.symbolic.machine.access import Setting, load, region_at, store
 from bpflens.execute.symbolic.machine.addresses import addresses
-from bpflens.execute.symbolic.machine.code import FunctionCode, Place
+from bpflens.execute.symbolic.machine.code import FunctionCode, Meaning, Place
 from bpflens.execute.symbolic.machine.memory import canonical
 from bpflens.execute.symbolic.machine.regions import Refused
-from bpflens.execute.symbolic.machine.state import State, choose, merge
+from bpflens.execute.symbolic.machine.state import State, choose, happens, merge
 from bpflens.execute.symbolic.values import bits
 from bpflens.execute.symbolic.values.bits import ext, sext, zext
 from bpflens.execute.symbolic.values.comparisons import any_bits, divide, equal, less, signed_less
@@ -116,7 +116,7 @@ class Machine:
             count("instructions")
             kind = insn.code & 7
             if kind in (op.ALU, op.ALU64):
-                _arithmetic(state, insn)
+                _arithmetic(state, insn, _operand(state, insn, function.meanings.get(slot)))
             elif insn.code == op.EXIT_CODE:
                 yield None, state
                 return
@@ -144,6 +144,8 @@ class Machine:
             raise Refused("input: a reference that is not known")
         if meaning.kind == "number":
             return const(64, meaning.value)
+        if meaning.kind == "core":
+            return _answer(meaning)
         if meaning.kind in ("map", "ksym"):
             return symbol(64, meaning.kind, meaning.name)
         if meaning.kind in ("data", "constant", "kconfig"):
@@ -161,14 +163,23 @@ def _register(state: State, number: int) -> Term:
     return value
 
 
-def _operand(state: State, insn: Insn) -> Term:
+def _answer(meaning: Meaning) -> Term:
+    """What CO-RE says: any number of so many bits, the same wherever it is asked for."""
+    return zext(symbol(meaning.value, "core", meaning.name), 64)
+
+
+def _operand(state: State, insn: Insn, meaning: Meaning | None = None) -> Term:
+    if insn.code & 0xF0 in (op.END, op.NEG) and insn.code & 7 in (op.ALU, op.ALU64):
+        return const(64, 0)
+    if meaning is not None and meaning.kind == "core" and not insn.code & op.X:
+        return _answer(meaning)
     return _register(state, insn.src) if insn.code & op.X else const(64, insn.imm)
 
 
 # --- arithmetic ---
 
 
-def _arithmetic(state: State, insn: Insn) -> None:
+def _arithmetic(state: State, insn: Insn, operand: Term) -> None:
     wide, operation = insn.code & 7 == op.ALU64, insn.code & 0xF0
     if insn.dst >= op.FP:
         raise Refused("input: a store to the frame pointer")
@@ -176,13 +187,13 @@ def _arithmetic(state: State, insn: Insn) -> None:
     if operation == op.END:
         value = _byte_order(state, insn, wide)
     elif operation == op.MOV:
-        value = _move(state, insn, width)
+        value = _move(insn, operand, width)
     else:
         a = ext(_register(state, insn.dst), 0, width)
         if operation == op.NEG:
             value = bits.add(width, 0, [(a, -1)])
         else:
-            value = _binary(operation, insn.off, a, ext(_operand(state, insn), 0, width))
+            value = _binary(operation, insn.off, a, ext(operand, 0, width))
     state.registers[insn.dst] = zext(value, 64)
 
 
@@ -194,8 +205,7 @@ def _binary(operation: int, off: int, a: Term, b: Term) -> Term:
     return _ARITHMETIC[operation](a, b)
 
 
-def _move(state: State, insn: Insn, width: int) -> Term:
-    value = _operand(state, insn)
+def _move(insn: Insn, value: Term, width: int) -> Term:
     if insn.off in (8, 16, 32) and insn.code & op.X and insn.off < width:
         return sext(ext(value, 0, insn.off), width)
     if insn.off:
@@ -301,6 +311,7 @@ def _event(setting: Setting, state: State, name: str, size_bytes: int, address: 
         return
     terms = tuple(constrain(term, state.guard) for term in (address, *given, state.world))
     state.world = make("effect", WORLD, (name, size_bytes, *terms))
+    happens(state.world, state.guard)
 
 
 def _packet_load(setting: Setting, state: State, insn: Insn) -> State:

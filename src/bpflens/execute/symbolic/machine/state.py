@@ -8,9 +8,9 @@ from bpflens.execute.symbolic.machine.memory import Overlay, base, select
 from bpflens.execute.symbolic.machine.regions import Refused
 from bpflens.execute.symbolic.values.bits import ext
 from bpflens.execute.symbolic.values.diagrams import constrain, either, ite
-from bpflens.execute.symbolic.values.terms import TRUE, Term, count, symbol
+from bpflens.execute.symbolic.values.terms import TRUE, Term, count, memo, symbol
 
-__all__ = ("Cell", "State", "choose", "merge", "uninitialised")
+__all__ = ("Cell", "State", "choose", "done_where", "happens", "merge", "uninitialised")
 
 Cell = tuple[Term, int]
 """A byte of a frame: byte number `index` of a value."""
@@ -53,6 +53,18 @@ def uninitialised(side: str, frame: Any, offset: int) -> Term:
     if isinstance(frame, int):
         return symbol(8, "uninitialised", side, frame, offset) if side else symbol(8, "uninitialised")
     return symbol(8, "given", frame, offset)  # the callback's view of what the caller handed over: the same for both
+
+
+def happens(effect: Term, guard: Term) -> None:
+    """A call or event is done where `guard` holds."""
+    key = ("done where", effect.id)
+    known = memo()
+    known[key] = either(known[key], guard) if key in known else guard
+
+
+def done_where(effect: Term) -> Term:
+    """The condition under which one of the programs does a call or event; what it gives means nothing elsewhere."""
+    return memo().get(("done where", effect.id), TRUE)  # type: ignore[no-any-return]
 
 
 def choose(condition: Term, then: Term, other: Term) -> Term:

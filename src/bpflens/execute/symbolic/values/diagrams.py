@@ -19,6 +19,7 @@ from bpflens.execute.symbolic.values.terms import ATOM, BOOL, FALSE, TRUE, Term,
 __all__ = ("both", "cofactors", "constrain", "either", "ite", "leaves", "lift", "negate", "top", "variable")
 
 LIFT = 64  # product of the sizes of diagrams up to which an operator is pushed to their leaves
+FEW = 6  # atoms of all diagrams together up to which the same is done
 LIFT_ONE = 4096  # the same where only one of them is not a constant
 BLOW = 20_000
 _NO_ATOM = 1 << 60
@@ -267,9 +268,27 @@ def lift(key: Any, operator: Callable[..., Term], *args: Term) -> Term | None:
             diagrams += 1
     if not diagrams:
         return operator(*args)
-    if size > LIFT and not (size <= LIFT_ONE and diagrams == 1 and all(arg.op in ("ite", "k") for arg in args)):
+    one = size <= LIFT_ONE and diagrams == 1 and all(arg.op in ("ite", "k") for arg in args)
+    if size > LIFT and not one and not _few_atoms(args):
         return None
     return _lift(key, operator, args)
+
+
+def _few_atoms(args: tuple[Term, ...]) -> bool:
+    """Do diagrams test so few atoms in all that they have few leaves together, however many of them there are?"""
+    found: set[Term] = set()
+    stack, seen = [arg for arg in args if arg.op == "ite"], set(args)
+    while stack:
+        node = stack.pop()
+        count("lifting")
+        found.add(node.args[0])
+        if len(found) > FEW or len(seen) > LIFT:
+            return False
+        for part in node.args[1:]:
+            if part.op == "ite" and part not in seen:
+                seen.add(part)
+                stack.append(part)
+    return True
 
 
 def _lift(key: Any, operator: Callable[..., Term], args: tuple[Term, ...]) -> Term:

@@ -86,8 +86,11 @@ class Formulas:
             return self._read(args[0], address, READS)
         return self._variable(term)
 
+    def read(self, memory: Term, address: Any) -> Any:
+        """The byte of a memory at an address of 64 bits, a formula."""
+        return self._read(memory, address, 4 * READS)
+
     def _read(self, memory: Term, address: Any, left: int) -> Any:
-        """The byte of a memory at an address."""
         z3 = self.z3
         memory = self.root(memory)
         count("formulas")
