@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from bpflens.inventory.finders.maps import prog_array_entries
 from bpflens.isa.extended.uapi import MapType
@@ -39,10 +39,16 @@ class MapNode(NamedTuple):
 
 
 class program_tree:
-    """Builds the tree below a program; shared across programs so that each map is read once."""
+    """Builds the tree below a program; shared across programs so that each map is read once. `maps_of` and `entries_of` answer for the
+    kernel, where it is not the running one: maps of a program, (index, program) of the entries of a prog_array.
+    """
 
-    def __init__(self, maps: Mapping[int, MapHead]) -> None:
+    def __init__(
+        self, maps: Mapping[int, MapHead], maps_of: Callable[[int], tuple[int, ...]] | None = None,
+        entries_of: Callable[[MapHead], list[tuple[int, int]]] | None = None,
+    ) -> None:  # fmt: skip
         self._heads = maps
+        self._read_maps, self._read_entries = maps_of or prog_map_ids, entries_of or prog_array_entries
         self._entries: dict[int, list[tuple[int, int]]] = {}
         self._maps_of: dict[int, tuple[int, ...]] = {}
 
@@ -64,7 +70,7 @@ class program_tree:
             else:
                 maps.add(map_id)
                 if map_id not in self._entries:
-                    self._entries[map_id] = prog_array_entries(head)
+                    self._entries[map_id] = self._read_entries(head)
                 entries = tuple(self._program(target, at, programs, maps, depth + 1) for at, target in self._entries[map_id])
                 nodes.append(MapNode(map_id, head, entries))
         return ProgNode(id, index, tuple(nodes))
@@ -72,7 +78,7 @@ class program_tree:
     def map_ids(self, id: int) -> tuple[int, ...]:
         """The maps of a program, in order of first use; () where it has gone or may not be read."""
         if id not in self._maps_of:
-            self._maps_of[id] = prog_map_ids(id)
+            self._maps_of[id] = self._read_maps(id)
         return self._maps_of[id]
 
     def users(self, programs: Iterable[int]) -> dict[int, list[int]]:

@@ -13,14 +13,12 @@ from bpflens.attachment import Holder, ProgInfo
 from bpflens.formats.snapshot.archive import Archive
 from bpflens.formats.snapshot.manifest import SavedAttachment, SavedHolder, SavedMap, SavedProgram
 from bpflens.inventory.facts.records import Inventory, InventoryRow, MapUse, NetNamespace
-from bpflens.inventory.graph import MapNode, ProgNode
+from bpflens.inventory.graph import ProgNode, program_tree
+from bpflens.isa.extended.uapi import MapType
 from bpflens.kernel.programs.loaded import MapHead
 from bpflens.snapshot.restoring.elements import elements
 
 __all__ = ("inventory_of", "tree_of")
-
-_PROG_ARRAY = 3
-_MOST_DEPTH = 33  # MAX_TAIL_CALL_CNT
 
 
 def inventory_of(archive: Archive) -> Inventory:
@@ -31,7 +29,7 @@ def inventory_of(archive: Archive) -> Inventory:
         for member, target in map.members.items():
             details: dict[str, Any] = {"map_name": map.name, "member": member}
             rows.append(InventoryRow("struct_ops", f"map:{map.id} {map.struct}.{member}", prog_id=target, details=details))
-        if map.type == _PROG_ARRAY:
+        if map.type == MapType.PROG_ARRAY:
             for key, target in elements(archive, map):
                 index = int.from_bytes(key, "little")
                 details = {"map_name": map.name, "index": index}
@@ -90,30 +88,13 @@ def _info(program: SavedProgram, since: int) -> ProgInfo:
 
 def tree_of(archive: Archive) -> Callable[[int], ProgNode]:
     """What `program_tree(...).below` is for the running machine: a program's maps and the programs in them."""
-    programs = {program.id: program for program in archive.manifest.programs}
+    maps_of = {program.id: program.maps for program in archive.manifest.programs}
     maps = {map.id: map for map in archive.manifest.maps}
-    filled = {map.id: list(elements(archive, map)) for map in archive.manifest.maps if map.type == _PROG_ARRAY}
 
-    def below(id: int, slot: int | None, seen: set[int], seen_maps: set[int], depth: int) -> ProgNode:
-        if id in seen or depth > _MOST_DEPTH or id not in programs:
-            return ProgNode(id, slot, (), above=True)
-        seen.add(id)
-        nodes = []
-        for map_id in programs[id].maps:
-            map = maps.get(map_id)
-            if map is None or map.type != _PROG_ARRAY:
-                nodes.append(MapNode(map_id, _head(map) if map else None))
-            elif map_id in seen_maps:
-                nodes.append(MapNode(map_id, _head(map), above=True))
-            else:
-                seen_maps.add(map_id)
-                entries = tuple(
-                    below(target, int.from_bytes(key, "little"), seen, seen_maps, depth + 1) for key, target in filled[map_id]
-                )
-                nodes.append(MapNode(map_id, _head(map), entries))
-        return ProgNode(id, slot, tuple(nodes))
+    def entries(head: MapHead) -> list[tuple[int, int]]:
+        return [(int.from_bytes(key, "little"), target) for key, target in elements(archive, maps[head.id])]
 
-    return lambda id: below(id, None, set(), set(), 0)
+    return program_tree({id: _head(map) for id, map in maps.items()}, lambda id: maps_of.get(id, ()), entries).below
 
 
 def _head(map: SavedMap) -> MapHead:

@@ -20,6 +20,8 @@ from bpflens.errors import BpflensError, InputError
 from bpflens.formats.snapshot.archive import Archive
 from bpflens.formats.snapshot.manifest import SavedMap, SavedProgram
 from bpflens.formats.snapshot.programs import maps_of, types_of
+from bpflens.isa.extended.uapi import AttachType
+from bpflens.kernel.programs.load_attributes import F_SLEEPABLE, F_XDP_HAS_FRAGS
 from bpflens.snapshot.restoring.elements import checked_data, records
 
 if TYPE_CHECKING:
@@ -29,6 +31,11 @@ if TYPE_CHECKING:
 __all__ = ("FORMATS", "Element", "elements_of", "map_rows", "object_of", "row_of", "write_map")
 
 FORMATS = ("csv", "jsonl", "bpftool", "parquet")
+_BY_TARGET = (
+    ("btf_trace_", AttachType.TRACE_RAW_TP, "tp_btf"), ("bpf_iter_", AttachType.TRACE_ITER, "iter"),
+    ("bpf_lsm_", AttachType.LSM_MAC, "lsm"),
+)  # fmt: skip  # prefix of the function, attach type, libbpf's word
+_AT_FUNCTIONS = {AttachType.TRACE_FENTRY: "fentry", AttachType.TRACE_FEXIT: "fexit", AttachType.MODIFY_RETURN: "fmod_ret"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,18 +231,17 @@ def _section_name(saved: SavedProgram) -> str:
 
     target = saved.target.name if saved.target else ""
     attach, flags = saved.expected_attach_type or 0, saved.flags or 0
-    for prefix, number in (("btf_trace_", 23), ("bpf_iter_", 28), ("bpf_lsm_", 27)):
+    sleepable = ".s" if flags & F_SLEEPABLE else ""
+    for prefix, number, word in _BY_TARGET:
         if attach == number and target.startswith(prefix):
-            word = {23: "tp_btf", 28: "iter", 27: "lsm"}[number]
-            return f"{word}{'.s' if flags & 1 << 4 and number != 23 else ''}/{target.removeprefix(prefix)}"
-    if saved.type_name == "tracing" and attach in (24, 25, 26):
-        word = {24: "fentry", 25: "fexit", 26: "fmod_ret"}[attach]
-        return f"{word}{'.s' if flags & 1 << 4 else ''}/{target}"
+            return f"{word}{sleepable if number != AttachType.TRACE_RAW_TP else ''}/{target.removeprefix(prefix)}"
+    if saved.type_name == "tracing" and attach in _AT_FUNCTIONS:
+        return f"{_AT_FUNCTIONS[attach]}{sleepable}/{target}"
     if saved.type_name == "struct_ops":
         return f"struct_ops/{saved.name}"
     if saved.type_name == "ext":
         return f"freplace/{target}"
-    wanted = {name for bit, name in ((1 << 4, "sleepable"), (1 << 5, "frags")) if flags & bit}
+    wanted = {name for bit, name in ((F_SLEEPABLE, "sleepable"), (F_XDP_HAS_FRAGS, "frags")) if flags & bit}
     rows = [row for row in SECTIONS if row.prog_type == saved.type and set(row.flags) == wanted]
     exact = [row for row in rows if (row.attach_type or 0) == attach] or ([row for row in rows if attach == 0])
     plain = [row for row in exact if row.name in ("xdp", "xdp.frags")]

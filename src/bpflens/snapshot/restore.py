@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from bpflens.errors import BpflensError, InputError, KernelError
 from bpflens.formats.snapshot.archive import Archive
 from bpflens.formats.snapshot.manifest import SavedMap
+from bpflens.isa.extended.uapi import MapType
 from bpflens.kernel.limits import raise_memlock
 from bpflens.kernel.maps.maps import map_by_fd
 from bpflens.kernel.programs.load import load_btf
@@ -178,7 +179,7 @@ def _expected(check: Check, saved: SavedMap, partial: bool) -> Check:
     """
     if check.what != "contents" or check.same is not False:
         return check
-    if saved.type in (9, 10):
+    if saved.type in (MapType.LRU_HASH, MapType.LRU_PERCPU_HASH):
         return Check(check.object, check.what, None, f"{check.detail} (an LRU map evicts while it is filled)")
     if partial:
         return Check(check.object, check.what, None, f"{check.detail} (elements that could not be restored are left out)")

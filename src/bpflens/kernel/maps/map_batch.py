@@ -15,19 +15,14 @@ import struct
 from collections.abc import Iterator
 
 from bpflens.errors import KernelError
-from bpflens.isa.extended.uapi import MapType
 from bpflens.kernel.sys.bpf import bpf_errno, cmd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal
 
-__all__ = ("BATCHED", "deinterleave", "interleave", "read_batches", "records_in_batch", "write_batch")
+__all__ = ("deinterleave", "interleave", "read_batches", "records_in_batch", "write_batch")
 
-BATCHED = frozenset({
-    MapType.HASH, MapType.ARRAY, MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_HASH,
-    MapType.LRU_PERCPU_HASH, MapType.LPM_TRIE, MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS, MapType.RHASH,
-})  # fmt: skip
 _BATCH = struct.Struct("=QQQQIIQQ")  # in_batch, out_batch, keys, values, count, map_fd, elem_flags, flags
 _BYTES = 1 << 20  # of keys and values in one call
 _ENOENT, _ENOSPC, _EINTR, _EAGAIN = 2, 28, 4, 11

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import struct
 from collections.abc import Iterator
+from errno import EINVAL, ENOENT, ENOSPC, EOPNOTSUPP
 from functools import lru_cache
 
 from bpflens.errors import KernelError
@@ -17,17 +18,21 @@ from bpflens.isa.extended.uapi import MapType
 from bpflens.kernel.sys.bpf import Buffer, bpf, bpf_errno, cmd
 
 __all__ = (
-    "array_values", "delete", "freeze", "is_percpu", "items", "lookup", "next_key", "pop", "possible_cpus", "update", "value_stride",
+    "BATCHED", "UNBATCHED", "array_values", "delete", "freeze", "is_percpu", "items", "lookup", "next_key", "pop", "possible_cpus",
+    "update", "value_stride",
 )  # fmt: skip
 
 _ELEM = struct.Struct("=IIQQQ")  # map_fd, pad, key, value or next_key, flags
 _BATCH = struct.Struct("=QQQQIIQQ")  # in_batch, out_batch, keys, values, count, map_fd, elem_flags, flags
 _BATCH_KEYS = 4096
 _BATCH_BYTES = 8 << 20  # values may have megabytes
-_BATCHED = frozenset({
+BATCHED = frozenset({
     MapType.HASH, MapType.ARRAY, MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_HASH,
     MapType.LRU_PERCPU_HASH, MapType.LPM_TRIE, MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS, MapType.RHASH,
 })  # fmt: skip
+"""Types of maps that may be read and written by batches."""
+UNBATCHED = frozenset({EINVAL, EOPNOTSUPP, 524})  # 524: ENOTSUPP, include/linux/errno.h
+"""What a kernel answers that does not do so."""
 _PERCPU = frozenset({MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_PERCPU_HASH, MapType.PERCPU_CGROUP_STORAGE})
 _HOLDS_IDS = frozenset({MapType.PROG_ARRAY, MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS})
 _MAP_INFO_HEAD = struct.Struct("=IIII")  # type, id, key_size, value_size of struct bpf_map_info
@@ -64,7 +69,7 @@ def lookup(fd: int, key: bytes, stride: int | None = None, flags: int = 0) -> by
     attr = _ELEM.pack(fd, 0, key_buffer.address, value.address, flags)
     result, errno, _ = bpf_errno(cmd.MAP_LOOKUP_ELEM, attr)
     if result < 0:
-        if errno == 2:
+        if errno == ENOENT:
             return None
         raise KernelError.from_errno(f"map fd {fd}", "cannot look up", errno)
     return value.bytes
@@ -76,7 +81,7 @@ def next_key(fd: int, key: bytes | None, key_size: int) -> bytes | None:
     attr = _ELEM.pack(fd, 0, this.address if key is not None else 0, following.address, 0)
     result, errno, _ = bpf_errno(cmd.MAP_GET_NEXT_KEY, attr)
     if result < 0:
-        if errno == 2:
+        if errno == ENOENT:
             return None
         raise KernelError.from_errno(f"map fd {fd}", "cannot list keys", errno)
     return following.bytes
@@ -99,7 +104,7 @@ def pop(fd: int, value_size: int) -> bytes | None:
     value = Buffer(value_size)
     result, errno, _ = bpf_errno(cmd.MAP_LOOKUP_AND_DELETE_ELEM, _ELEM.pack(fd, 0, 0, value.address, 0))
     if result < 0:
-        if errno == 2:
+        if errno == ENOENT:
             return None
         raise KernelError.from_errno(f"map fd {fd}", "cannot take from", errno)
     return value.bytes
@@ -116,7 +121,7 @@ def items(fd: int, limit: int | None = None) -> Iterator[tuple[bytes, bytes | No
     KernelError for a type whose keys cannot be listed (queue, stack, bloom filter, ring buffer, storage of sockets and tasks).
     """
     key_size, stride, type = _geometry(fd)
-    walk = _batch_walk(fd, key_size, stride, limit) if type in _BATCHED else None
+    walk = _batch_walk(fd, key_size, stride, limit) if type in BATCHED else None
     try:
         first = next(walk, None) if walk else None
     except KernelError:
@@ -133,7 +138,7 @@ def array_values(fd: int, entries: int, stride: int) -> bytes:
     following, keys, values = Buffer(8), Buffer(4 * entries), Buffer(stride * entries)
     attr = _BATCH.pack(0, following.address, keys.address, values.address, entries, fd, 0, 0)
     result, errno, after = bpf_errno(cmd.MAP_LOOKUP_BATCH, attr)
-    if result < 0 and errno != 2:
+    if result < 0 and errno != ENOENT:
         raise KernelError.from_errno(f"map fd {fd}", "cannot read elements", errno)
     return values.bytes[: stride * int.from_bytes(after[32:36], "little")]
 
@@ -149,10 +154,10 @@ def _batch_walk(fd: int, key_size: int, stride: int, limit: int | None) -> Itera
         keys, values = Buffer(key_size * room), Buffer(stride * room)
         attr = _BATCH.pack(cursor.address if started else 0, following.address, keys.address, values.address, room, fd, 0, 0)
         result, errno, after = bpf_errno(cmd.MAP_LOOKUP_BATCH, attr)
-        if result < 0 and errno == 28 and room < 1 << 24:
+        if result < 0 and errno == ENOSPC and room < 1 << 24:
             room *= 2
             continue
-        if result < 0 and errno != 2:
+        if result < 0 and errno != ENOENT:
             raise KernelError.from_errno(f"map fd {fd}", "cannot read elements", errno)
         count = int.from_bytes(after[32:36], "little")
         got_keys, got_values = keys.bytes, values.bytes

@@ -5,6 +5,7 @@ A link of a device or namespace belongs to the namespace of the thread that make
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 
 from bpflens.errors import InputError, KernelError
 from bpflens.formats.snapshot.manifest import SavedAttachment
+from bpflens.isa.extended.uapi import AttachType, ProgType
 from bpflens.isa.extended.uapi import LinkType as LINK
 from bpflens.kernel.attachments import attach as kernel
 from bpflens.kernel.attachments.attach_netlink import PARENTS, Standing, TcFilter, add_clsact, add_filter, filter_at, has_clsact, set_xdp
@@ -63,7 +65,7 @@ def attach(maker: Maker, index: int) -> None:
     try:
         in_namespace(namespace_of(maker, attachment), make)
     except OSError as error:
-        hint = "--replace puts the restored program in its place" if error.errno in (16, 17) else None
+        hint = "--replace puts the restored program in its place" if error.errno in (errno.EBUSY, errno.EEXIST) else None
         raise KernelError(where, f"cannot attach: {error.strerror}", hint, error.errno or 0) from None
 
 
@@ -110,7 +112,7 @@ def _number(details: dict[str, Any], key: str) -> int:
 
 
 def _device_link(maker: Maker, attachment: SavedAttachment, where: str) -> int:
-    attach_type = 37 if attachment.link_type == LINK.XDP else _attach_type(attachment)
+    attach_type = AttachType.XDP if attachment.link_type == LINK.XDP else _attach_type(attachment)
     flags = {"xdp/generic": 2, "xdp/native": 4, "xdp/offload": 8}.get(attachment.kind, 0)
     return kernel.link_create(_program(maker, attachment, where), _ifindex(maker, attachment, where), attach_type, flags=flags, where=where)
 
@@ -152,20 +154,20 @@ def _netfilter_link(maker: Maker, attachment: SavedAttachment, where: str) -> in
     family = details.get("pf", "ip")
     number = family if isinstance(family, int) else _FAMILIES.get(str(family), 0)
     extra = struct.pack("=IIiI", number, _number(details, "hooknum"), _number(details, "priority"), _number(details, "flags"))
-    return kernel.link_create(_program(maker, attachment, where), 0, 45, extra=extra, where=where)
+    return kernel.link_create(_program(maker, attachment, where), 0, AttachType.NETFILTER, extra=extra, where=where)
 
 
 def _tracing_link(maker: Maker, attachment: SavedAttachment, where: str) -> int:
     program = maker.saved_programs.get(attachment.program or 0)
     fd = _program(maker, attachment, where)
-    if program is not None and program.type == 28:  # EXT: the target was given when it was loaded
+    if program is not None and program.type == ProgType.EXT:  # EXT: the target was given when it was loaded
         return kernel.link_create(fd, 0, 0, where=where)
     return kernel.raw_tracepoint_open(fd, "", where)
 
 
 def _raw_tracepoint_link(maker: Maker, attachment: SavedAttachment, where: str) -> int:
     program = maker.saved_programs.get(attachment.program or 0)
-    name = "" if program is not None and program.type == 26 else str(attachment.details.get("tp_name", ""))
+    name = "" if program is not None and program.type == ProgType.TRACING else str(attachment.details.get("tp_name", ""))
     return kernel.raw_tracepoint_open(_program(maker, attachment, where), name, where)
 
 
@@ -194,7 +196,7 @@ def _perf_link(maker: Maker, attachment: SavedAttachment, where: str) -> int:
         raise KernelError(where, "hardware and software events are opened by their own processes")
     try:
         extra = struct.pack("=Q", _number(details, "cookie"))
-        return kernel.link_create(_program(maker, attachment, where), event, 41, extra=extra, where=where)
+        return kernel.link_create(_program(maker, attachment, where), event, AttachType.PERF_EVENT, extra=extra, where=where)
     finally:
         close(event)
 
@@ -202,20 +204,21 @@ def _perf_link(maker: Maker, attachment: SavedAttachment, where: str) -> int:
 def _kprobe_multi_link(maker: Maker, attachment: SavedAttachment, where: str) -> int:
     names = [str(name) for name in attachment.details.get("functions", ())]
     flags = _number(attachment.details, "flags")
-    return kernel.multi_kprobe(_program(maker, attachment, where), 42, names, flags, where)
+    return kernel.multi_kprobe(_program(maker, attachment, where), AttachType.TRACE_KPROBE_MULTI, names, flags, where)
 
 
 def _uprobe_multi_link(maker: Maker, attachment: SavedAttachment, where: str) -> int:
     details = attachment.details
     offsets = [offset for offset in details.get("offsets", ()) if isinstance(offset, int)]
     flags, pid = _number(details, "flags"), _number(details, "pid")
-    return kernel.multi_uprobe(_program(maker, attachment, where), 48, str(details.get("path", "")), offsets, flags, pid, where)
+    program, path = _program(maker, attachment, where), str(details.get("path", ""))
+    return kernel.multi_uprobe(program, AttachType.TRACE_UPROBE_MULTI, path, offsets, flags, pid, where)
 
 
 def _struct_ops_link(maker: Maker, attachment: SavedAttachment, where: str) -> int:
     if attachment.map not in maker.maps:
         raise KernelError(where, "its map is not restored")
-    return kernel.link_create(maker.maps[attachment.map], 0, 44, where=where)
+    return kernel.link_create(maker.maps[attachment.map], 0, AttachType.STRUCT_OPS, where=where)
 
 
 def _sockmap_link(maker: Maker, attachment: SavedAttachment, where: str) -> int:
@@ -271,7 +274,7 @@ def _attach_program(
     former = former_program(target, number) if "ifindex" not in facts and not flags & MULTI else None
     if former is not None:
         if not maker.options.replace:
-            raise FileExistsError(17, "File exists")
+            raise FileExistsError(errno.EEXIST, "File exists")
         facts |= {"aside": aside(maker, former.id), "flags": former.flags}
     maker.about_to(_record(maker, attachment, "attach", type=number, program=prog_info_by_fd(fd).id, **facts))
     if former is not None:
@@ -345,7 +348,7 @@ def _tc(maker: Maker, attachment: SavedAttachment, where: str) -> None:
         add_clsact(ifindex)
     there = filter_at(ifindex, filter)
     if there is not None and not maker.options.replace:
-        raise FileExistsError(17, "File exists")
+        raise FileExistsError(errno.EEXIST, "File exists")
     program = prog_info_by_fd(fd).id if fd >= 0 else None
     facts = _former_filter(maker, there, where) if there is not None else {}
     maker.about_to(_record(maker, attachment, "filter", ifindex=ifindex, filter=list(filter), program=program, **facts))

@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from bpflens.errors import InputError
 from bpflens.formats.snapshot.archive import Archive
 from bpflens.formats.snapshot.manifest import SavedData, SavedMap
+from bpflens.isa.extended.uapi import MapType
 
 __all__ = ("checked_data", "elements", "records")
 
 _ELEMENT_LIMIT = 1 << 28
+_OF_IDS = (MapType.PROG_ARRAY, MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS)
 
 
 def checked_data(archive: Archive, map: SavedMap) -> SavedData:
@@ -44,7 +46,7 @@ def elements(archive: Archive, map: SavedMap) -> Iterator[tuple[bytes, int]]:
     data = map.data
     if data is None or data.ids_of not in ("programs", "maps", "device", "cpu"):
         return
-    if map.type in (3, 12, 13) and data.value_size != 4:
+    if map.type in _OF_IDS and data.value_size != 4:
         raise InputError(f"{archive.path}: map {map.id}", "its elements are not ids")
     member = archive.manifest.members.get(data.member)
     if member is not None and member.size > _ELEMENT_LIMIT:

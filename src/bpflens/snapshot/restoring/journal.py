@@ -11,6 +11,7 @@ that it is, and then only these pins go.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import struct
@@ -32,6 +33,7 @@ Record = dict[str, Any]
 DIRECTORY = "/run/bpflens"
 _PREFIX, _SUFFIX = "restore-", ".jsonl"
 KEPT = "kept"
+_GONE = (errno.ENOENT, errno.ENXIO, errno.ENODEV)  # with its device
 
 
 class Journal:
@@ -123,10 +125,10 @@ def undo_record(record: Record) -> str:
         try:
             results.append(function(record))
         except OSError as error:
-            if error.errno not in (2, 6, 19, 22, 95):  # gone, with its device or its qdisc
+            if error.errno not in (*_GONE, errno.EINVAL, errno.EOPNOTSUPP):  # with its qdisc
                 raise KernelError(f"{record['do']}", f"cannot be undone: {error.strerror}", errno=error.errno or 0) from None
         except KernelError as error:
-            if error.errno not in (2, 6, 19):
+            if error.errno not in _GONE:
                 raise
 
     if namespace is None:

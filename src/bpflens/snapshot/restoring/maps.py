@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from bpflens.errors import InputError, KernelError
 from bpflens.formats.snapshot.manifest import SavedData, SavedInner, SavedMap
+from bpflens.isa.extended.uapi import MapType
 from bpflens.kernel.descriptors import btf_fd, device_index
-from bpflens.kernel.maps.map_batch import BATCHED, deinterleave, write_batch
-from bpflens.kernel.maps.map_data import freeze, possible_cpus, update
+from bpflens.kernel.maps.map_batch import deinterleave, write_batch
+from bpflens.kernel.maps.map_data import BATCHED, UNBATCHED, freeze, possible_cpus, update
 from bpflens.kernel.maps.mapped_maps import PAGE, write_pages
 from bpflens.kernel.maps.storage import CGRP_STORAGE, set_cgroup_value
 from bpflens.kernel.programs.load import create_map
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ("create", "fill", "fill_elements", "freeze_map", "open_pinned", "struct_ops_value", "use_pinned")
 
-_QUEUES = frozenset({22, 23})
-_OF_MAPS, _STRUCT_OPS, _ARENA, _CGROUP_ARRAY = frozenset({12, 13}), 26, 33, 8
-_DEVMAPS = frozenset({14, 25})
+_QUEUES = frozenset({MapType.QUEUE, MapType.STACK})
+_OF_MAPS = frozenset({MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS})
+_DEVMAPS = frozenset({MapType.DEVMAP, MapType.DEVMAP_HASH})
 _VTYPE_BTF_OBJ_FD, _LINK = 1 << 15, 1 << 13  # BPF_F_VTYPE_BTF_OBJ_FD, BPF_F_LINK
 
 
@@ -88,11 +89,11 @@ def fill(maker: Maker, map: SavedMap) -> None:
             for piece in records(maker.archive, map):
                 for at in range(0, len(piece), data.value_size):
                     update(fd, b"", piece[at : at + data.value_size])
-        elif map.type == _ARENA:
+        elif map.type == MapType.ARENA:
             _fill_arena(maker, map, fd)
         elif map.type == CGRP_STORAGE:
             _fill_cgroup_values(maker, map, data, fd)
-        elif map.type == _CGROUP_ARRAY:
+        elif map.type == MapType.CGROUP_ARRAY:
             _fill_cgroups(maker, map, data, fd)
         elif data.layout == "values":
             _fill_values(maker, map, data, fd)
@@ -114,7 +115,7 @@ def fill_elements(maker: Maker, map: SavedMap) -> None:
     """Put programs and maps into a map of objects; an element that was not restored is left out and noted."""
     data = checked_data(maker.archive, map)
     fd = maker.maps[map.id]
-    if map.type == _STRUCT_OPS:
+    if map.type == MapType.STRUCT_OPS:
         value = struct_ops_value(maker, map)
         if not map.flags & _LINK:  # without it the update registers the structure
             from bpflens.kernel.maps.maps import map_by_fd
@@ -278,7 +279,7 @@ def _write(map: SavedMap, fd: int, keys: bytes, values: bytes, count: int) -> No
             write_batch(fd, keys, values, count)
             return
         except KernelError as error:
-            if error.errno not in (22, 95, 524):
+            if error.errno not in UNBATCHED:
                 raise
     key_size, stride = len(keys) // count, len(values) // count
     for index in range(count):

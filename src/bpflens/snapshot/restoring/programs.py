@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 
 from bpflens.errors import BpflensError, InputError, KernelError
 from bpflens.formats.snapshot.manifest import SavedProgram
 from bpflens.isa.extended import opcodes as op
+from bpflens.isa.extended.uapi import AttachType, ProgType
 from bpflens.kernel.programs.load import load_program
 from bpflens.kernel.programs.prog_info import LINE_INFO
 from bpflens.snapshot.restoring.maker import Maker
@@ -14,8 +16,6 @@ from bpflens.snapshot.restoring.maps import module_btf_fd
 
 __all__ = ("bind", "load")
 
-_TRACING, _STRUCT_OPS, _EXT, _LSM = 26, 27, 28, 29
-_RAW_TP = 23
 _CODE_LIMIT = 8 << 20
 
 
@@ -38,7 +38,7 @@ def load(maker: Maker, program: SavedProgram) -> None:
                 func_info=func_info, line_info=line_info, attach_btf_id=attach_btf_id, attach_fd=attach_fd, fd_array=fd_array,
             )  # fmt: skip
         except KernelError as error:
-            if line_info and error.errno == 22 and "line_info" in error.log:
+            if line_info and error.errno == errno.EINVAL and "line_info" in error.log:
                 maker.notes.append(f"{where}: this kernel refuses its source lines; it is loaded without")
                 continue
             refused = KernelError(where, error.reason, error.hint, error.errno)
@@ -100,7 +100,7 @@ def _kernel_id(name: str, kind: str, module: str, where: str) -> int:
     id = btf.find(name, Kind.FUNC if kind == "kfunc" else Kind.VAR)
     if id is None:
         word = "function" if kind == "kfunc" else "variable"
-        raise KernelError(where, f"this kernel has no {word} {name} for programs", errno=95)
+        raise KernelError(where, f"this kernel has no {word} {name} for programs", errno=errno.EOPNOTSUPP)
     return id
 
 
@@ -135,14 +135,14 @@ def _target(maker: Maker, program: SavedProgram, where: str) -> tuple[int, int]:
         btf = module(target.btf)
         fd = module_btf_fd(maker, target.btf)
     kind = Kind.FUNC
-    if program.type == _STRUCT_OPS:
+    if program.type == ProgType.STRUCT_OPS:
         kind = Kind.STRUCT
-    elif program.type == _TRACING and program.expected_attach_type == _RAW_TP:
+    elif program.type == ProgType.TRACING and program.expected_attach_type == AttachType.TRACE_RAW_TP:
         kind = Kind.TYPEDEF
     try:
         id = btf.find(target.name, kind)
     except BpflensError as error:
         raise KernelError(where, str(error)) from None
     if id is None:
-        raise KernelError(where, f"this kernel has no {target.name}, which it was loaded for", errno=95)
+        raise KernelError(where, f"this kernel has no {target.name}, which it was loaded for", errno=errno.EOPNOTSUPP)
     return id, fd

@@ -6,27 +6,26 @@ from collections.abc import Collection
 
 from bpflens.formats.snapshot.manifest import SavedAttachment, SavedMap
 from bpflens.isa.extended.uapi import LinkType as LINK
-from bpflens.isa.extended.uapi import ProgType
+from bpflens.isa.extended.uapi import MapType, ProgType
 from bpflens.kernel.sys.capabilities import effective
 
 __all__ = ("LINKS", "data_is_lost", "data_is_written", "hook_is_lost", "map_is_lost", "missing_capabilities")
 
-STRUCT_OPS = 26
 _DATA_LOST = {
-    4: "perf events belong to processes: it is made empty, and its processes put theirs in again",
-    7: "stack traces cannot be written: it is made empty and fills with traffic",
-    15: "sockets cannot be made again: it is made empty",
-    17: "AF_XDP sockets belong to processes: it is made empty",
-    18: "sockets cannot be made again: it is made empty",
-    19: "its elements appear when programs are attached to cgroups: it is made empty",
-    20: "sockets cannot be made again: it is made empty",
-    21: "its elements appear when programs are attached to cgroups: it is made empty",
-    24: "its values belong to sockets, which cannot be made again: it is made empty (the snapshot has them, by cookie)",
-    27: "unread records cannot be put into a ring buffer: it is made empty (the snapshot has them)",
-    28: "its values belong to inodes: it is made empty",
-    29: "its values belong to processes, which are not restored: it is made empty (the snapshot has them, by pid)",
-    30: "a bloom filter keeps no keys: it is made empty, fill it from the source of its data",
-    31: "its unread records belong to its producer: it is made empty (the snapshot has them)",
+    MapType.PERF_EVENT_ARRAY: "perf events belong to processes: it is made empty, and its processes put theirs in again",
+    MapType.STACK_TRACE: "stack traces cannot be written: it is made empty and fills with traffic",
+    MapType.SOCKMAP: "sockets cannot be made again: it is made empty",
+    MapType.XSKMAP: "AF_XDP sockets belong to processes: it is made empty",
+    MapType.SOCKHASH: "sockets cannot be made again: it is made empty",
+    MapType.CGROUP_STORAGE: "its elements appear when programs are attached to cgroups: it is made empty",
+    MapType.REUSEPORT_SOCKARRAY: "sockets cannot be made again: it is made empty",
+    MapType.PERCPU_CGROUP_STORAGE: "its elements appear when programs are attached to cgroups: it is made empty",
+    MapType.SK_STORAGE: "its values belong to sockets, which cannot be made again: it is made empty (the snapshot has them, by cookie)",
+    MapType.RINGBUF: "unread records cannot be put into a ring buffer: it is made empty (the snapshot has them)",
+    MapType.INODE_STORAGE: "its values belong to inodes: it is made empty",
+    MapType.TASK_STORAGE: "its values belong to processes, which are not restored: it is made empty (the snapshot has them, by pid)",
+    MapType.BLOOM_FILTER: "a bloom filter keeps no keys: it is made empty, fill it from the source of its data",
+    MapType.USER_RINGBUF: "its unread records belong to its producer: it is made empty (the snapshot has them)",
 }
 _HOOK_LOST = {
     "socket": "a filter belongs to its socket, which a process made: the process attaches it again",
@@ -74,11 +73,11 @@ def map_is_lost(map: SavedMap) -> str:
     """Why a map cannot be made at all; "" where it can."""
     if map.ifindex:
         return "it is offloaded to a network device"
-    if map.type == STRUCT_OPS and not map.struct:
+    if map.type == MapType.STRUCT_OPS and not map.struct:
         return "the kernel's structure in it could not be read"
-    if map.type == STRUCT_OPS and map.data is None:
+    if map.type == MapType.STRUCT_OPS and map.data is None:
         return "the structure in it was not saved"
-    if map.type in (12, 13) and map.inner is None:
+    if map.type in (MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS) and map.inner is None:
         return "what its inner maps must be like could not be read"
     return ""
 

@@ -10,6 +10,7 @@ from bpflens.formats.snapshot.archive import ArchiveWriter
 from bpflens.formats.snapshot.manifest import SavedAttachment
 from bpflens.formats.snapshot.schema import plain
 from bpflens.inventory.facts.records import Inventory, InventoryRow
+from bpflens.isa.extended.uapi import AttachType
 from bpflens.isa.extended.uapi import LinkType as LINK
 from bpflens.kernel.attachments.links import LinkInfo, link_info
 from bpflens.snapshot.taking.holders import Keepers, saved_holders
@@ -83,7 +84,10 @@ def _attach_type(row: InventoryRow, link: LinkInfo | None) -> int | None:
 
     hooks = {f"cgroup/{name}": number for table in ATTACH_TYPES.values() for number, name in table.items()}
     hooks |= {f"sockmap/{name}": number for number, name in SOCKMAP_HOOKS.items()}
-    hooks |= {"tcx/ingress": 46, "tcx/egress": 47, "netkit/primary": 54, "netkit/peer": 55, "flow_dissector": 17, "sk_lookup": 36}
+    hooks |= {
+        "tcx/ingress": AttachType.TCX_INGRESS, "tcx/egress": AttachType.TCX_EGRESS, "netkit/primary": AttachType.NETKIT_PRIMARY,
+        "netkit/peer": AttachType.NETKIT_PEER, "flow_dissector": AttachType.FLOW_DISSECTOR, "sk_lookup": AttachType.SK_LOOKUP,
+    }  # fmt: skip
     if link is not None and link.type == LINK.NETFILTER:
-        return 45
+        return AttachType.NETFILTER
     return hooks.get(row.kind)

@@ -8,6 +8,7 @@ What a type cannot give is a sentence in `_WITHOUT`; nothing is consumed and not
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import struct
 from collections.abc import Callable, Iterator
@@ -16,8 +17,9 @@ from typing import NamedTuple
 from bpflens.errors import BpflensError, KernelError
 from bpflens.formats.snapshot.archive import ArchiveWriter
 from bpflens.formats.snapshot.manifest import SavedData
-from bpflens.kernel.maps.map_batch import BATCHED, interleave, read_batches
-from bpflens.kernel.maps.map_data import is_percpu, items, lookup, possible_cpus, value_stride
+from bpflens.isa.extended.uapi import MapType
+from bpflens.kernel.maps.map_batch import interleave, read_batches
+from bpflens.kernel.maps.map_data import BATCHED, UNBATCHED, is_percpu, items, lookup, possible_cpus, value_stride
 from bpflens.kernel.maps.mapped_maps import PAGE, unread_records
 from bpflens.kernel.maps.storage import OWNERS, storage_items
 from bpflens.program import Map
@@ -26,18 +28,21 @@ from bpflens.snapshot.taking.memory import KernelMemory
 __all__ = ("Contents", "contents", "save_data")
 
 SINGLE, STABLE, QUIESCED = "single pass", "stable", "quiesced"
-_ARRAYS = frozenset({2, 6})
-_STRUCT_OPS, _RINGBUF, _USER_RINGBUF, _ARENA, _CGROUP_ARRAY = 26, 27, 31, 33, 8
-_QUEUES = frozenset({22, 23})
-_SOCKETS = frozenset({15, 18, 20})
-_IDS = {3: "programs", 12: "maps", 13: "maps", 14: "device", 25: "device", 16: "cpu", 8: "cgroups", **dict.fromkeys(_SOCKETS, "sockets")}
+_WRONLY = 1 << 4  # BPF_F_WRONLY
+_ARRAYS = frozenset({MapType.ARRAY, MapType.PERCPU_ARRAY})
+_QUEUES = frozenset({MapType.QUEUE, MapType.STACK})
+_SOCKETS = frozenset({MapType.SOCKMAP, MapType.SOCKHASH, MapType.REUSEPORT_SOCKARRAY})
+_IDS = {
+    MapType.PROG_ARRAY: "programs", MapType.ARRAY_OF_MAPS: "maps", MapType.HASH_OF_MAPS: "maps", MapType.DEVMAP: "device",
+    MapType.DEVMAP_HASH: "device", MapType.CPUMAP: "cpu", MapType.CGROUP_ARRAY: "cgroups", **dict.fromkeys(_SOCKETS, "sockets"),
+}  # fmt: skip
 
 _WITHOUT = {
-    4: "its elements are perf events of processes, which the kernel does not show",
-    17: "its elements are AF_XDP sockets of processes, which the kernel does not show",
-    28: "its values belong to inodes, which the kernel does not list",
-    30: "a bloom filter keeps no keys: the kernel only answers whether one may be in it",
-    34: "the kernel fills it when the program is loaded",
+    MapType.PERF_EVENT_ARRAY: "its elements are perf events of processes, which the kernel does not show",
+    MapType.XSKMAP: "its elements are AF_XDP sockets of processes, which the kernel does not show",
+    MapType.INODE_STORAGE: "its values belong to inodes, which the kernel does not list",
+    MapType.BLOOM_FILTER: "a bloom filter keeps no keys: the kernel only answers whether one may be in it",
+    MapType.INSN_ARRAY: "the kernel fills it when the program is loaded",
 }
 _Pieces = Iterator[bytes | bytearray | memoryview]
 
@@ -60,17 +65,17 @@ def contents(fd: int, map: Map, memory: KernelMemory) -> Contents | str:
     if reason:
         return reason
     stride = value_stride(map.type, map.value_size)
-    if map.flags & 1 << 4:  # BPF_F_WRONLY
+    if map.flags & _WRONLY:
         return "the map may not be read"
-    if map.type == _STRUCT_OPS:
+    if map.type == MapType.STRUCT_OPS:
         return Contents("value", lambda: iter([lookup(fd, bytes(4), map.value_size) or b""]), 0, 4, map.value_size)
     if map.type in _QUEUES:
         return _queue(map, memory)
-    if map.type == _CGROUP_ARRAY:
+    if map.type == MapType.CGROUP_ARRAY:
         return _cgroups(map, memory)
-    if map.type in (_RINGBUF, _USER_RINGBUF):
+    if map.type in (MapType.RINGBUF, MapType.USER_RINGBUF):
         return Contents("value", lambda: unread_records(fd, map.max_entries), 0, 0, 0)
-    if map.type == _ARENA:
+    if map.type == MapType.ARENA:
         return Contents("pages", lambda: _arena(map, memory), 4 + PAGE, 4, PAGE)
     if map.type in _SOCKETS and map.value_size != 8:
         return "its elements are sockets; the kernel shows their cookies only where values have 8 bytes"
@@ -126,7 +131,7 @@ def _records(fd: int, map: Map, stride: int) -> _Pieces:
                 yield interleave(keys, values, map.key_size, stride)
             return
         except KernelError as error:
-            if started or error.errno not in (22, 95, 524):
+            if started or error.errno not in UNBATCHED:
                 raise
     yield from _gathered(key + value for key, value in items(fd) if value is not None)
 
@@ -139,7 +144,7 @@ def _values(fd: int, map: Map, stride: int) -> _Pieces:
             yield values
         return
     except KernelError as error:
-        if started or error.errno not in (22, 95, 524):
+        if started or error.errno not in UNBATCHED:
             raise
     yield from _gathered(lookup(fd, struct.pack("=I", index), stride) or bytes(stride) for index in range(map.max_entries))
 
@@ -169,7 +174,7 @@ def _queue(map: Map, memory: KernelMemory) -> Contents | str:
     def pieces() -> _Pieces:
         elements = memory.queue(map.id or 0, map.value_size)
         if elements is None:
-            raise OSError(5, "kernel memory did not hold still, or cannot be read")
+            raise OSError(errno.EIO, "kernel memory did not hold still, or cannot be read")
         return iter([b"".join(elements)])
 
     return Contents("values", pieces, map.value_size, 0, map.value_size)
@@ -182,7 +187,7 @@ def _cgroups(map: Map, memory: KernelMemory) -> Contents | str:
     def pieces() -> _Pieces:
         slots = memory.cgroups(map.id or 0, map.max_entries)
         if slots is None:
-            raise OSError(5, "kernel memory cannot be read")
+            raise OSError(errno.EIO, "kernel memory cannot be read")
         return iter([b"".join(struct.pack("=IQ", index, id) for index, id in slots)])
 
     return Contents("records", pieces, 12, 4, 8, 0, "cgroups")

@@ -9,6 +9,7 @@ from bpflens.errors import BpflensError
 from bpflens.formats.snapshot.archive import ArchiveWriter
 from bpflens.formats.snapshot.manifest import SavedData, SavedInner, SavedMap
 from bpflens.isa.extended.names import MAP_TYPES, type_name
+from bpflens.isa.extended.uapi import MapType
 from bpflens.kernel.maps.maps import map_by_fd, open_map
 from bpflens.program import Map
 from bpflens.snapshot.taking.data import save_data
@@ -23,11 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = ("read_map", "record_of_map")
 
-_NUMA_NODE = 1 << 2
-_RDONLY_PROG = 1 << 7
-_ADDED_BY_KERNEL = frozenset({14, 25})  # DEVMAP, DEVMAP_HASH: dev_map_init_map() sets BPF_F_RDONLY_PROG and refuses it from users
-_OF_PROCESS = (1 << 3) | (1 << 4)
-_STRUCT_OPS, _ARENA = 26, 33
+_NUMA_NODE = 1 << 2  # BPF_F_NUMA_NODE
+_RDONLY_PROG = 1 << 7  # BPF_F_RDONLY_PROG
+_ADDED_BY_KERNEL = frozenset({MapType.DEVMAP, MapType.DEVMAP_HASH})  # dev_map_init_map() sets BPF_F_RDONLY_PROG and refuses it from users
+_OF_PROCESS = 1 << 3 | 1 << 4  # BPF_F_RDONLY, BPF_F_WRONLY
 
 
 def read_map(
@@ -62,7 +62,7 @@ def record_of_map(map: Map, btfs: Btfs | None, memory: KernelMemory) -> SavedMap
     btf_id = fields.get("btf_id", 0)
     struct_name, module, members, state = _struct_ops(map)
     extra = fields.get("map_extra", 0)
-    if map.type == _ARENA and not extra:
+    if map.type == MapType.ARENA and not extra:
         extra = memory.arena_start(map.id or 0)
     return SavedMap(
         id=map.id or 0,
@@ -89,7 +89,7 @@ def record_of_map(map: Map, btfs: Btfs | None, memory: KernelMemory) -> SavedMap
 
 
 def _struct_ops(map: Map) -> tuple[str | None, str, dict[str, int], int]:
-    if map.type != _STRUCT_OPS:
+    if map.type != MapType.STRUCT_OPS:
         return None, "", {}, 0
     from bpflens.kernel.btf import btf_info
     from bpflens.kernel.maps.struct_ops import struct_ops

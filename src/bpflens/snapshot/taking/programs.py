@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ("read_program",)
 
-_BTF_ID = 3  # src of ld_imm64: BPF_PSEUDO_BTF_ID
-
 
 def read_program(
     id: int, writer: ArchiveWriter, btfs: Btfs, keep: Keepers, *, jited: bool = False, reload: bool = True, originals: bool = True
@@ -148,7 +146,7 @@ def _symbols(original: Original) -> tuple[SavedSymbol, ...]:
             continue
         wide = opcode == op.LD_IMM64
         kfunc = opcode == op.CALL_CODE and registers >> 4 == op.PSEUDO_KFUNC_CALL
-        if not kfunc and not (wide and registers >> 4 == _BTF_ID):
+        if not kfunc and not (wide and registers >> 4 == op.PSEUDO_BTF_ID):
             continue
         name, module = _name_of(imm, bool(kfunc and off), struct.unpack_from("<I", code, 8 * slot + 12)[0] if wide else 0)
         if name:

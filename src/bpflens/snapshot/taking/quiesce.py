@@ -17,8 +17,8 @@ from contextlib import contextmanager
 
 from bpflens.errors import InputError, KernelError, NotFound
 from bpflens.formats.snapshot.manifest import SavedAttachment
+from bpflens.isa.extended.uapi import AttachType, ProgType
 from bpflens.isa.extended.uapi import LinkType as LINK
-from bpflens.isa.extended.uapi import ProgType
 from bpflens.kernel import descriptors, pins
 from bpflens.kernel.attachments.attach import link_update
 from bpflens.kernel.programs.load_attributes import read_attributes
@@ -32,7 +32,7 @@ JOURNALS = "bpflens-quiesce-"
 _FREEZE_POLLS = 200  # of 10 ms
 # What a stub returns so that nothing is dropped meanwhile: XDP_PASS; TCX_NEXT (-1); netkit's; "allowed" for cgroups; SK_PASS, BPF_OK.
 _VERDICTS = {LINK.XDP: 2, LINK.TCX: -1, LINK.NETKIT: -1, LINK.CGROUP: 1, LINK.NETNS: 1, LINK.SOCKMAP: 1}
-_STREAM_PARSER = 4  # BPF_SK_SKB_STREAM_PARSER answers how long the message is: as long as what came
+_STREAM_PARSER = AttachType.SK_SKB_STREAM_PARSER  # it answers how long the message is: as long as what came
 
 
 @contextmanager
