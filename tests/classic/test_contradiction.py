@@ -68,7 +68,7 @@ WORDS = [
     ("link[((link[0]&0xf)*4)+((link[((link[0]&0xf)*4)+12]>>4)*4):4] = 0x5353482d",
      'the 4 bytes at the start of the TCP payload are 0x5353482d ("SSH-")'),
     ("ether[((ether[14]&0xf)*4)+16:2] = 0x43", "bytes 2 to 3 of what follows the IPv4 header are 67"),
-    ("nlmsghdr[4:2] = 0x1800", "nlmsg_type is 24 (little-endian, RTM_NEWROUTE)"),
+    ("nlmsghdr[4:2] = 0x1800", "nlmsg_type is 24 (little-endian, RTM_NEWROUTE in NETLINK_ROUTE)"),
 ]  # fmt: skip
 
 

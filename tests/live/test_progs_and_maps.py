@@ -232,8 +232,9 @@ def test_refused_program_has_the_verifiers_log() -> None:
     with pytest.raises(KernelError) as caught:
         load_program(insn(0x95), SOCKET_FILTER, name="bad")
     assert "R0 !read_ok" in caught.value.log
-    assert "R0 !read_ok" in str(caught.value)
-    assert verify(insn(0x95), SOCKET_FILTER) == "R0 !read_ok"
+    said = {"R0 !read_ok", "Initialize R0 on every path before this instruction."}  # Linux 7.3 ends with what to do
+    assert any(line in str(caught.value) for line in said)
+    assert verify(insn(0x95), SOCKET_FILTER) in said
     assert verify(RETURN_0, SOCKET_FILTER) is None
 
     fd, log = load_program_log(RETURN_0, SOCKET_FILTER)

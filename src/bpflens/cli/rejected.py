@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bpflens.errors import BpflensError, KernelError, NotFound
+from bpflens.targets.numbers import as_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,8 +19,8 @@ def hint_of(error: BpflensError, arguments: Sequence[str]) -> str | None:
     if error.hint is not None:
         return error.hint
     kind, _, rest = error.object.partition(":")
-    if isinstance(error, NotFound) and kind == "id" and rest.isdecimal() and "--no-deep" not in arguments:
-        return _of_hidden(int(rest))
+    if isinstance(error, NotFound) and kind == "id" and (id := as_number(rest)) is not None and "--no-deep" not in arguments:
+        return _of_hidden(id)
     if "rejects all packets" in str(error) and "pcap:" in str(error):
         return _of_expression(error, arguments)
     return None

@@ -38,8 +38,16 @@ def name_fits(pattern: str, name: str, full_name: str | None = None) -> bool:
     return not _is_pattern(pattern) and full_name in (None, name) and len(name) == _KEPT and pattern[:_KEPT] == name
 
 
+_DIGITS = 20
+
+
+def _is_number(text: str) -> bool:
+    """A decimal number; Python's int() refuses thousands of digits."""
+    return text.isdecimal() and len(text) <= _DIGITS
+
+
 def _number(prefix: str, text: str) -> int:
-    if not text.isdecimal():
+    if not _is_number(text):
         raise InputError(f"{prefix}:{text}", "is not a number")
     return int(text)
 
@@ -82,7 +90,7 @@ def _cgroup(rest: str) -> Test:
 
 def _map(rest: str) -> Test:
     def test(row: InventoryRow, all: Inventory) -> bool:
-        ids = [int(rest)] if rest.isdecimal() else [id for id, head in all.maps.heads.items() if name_fits(rest, head.name)]
+        ids = [int(rest)] if _is_number(rest) else [id for id, head in all.maps.heads.items() if name_fits(rest, head.name)]
         on = any(row.object == f"map:{id}" or row.object.startswith((f"map:{id}[", f"map:{id} ")) for id in ids)
         return on or (row.prog_id is not None and any(row.prog_id in all.maps.users.get(id, ()) for id in ids))
 
@@ -206,7 +214,7 @@ def _in_mount(mount: procfs.Mount, path: str) -> str:
 
 
 def _no_map(rest: str, all: Inventory) -> str | None:
-    if rest.isdecimal():
+    if _is_number(rest):
         return None if int(rest) in all.maps.heads else "no map with this id"
     return None if any(name_fits(rest, head.name) for head in all.maps.heads.values()) else "no map has this name"
 
@@ -304,7 +312,7 @@ def cgroup_path(name: str) -> str:
 
 def netns_inode(name: str) -> int | None:
     """The inode of a network namespace named by its inode, a path, or a name of "ip netns"; None where it is none of these."""
-    if name.isdecimal():
+    if _is_number(name):
         return int(name)
     for path in (name, f"/run/netns/{name}", f"/var/run/netns/{name}"):
         try:

@@ -119,7 +119,7 @@ def _close(word: str, words: Iterable[str]) -> str | None:
     import difflib
     import os
 
-    if word.isascii() and word.isdigit():
+    if word.isascii() and word.isdigit() and len(word) < 20:
         return f'did you mean "id:{word}"?'
     if word.endswith(".o") or os.path.isfile(word):
         return f'only the running machine and snapshots are listed; "bpflens show {word}" shows a file'

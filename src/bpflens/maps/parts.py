@@ -13,6 +13,12 @@ from bpflens.program import Map
 
 __all__ = ("Element", "bytes_of", "field_of", "types_of")
 
+_DIGITS = 20  # of an index
+
+
+def _is_index(text: str) -> bool:
+    return text.isdigit() and len(text) < _DIGITS
+
 
 @frozen
 class Element:
@@ -36,7 +42,7 @@ def field_of(element: Element, path: str) -> Value:
     for part in rest:
         if isinstance(found, Mapping):
             found = found.get(part)
-        elif isinstance(found, Sequence) and not isinstance(found, str) and part.isdigit() and int(part) < len(found):
+        elif isinstance(found, Sequence) and not isinstance(found, str) and _is_index(part) and int(part) < len(found):
             found = found[int(part)]
         else:
             return None
@@ -78,7 +84,7 @@ def _place(btf: Btf, type_id: int, names: list[str]) -> tuple[int, int] | None:
     if not names:
         return (0, btf.size(id)) if kind in (Kind.INT, Kind.ARRAY) else None
     name, *rest = names
-    if kind is Kind.ARRAY and name.isdigit():
+    if kind is Kind.ARRAY and _is_index(name):
         element, _, count = btf.array(id)
         inner = _place(btf, element, rest) if int(name) < count else None
         return None if inner is None else (int(name) * btf.size(element) + inner[0], inner[1])

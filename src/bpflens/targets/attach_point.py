@@ -7,6 +7,7 @@ import os
 from bpflens.errors import InputError, KernelError, NotFound, NotPermitted
 from bpflens.inventory.rows import open_row
 from bpflens.program import Program
+from bpflens.targets.numbers import as_number
 
 __all__ = ("open_object",)
 
@@ -65,8 +66,8 @@ def open_object(kind: str, name: str) -> list[Program]:
     if refusals and not rows and not (kind == "pid" and not os.path.exists(f"/proc/{name}")):
         raise NotPermitted(where, f"nothing found; not shown: {refusals[0].what}", f"needs {refusals[0].needs}")
     if kind == "pid":
-        pid = os.getpid() if name == "self" else int(name)
-        if not os.path.exists(f"/proc/{pid}"):
+        pid = os.getpid() if name == "self" else as_number(name)
+        if pid is None or not os.path.exists(f"/proc/{pid}"):
             raise NotFound(where, "no such process" if shows_all() else _UNSEEN)
         try:
             for _ in open_files(pid):

@@ -16,6 +16,7 @@ from bpflens.kernel.programs.progs import read_program, read_program_fd
 from bpflens.kernel.sys.capabilities import to_look_into
 from bpflens.lean import replace
 from bpflens.program import Attachment, Holder, Map, ProgInfo, Program
+from bpflens.targets.numbers import as_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -129,9 +130,9 @@ def _link(name: str, jited: bool) -> list[Program]:
 def _fd(name: str, jited: bool) -> list[Program]:
     pid_text, slash, fd_text = name.partition("/")
     where = f"fd:{name}"
-    if not slash or not fd_text.isdecimal() or not (pid_text.isdecimal() or pid_text == "self"):
+    pid, number = os.getpid() if pid_text == "self" else as_number(pid_text), as_number(fd_text)
+    if not slash or pid is None or number is None:
         raise InputError(where, "is written fd:PID/FD")
-    pid, number = os.getpid() if pid_text == "self" else int(pid_text), int(fd_text)
     try:
         link = os.readlink(f"/proc/{pid}/fd/{number}")
     except PermissionError:
@@ -279,9 +280,10 @@ def _present(id: int, jited: bool) -> Program | None:
 
 
 def _number(kind: str, text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) < 1 << 32:
-        raise InputError(f"{kind}:{text}", "an id is a number from 1")
-    return int(text)
+    number = as_number(text)
+    if not number:
+        raise InputError(f"{kind}:{text}", "an id is a number from 1 to 4294967295")
+    return number
 
 
 def _comm(pid: int) -> str:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from bpflens.targets.numbers import as_number
 from bpflens.targets.open import PREFIXES, open_target
 
 __all__ = ("program_ids",)
@@ -17,6 +18,6 @@ def program_ids(target: str) -> list[int] | None:
     kind, colon, rest = target.partition(":")
     if not colon or kind not in PREFIXES or kind == "pcap":
         return None
-    if kind == "id" and rest.isdecimal() and 0 < int(rest) < 1 << 32:
-        return [int(rest)]
+    if kind == "id" and (id := as_number(rest)):
+        return [id]
     return [program.id for program in open_target(target) if program.id is not None]

@@ -38,7 +38,8 @@ def value_of(node: int) -> int:
 
 
 STEPS_PER_SECOND = 200_000
-"""What a second of a budget stands for, about what an idle machine of 2024 does in one: no machine's speed changes an answer."""
+"""What a second of a budget stands for: no machine's speed changes an answer. A machine of 2024 under load did 84,000 to 155,000 in a
+second of CPU time (docs/figures.md), so a "second" is one to two and a half of them."""
 
 
 class Nodes:

@@ -141,6 +141,7 @@ _NETLINK_TYPES = {
     29: "RTM_DELNEIGH", 30: "RTM_GETNEIGH", 32: "RTM_NEWRULE", 33: "RTM_DELRULE", 36: "RTM_NEWQDISC", 37: "RTM_DELQDISC",
     40: "RTM_NEWTCLASS", 44: "RTM_NEWTFILTER", 45: "RTM_DELTFILTER", 48: "RTM_NEWACTION", 80: "RTM_NEWNETCONF", 88: "RTM_NEWNSID",
 }  # include/uapi/linux/netlink.h, rtnetlink.h
+_NLMSG_MIN_TYPE = 16
 _SIGN_WORDS = {"=": "is", "!=": "is not", ">": "is above", "<": "is below", ">=": "is at least", "<=": "is at most"}
 
 
@@ -211,9 +212,11 @@ def _netlink(name: str, size: int, mask: int | None, sign: str, value: int) -> s
         masked = f" under the mask {mask:#x}" if mask is not None else ""
         return f"{name}{masked}, its bytes read backwards, {_SIGN_WORDS[sign]} {hex(value)}"
     host = int.from_bytes(value.to_bytes(size, "big"), sys.byteorder)
-    called = f", {_NETLINK_TYPES[host]}" if name == "nlmsg_type" and host in _NETLINK_TYPES else ""
+    called = _NETLINK_TYPES.get(host, "") if name == "nlmsg_type" else ""
+    if called and host >= _NLMSG_MIN_TYPE:
+        called = f"{called} in NETLINK_ROUTE"  # each family has its own; the header does not tell which this is
     order = "little-endian" if sys.byteorder == "little" else ""
-    remark = ", ".join(filter(None, (order, called.removeprefix(", "))))
+    remark = ", ".join(filter(None, (order, called)))
     return f"{name} {_SIGN_WORDS[sign]} {host}{f' ({remark})' if remark else ''}"
 
 

@@ -33,7 +33,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--linktype", metavar="NAME", help="link type of the packets (libpcap's name; default EN10MB)")
     parser.add_argument("--given", metavar="EXPRESSION", action="append", default=[], help="something that holds for every packet")
     parser.add_argument("--values", action="store_true", help="the return values must be equal too, not only what is accepted")
-    parser.add_argument("--deadline", metavar="SECONDS", type=_seconds, default=10.0, help="time for z3 and for describing the difference")
+    parser.add_argument(
+        "--deadline", metavar="SECONDS", type=_seconds, default=10.0,
+        help="budget for describing the difference in steps, 200,000 for each second (default 10): one to two seconds of an idle machine",
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:

@@ -58,7 +58,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--services", action="store_true", help="ports by the names of their services, where this machine knows them")
     parser.add_argument(
-        "--deadline", metavar="SECONDS", type=_seconds, default=10.0, help="give the best answer found after this time (default 10)"
+        "--deadline", metavar="SECONDS", type=_seconds, default=10.0,
+        help="budget of the search in steps, 200,000 for each second (default 10): what an idle machine does in about one to two seconds, "
+        "a loaded one in more; the answer does not depend on the machine",
     )
     extended = parser.add_argument_group("extended programs")
     extended.add_argument("--all", action="store_true", help="every sentence, not only as many as fit in ten lines")

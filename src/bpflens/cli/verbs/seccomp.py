@@ -146,7 +146,9 @@ def _of_process(target: str) -> list[Program]:
     except KernelError as error:
         found, refused = [], error
     name = target.removeprefix("pid:")
-    pid = os.getpid() if name == "self" else int(name) if name.isdecimal() else 0
+    from bpflens.targets.numbers import as_number
+
+    pid = os.getpid() if name == "self" else as_number(name) or 0
     if not found and pid and has_no_filter(pid):
         raise InputError(target, "no seccomp filter hangs on it", f"/proc/{pid}/task/*/status says so of each thread")
     if refused is not None:

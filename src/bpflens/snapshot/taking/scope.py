@@ -159,7 +159,7 @@ def _maps_of_process(name: str) -> set[int]:
     from bpflens.inventory.facts.context import Context
     from bpflens.inventory.facts.holders import map_holders
 
-    pid = os.getpid() if name == "self" else int(name) if name.isdecimal() else 0
+    pid = os.getpid() if name == "self" else int(name) if name.isdecimal() and len(name) < 20 else 0
     return {id for id, holders in map_holders(Context()).items() if any(holder.pid == pid for holder in holders)}
 
 
