@@ -223,6 +223,7 @@ class _Machine:
             value = self.registers[insn.dst] & ((1 << insn.imm) - 1)
             if wide or insn.code & op.X:
                 value = int.from_bytes(value.to_bytes(size, "little"), "big")
+            full = _FULL  # of 64 bits in the class of 32 bits, too
         elif operation == op.MOV:
             value = _signed(b & ((1 << insn.off) - 1), insn.off) if insn.off in (8, 16, 32) else b
             if insn.off not in (0, 8, 16, 32):
