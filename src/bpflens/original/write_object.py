@@ -6,6 +6,7 @@ from bpflens.errors import BpflensError, InputError
 from bpflens.formats.elf.data_maps import data_section, from_live
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.names import ATTACH_TYPES, PROG_TYPES, type_name
+from bpflens.isa.extended.uapi import AttachType
 from bpflens.kernel.programs.load_attributes import F_SLEEPABLE, F_XDP_HAS_FRAGS, Attributes
 from bpflens.lean import replace
 from bpflens.original.result import Original
@@ -23,7 +24,10 @@ __all__ = ("object_bytes", "section_name", "write_original")
 _NEEDS_TARGET = {
     23: "tp_btf/{}", 24: "fentry{s}/{}", 25: "fexit{s}/{}", 26: "fmod_ret{s}/{}", 28: "iter{s}/{}", 27: "lsm{s}/{}", 43: "lsm_cgroup/{}",
 }  # fmt: skip
-_PREFIXES = {23: "btf_trace_", 28: "bpf_iter_", 27: "bpf_lsm_", 43: "bpf_lsm_"}
+_PREFIXES = {
+    AttachType.TRACE_RAW_TP: "btf_trace_", AttachType.TRACE_ITER: "bpf_iter_", AttachType.LSM_MAC: "bpf_lsm_",
+    AttachType.LSM_CGROUP: "bpf_lsm_",
+}  # fmt: skip
 _TRACING, _STRUCT_OPS, _EXT, _LSM = 26, 27, 28, 29
 _ARRAY_OF_MAPS, _HASH_OF_MAPS = 12, 13
 _KERNEL_FLAGS, _RDONLY_PROG = (14, 25), 1 << 7  # DEVMAP, DEVMAP_HASH

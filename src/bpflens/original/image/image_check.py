@@ -17,6 +17,7 @@ from functools import cache
 from bpflens.btf.fields import member_offset
 from bpflens.errors import BpflensError
 from bpflens.isa.extended import opcodes as op
+from bpflens.isa.extended.uapi import MapType, ProgType
 from bpflens.lean import NamedTuple
 from bpflens.original.image.image import Image
 from bpflens.original.invert.reconstruction import Layout, code_of
@@ -32,7 +33,7 @@ __all__ = ("ImageCheck", "check_image")
 
 _MAP_REFERENCES = tuple(op.LD_IMM64 | source << 12 for source in (op.PSEUDO_MAP_FD, op.PSEUDO_MAP_VALUE))
 _WIDTH, _LOW = 0xFFFF, 0xFFFFFFFF
-_ARRAYS, _ARENA, _SK_SKB = (2, 6, 12), 33, 14  # types of maps and programs
+_ARRAYS = (MapType.ARRAY, MapType.PERCPU_ARRAY, MapType.ARRAY_OF_MAPS)
 _IN_ARENA = ("address in the arena", "atomic that may fault")
 # Numbers that are one and the same wherever an image has them
 _SAME_EVERYWHERE = frozenset(("ref", "aux", "cpu_number", "current", "address", "address_hi", "pull", "snapshot"))
@@ -65,7 +66,7 @@ def check_image(image: Image, layout: Layout, kernel: Kernel, btf: Btf | None) -
     for slot, _, group in layout.groups:
         if group.rewrite in _IN_ARENA:
             known = [known.type for known in image.maps.values()]
-            (altered if known and _ARENA not in known else maps if group.length == 2 else unchecked).add(slot)
+            (altered if known and MapType.ARENA not in known else maps if group.length == 2 else unchecked).add(slot)
         numbers = dict(group.loose)
         for name, value in group.loose:
             found = _judge(name, value, numbers, group, image, kernel, btf)
@@ -138,11 +139,11 @@ def _judge(
 
 def _judge_prologue(name: str, value: int, image: Image, kernel: Kernel, btf: Btf | None) -> Verdict:
     if name == "drop":
-        return _is(value == (0 if image.prog_type == _SK_SKB else 2))  # SK_DROP, TC_ACT_SHOT, BPF_DROP
+        return _is(value == (0 if image.prog_type == ProgType.SK_SKB else 2))  # SK_DROP, TC_ACT_SHOT, BPF_DROP
     if name == "mask":
         return _is(value == 1)
     if name == "pull":
-        wanted = kernel.imm_of("sk_skb_pull_data" if image.prog_type == _SK_SKB else "bpf_skb_pull_data")
+        wanted = kernel.imm_of("sk_skb_pull_data" if image.prog_type == ProgType.SK_SKB else "bpf_skb_pull_data")
         return _is(value == wanted & _LOW) if wanted is not None else Verdict.UNKNOWN
     offsets = _offsets(btf) if btf is not None else {}
     return _is(value == offsets["cloned"]) if name == "cloned" and "cloned" in offsets else Verdict.UNKNOWN
@@ -163,7 +164,7 @@ def _judge_array(name: str, value: int, numbers: Mapping[str, int], image: Image
     arrays = [known for known in image.maps.values() if known.type in _ARRAYS]
     if not arrays:
         return Verdict.UNKNOWN
-    sizes = {(known.max_entries, 8 if known.type != _ARRAYS[0] else (known.value_size + 7) // 8 * 8) for known in arrays}
+    sizes = {(known.max_entries, 8 if known.type != MapType.ARRAY else (known.value_size + 7) // 8 * 8) for known in arrays}
     return _is((numbers["max"], size) in sizes)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from bpflens.analysis.pointer_types import State
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn
+from bpflens.isa.extended.uapi import ProgType
 from bpflens.original.invert.question import Question
 from bpflens.original.rewrites.calls import HIDDEN_ARGUMENTS, MAX_LOOPS
 from bpflens.original.rewrites.helper_symbols import helper_ids, likely_helpers
@@ -174,7 +175,7 @@ def _nothing(ask: Question, slot: int, insn: Insn, state: State) -> tuple[Group,
     if destroy is not None:
         word = Insn.make(op.CALL_CODE, 0, op.PSEUDO_KFUNC_CALL, 0, destroy).word
         groups.append(Group(1, ((word, -1),), "inlined iter_num_destroy"))
-    if ask.image.prog_type not in (3, 4):
+    if ask.image.prog_type not in (ProgType.SCHED_CLS, ProgType.SCHED_ACT):
         return tuple(groups) if len(groups) > 1 else None
     for register in range(10):
         pointer = state.get(register)

@@ -15,6 +15,7 @@ from __future__ import annotations
 from bpflens.analysis.pointer_types import ANY, Facts, Flow, Pointer, State, call_effect, callbacks, entry_state, may_be, step
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn
+from bpflens.isa.extended.uapi import ProgType
 from bpflens.original.image.hidden_register import hidden_register
 from bpflens.original.invert.opcode_readings import SPECIAL
 from bpflens.original.invert.question import PLAIN, Options, Question
@@ -32,7 +33,7 @@ __all__ = ("PROLOGUE", "Options", "Segmentation", "segment")
 _PLAIN_COST = 20  # an untouched instruction where a template fits too
 _IMPOSSIBLE = 1000
 _ARENA, _PAGE = 33, 4096  # BPF_MAP_TYPE_ARENA; max_entries counts pages
-_PROLOGUE_TYPES = (3, 4, 12, 14)  # SCHED_CLS, SCHED_ACT, LWT_XMIT, SK_SKB have gen_prologue
+_PROLOGUE_TYPES = (ProgType.SCHED_CLS, ProgType.SCHED_ACT, ProgType.LWT_XMIT, ProgType.SK_SKB)  # they have gen_prologue
 _PROLOGUE = (
     "r6 = *(u8*)(r1+{cloned}); w6 &= {mask}; if r6 == 0 goto +7; r6 = r1; r2 ^= r2; call #{pull}; "
     "if r0 == 0 goto +2; w0 = {drop}; exit; r1 = r6"

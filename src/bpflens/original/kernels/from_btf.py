@@ -18,6 +18,7 @@ from bpflens.errors import InputError
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.contexts import SOCKET_KINDS, context_struct, fields
 from bpflens.isa.extended.insn import Insn
+from bpflens.isa.extended.uapi import ProgType
 from bpflens.original.kernels.probe import with_same_register
 from bpflens.original.rewrites.ctx_access import PROBE_IMM, Row
 from bpflens.original.rewrites.helper_symbols import helper_ids
@@ -94,7 +95,7 @@ _TABLES: dict[str, dict[str, str]] = {
         "level": "bpf_sockopt_kern.level", "optname": "bpf_sockopt_kern.optname", "optlen": "bpf_sockopt_kern.optlen",
     },
 }  # fmt: skip
-_CLASSIFIERS = (3, 4)  # SCHED_CLS, SCHED_ACT: the device is known to be there
+_CLASSIFIERS = (ProgType.SCHED_CLS, ProgType.SCHED_ACT)  # the device is known to be there
 _WRITABLE = {
     "__sk_buff": ("mark", "priority", "tc_index", "tc_classid", "cb"),
     "bpf_sock": ("bound_dev_if", "mark", "priority"),

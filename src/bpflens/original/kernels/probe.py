@@ -16,6 +16,7 @@ from bpflens.errors import KernelError
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.contexts import IDENTITY, context_struct, fields
 from bpflens.isa.extended.insn import Insn
+from bpflens.isa.extended.uapi import MapType, ProgType
 from bpflens.kernel.programs.rewritten import Prober, probe_map
 from bpflens.original.image.blinding import unblind
 from bpflens.original.image.tag import ALGORITHMS, tags
@@ -24,7 +25,6 @@ from bpflens.original.rewrites.ctx_access import PROBE_IMM, Row
 
 __all__ = ("learn_algorithm", "learn_context", "learn_sockets", "with_same_register")
 
-_XSKMAP = 17  # BPF_MAP_TYPE_XSKMAP
 
 
 def learn_context(prog_type: int, attach_type: int | None) -> tuple[Row, ...]:
@@ -38,7 +38,7 @@ def learn_context(prog_type: int, attach_type: int | None) -> tuple[Row, ...]:
     rows: dict[Row, None] = {}
     for attach in attach_types:
         prober = Prober(prog_type, attach)
-        neighbour = [Insn.make(op.LDX | op.MEM | op.B, 3, 1, 180)] if prog_type in (3, 4) else None
+        neighbour = [Insn.make(op.LDX | op.MEM | op.B, 3, 1, 180)] if prog_type in (ProgType.SCHED_CLS, ProgType.SCHED_ACT) else None
         for row in _accesses(prober, [], _extent(struct_name)):
             rows[row] = None
         if neighbour is not None:
@@ -72,7 +72,7 @@ def learn_sockets() -> dict[str, tuple[Row, ...]]:
 
 def _learn_xdp_sock() -> tuple[Row, ...]:
     try:
-        with probe_map(_XSKMAP, 4, 4, 1) as fd:
+        with probe_map(MapType.XSKMAP, 4, 4, 1) as fd:
             lookup = [
                 Insn.make(op.ST | op.MEM | op.W, 10, 0, -4, 0),
                 _mov(2, 10),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn
+from bpflens.isa.extended.uapi import ProgType
 from bpflens.original.rewrites.template import Item, Rewrite, rewrite
 
 TYPE_CHECKING = False
@@ -14,9 +15,9 @@ __all__ = ("HIDDEN_ARGUMENTS", "MAX_LOOPS", "TEMPLATES")
 
 MAX_LOOPS = 8388608  # BPF_MAX_LOOPS
 
-_TRACING = (26,)
-_LSM_OR_TRACING = (26, 29)
-_LD_ABS_TYPES = (1, 3, 4)
+_TRACING = (ProgType.TRACING,)
+_LSM_OR_TRACING = (ProgType.TRACING, ProgType.LSM)
+_LD_ABS_TYPES = (ProgType.SOCKET_FILTER, ProgType.SCHED_CLS, ProgType.SCHED_ACT)
 _GFP = (0x820, 0xA20, 0xCC0)  # GFP_ATOMIC now and up to v6.1, GFP_KERNEL: include/linux/gfp_types.h, given by do_misc_fixups()
 _STORAGE_GET = {
     "bpf_sk_storage_get": 107, "bpf_sk_storage_get_tracing": 107, "bpf_sk_storage_get_cg_sock": 107, "bpf_inode_storage_get": 145,

@@ -10,9 +10,11 @@ from __future__ import annotations
 import re
 from functools import cache
 
+from bpflens.isa.extended.uapi import ProgType
+
 __all__ = ("helper_ids", "likely_helpers", "may_be_helper")
 
-_TRACING_TYPES = frozenset((26, 17, 24, 29))
+_TRACING_TYPES = frozenset((ProgType.TRACING, ProgType.RAW_TRACEPOINT, ProgType.RAW_TRACEPOINT_WRITABLE, ProgType.LSM))
 
 # Implementations whose name is not bpf_NAME with a suffix: symbol -> helper, from the *_func_proto functions of v6.1 to v6.18.
 _ALIASES = {
