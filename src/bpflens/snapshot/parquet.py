@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from bpflens.errors import InputError, NotSupported
+from bpflens.formats.whole_file import whole_file
 
 __all__ = ("column_types", "write_parquet")
 
@@ -31,7 +32,7 @@ def write_parquet(rows: Callable[[], Iterable[Mapping[str, Any]]], path: str) ->
     count = 0
     source = iter(rows())
     try:
-        with pyarrow.parquet.ParquetWriter(path, schema) as writer:
+        with whole_file(path, 0o600) as stream, pyarrow.parquet.ParquetWriter(stream, schema) as writer:
             while batch := list(itertools.islice(source, _BATCH)):
                 columns = {name: [_cell(row.get(name), type) for row in batch] for name, type in types.items()}
                 writer.write_table(pyarrow.Table.from_pydict(columns, schema=schema))

@@ -8,7 +8,8 @@ everything else from Python code generated for the program (classic/compiled.py)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from bpflens.errors import InputError, PartialResult
 from bpflens.formats.pcap.capture import Capture, Packet
@@ -125,50 +126,48 @@ def _python(
 
     filter = compile_filter(insns, model, aux, profile=profile)
     values: Counter[int] | None = Counter() if returns else None
-    stream, write = (None, None) if output is None else _writer(output, capture)
     packets = matches = others = 0
     left_out = None
     verdict, linktype = filter.verdict, capture.linktype
-    try:
-        for packet in capture:
-            if packet.linktype != linktype:
-                others += 1
-                continue
-            packets += 1
-            value = verdict(packet.data, packet.length)
-            if values is not None:
-                values[value] += 1
-            if value:
-                matches += 1
-                if write is not None:
-                    write(packet)
-    except PartialResult as error:
-        left_out = error.reason
-    finally:
-        if stream is not None:
-            _close(stream, output or "")
+    with _writer(output, capture) as write:
+        try:
+            for packet in capture:
+                if packet.linktype != linktype:
+                    others += 1
+                    continue
+                packets += 1
+                value = verdict(packet.data, packet.length)
+                if values is not None:
+                    values[value] += 1
+                if value:
+                    matches += 1
+                    if write is not None:
+                        write(packet)
+        except PartialResult as error:
+            left_out = error.reason
     hits = filter.hits() if profile else None
     return Result(packets, matches, values, hits, "python", left_out, others)
 
 
-def _writer(output: str, capture: Capture) -> tuple[BinaryIO, Callable[[Packet], None]]:
+@contextlib.contextmanager
+def _writer(output: str | None, capture: Capture) -> Iterator[Callable[[Packet], None] | None]:
+    """What writes a packet to `output`, which is there when all are written; InputError where it cannot be."""
+    from bpflens.formats.pcap.write import PcapngWriter, PcapWriter
+    from bpflens.formats.whole_file import whole_file
+
+    if output is None:
+        yield None
+        return
+    with _standard_output() if output == "-" else whole_file(output) as stream:
+        yield PcapngWriter(stream).write if output.endswith(".pcapng") else PcapWriter(stream, capture.linktype, capture.nanoseconds).write
+
+
+@contextlib.contextmanager
+def _standard_output() -> Iterator[BinaryIO]:
     import sys
 
-    from bpflens.formats.pcap.write import PcapngWriter, PcapWriter
-
     try:
-        stream: BinaryIO = sys.stdout.buffer if output == "-" else open(output, "wb")  # noqa: SIM115
-    except (OSError, ValueError) as error:
-        raise InputError(output, getattr(error, "strerror", None) or str(error)) from None
-    if output.endswith(".pcapng"):
-        return stream, PcapngWriter(stream).write
-    return stream, PcapWriter(stream, capture.linktype, capture.nanoseconds).write
-
-
-def _close(stream: BinaryIO, output: str) -> None:
-    try:
-        stream.flush()
-        if output != "-":
-            stream.close()
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
     except OSError as error:
-        raise InputError(output, error.strerror or str(error)) from None
+        raise InputError("-", error.strerror or str(error)) from None

@@ -7,7 +7,7 @@ In Python: bpflens.snapshot.export.elements_of(Archive("x.bpfsnap"), map)."""
 from __future__ import annotations
 
 import argparse
-import os
+import io
 import sys
 
 from bpflens.cli.settings import Settings
@@ -51,6 +51,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 def _map(archive: Archive, name: str, format: str, output: str | None) -> int:
     from bpflens.formats.snapshot.programs import select_maps
+    from bpflens.formats.whole_file import whole_file
     from bpflens.snapshot.export import write_map
 
     maps = select_maps(archive, name)
@@ -60,15 +61,16 @@ def _map(archive: Archive, name: str, format: str, output: str | None) -> int:
     if output is None or format == "parquet":
         write_map(archive, maps[0], format, sys.stdout, output)
         return 0
-    try:
-        with open(output, "w", encoding="utf-8", opener=_private) as stream:
-            write_map(archive, maps[0], format, stream, output)
-    except OSError as error:
-        raise InputError(output, error.strerror or str(error)) from None
+    with whole_file(output, _PRIVATE) as stream:
+        text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
+        write_map(archive, maps[0], format, text, output)
+        text.flush()
+        text.detach()
     return 0
 
 
 def _programs(archive: Archive, name: str, output: str | None) -> int:
+    from bpflens.formats.whole_file import write_whole
     from bpflens.snapshot.export import object_of
 
     programs = [item for item in archive.manifest.programs if name in (str(item.id), item.name, item.full_name, "")]
@@ -76,15 +78,8 @@ def _programs(archive: Archive, name: str, output: str | None) -> int:
         raise InputError(f"{archive.path}#{name}", "no such program", "bpflens show lists them")
     if output is None:
         raise UsageError("-o", "an object is written to a file: -o FILE")
-    data = object_of(archive, programs)
-    try:
-        with open(output, "wb", opener=_private) as stream:
-            stream.write(data)
-    except OSError as error:
-        raise InputError(output, error.strerror or str(error)) from None
+    write_whole(output, object_of(archive, programs), _PRIVATE)
     return 0
 
 
-def _private(path: str, flags: int) -> int:
-    """Contents of maps may be secrets: a new file is the owner's only."""
-    return os.open(path, flags, 0o600)
+_PRIVATE = 0o600  # contents of maps may be secrets: a new file is the owner's only

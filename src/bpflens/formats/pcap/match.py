@@ -18,6 +18,7 @@ from collections.abc import Sequence
 
 from bpflens.errors import InputError
 from bpflens.formats.pcap.libpcap import load
+from bpflens.formats.whole_file import whole_file
 from bpflens.isa.classic.check import runs_in_libpcap
 from bpflens.isa.classic.insn import SockFilter
 
@@ -118,10 +119,14 @@ def _count(libraries: _Libraries, handle: int) -> int | None:
 
 def _write(libraries: _Libraries, handle: int, output: str) -> int | None:
     if output == "-":
-        # a duplicate: closing the output must not close the process's own
-        dumper = libraries.dump_fopen(handle, libraries.fdopen(os.dup(1), b"w"))
-    else:
-        dumper = libraries.dump_open(handle, os.fsencode(output))
+        return _write_to(libraries, handle, output, 1)
+    with whole_file(output) as stream:
+        return _write_to(libraries, handle, output, stream.fileno())
+
+
+def _write_to(libraries: _Libraries, handle: int, output: str, descriptor: int) -> int | None:
+    # a duplicate: closing the output must not close the process's own
+    dumper = libraries.dump_fopen(handle, libraries.fdopen(os.dup(descriptor), b"w"))
     if not dumper:
         reason = libraries.geterr(handle).decode("utf-8", "replace")
         raise InputError(output, reason.removeprefix(f"{output}: "))

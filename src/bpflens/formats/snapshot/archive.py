@@ -47,6 +47,8 @@ class ArchiveWriter:
     """Writes members one after the other. `commit` makes the file appear; without it nothing was there."""
 
     def __init__(self, path: str) -> None:
+        if os.path.islink(path):
+            raise InputError(path, "is a symbolic link, which is not followed", f"name its target: {os.readlink(path)}")
         self.path = path
         self._directory = os.path.dirname(os.path.abspath(path))
         self._part = ""
@@ -54,7 +56,8 @@ class ArchiveWriter:
         self._file = os.fdopen(self._fd, "w+b")
         self._zip = zipfile.ZipFile(self._file, "w", zipfile.ZIP_STORED, allowZip64=True)
         self.members: dict[str, Member] = {}
-        self._zip.writestr(_info(FIRST_MEMBER), b"")
+        with self._named():
+            self._zip.writestr(_info(FIRST_MEMBER), b"")
 
     def _open(self) -> int:
         try:
@@ -65,6 +68,15 @@ class ArchiveWriter:
                 return os.open(self._part, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
             except OSError as error:
                 raise InputError(self.path, f"cannot be written: {error.strerror}") from None
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Errors of writing name the file."""
+        try:
+            yield
+        except OSError as error:
+            self.abort()
+            raise InputError(self.path, f"cannot be written: {error.strerror or error}") from None
 
     def add(self, name: str, content: bytes) -> str:
         """A small member; returns its name. One that is there already keeps its content."""
@@ -78,13 +90,19 @@ class ArchiveWriter:
         """A member of any length, written piece by piece. `compress` costs ten times the processor time of the copy."""
         info = _info(name)
         info.compress_type = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
-        with self._zip.open(info, "w", force_zip64=True) as stream:
-            writer = MemberWriter(stream)
-            yield writer
+        stream = self._zip.open(info, "w", force_zip64=True)
+        writer = MemberWriter(stream, self.path)
+        yield writer
+        with self._named():
+            stream.close()
         self.members[name] = Member(writer.size, writer.hash.hexdigest())
 
     def commit(self, manifest: Manifest) -> str:
         """Write the manifest and the sums, and give the file its name; returns the snapshot's digest."""
+        with self._named():
+            return self._commit(manifest)
+
+    def _commit(self, manifest: Manifest) -> str:
         text = json.dumps(plain(manifest), indent=1, sort_keys=True).encode() + b"\n"
         digest = hashlib.sha256(text).hexdigest()
         self._zip.writestr(_info(MANIFEST, zipfile.ZIP_DEFLATED), text)
@@ -137,10 +155,11 @@ class ArchiveWriter:
 class MemberWriter:
     """The open end of a member: `write` pieces; `size` and `hash` so far."""
 
-    __slots__ = ("_stream", "hash", "size")
+    __slots__ = ("_path", "_stream", "hash", "size")
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: IO[bytes], path: str) -> None:
         self._stream = stream
+        self._path = path
         self.size = 0
         self.hash: _Hash = hashlib.sha256()
 
@@ -148,7 +167,10 @@ class MemberWriter:
         """Append."""
         self.size += len(piece)
         self.hash.update(piece)
-        self._stream.write(piece)
+        try:
+            self._stream.write(piece)
+        except OSError as error:
+            raise InputError(self._path, f"cannot be written: {error.strerror or error}") from None
 
 
 def _info(name: str, compression: int = zipfile.ZIP_STORED) -> zipfile.ZipInfo:
