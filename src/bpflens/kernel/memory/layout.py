@@ -77,7 +77,7 @@ class Layout:
 
     def assembled(self, text: str) -> bytes:
         """The code of a program of ours, whose text has the offsets in it."""
-        from bpflens.kernel.sys.digest import sha256
+        from bpflens.digest import sha256
 
         key = f"code {sha256(text.encode()).hexdigest()[:32]}"
         found = self._code.get(key)

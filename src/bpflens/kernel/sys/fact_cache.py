@@ -15,7 +15,7 @@ import stat
 from functools import cache
 
 from bpflens.kernel.sys import capabilities
-from bpflens.kernel.sys.digest import sha256
+from bpflens.digest import sha256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

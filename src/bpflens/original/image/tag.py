@@ -14,7 +14,7 @@ from array import array
 from collections.abc import Sequence
 
 from bpflens.isa.extended.opcodes import LD_IMM64, PSEUDO_MAP_FD, PSEUDO_MAP_VALUE
-from bpflens.kernel.sys.digest import sha1, sha256
+from bpflens.digest import sha1, sha256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
