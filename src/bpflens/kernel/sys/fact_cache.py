@@ -14,8 +14,8 @@ import os
 import stat
 from functools import cache
 
-from bpflens.kernel.sys import capabilities
 from bpflens.digest import sha256
+from bpflens.kernel.sys import capabilities
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

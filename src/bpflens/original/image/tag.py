@@ -13,8 +13,8 @@ import sys
 from array import array
 from collections.abc import Sequence
 
-from bpflens.isa.extended.opcodes import LD_IMM64, PSEUDO_MAP_FD, PSEUDO_MAP_VALUE
 from bpflens.digest import sha1, sha256
+from bpflens.isa.extended.opcodes import LD_IMM64, PSEUDO_MAP_FD, PSEUDO_MAP_VALUE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
