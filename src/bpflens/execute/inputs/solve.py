@@ -26,6 +26,7 @@ from bpflens.isa.extended.insn import Insn
 __all__ = ("solved",)
 
 M32, M64 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
+_MOST_STEPS = 20_000_000  # instructions of all runs
 _TRIES = 40  # of one edge of one condition
 _ENOUGH = 4  # inputs for each edge
 _EDGES = (0, 1, -1)
@@ -60,14 +61,15 @@ def solved(subject: Subject, seeds: list[Scene], rnd: Random, runs: int, steps: 
     tries: dict[int, int] = {}
     kept: list[Scene] = []
     waiting = list(seeds)
-    reached = 0
+    reached = spent = 0
 
     def play(scene: Scene) -> tuple[bool, list[_Compared]]:
-        nonlocal runs, reached
-        runs -= 1
+        nonlocal runs, reached, spent
+        runs = runs - 1 if spent < _MOST_STEPS else 0
         trace.clear()
         program.set(scene.maps, scene.memory)
         program.run(scene.inputs[-1])
+        spent += program.machine.spent
         compared = [_compared(subject, *entry) for entry in trace[:400]]
         fresh = program.reached() > reached
         reached = max(reached, program.reached())
@@ -79,7 +81,8 @@ def solved(subject: Subject, seeds: list[Scene], rnd: Random, runs: int, steps: 
         return fresh, compared
 
     for seed in seeds:
-        play(seed)
+        if spent < _MOST_STEPS:
+            play(seed)
     at = 0
     while at < len(waiting) and runs > 0:
         scene = waiting[at]

@@ -103,6 +103,11 @@ class Machine(State):
             slot += 1
         return base
 
+    @property
+    def spent(self) -> int:
+        """Instructions of the last run, at most those that it had."""
+        return min(self.steps, self.steps - self.left)
+
     def start(self, ctx: int) -> int:
         """Run from the first slot: r0 at the end. Fault or Budget where it does not get there."""
         self.left = self.steps

@@ -12,17 +12,20 @@ from bpflens.execute.inputs.mine import mine
 from bpflens.execute.interpreter.engine import InterpretedProgram
 from bpflens.execute.kernel_maps import Contents
 from bpflens.execute.objects import pointers
+from bpflens.execute.oracle.allowance import LONGEST
 from bpflens.execute.oracle.coverage import COVERAGE, Instrumented, instrumented
 from bpflens.execute.oracle.side_by_side import compare_runs
 from bpflens.execute.oracle.states import plan, settable
 from bpflens.execute.poison import ALIKE, PATTERNS, UNWRITTEN
-from bpflens.execute.result import Comparison, Coverage, Scene, Verdict
+from bpflens.execute.result import Comparison, Coverage, Input, Outcome, Scene, Verdict
 from bpflens.execute.subject import Subject
 
 __all__ = ("ENGINE", "compare")
 
 ENGINE = "interpreter"
-_STEPS = 200_000
+_STEPS = LONGEST
+_ALL = 60_000_000  # instructions of the runs that look for inputs, and again of those that are compared
+_USED_UP = f"the {_ALL:,} instructions of all runs are used up"
 
 
 def compare(a: Subject, b: Subject, inputs: int | Sequence[Scene], seed: int, effort: float) -> Comparison:
@@ -38,9 +41,17 @@ class _Watched:
 
     def __init__(self, made: Instrumented) -> None:
         self._program = InterpretedProgram(made.subject, steps=2 * _STEPS, pattern=PATTERNS[0])
-        self._seen = 0
+        self._seen = self._spent = 0
         self.blocks = made.blocks
-        self.run, self.keys = self._program.run, self._program.keys
+        self.keys = self._program.keys
+
+    def run(self, input: Input) -> Outcome:
+        """One run, as long as there are instructions left."""
+        if self._spent > _ALL:
+            return Outcome(error=_USED_UP)
+        outcome = self._program.run(input)
+        self._spent += self._program.machine.spent
+        return outcome
 
     def set(self, contents: Contents, memory: bytes = b"") -> None:
         """Give all maps these contents, and the objects this memory; what was reached is kept."""
@@ -53,6 +64,25 @@ class _Watched:
         assert isinstance(now, bytes)
         self._seen |= int.from_bytes(now, "little")
         return self._seen.bit_count()
+
+
+class _Bounded:
+    """A program of a comparison. All of them spend from one purse; only the first says that it is empty, so that they end together."""
+
+    def __init__(self, program: InterpretedProgram, purse: list[int], first: bool) -> None:
+        self._program, self._purse, self._first = program, purse, first
+        self.set, self.read = program.set, program.read
+
+    def run(self, input: Input) -> Outcome:
+        """One run, as long as there are instructions left."""
+        spent, closed = self._purse
+        if self._first and spent > _ALL:
+            closed = self._purse[1] = 1
+        if closed:
+            return Outcome(error=_USED_UP)
+        outcome = self._program.run(input)
+        self._purse[0] += self._program.machine.spent
+        return outcome
 
 
 def _inputs(a: Subject, maker: InputMaker, inputs: int, effort: float, global_data: bool) -> Guided:
@@ -84,7 +114,9 @@ def _compare(
         scenes, coverage = found.scenes, found.coverage
     else:
         scenes = tuple(inputs)
-    result = compare_runs(first, second, again, scenes, a, maps, engine=ENGINE, coverage=coverage)
+    purse = [0, 0]
+    bounded = [_Bounded(program, purse, program is first) for program in (first, second, again)]
+    result = compare_runs(*bounded, scenes, a, maps, engine=ENGINE, coverage=coverage)
     modelled = first.machine.modelled | second.machine.modelled
     if first.machine.memory.read_outside or second.machine.memory.read_outside:
         modelled.add("memory outside of the program")

@@ -37,6 +37,22 @@ def compare(
     told = declared_differently(a, b)
     if told is not None:
         return Comparison(Verdict.DIFFERENT, f"a map is declared differently: {told}", difference=Difference("declaration", told, told))
+    from bpflens.execute.oracle.allowance import LONGEST, allowance, spins
+
+    few: tuple[str, ...] = ()
+    if isinstance(inputs, int):
+        allowed = allowance(a, inputs, seed)
+        few, inputs = allowed.left_out(inputs), allowed.inputs
+    if engine != "interpreter" and any(spins(subject, seed) for subject in (a, b)):
+        said = f"runs of more than {LONGEST:,} instructions are not made by the kernel, which could not end them"
+        if engine == "kernel":
+            return Comparison(Verdict.UNDETERMINED, said, engine="kernel")
+        engine, few = "interpreter", (*few, said)
+    result = _compared(a, b, inputs, seed, engine, effort)
+    return replace(result, left_out=(*result.left_out, *few))
+
+
+def _compared(a: Subject, b: Subject, inputs: int | Sequence[Scene], seed: int, engine: str, effort: float) -> Comparison:
     from bpflens.execute.oracle import interpreted_compare, kernel_compare
 
     if engine == "interpreter":
