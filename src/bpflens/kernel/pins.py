@@ -13,6 +13,7 @@ from bpflens.kernel.sys.bpf import Buffer, bpf, bpf_errno, cmd
 __all__ = ("fd_facts", "fd_kind", "get", "on_bpffs", "opened_pin", "pin", "pinned_object")
 
 _RDONLY = 1 << 3  # BPF_F_RDONLY
+_EROFS = 30
 _KINDS = {"bpf-prog": "prog", "bpf-map": "map", "bpf_link": "link", "btf": "btf", "bpf-link": "link"}
 
 
@@ -30,12 +31,16 @@ def get(path: str) -> int:
     if "\0" in path:
         raise InputError(repr(path), "a path has no zero bytes")
     name = Buffer(os.fsencode(path) + b"\0")
+    read_only = False
     for flags in (0, _RDONLY):
         result, errno, _ = bpf_errno(cmd.OBJ_GET, struct.pack("=QII", name.address, 0, flags))
         if result >= 0:
             return result
-        if errno not in (1, 13):
+        if errno not in (1, 13, _EROFS):
+            read_only = read_only and errno == 22  # a program is only opened for writing too
             break
+        read_only = errno == _EROFS
+    errno = _EROFS if read_only else errno
     where = f"pin:{path}"
     if errno == 2 and not os.path.lexists(path):
         raise NotFound(where, "no such file", errno=errno)
@@ -44,7 +49,7 @@ def get(path: str) -> int:
         raise NotFound(where, f"the file is there, and the kernel does not give its object ({errno_text(errno)})", hint, errno)
     if os.path.isdir(path):
         raise InputError(where, "is a directory, not a pinned object")
-    if errno in (13, 22) and os.path.exists(path) and not on_bpffs(path):
+    if errno in (13, 22, _EROFS) and os.path.exists(path) and not on_bpffs(path):
         raise InputError(where, "is not a pinned BPF object (not on a BPF filesystem)")
     raise KernelError.from_errno(where, "cannot open", errno)
 
