@@ -75,7 +75,7 @@ def faults(seconds: float, seed: int, whole: bool) -> int:
     from live.fault_scenes import FreshRestore, QuiescedSave, ReplacingRestore, attack, ends, faults_of, measure
 
     wrong = 0
-    for kind in (FreshRestore, ReplacingRestore, QuiescedSave):
+    for kind in (ReplacingRestore, FreshRestore, QuiescedSave):
         codes, started = Counter[int](), time.monotonic()
         with tempfile.TemporaryDirectory() as where, Lab() as machine, snapshot_lab(Path(where)) as lab:
             scene: Scene = kind(machine, lab, "s")
@@ -83,7 +83,9 @@ def faults(seconds: float, seed: int, whole: bool) -> int:
             plan = faults_of(outcome.calls)
             if not whole:
                 random.Random(seed).shuffle(plan)
-            for number, errno, kill in plan:
+            for count, (number, errno, kill) in enumerate(plan):
+                if whole and count % 100 == 0:
+                    print(f"{scene.name}: {count} of {len(plan)}, {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
                 if not whole and time.monotonic() > started + seconds / 3:
                     break
                 try:

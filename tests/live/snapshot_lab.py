@@ -64,7 +64,7 @@ class SnapshotLab:
             return
         programs = {item.id for item in saved.manifest.programs}
         maps = {item.id for item in saved.manifest.maps}
-        for _ in range(200):
+        for _ in range(1500):  # a struct_ops map waits for tasks that may be in its functions
             if not programs & set(prog_ids()) and not maps & set(map_ids()):
                 return
             time.sleep(0.01)
