@@ -115,8 +115,8 @@ def _compare(
     else:
         scenes = tuple(inputs)
     purse = [0, 0]
-    bounded = [_Bounded(program, purse, program is first) for program in (first, second, again)]
-    result = compare_runs(*bounded, scenes, a, maps, engine=ENGINE, coverage=coverage)
+    x, y, z = (_Bounded(program, purse, program is first) for program in (first, second, again))
+    result = compare_runs(x, y, z, scenes, a, maps, engine=ENGINE, coverage=coverage)
     modelled = first.machine.modelled | second.machine.modelled
     if first.machine.memory.read_outside or second.machine.memory.read_outside:
         modelled.add("memory outside of the program")
