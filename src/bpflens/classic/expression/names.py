@@ -19,16 +19,16 @@ _ICMP = {
     16: "icmp-ireqreply", 17: "icmp-maskreq", 18: "icmp-maskreply",
 }  # fmt: skip
 _NUMBER = r"(0x[0-9a-f]+|\d+)"
-_TCP = re.compile(rf"(?<![\w\[])tcp\[13\](?: & {_NUMBER})? (=|!=) {_NUMBER}(?![\w\]])")
-_ICMP_TYPE = re.compile(rf"(?<![\w\[])icmp\[0\] (=|!=) {_NUMBER}(?![\w\]])")
+_TCP = rf"(?<![\w\[])tcp\[13\](?: & {_NUMBER})? (=|!=) {_NUMBER}(?![\w\]])"
+_ICMP_TYPE = rf"(?<![\w\[])icmp\[0\] (=|!=) {_NUMBER}(?![\w\]])"
 
 
 def named(shown: str) -> str:
     """The text with names where all of a relation has them; it means the same, which the caller proves."""
     if "tcp[13]" not in shown and "icmp[0]" not in shown:
         return shown
-    shown = _TCP.sub(_tcp, shown)
-    return _ICMP_TYPE.sub(_icmp, shown)
+    shown = re.sub(_TCP, _tcp, shown)
+    return re.sub(_ICMP_TYPE, _icmp, shown)
 
 
 def _tcp(match: re.Match[str]) -> str:
@@ -49,7 +49,7 @@ def _icmp(match: re.Match[str]) -> str:
     return f"icmp[icmptype] {match[1]} {name}" if name else match[0]
 
 
-_PORT = re.compile(r"\bport \d+(?: or \d+)*(?![\w.-])")
+_PORT = r"\bport \d+(?: or \d+)*(?![\w.-])"
 
 
 def with_services(shown: str, means_the_same: Callable[[str], bool]) -> str:
@@ -59,7 +59,7 @@ def with_services(shown: str, means_the_same: Callable[[str], bool]) -> str:
     def one(match: re.Match[str]) -> str:
         return re.sub(r"\d+", lambda number: PORTS.get(int(number[0]), number[0]) if int(number[0]) < 65536 else number[0], match[0])
 
-    for match in reversed(list(_PORT.finditer(shown))):
+    for match in reversed(list(re.finditer(_PORT, shown))):
         changed = shown[: match.start()] + one(match) + shown[match.end() :]
         shown = changed if means_the_same(changed) else shown
     return shown

@@ -126,13 +126,14 @@ _STARTS = {
 _ETHERTYPES_FROM = 0x600
 _SIZES = {1: "byte", 2: "2 bytes", 4: "4 bytes"}
 
-_RELATION = re.compile(r"^(@?[a-z0-9]+)\[(\d+)(?::(\d))?\](?: & (0x[0-9a-f]+|\d+))? (=|!=|>|<|>=|<=) (0x[0-9a-f]+|\d+)$")
-_TCP_PAYLOAD = re.compile(r"^tcp\[\(tcp\[12\]&0xf0\)>>2(?:\+(\d+))?(?::(\d))?\] (=|!=) (0x[0-9a-f]+|\d+)$")
-_BEHIND_TCP = re.compile(
+# Compiled when they are first used: most filters need none of them.
+_RELATION = r"^(@?[a-z0-9]+)\[(\d+)(?::(\d))?\](?: & (0x[0-9a-f]+|\d+))? (=|!=|>|<|>=|<=) (0x[0-9a-f]+|\d+)$"
+_TCP_PAYLOAD = r"^tcp\[\(tcp\[12\]&0xf0\)>>2(?:\+(\d+))?(?::(\d))?\] (=|!=) (0x[0-9a-f]+|\d+)$"
+_BEHIND_TCP = (
     r"^(ip|link|ether)\[\(\(\1\[(\d+)\]&0xf\)\*4\)\+\(\(\1\[\(\(\1\[\2\]&0xf\)\*4\)\+(\d+)\]>>4\)\*4\)(?:\+(\d+))?(?::(\d))?\] "
     r"(=|!=) (0x[0-9a-f]+|\d+)$"
 )
-_BEHIND_IP = re.compile(
+_BEHIND_IP = (
     r"^(ip|link|ether)\[\(\(\1\[(\d+)\]&0xf\)\*4\)\+(\d+)(?::(\d))?\](?: & (0x[0-9a-f]+|\d+))? (=|!=|>|<|>=|<=) (0x[0-9a-f]+|\d+)$"
 )
 _NETLINK_TYPES = {
@@ -147,12 +148,12 @@ _SIGN_WORDS = {"=": "is", "!=": "is not", ">": "is above", "<": "is below", ">="
 
 def constraint(relation: str) -> str:
     """An index relation in words: "tcp[13] & 0x2 != 0" -> "the TCP flags have SYN". Relations without words are quoted as they are."""
-    payload = _TCP_PAYLOAD.match(relation)
+    payload = re.match(_TCP_PAYLOAD, relation)
     if payload:
         skip, size, sign, value = payload[1], int(payload[2] or 1), payload[3], int(payload[4], 0)
         where = f"the {'byte' if size == 1 else f'{size} bytes'} {f'{skip} bytes into' if skip else 'at the start of'} the TCP payload"
         return f"{where} {'is' if size == 1 else 'are'}{' not' if sign == '!=' else ''} {_value('', 0, size, value)}"
-    match = _RELATION.match(relation)
+    match = re.match(_RELATION, relation)
     if not match:
         return _behind_headers(relation) or f"`{relation}`"
     header, offset, size = match[1], int(match[2]), int(match[3] or 1)
@@ -187,14 +188,14 @@ def constraint(relation: str) -> str:
 
 def _behind_headers(relation: str) -> str | None:
     """What stands behind an IPv4 header whose length is computed, and behind the TCP header in it."""
-    found = _BEHIND_TCP.match(relation)
+    found = re.match(_BEHIND_TCP, relation)
     if found and int(found[3]) == int(found[2]) + 12:
         skip, size, sign, value = int(found[4] or 0) - int(found[2]), int(found[5] or 1), found[6], int(found[7], 0)
         if skip >= 0:
             where = f"{skip} bytes into" if skip else "at the start of"
             what = f"the {'byte' if size == 1 else f'{size} bytes'} {where} the TCP payload"
             return f"{what} {'is' if size == 1 else 'are'}{' not' if sign == '!=' else ''} {_value('', 0, size, value)}"
-    found = _BEHIND_IP.match(relation)
+    found = re.match(_BEHIND_IP, relation)
     if found is None or int(found[3]) < int(found[2]):
         return None
     offset, size, sign, value = int(found[3]) - int(found[2]), int(found[4] or 1), found[6], int(found[7], 0)

@@ -22,7 +22,7 @@ class Stream(io.TextIOWrapper):
     def write(self, text: str) -> int:
         """Write the text with control characters escaped, but for line feeds, tabs and colours."""
         raw = text.encode("utf-8", "surrogatepass")
-        if len(raw.translate(None, _CONTROL_BYTES)) != len(raw) or any(lead in raw for lead in _LEADS):
+        if len(raw.translate(None, _CONTROL_BYTES)) != len(raw) or (not text.isascii() and any(lead in raw for lead in _LEADS)):
             from bpflens.view.style.terminal import safe
 
             super().write(safe(text))

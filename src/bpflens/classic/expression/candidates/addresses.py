@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable
 
 from bpflens.classic.diagrams.linktypes import PACKET
@@ -67,7 +66,7 @@ def addresses(found: Collector) -> None:
 
 def _ipv4(found: Collector, low: int, high: int, directions: Iterable[str], families: Iterable[str]) -> None:
     for network, length in networks(low, high, 32):
-        address = str(ipaddress.IPv4Address(network))
+        address = ".".join(map(str, network.to_bytes(4, "big")))
         for direction in directions:
             for family in families:
                 if length == 32:
@@ -77,8 +76,10 @@ def _ipv4(found: Collector, low: int, high: int, directions: Iterable[str], fami
 
 
 def _ipv6(found: Collector, low: int, high: int, directions: Iterable[str]) -> None:
+    from ipaddress import IPv6Address
+
     for network, length in networks(low, high, 128):
-        address = str(ipaddress.IPv6Address(network))
+        address = str(IPv6Address(network))
         for direction in directions:
             if length == 128:
                 found.add(f"{direction}host", address)
