@@ -269,7 +269,6 @@ def _pieces(part: Part, arrows: bool, args: argparse.Namespace, settings: Settin
         from bpflens.view.listing.classic import classic_listing
 
         return classic_listing(program, part.dialect, args.raw_insn, not args.no_notes, settings.color, part.start, part.stop)
-    from bpflens.analysis.kfunc_prototypes import kfunc_prototypes
     from bpflens.view.listing.extended import ListingOptions, listing
 
     options = ListingOptions(
@@ -285,7 +284,16 @@ def _pieces(part: Part, arrows: bool, args: argparse.Namespace, settings: Settin
         stop=part.stop,
         color=settings.color,
     )
-    return listing(program, options, _further_notes(part, args), kfunc_prototypes(program) if args.prototypes else {})
+    return listing(program, options, _further_notes(part, args), _kfuncs(part, args))
+
+
+def _kfuncs(part: Part, args: argparse.Namespace) -> Mapping[int, str]:
+    """The prototypes of the kfuncs that are called, where they are asked for."""
+    if not args.prototypes:
+        return {}
+    from bpflens.analysis.kfunc_prototypes import kfunc_prototypes
+
+    return kfunc_prototypes(part.program)
 
 
 def _print_json(chosen: list[Part], args: argparse.Namespace) -> None:
