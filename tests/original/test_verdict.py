@@ -152,8 +152,9 @@ def test_references_between_functions() -> None:
     call, helper = Insn.make(op.CALL_CODE, 0, op.PSEUDO_CALL, 1, 1).word, words("call 5")[0]
     good = image([call, *words("exit\nr0 = 1\nexit")], func_info=((0, 1), (2, 2)))
     assert checked(good) == ImageCheck()
-    wrong = image([call | 1 << 33, *words("exit\nr0 = 1\nexit")], func_info=((0, 1), (2, 2)))
-    assert checked(wrong).altered == (0,)
+    for bit in (33, 17):  # the number, the distance
+        wrong = image([call ^ 1 << bit, *words("exit\nr0 = 1\nexit")], func_info=((0, 1), (2, 2)))
+        assert checked(wrong).altered == (0,)
     odd = image([helper | 1 << 16, Insn.make(op.LD_IMM64, 1, off=3).word, 0, *words("exit")])
     assert checked(odd).altered == (0, 1)
 

@@ -8,13 +8,14 @@ import pytest
 
 from bpflens.isa.extended.uapi import ProgType
 from bpflens.kernel.attachments.attach_netlink import (
+    Standing,
     TcFilter,
     add_clsact,
     add_filter,
     delete_clsact,
     delete_filter,
+    filter_at,
     has_clsact,
-    has_filter,
     set_xdp,
 )
 from bpflens.kernel.network.devices import devices
@@ -68,13 +69,15 @@ def test_classifiers() -> None:
         assert (one.prog_id, one.name, one.direct_action, one.classid) == (prog_info_by_fd(fd).id, "mine", True, None)
         assert (two.word, two.chain, two.priority, two.protocol) == ("egress", 0, 9, 3)
         assert (two.prog_id, two.code, two.classid, two.direct_action) == (None, CLASSIC, 0x10002, False)
-        assert has_filter(LO, extended) and not has_filter(LO, extended._replace(handle=3))
-        assert not has_filter(LO, extended._replace(chain=0)) and not has_filter(LO, extended._replace(prio=8))
+        assert filter_at(LO, extended) == Standing("bpf", extended, prog_info_by_fd(fd).id, None)
+        assert filter_at(LO, classic) == Standing("bpf", classic, None, CLASSIC)
+        assert filter_at(LO, extended._replace(handle=3)) is None
+        assert filter_at(LO, extended._replace(chain=0)) is None and filter_at(LO, extended._replace(prio=8)) is None
         with pytest.raises(FileExistsError):
             add_filter(LO, extended, fd)
         add_filter(LO, extended._replace(name="other"), fd, replace=True)
         assert {filter.name for filter in filters()[0] if filter.priority == 7} == {"other"}
         delete_filter(LO, extended)
-        assert not has_filter(LO, extended) and has_filter(LO, classic)
+        assert filter_at(LO, extended) is None and filter_at(LO, classic) is not None
     finally:
         os.close(fd)
