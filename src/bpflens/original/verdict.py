@@ -47,6 +47,8 @@ def _exact(case: Case, claim: Claim) -> Original:
         reason += f"; the original is exact, the image was altered at {_slots(check.altered)}: the kernel does not make this of it"
     if check.maps and not image.live:
         reason += f"; the tag does not cover which maps, and which offsets, stand at {_slots(check.maps)} of the image"
+    if check.unchecked and not image.live:
+        reason += f"; what the kernel put into {_slots(check.unchecked)} of the image could not be checked"
     return Original(
         image,
         Grade.EXACT,

@@ -22,6 +22,7 @@ from bpflens.lean import NamedTuple
 from bpflens.original.image.image import Image
 from bpflens.original.invert.reconstruction import Layout, code_of
 from bpflens.original.invert.segment import PROLOGUE
+from bpflens.original.rewrites.calls import ALLOCATION
 from bpflens.original.rewrites.kernel_protocol import Kernel
 from bpflens.original.rewrites.template import Group
 
@@ -67,6 +68,8 @@ def check_image(image: Image, layout: Layout, kernel: Kernel, btf: Btf | None) -
         if group.rewrite in _IN_ARENA:
             known = [known.type for known in image.maps.values()]
             (altered if known and MapType.ARENA not in known else maps if group.length == 2 else unchecked).add(slot)
+        if group.rewrite.startswith(ALLOCATION):
+            unchecked.add(slot)  # kernels have had several values, and their types do not tell which
         numbers = dict(group.loose)
         for name, value in group.loose:
             found = _judge(name, value, numbers, group, image, kernel, btf)

@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpflens.original.image.image import Image
 
-__all__ = ("HIDDEN_ARGUMENTS", "MAX_LOOPS", "TEMPLATES")
+__all__ = ("ALLOCATION", "HIDDEN_ARGUMENTS", "MAX_LOOPS", "TEMPLATES")
 
 MAX_LOOPS = 8388608  # BPF_MAX_LOOPS
 
@@ -19,6 +19,7 @@ _TRACING = (ProgType.TRACING,)
 _LSM_OR_TRACING = (ProgType.TRACING, ProgType.LSM)
 _LD_ABS_TYPES = (ProgType.SOCKET_FILTER, ProgType.SCHED_CLS, ProgType.SCHED_ACT)
 _GFP = (0x820, 0xA20, 0xCC0)  # GFP_ATOMIC now and up to v6.1, GFP_KERNEL: include/linux/gfp_types.h, given by do_misc_fixups()
+ALLOCATION = "allocation flags of"
 _STORAGE_GET = {
     "bpf_sk_storage_get": 107, "bpf_sk_storage_get_tracing": 107, "bpf_sk_storage_get_cg_sock": 107, "bpf_inode_storage_get": 145,
     "bpf_task_storage_get": 156, "bpf_task_storage_get_recur": 156, "bpf_cgrp_storage_get": 210,
@@ -29,7 +30,7 @@ def _storage_get() -> list[Rewrite]:
     rows = []
     for symbol, helper in _STORAGE_GET.items():
         for flags in _GFP:
-            rows.append(rewrite(f"allocation flags of {symbol[4:]}", f"r5 = {flags}; call {symbol}", f"call #{helper}"))
+            rows.append(rewrite(f"{ALLOCATION} {symbol[4:]}", f"r5 = {flags}; call {symbol}", f"call #{helper}"))
     return rows
 
 
