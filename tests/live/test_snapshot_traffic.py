@@ -181,7 +181,8 @@ def test_traffic_counts_the_same(object_file: Path, lab: SnapshotLab) -> None:
         assert first[1:] == second[1:2] + second[3:] and first[1:] == (100_000, 1)
         kinds = {item.kind for item in saved.manifest.attachments}
         assert kinds >= {
-            "xdp/generic", "tc/egress", "tcx/egress", "netfilter", "cgroup/inet_egress", "cgroup/inet_sock_create", "struct_ops", "socket/packet",
+            "xdp/generic", "tc/egress", "tcx/egress", "netfilter", "cgroup/inet_egress", "cgroup/inet_sock_create", "struct_ops",
+            "socket/packet",
         }  # fmt: skip
         assert {"hash", "lru_hash", "lpm_trie", "percpu_array", "prog_array", "array_of_maps", "struct_ops", "array"} <= {
             map.type_name for map in saved.manifest.maps
