@@ -26,6 +26,7 @@ from live.snapshot_lab import INT, INT_BTF, SnapshotLab, failures, id_of, snapsh
 
 pytestmark = pytest.mark.live
 NO_PREALLOC = 1
+INODE_STORAGE = 28
 
 
 @pytest.fixture
@@ -77,6 +78,30 @@ def test_values_of_sockets(lab: SnapshotLab) -> None:
         kept, lost, _ = saved_and_restored(lab, fd)
     assert kept == [(key, 42)]
     assert any("belong to sockets" in why for why in lost)
+
+
+def test_values_of_inodes_are_saved_from_memory(lab: SnapshotLab, tmp_path: Path) -> None:
+    """No interface lists inodes; the snapshot has device, inode and value of each, and says why they do not come back."""
+    fd = storage(lab, INODE_STORAGE)
+    files = [tmp_path / name for name in ("one", "two", "three")]
+    for number, path in enumerate(files, 70):
+        path.write_text("x")
+        update(fd, struct.pack("=i", lab.fd(os.open(path, os.O_RDONLY))), struct.pack("=i", number))
+    stats = [path.stat() for path in files]
+
+    saved = lab.save(f"map:{id_of(fd)}", hashes=False, stable=True)
+    with Archive(saved.path) as archive:
+        (map,) = archive.manifest.maps
+        kept = {element.raw_key: (element.key, element.value) for element in elements_of(archive, map)}
+    assert map.data is not None and (map.data.ids_of, map.data.consistency) == ("inodes", "stable")
+    assert kept == {
+        struct.pack("=QQ", stat.st_dev, stat.st_ino): (f"{os.major(stat.st_dev)}:{os.minor(stat.st_dev)} inode {stat.st_ino}", number)
+        for number, stat in enumerate(stats, 70)
+    }
+    lab.unload(saved)
+    restored, plan = lab.restore(saved.path)
+    assert failures(restored) == []
+    assert any("by device and inode" in item.why for item in plan.left_out)
 
 
 def test_values_of_cgroups_come_back(lab: SnapshotLab) -> None:

@@ -13,7 +13,7 @@ _UNLISTED: dict[int, str] = {
     MapType.QUEUE: "a queue has no keys, and reading it takes its elements away; `bpflens save` reads them from kernel memory",
     MapType.STACK: "a stack has no keys, and reading it takes its elements away; `bpflens save` reads them from kernel memory",
     MapType.RINGBUF: _RING,
-    MapType.INODE_STORAGE: "its values belong to inodes, which the kernel does not list",
+    MapType.INODE_STORAGE: "its values belong to inodes, which the kernel does not list; `bpflens save` reads them from kernel memory",
     MapType.BLOOM_FILTER: "a bloom filter keeps no keys: the kernel only answers whether one may be in it",
     MapType.USER_RINGBUF: _RING,
     MapType.ARENA: "an arena is memory that programs and processes share, without elements; `bpflens save` copies its pages",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ("FORMATS", "Element", "elements_of", "map_rows", "object_of", "row_of", "write_map")
 
 FORMATS = ("csv", "jsonl", "bpftool", "parquet")
+_INODE = struct.Struct("=QQ")  # kernel/maps/inode_storage.py
 _BY_TARGET = (
     ("btf_trace_", AttachType.TRACE_RAW_TP, "tp_btf"), ("bpf_iter_", AttachType.TRACE_ITER, "iter"),
     ("bpf_lsm_", AttachType.LSM_MAC, "lsm"),
@@ -69,7 +71,14 @@ def elements_of(archive: Archive, map: SavedMap) -> Iterator[Element]:
             else:
                 key, value = piece[at : at + data.key_size], piece[at + data.key_size : at + size]
             number += 1
-            yield _element(map, btf, key, value, data.cpus)
+            element = _element(map, btf, key, value, data.cpus)
+            yield replace(element, key=inode_name(key)) if data.ids_of == "inodes" and len(key) == _INODE.size else element
+
+
+def inode_name(key: bytes) -> str:
+    """"254:0 inode 1234": a device and an inode of it, as `stat` numbers them."""
+    device, inode = _INODE.unpack(key)
+    return f"{os.major(device)}:{os.minor(device)} inode {inode}"
 
 
 def _element(map: SavedMap, btf: Btf | None, key: bytes, value: bytes, cpus: int) -> Element:

@@ -22,7 +22,7 @@ _DATA_LOST = {
     MapType.PERCPU_CGROUP_STORAGE: "its elements appear when programs are attached to cgroups: it is made empty",
     MapType.SK_STORAGE: "its values belong to sockets, which cannot be made again: it is made empty (the snapshot has them, by cookie)",
     MapType.RINGBUF: "unread records cannot be put into a ring buffer: it is made empty (the snapshot has them)",
-    MapType.INODE_STORAGE: "its values belong to inodes: it is made empty",
+    MapType.INODE_STORAGE: "its values belong to inodes, whose paths are not known: it is made empty (saved by device and inode)",
     MapType.TASK_STORAGE: "its values belong to processes, which are not restored: it is made empty (the snapshot has them, by pid)",
     MapType.BLOOM_FILTER: "a bloom filter keeps no keys: it is made empty, fill it from the source of its data",
     MapType.USER_RINGBUF: "its unread records belong to its producer: it is made empty (the snapshot has them)",

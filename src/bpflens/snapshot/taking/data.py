@@ -18,6 +18,7 @@ from bpflens.errors import BpflensError, KernelError
 from bpflens.formats.snapshot.archive import ArchiveWriter
 from bpflens.formats.snapshot.manifest import SavedData
 from bpflens.isa.extended.uapi import MapType
+from bpflens.kernel.maps.inode_storage import INODE_KEY
 from bpflens.kernel.maps.map_batch import interleave, read_batches
 from bpflens.kernel.maps.map_data import BATCHED, UNBATCHED, is_percpu, items, lookup, possible_cpus, value_stride
 from bpflens.kernel.maps.mapped_maps import PAGE, unread_records
@@ -40,7 +41,6 @@ _IDS = {
 _WITHOUT = {
     MapType.PERF_EVENT_ARRAY: "its elements are perf events of processes, which the kernel does not show",
     MapType.XSKMAP: "its elements are AF_XDP sockets of processes, which the kernel does not show",
-    MapType.INODE_STORAGE: "its values belong to inodes, which the kernel does not list",
     MapType.BLOOM_FILTER: "a bloom filter keeps no keys: the kernel only answers whether one may be in it",
     MapType.INSN_ARRAY: "the kernel fills it when the program is loaded",
 }
@@ -79,6 +79,8 @@ def contents(fd: int, map: Map, memory: KernelMemory) -> Contents | str:
         return Contents("pages", lambda: _arena(map, memory), 4 + PAGE, 4, PAGE)
     if map.type in _SOCKETS and map.value_size != 8:
         return "its elements are sockets; the kernel shows their cookies only where values have 8 bytes"
+    if map.type == MapType.INODE_STORAGE:
+        return _inodes(map, memory)
     if map.type in OWNERS:
         owner, key_size = OWNERS[map.type]
         return Contents("records", lambda: _storage(fd, map), key_size + map.value_size, key_size, map.value_size, 0, owner)
@@ -178,6 +180,17 @@ def _queue(map: Map, memory: KernelMemory) -> Contents | str:
         return iter([b"".join(elements)])
 
     return Contents("values", pieces, map.value_size, 0, map.value_size)
+
+
+def _inodes(map: Map, memory: KernelMemory) -> Contents | str:
+    if memory.reader() is None:
+        return f"its values belong to inodes, which the kernel lists nowhere but in memory, and {memory.reason}"
+    size = INODE_KEY.size
+
+    def pieces() -> _Pieces:
+        return _gathered(key + value for key, value in sorted(memory.inodes(map.id or 0, map.value_size)))
+
+    return Contents("records", pieces, size + map.value_size, size, map.value_size, 0, "inodes")
 
 
 def _cgroups(map: Map, memory: KernelMemory) -> Contents | str:

@@ -1,4 +1,5 @@
-"""Contents that no interface of the kernel gives without changing them, read from its memory: queues, stacks, cgroup arrays, arenas.
+"""Contents that no interface of the kernel gives without changing them, read from its memory: queues, stacks, cgroup arrays, arenas, values
+of inodes.
 
 Only with the privilege for it (CAP_PERFMON, no lockdown); where it is missing the data is left out and the manifest says so.
 Layouts come from the kernel's type information: struct bpf_queue_stack, struct bpf_array, struct bpf_arena (kernel/bpf, v6.18).
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 
 from bpflens.errors import BpflensError
 from bpflens.inventory.memory.open_reader import open_reader
+from bpflens.kernel.maps.inode_storage import inode_items
 from bpflens.kernel.maps.map_attributes import MapAttributes, map_attributes
 from bpflens.kernel.memory.reader import Reader
 
@@ -93,6 +95,16 @@ class KernelMemory:
             return [(index, reader.u64(reader.u64(pointer + kn) + id)) for index, pointer in enumerate(pointers) if pointer]
         except (BpflensError, OSError):
             return None
+
+    def inodes(self, map_id: int, value_size: int) -> Iterator[tuple[bytes, bytes]]:
+        """(device and inode, value) of an inode storage map. OSError where memory cannot be read or does not hold still."""
+        reader, address = self.reader(), self._address(map_id)
+        if reader is None or not address:
+            raise OSError(1, self.reason)
+        try:
+            yield from inode_items(reader, address, value_size)
+        except BpflensError as error:
+            raise OSError(5, error.reason) from None
 
     def arena_start(self, map_id: int) -> int:
         """The user address at which an arena is mapped, 0 where it cannot be told."""
