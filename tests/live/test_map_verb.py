@@ -12,7 +12,7 @@ import pytest
 
 import needs
 from bpflens.cli.main import run
-from bpflens.errors import InputError, KernelError
+from bpflens.errors import InputError, KernelError, UsageError
 from bpflens.kernel.maps.maps import map_by_fd
 from bpflens.kernel.programs.load import create_map
 from bpflens.maps.conditions import Where
@@ -197,6 +197,9 @@ def test_conditions_and_sums() -> None:
     assert Where("value[1].n = 2").holds(None, element) and not Where("value[7].n = 2").holds(None, element)
     assert not Where("key.addr in 192.168.0.0/16").holds(None, element)
     assert Where("key.addr > 9.0.0.0 and key.addr != 10.1.2.4 and key.name == sshd").holds(None, element)
+    for wrong in ("key.addr in 300.0.0.0/8", "key.addr == 10.1.2", "key.addr in 10.0.0.0/8,10.1"):
+        with pytest.raises(UsageError, match="names no address or prefix"):
+            Where(wrong).holds(None, element)
     assert encode(None, 0, 4, 17, "value") == b"\x11\0\0\0" and encode(None, 0, 2, "0xbeef", "key") == b"\xbe\xef"
 
 

@@ -32,6 +32,7 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq, "=": operator.eq, "!=": operator.ne, ">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt,
 }  # fmt: skip
 _EXAMPLE = "for instance: key.saddr in 10.0.0.0/8 and value > 100"
+_ALMOST = re.compile(r"[0-9a-fA-F]*[.:][0-9a-fA-F.:/]*")  # what was meant to be an address or prefix
 _WORDS = {"true": 1, "false": 0}
 
 
@@ -110,7 +111,7 @@ def _holds(value: Value, op: str, wanted: str, networks: list[Network], path: st
         raise UsageError("--where", f"{path} is a structure, which {wanted!r} cannot be compared with",
                          f"name a part: {', '.join(f'{path}.{name}' for name in [*value][:5])}")  # fmt: skip
     if isinstance(value, str):
-        return _text_holds(value, op, wanted, networks)
+        return _text_holds(value, op, wanted, networks, path)
     items = re.split(r"[\s,]+", wanted) if op == "in" else [wanted]
     if isinstance(value, int | float):
         numbers = [_number(item, path) for item in items]
@@ -120,12 +121,14 @@ def _holds(value: Value, op: str, wanted: str, networks: list[Network], path: st
     return _COMPARE[op](str(value), wanted)
 
 
-def _text_holds(value: str, op: str, wanted: str, networks: list[Network]) -> bool:
+def _text_holds(value: str, op: str, wanted: str, networks: list[Network], path: str) -> bool:
     """A text, a constant's name, an address or a prefix."""
     try:
         own = ipaddress.ip_interface(value)
     except ValueError:
         return value in re.split(r"[\s,]+", wanted) if op == "in" else _COMPARE[op](value, wanted)
+    if not networks and any(_ALMOST.fullmatch(item) for item in re.split(r"[\s,]+", wanted)):
+        raise UsageError("--where", f"{wanted!r} names no address or prefix, and {path} is one", _EXAMPLE)
     if op == "in" and networks:
         return any(_within(own.network, one) for one in networks)
     if op == "in":
