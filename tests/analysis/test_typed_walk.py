@@ -7,6 +7,7 @@ import pytest
 from bpflens.analysis.pointer_types import ANY, CTX, Facts, Pointer
 from bpflens.analysis.typed_walk import typed_walk
 from bpflens.isa.extended.asm import assemble
+from bpflens.isa.extended.helpers import helper_id
 from bpflens.isa.extended.insn import Insn, words
 from bpflens.isa.extended.uapi import MapType, ProgType
 
@@ -46,6 +47,17 @@ def test_results_of_helpers_and_maps() -> None:
     assert found[2][1].kind == "map" and found[4][0].kind == "map_value" and not {1, 2, 3, 4, 5} & found[4].keys()
     other = walked(text, helper_of=lambda slot, insn: 0)
     assert other[4].get(0, ANY).kind != "map_value"
+
+
+@pytest.mark.parametrize(
+    ("helper", "kind"),
+    [("get_local_storage", "map_value"), ("sk_storage_get", "map_value"), ("sk_lookup_udp", "sock"), ("ringbuf_reserve", "mem"),
+     ("msg_pop_data", None), ("skc_lookup_tcp", "sock_common"), ("ktime_get_ns", None)],
+)  # fmt: skip
+def test_what_helpers_give(helper: str, kind: str | None) -> None:
+    """Those whose result is no pointer give none."""
+    found = walked(f"call bpf_{helper}#{helper_id(f'bpf_{helper}')}\nexit")
+    assert (found[1][0].kind if 0 in found[1] else None) == kind
 
 
 def test_paths_that_meet() -> None:

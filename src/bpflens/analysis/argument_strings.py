@@ -15,8 +15,9 @@ import re
 
 from bpflens.analysis.call_strings import pointed_by
 from bpflens.analysis.data_places import quoted
-from bpflens.analysis.references import CALL, References
+from bpflens.analysis.references import References
 from bpflens.isa.extended.helpers import helper_prototype
+from bpflens.isa.extended.opcodes import CALL_CODE
 from bpflens.program import Program
 
 __all__ = ("argument_strings",)
@@ -31,7 +32,7 @@ def argument_strings(program: Program) -> dict[int, list[str]]:
     found: dict[int, list[str]] = {}
     for slot in references.referring(0, references.count):
         word = references.word(slot)
-        if word & 0xFF != CALL:
+        if word & 0xFF != CALL_CODE:
             continue
         said = [text for register in range(1, 6) if (text := _argument(references, slot, word, register))]
         if said:

@@ -17,7 +17,8 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
-from bpflens.analysis.references import LD_IMM64, References
+from bpflens.analysis.references import References
+from bpflens.isa.extended.opcodes import LD_IMM64
 from bpflens.isa.extended.table import ROWS, lookup, writes
 from bpflens.lean import NamedTuple
 from bpflens.program import Map

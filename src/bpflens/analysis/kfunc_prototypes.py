@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from bpflens.analysis.references import CALL, References
+from bpflens.analysis.references import References
 from bpflens.errors import BpflensError
-from bpflens.isa.extended.opcodes import PSEUDO_KFUNC_CALL
+from bpflens.isa.extended.opcodes import CALL_CODE, PSEUDO_KFUNC_CALL
 from bpflens.program import Isa, Program
 
 __all__ = ("kfunc_prototypes",)
@@ -19,7 +19,7 @@ def kfunc_prototypes(program: Program) -> dict[int, str]:
         return {}
     slots = References(program)
     words = {slots.word(slot) for slot in slots.referring()}
-    ids = {word >> 32 for word in words if word & 0xFF == CALL and word >> 12 & 15 == PSEUDO_KFUNC_CALL and not word >> 16 & 0xFFFF}
+    ids = {word >> 32 for word in words if word & 0xFF == CALL_CODE and word >> 12 & 15 == PSEUDO_KFUNC_CALL and not word >> 16 & 0xFFFF}
     if not ids:
         return {}
     from bpflens.btf.c_text import declaration

@@ -21,8 +21,16 @@ from collections.abc import Callable
 
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.contexts import SOCKET_KINDS, context_struct, field_at
+from bpflens.isa.extended.helpers import helper_id
 from bpflens.isa.extended.insn import Insn
+from bpflens.isa.extended.uapi import MapType
 from bpflens.lean import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    Result = TypeVar("Result")
 
 __all__ = ("ANY", "CTX", "Facts", "Flow", "Pointer", "State", "call_effect", "callbacks", "entry_state", "join", "may_be", "step")
 
@@ -50,18 +58,29 @@ _KINDS = (
 _BITS = {kind: 1 << bit for bit, kind in enumerate(_KINDS)}
 ANY = Pointer("conflict", (1 << len(_KINDS)) - 1, None)  # any kind of pointer
 
-_HELPER_RESULT = {
-    84: Pointer("sock"), 85: Pointer("sock"), 95: Pointer("sock"), 98: Pointer("sock"), 99: Pointer("sock_common"),
-    96: Pointer("tcp_sock"), 91: Pointer("map_value"), 107: Pointer("map_value"), 145: Pointer("map_value"), 156: Pointer("map_value"),
-    210: Pointer("map_value"), 195: Pointer("map_value"), 131: Pointer("mem"),
-}  # fmt: skip
-_STRUCT_RESULT = {
-    136: "tcp6_sock", 137: "tcp_sock", 138: "tcp_timewait_sock", 139: "tcp_request_sock", 140: "udp6_sock", 158: "task_struct",
-    162: "socket", 175: "pt_regs", 178: "unix_sock", 196: "mptcp_sock",
-}  # fmt: skip
-_XSKMAP, _SOCKMAP, _SOCKHASH, _ARRAY_OF_MAPS, _HASH_OF_MAPS = 17, 15, 18, 12, 13
+def _by_number(results: dict[str, Result]) -> dict[int, Result]:
+    """Names of helpers without "bpf_" -> their numbers."""
+    return {helper_id(f"bpf_{name}") or 0: result for name, result in results.items()}
+
+
+_HELPER_RESULT = _by_number({
+    "sk_lookup_tcp": Pointer("sock"), "sk_lookup_udp": Pointer("sock"), "sk_fullsock": Pointer("sock"),
+    "get_listener_sock": Pointer("sock"), "skc_lookup_tcp": Pointer("sock_common"),
+    "tcp_sock": Pointer("tcp_sock"), "get_local_storage": Pointer("map_value"),
+    "sk_storage_get": Pointer("map_value"), "inode_storage_get": Pointer("map_value"), "task_storage_get": Pointer("map_value"),
+    "cgrp_storage_get": Pointer("map_value"), "map_lookup_percpu_elem": Pointer("map_value"), "ringbuf_reserve": Pointer("mem"),
+})  # fmt: skip
+_STRUCT_RESULT = _by_number({
+    "skc_to_tcp6_sock": "tcp6_sock", "skc_to_tcp_sock": "tcp_sock", "skc_to_tcp_timewait_sock": "tcp_timewait_sock",
+    "skc_to_tcp_request_sock": "tcp_request_sock", "skc_to_udp6_sock": "udp6_sock", "get_current_task_btf": "task_struct",
+    "sock_from_file": "socket", "task_pt_regs": "pt_regs", "skc_to_unix_sock": "unix_sock", "skc_to_mptcp_sock": "mptcp_sock",
+})  # fmt: skip
 # helper with a callback -> (argument of the helper that holds it, registers of the callback that get an argument of the helper)
-_CALLBACKS = {181: (2, {2: 3}), 164: (2, {1: 1, 4: 3}), 170: (2, {}), 180: (3, {1: 1, 3: 4}), 209: (2, {2: 3})}
+_CALLBACKS: dict[int, tuple[int, dict[int, int]]] = _by_number({
+    "loop": (2, {2: 3}), "for_each_map_elem": (2, {1: 1, 4: 3}), "timer_set_callback": (2, {}), "find_vma": (3, {1: 1, 3: 4}),
+    "user_ringbuf_drain": (2, {2: 3}),
+})  # fmt: skip
+_MAP_LOOKUP_ELEM, _FOR_EACH_MAP_ELEM = _by_number({"map_lookup_elem": None, "for_each_map_elem": None})
 
 
 class Facts:
@@ -191,7 +210,7 @@ def step(state: State, insn: Insn, following: Insn | None, facts: Facts, target:
 
 def call_effect(state: State, helper: int, facts: Facts, result: Pointer | None = None) -> None:
     """The effect of a call of helper `helper` (0: of anything else, which returns `result`) on the caller's state."""
-    if helper == 1:
+    if helper == _MAP_LOOKUP_ELEM:
         result = _lookup_result(state.get(1), facts)
     elif helper:
         result = _HELPER_RESULT.get(helper)
@@ -217,7 +236,7 @@ def callbacks(state: State, helper: int) -> tuple[int, State] | None:
     for to, source in passed.items():
         if source in state:
             entry[to] = state[source]
-    if helper == 164:
+    if helper == _FOR_EACH_MAP_ELEM:
         entry[3] = Pointer("map_value", state[1].what if 1 in state else 0)
     return function.what, entry
 
@@ -225,11 +244,11 @@ def callbacks(state: State, helper: int) -> tuple[int, State] | None:
 def _lookup_result(of: Pointer | None, facts: Facts) -> Pointer:
     id = of.what if of is not None and of.kind == "map" else 0
     map_type = facts.map_types.get(id, 0)
-    if map_type == _XSKMAP:
+    if map_type == MapType.XSKMAP:
         return Pointer("xdp_sock")
-    if map_type in (_SOCKMAP, _SOCKHASH):
+    if map_type in (MapType.SOCKMAP, MapType.SOCKHASH):
         return Pointer("sock")
-    if map_type in (_ARRAY_OF_MAPS, _HASH_OF_MAPS):
+    if map_type in (MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS):
         return Pointer("map")
     return Pointer("map_value", id)
 

@@ -8,17 +8,17 @@ from functools import cached_property, lru_cache
 
 from bpflens.formats.elf.relocations.relocations import RelocationTable
 from bpflens.isa.extended.insn import Words, words_of
+from bpflens.isa.extended.opcodes import CALL_CODE, JMP, JMP32, LD_IMM64, PSEUDO_MAP_VALUE
 from bpflens.program import Map, Program, Relocation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpflens.analysis.data_places import Places
 
-__all__ = ("CALL", "LD_IMM64", "References", "relocation_slots")
+__all__ = ("References", "relocation_slots")
 
-LD_IMM64, CALL = 0x18, 0x85
-_REFERRING = re.compile(b"[\x18\x85]")
-_CONTROL = b"[" + b"".join(re.escape(bytes([code])) for code in range(256) if code & 7 in (5, 6)) + b"\x18]"
+_REFERRING = re.compile(b"[" + bytes((LD_IMM64, CALL_CODE)) + b"]")
+_CONTROL = b"[" + b"".join(re.escape(bytes([code])) for code in range(256) if code & 7 in (JMP, JMP32)) + bytes((LD_IMM64,)) + b"]"
 
 
 def relocation_slots(program: Program, core: bool = True) -> Iterable[int]:
@@ -117,7 +117,7 @@ class References:
             m = self.maps_by_name.get(relocation.section) if relocation.kind == "data" else None
             return (m, relocation.value) if m is not None else None
         word = self.word(slot)
-        if word & 0xFF == LD_IMM64 and word >> 12 & 15 == 2 and slot + 1 < self.count and self.program.xlated:
+        if word & 0xFF == LD_IMM64 and word >> 12 & 15 == PSEUDO_MAP_VALUE and slot + 1 < self.count and self.program.xlated:
             m = self.maps_by_id.get(word >> 32)
             return (m, self.word(slot + 1) >> 32) if m is not None else None
         return None

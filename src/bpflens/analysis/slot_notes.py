@@ -15,10 +15,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from operator import eq
 
-from bpflens.analysis.references import CALL, References
+from bpflens.analysis.references import References
 from bpflens.formats.elf.relocations.relocations import RelocationTable
 from bpflens.isa.extended.helpers import HELPER_COUNT, helper_name, helper_prototype
 from bpflens.isa.extended.names import MAP_TYPES, type_name
+from bpflens.isa.extended.opcodes import CALL_CODE
 from bpflens.program import Program
 
 __all__ = ("NO_NOTES", "NO_PROTOTYPES", "Further", "Notes", "Prototypes", "call_name", "slot_notes")
@@ -72,7 +73,7 @@ class Notes:
                 notes[slot] = [text]
         for slot in slots.referring(start, end) if self.everything else slots.calls_of(_string_helpers(), start, end):
             word = slots.word(slot)
-            if word & 0xFF == CALL:
+            if word & 0xFF == CALL_CODE:
                 found = _call_notes(slots, slot, self.prototypes, self.called, self.kfuncs)
             elif slot in slots.related:
                 found = []
@@ -148,7 +149,7 @@ class Notes:
 
 def call_name(symbols: Mapping[int, str], slot: int, word: int) -> str:
     """The name that `symbols` has for a helper or kfunc call, "" where the tables say it better or nothing is known."""
-    return symbols.get(slot, "") if word & 0xFF == CALL and word >> 12 & 15 != 1 else ""
+    return symbols.get(slot, "") if word & 0xFF == CALL_CODE and word >> 12 & 15 != 1 else ""
 
 
 class _Texts(dict[int, str]):

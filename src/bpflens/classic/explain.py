@@ -29,6 +29,7 @@ from bpflens.classic.hooks import Hook, hook_of
 from bpflens.classic.proof import equal as prove
 from bpflens.errors import InputError
 from bpflens.isa.classic.insn import SockFilter, decode
+from bpflens.isa.classic.table import SKF_AD_OFF
 from bpflens.lean import replace
 from bpflens.program import Isa, Program
 
@@ -98,7 +99,7 @@ def _assuming(result: Explanation, assumption: str) -> Explanation:
 
 def _reads_packets(insns: tuple[SockFilter, ...]) -> bool:
     """Whether the answer depends on what the packets begin with: on any of their bytes."""
-    return any(insn.code & 7 in (0, 1) and insn.code & 0xE0 in (0x20, 0x40, 0xA0) and insn.k < 0xFFFFF000 for insn in insns)
+    return any(insn.code & 7 in (0, 1) and insn.code & 0xE0 in (0x20, 0x40, 0xA0) and insn.k < SKF_AD_OFF for insn in insns)
 
 
 def _on_packets(

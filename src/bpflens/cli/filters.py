@@ -99,7 +99,8 @@ def _looks_like_seccomp(insns: tuple[SockFilter, ...]) -> bool:
 
 def unknown_aux(insns: Sequence[SockFilter], aux: Mapping[str, int | None]) -> list[str]:
     """Ancillary data that a program loads and nobody has given: it is taken as 0."""
-    from bpflens.classic.machine.interpreter import ANCILLARY, SKF_AD_OFF
+    from bpflens.classic.machine.interpreter import ANCILLARY
+    from bpflens.isa.classic.table import SKF_AD_OFF
 
     loads = {ANCILLARY.get(insn.k - SKF_AD_OFF, "") for insn in insns if insn.code in (0x20, 0x28, 0x30) and insn.k >= SKF_AD_OFF}
     return sorted(loads - {"", "nlattr", "nlattr_nest", "alu_xor_x"} - set(aux))

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bpflens.isa.classic.table import SKF_AD_OFF, Ad
+
 __all__ = ("READS_A_AND_X", "RETURNS_A", "liveness")
 
-SKF_AD_OFF = 0xFFFFF000
-READS_A_AND_X = (12, 16, 40)
+READS_A_AND_X = (Ad.NLATTR, Ad.NLATTR_NEST, Ad.ALU_XOR_X)
 """SKF_AD_NLATTR, SKF_AD_NLATTR_NEST and SKF_AD_ALU_XOR_X compute from A and X."""
-RETURNS_A = (8, 28)
+RETURNS_A = (Ad.IFINDEX, Ad.HATYPE)
 """SKF_AD_IFINDEX and SKF_AD_HATYPE end the program of a packet without a device, and it returns what A holds then.
 
 convert_bpf_extensions() (net/core/filter.c, 6.18) emits a bare exit, and A is the register of the return value.

@@ -35,15 +35,11 @@ from bpflens.classic.diagrams.liveness import RETURNS_A, liveness
 from bpflens.classic.diagrams.nodes import FALSE, TooComplex, terminal
 from bpflens.classic.diagrams.term import ANCILLARY_BYTES, LEN, MASK, Load, Term, a_term, add, binary, is_larger, linear, scale, upper_bound
 from bpflens.errors import InputError
-from bpflens.isa.classic.table import BY_CODE
+from bpflens.isa.classic.table import BY_CODE, SKF_AD_OFF, SKF_LL_OFF, SKF_NET_OFF, Ad
 from bpflens.lean import frozen, replace
 
 __all__ = ("KERNEL", "LIBPCAP", "SECCOMP", "Loop", "Machine", "loops", "run", "run_in", "value_terms")
 
-SKF_LL_OFF = 0xFFE00000
-SKF_NET_OFF = 0xFFF00000
-SKF_AD_OFF = 0xFFFFF000
-SKF_AD_NLATTR, SKF_AD_NLATTR_NEST, SKF_AD_ALU_XOR_X, SKF_AD_RANDOM = 12, 16, 40, 56
 _POSITIVE = 1 << 31  # offsets below are bytes of the packet, those from here on are negative for the kernel
 _SIZES = {0x00: 4, 0x08: 2, 0x10: 1}
 _ALU = {0x00: "add", 0x10: "sub", 0x20: "mul", 0x30: "div", 0x40: "or", 0x50: "and", 0x60: "lsh", 0x70: "rsh", 0x90: "mod", 0xA0: "xor"}
@@ -264,7 +260,7 @@ class _Run:
         base, offset, size = place
         if mode == 0xA0:
             return scale(binary("and", Load(base, offset, 1), 15), 4)
-        if base.region == "ancillary" and offset == 4 * SKF_AD_ALU_XOR_X:
+        if base.region == "ancillary" and offset == 4 * Ad.ALU_XOR_X:
             assert state[0] is not None and state[1] is not None
             return binary("xor", state[0], state[1])
         if base.region == "ancillary":
@@ -307,9 +303,9 @@ class _Run:
         if region == "ancillary":
             if mode == 0x20:
                 source: object = None
-                if offset in (SKF_AD_NLATTR, SKF_AD_NLATTR_NEST):
+                if offset in (Ad.NLATTR, Ad.NLATTR_NEST):
                     source = (state[0], state[1])
-                elif offset == SKF_AD_RANDOM:
+                elif offset == Ad.RANDOM:
                     source = pc  # every load draws anew
                 return Base("ancillary", source), 4 * offset, 4
             region, offset = "net", constant - SKF_NET_OFF  # only absolute loads are ancillary

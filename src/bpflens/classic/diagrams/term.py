@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from bpflens.classic.diagrams.fields import Base
+from bpflens.isa.classic.table import Ad
 from bpflens.lean import NamedTuple
 
 __all__ = (
@@ -20,9 +21,11 @@ __all__ = (
 )  # fmt: skip
 
 MASK = 0xFFFFFFFF
-ANCILLARY_BYTES = {0: 2, 4: 1, 24: 2, 28: 2, 44: 2, 48: 1, 60: 2}
+ANCILLARY_BYTES = {
+    Ad.PROTOCOL: 2, Ad.PKTTYPE: 1, Ad.QUEUE: 2, Ad.HATYPE: 2, Ad.VLAN_TAG: 2, Ad.VLAN_TAG_PRESENT: 1, Ad.VLAN_TPID: 2,
+}  # fmt: skip
 """SKF_AD_ number -> bytes that the value can fill: convert_bpf_extensions() (net/core/filter.c, 6.18) loads that much of the sk_buff."""
-_ANCILLARY_TOP = {4: 7, 48: 1}  # skb->pkt_type has 3 bits; VLAN_TAG_PRESENT is 0 or 1
+_ANCILLARY_TOP = {Ad.PKTTYPE: 7, Ad.VLAN_TAG_PRESENT: 1}  # skb->pkt_type has 3 bits; VLAN_TAG_PRESENT is 0 or 1
 
 
 class Load(NamedTuple):

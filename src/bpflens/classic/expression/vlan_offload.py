@@ -18,11 +18,12 @@ from bpflens.classic.diagrams.term import Load, mask
 from bpflens.classic.expression.candidates.candidate import Test
 from bpflens.classic.expression.find import Compiler, Found, find
 from bpflens.classic.expression.tree import TRUTH, And, Expression, Literal, Not, Or, Within, text
+from bpflens.isa.classic.table import Ad
 
 __all__ = ("find_vlan", "looks_at_stripped_tags")
 
-_TAG = Load(Base("ancillary"), 4 * 44 + 2, 2)
-_PRESENT = Load(Base("ancillary"), 4 * 48 + 3, 1)
+_TAG = Load(Base("ancillary"), 4 * Ad.VLAN_TAG + 2, 2)
+_PRESENT = Load(Base("ancillary"), 4 * Ad.VLAN_TAG_PRESENT + 3, 1)
 
 
 def looks_at_stripped_tags(tests: Iterable[Test]) -> bool:

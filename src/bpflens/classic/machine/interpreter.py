@@ -25,42 +25,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bpflens.errors import InputError
+from bpflens.isa.classic.table import ANCILLARY as ANCILLARY_ROWS
+from bpflens.isa.classic.table import SKF_AD_OFF, SKF_LL_OFF, SKF_NET_OFF, Ad
 from bpflens.lean import Literal, NamedTuple
 
-__all__ = ("ANCILLARY", "MAX_STEPS", "SKF_AD_OFF", "SKF_LL_OFF", "SKF_NET_OFF", "Machine", "Model", "State", "nlattr", "run", "trace")
+__all__ = ("ANCILLARY", "MAX_STEPS", "Machine", "Model", "State", "nlattr", "run", "trace")
 
 Model = Literal["kernel", "libpcap"]
 
-
-SKF_AD_OFF = 0xFFFFF000
-SKF_NET_OFF = 0xFFF00000
-SKF_LL_OFF = 0xFFE00000
-
 # include/uapi/linux/filter.h, SKF_AD_*: offset from SKF_AD_OFF -> name used for user-supplied values.
 # nlattr, nlattr_nest and alu_xor_x are computed from A, X and the packet; only the packet's receiver knows the others.
-ANCILLARY = {
-    0: "protocol",
-    4: "pkttype",
-    8: "ifindex",
-    12: "nlattr",
-    16: "nlattr_nest",
-    20: "mark",
-    24: "queue",
-    28: "hatype",
-    32: "rxhash",
-    36: "cpu",
-    40: "alu_xor_x",
-    44: "vlan_tag",
-    48: "vlan_tag_present",
-    52: "pay_offset",
-    56: "random",
-    60: "vlan_tpid",
-}
+ANCILLARY = {anc.offset: anc.symbol.removeprefix("SKF_AD_").lower() for anc in ANCILLARY_ROWS}
 
 # A program of the kernel has at most 4096 instructions and no loop; libpcap's protochain loops over a packet's headers.
 MAX_STEPS = 1_000_000
 
-_DEVICE_DATA = (SKF_AD_OFF + 8, SKF_AD_OFF + 28)  # ifindex, hatype
+_DEVICE_DATA = (SKF_AD_OFF + Ad.IFINDEX, SKF_AD_OFF + Ad.HATYPE)
 _WORD = 0xFFFFFFFF
 _SIZES = {0x00: 4, 0x08: 2, 0x10: 1}
 _LOADS = frozenset((0x20, 0x28, 0x30, 0x40, 0x48, 0x50))

@@ -18,10 +18,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from bpflens.classic.machine.interpreter import ANCILLARY, MAX_STEPS, SKF_AD_OFF, SKF_LL_OFF, SKF_NET_OFF, Machine, Model, nlattr
+from bpflens.classic.machine.interpreter import ANCILLARY, MAX_STEPS, Machine, Model, nlattr
 from bpflens.errors import InputError
 from bpflens.isa.classic.insn import SockFilter
-from bpflens.isa.classic.table import BY_CODE
+from bpflens.isa.classic.table import BY_CODE, SKF_AD_OFF, SKF_LL_OFF, SKF_NET_OFF
 
 __all__ = ("CompiledFilter", "compile_filter")
 

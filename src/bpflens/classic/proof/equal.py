@@ -19,6 +19,7 @@ from bpflens.classic.proof import fragment
 from bpflens.classic.proof.run_both import runner
 from bpflens.classic.proof.verdict import Grade, Insns, Verdict, Witness
 from bpflens.classic.proof.witness import Packet, packets_to
+from bpflens.isa.classic.table import SKF_LL_OFF, SKF_NET_OFF
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ class _Comparison:
         found = []
         if grade == "untruncated" and self.machine.name == "kernel" and loads & set(_AD_DEVICE):
             found.append(_DEVICE)
-        at_link = self.machine.network_offset is None and any(0xFFE00000 <= k < 0xFFF00000 for k in loads)
+        at_link = self.machine.network_offset is None and any(SKF_LL_OFF <= k < SKF_NET_OFF for k in loads)
         if grade == "untruncated" and self.machine.name == "kernel" and at_link:
             found.append(_LINK)
         if grade != "none" and _AD_RANDOM in loads:

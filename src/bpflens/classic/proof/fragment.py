@@ -15,15 +15,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bpflens.isa.classic.table import BY_CODE
+from bpflens.isa.classic.table import BY_CODE, SKF_AD_OFF, Ad
 from bpflens.lean import NamedTuple
 
 __all__ = ("outside",)
 
 _WORD = 0xFFFFFFFF
 _POSITIVE = 1 << 31
-SKF_AD_OFF = 0xFFFFF000
-_COMPUTED = {12: "netlink attributes", 16: "netlink attributes", 40: "A ^ X", 56: "random numbers"}
+_COMPUTED = {
+    Ad.NLATTR: "netlink attributes", Ad.NLATTR_NEST: "netlink attributes", Ad.ALU_XOR_X: "A ^ X", Ad.RANDOM: "random numbers",
+}  # fmt: skip
 
 # What may be done with a value: add it up to an address; compare it with a constant; mask it or shift it right by a constant. And what it
 # is: computed from constants alone, from one byte and constants.

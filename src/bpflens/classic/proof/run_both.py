@@ -8,14 +8,13 @@ from bpflens.classic.diagrams.symbolic import Machine
 from bpflens.classic.proof.verdict import Insns, Witness
 from bpflens.classic.proof.witness import Packet
 from bpflens.errors import InputError
+from bpflens.isa.classic.table import SKF_LL_OFF
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal
 
 __all__ = ("runner",)
-
-SKF_LL_OFF = 0xFFE00000
 
 
 def runner(

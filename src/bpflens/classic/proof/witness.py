@@ -15,7 +15,8 @@ from bpflens.classic.diagrams.condition import evaluate
 from bpflens.classic.diagrams.diagram import Store
 from bpflens.classic.diagrams.fields import Base, Field
 from bpflens.classic.diagrams.term import Length, Load, a_term, leaves
-from bpflens.classic.machine.interpreter import ANCILLARY, SKF_LL_OFF, SKF_NET_OFF
+from bpflens.classic.machine.interpreter import ANCILLARY
+from bpflens.isa.classic.table import SKF_LL_OFF, SKF_NET_OFF
 from bpflens.lean import field, frozen
 
 __all__ = ("Packet", "packet_for", "packets_to")

@@ -13,16 +13,16 @@ from typing import Any
 
 from bpflens.classic.diagrams.diagram import Store
 from bpflens.classic.diagrams.fields import Base, Field
-from bpflens.classic.diagrams.symbolic import SKF_LL_OFF, SKF_NET_OFF, value_terms
+from bpflens.classic.diagrams.symbolic import value_terms
 from bpflens.classic.diagrams.term import Length, Linear, Load, Op, Term, a_term
 from bpflens.classic.proof.z3_world import World
+from bpflens.isa.classic.table import SKF_LL_OFF, SKF_NET_OFF, Ad
 
 __all__ = ("MAX_NODES", "TooLarge", "diagram_formula")
 
 MAX_NODES = 60_000
 _POSITIVE = 1 << 31
-_NLATTR = (12, 16)
-_RANDOM = 56
+_NLATTR = (Ad.NLATTR, Ad.NLATTR_NEST)
 
 
 class TooLarge(Exception):
@@ -124,7 +124,7 @@ class _Translation:
             assert isinstance(base.term, tuple)  # A and X, None where they do not matter
             a, x = (self.term(0 if t is None else a_term(t)) for t in base.term)
             return self.world.attribute(number, a, x)
-        pc = base.term if number == _RANDOM else None
+        pc = base.term if number == Ad.RANDOM else None
         assert pc is None or isinstance(pc, int)
         return self.world.ancillary(number, pc)
 

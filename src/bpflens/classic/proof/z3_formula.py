@@ -10,9 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 from bpflens.classic.diagrams.symbolic import Loop
-from bpflens.classic.machine.interpreter import ANCILLARY, SKF_AD_OFF, SKF_LL_OFF, SKF_NET_OFF
+from bpflens.classic.machine.interpreter import ANCILLARY
 from bpflens.classic.proof.verdict import Insns
 from bpflens.classic.proof.z3_world import World
+from bpflens.isa.classic.table import SKF_AD_OFF, SKF_LL_OFF, SKF_NET_OFF
 
 __all__ = ("formula",)
 

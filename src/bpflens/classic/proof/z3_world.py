@@ -11,6 +11,7 @@ from typing import Any
 
 from bpflens.classic.diagrams.symbolic import Machine
 from bpflens.classic.diagrams.term import ANCILLARY_BYTES
+from bpflens.isa.classic.table import Ad
 
 __all__ = ("MAX_LENGTH", "USUAL_LENGTH", "NeedsArray", "World")
 
@@ -98,7 +99,7 @@ class World:
         key = (number, pc)
         if key not in self._ancillary:
             z3 = self.z3
-            width = 3 if number == 4 else 1 if number == 48 else 8 * ANCILLARY_BYTES.get(number, 4)
+            width = 3 if number == Ad.PKTTYPE else 1 if number == Ad.VLAN_TAG_PRESENT else 8 * ANCILLARY_BYTES.get(number, 4)
             variable = z3.BitVec(f"ancillary{number}_{pc}", width)
             self._ancillary[key] = z3.ZeroExt(32 - width, variable) if width < 32 else variable
         return self._ancillary[key]

@@ -6,14 +6,12 @@ import struct
 
 from bpflens.errors import InputError
 from bpflens.formats.elf.maps import is_data_name
+from bpflens.isa.extended.opcodes import CALL_CODE, LD_IMM64, PSEUDO_CALL, PSEUDO_MAP_FD, PSEUDO_MAP_VALUE
 from bpflens.lean import replace
 from bpflens.program import Program, Relocation
 
 __all__ = ("data_section", "from_live")
 
-LD_IMM64, CALL = 0x18, 0x85
-PSEUDO_MAP_FD, PSEUDO_MAP_VALUE = 1, 2
-PSEUDO_CALL = 1
 
 
 def from_live(program: Program, section: str | None = None) -> Program:
@@ -39,7 +37,7 @@ def from_live(program: Program, section: str | None = None) -> Program:
                 relocations.append(Relocation(slot, "data", name or maps[id].name, offset, section=name or maps[id].name))
             else:
                 relocations.append(Relocation(slot, "map", name or maps[id].name))
-        elif code[at] == CALL and source == PSEUDO_CALL:
+        elif code[at] == CALL_CODE and source == PSEUDO_CALL:
             (distance,) = struct.unpack_from("<h", code, at + 2)
             if distance:
                 struct.pack_into("<hi", code, at + 2, 0, distance)

@@ -19,6 +19,7 @@ from bpflens.btf.fields import member_at
 from bpflens.btf.layout import align
 from bpflens.errors import InputError
 from bpflens.formats.elf.file import SHT_NOBITS, SHT_PROGBITS, STB_WEAK, STT_OBJECT, STT_SECTION, ElfFile, Section
+from bpflens.isa.extended.uapi import MapType
 from bpflens.lean import frozen
 from bpflens.program import Map, MapFields
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ("MapPlace", "c_type", "is_data", "is_data_name", "is_map_section", "read_maps")
 
-ARRAY, STRUCT_OPS = 2, 26  # enum bpf_map_type
 RDONLY_PROG, MMAPABLE = 1 << 7, 1 << 10  # BPF_F_*
 DATA = (".data", ".rodata", ".bss")
 MAX_ZEROS = 1 << 20  # .bss up to this size gets its zeros as data
@@ -240,7 +240,7 @@ def _data_map(elf: ElfFile, btf: Btf | None, section: Section, datasec: int | No
         data = elf.bytes_of(section)
     flags = MMAPABLE | (RDONLY_PROG if section.name.startswith(".rodata") else 0)
     variables = Variables(elf, btf, section, datasec, steps)
-    map = Map(section.name, ARRAY, 4, section.size, 1, flags, data=data, value_type_id=datasec or 0, datasec=variables)
+    map = Map(section.name, MapType.ARRAY, 4, section.size, 1, flags, data=data, value_type_id=datasec or 0, datasec=variables)
     return MapPlace(map, section.index, 0)
 
 
@@ -304,7 +304,7 @@ def _kconfig(btf: Btf, datasec: int, steps: Steps) -> MapPlace:
         start = -(-end // -step) * -step
         variables[start] = (name, size, c_type(btf, ref, steps))
         end = start + size
-    map = Map(".kconfig", ARRAY, 4, end, 1, MMAPABLE | RDONLY_PROG, value_type_id=datasec, datasec=variables)
+    map = Map(".kconfig", MapType.ARRAY, 4, end, 1, MMAPABLE | RDONLY_PROG, value_type_id=datasec, datasec=variables)
     return MapPlace(map, -1, 0)
 
 
@@ -323,7 +323,7 @@ def _struct_ops(elf: ElfFile, btf: Btf, section: Section, datasec: int, steps: S
         if section.name.endswith(".link"):
             fields["link"] = True
         map = Map(
-            type.name, STRUCT_OPS, 4, size, 1, value=c_type(btf, type.ref, steps), value_type_id=type.ref,
+            type.name, MapType.STRUCT_OPS, 4, size, 1, value=c_type(btf, type.ref, steps), value_type_id=type.ref,
             data=data[start : start + size], fields=fields,
         )  # fmt: skip
         places.append(MapPlace(map, section.index, start))

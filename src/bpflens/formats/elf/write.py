@@ -33,16 +33,15 @@ from bpflens.formats.elf.file import (
     STT_SECTION,
 )
 from bpflens.formats.elf.maps import is_data_name
+from bpflens.isa.extended.opcodes import CALL_CODE, LD_IMM64, PSEUDO_CALL, PSEUDO_FUNC
+from bpflens.isa.extended.uapi import MapType
 from bpflens.lean import frozen, replace
 from bpflens.program import Function, Map, Program, Relocation, SourceLine
 
 __all__ = ("write_object",)
 
 R_BPF_64_64, R_BPF_64_32 = 1, 10
-LD_IMM64, CALL = 0x18, 0x85
-PSEUDO_CALL, PSEUDO_FUNC = 1, 4
 TEXT = ".text"
-STRUCT_OPS = 26  # enum bpf_map_type
 
 
 @frozen
@@ -96,7 +95,7 @@ class _Writer:
         if not btf:  # then there is nothing that type ids are of
             self.maps = [replace(map, key_type_id=0, value_type_id=0) for map in self.maps]
         for map in self.maps:
-            if map.type == STRUCT_OPS:
+            if map.type == MapType.STRUCT_OPS:
                 raise InputError(map.name, "struct_ops maps cannot be written to an object")
         self.legacy_maps = legacy_maps
         self.given = Btf.parse(btf) if btf else None
@@ -196,7 +195,7 @@ class _Writer:
             relocation = known.get(slot)
             if relocation is not None:
                 self.write_relocation(out, here, relocation, piece)
-            elif (opcode == CALL and source == PSEUDO_CALL) or (opcode == LD_IMM64 and source == PSEUDO_FUNC):
+            elif (opcode == CALL_CODE and source == PSEUDO_CALL) or (opcode == LD_IMM64 and source == PSEUDO_FUNC):
                 (relative,) = struct.unpack_from("<i", out.data, here + 4)
                 self.write_call(out, here, slot + 1 + relative, piece, starts)
             slot += 2 if opcode == LD_IMM64 else 1
@@ -212,7 +211,7 @@ class _Writer:
         section, slot = found
         if out.data[here] == LD_IMM64:
             out.data[here + 12 : here + 16] = bytes(4)
-        if out.data[here] == CALL:
+        if out.data[here] == CALL_CODE:
             self.against_section(out, here, section, slot - 1, R_BPF_64_32)
         else:
             self.against_section(out, here, section, 8 * slot, R_BPF_64_64)
@@ -244,9 +243,9 @@ class _Writer:
         addend = 0
         if kind in ("kfunc", "ksym") or (kind == "extern" and relocation.section == ".kconfig"):
             # weak where the code can do without: a Relocation does not say, and a strong one that is missing stops the load
-            bind = STB_GLOBAL if opcode == CALL else STB_WEAK
+            bind = STB_GLOBAL if opcode == CALL_CODE else STB_WEAK
             self.symbols.setdefault(symbol, OutSymbol(symbol, STT_NOTYPE, bind, None))
-            if opcode == CALL:
+            if opcode == CALL_CODE:
                 self.kfuncs[symbol] = None
                 addend = -1
                 out.data[here + 1] = out.data[here + 1] & 0x0F | PSEUDO_CALL << 4  # libbpf makes it a kfunc call
@@ -254,7 +253,7 @@ class _Writer:
         elif symbol not in self.symbols:
             raise InputError(piece.program.origin.where, f"refers to {kind} {symbol}, which is not among the maps")
         struct.pack_into("<i", out.data, here + 4, addend)
-        out.relocations.append((here, symbol, R_BPF_64_32 if opcode == CALL else R_BPF_64_64))
+        out.relocations.append((here, symbol, R_BPF_64_32 if opcode == CALL_CODE else R_BPF_64_64))
 
     # --- maps and data ---
 
@@ -341,7 +340,7 @@ def _called(program: Program) -> set[int]:
     slot = 0
     while slot < program.insn_count:
         opcode, source = code[8 * slot], code[8 * slot + 1] >> 4
-        if slot not in relocated and (opcode, source) in ((CALL, PSEUDO_CALL), (LD_IMM64, PSEUDO_FUNC)):
+        if slot not in relocated and (opcode, source) in ((CALL_CODE, PSEUDO_CALL), (LD_IMM64, PSEUDO_FUNC)):
             found.add(slot + 1 + int.from_bytes(code[8 * slot + 4 : 8 * slot + 8], "little", signed=True))
         slot += 2 if opcode == LD_IMM64 else 1
     return found - {0}
@@ -355,7 +354,7 @@ def _same(piece: _Piece, program: Program, function: Function, end: int) -> bool
     code = program.code[8 * start : 8 * end]
     if length != piece.end - piece.start or mine != theirs or code != piece.program.code[8 * piece.start : 8 * piece.end]:
         return False
-    return not any(code[at] == CALL and code[at + 1] >> 4 == PSEUDO_CALL for at in range(0, len(code), 8))
+    return not any(code[at] == CALL_CODE and code[at + 1] >> 4 == PSEUDO_CALL for at in range(0, len(code), 8))
 
 
 def _line(build: BtfBuilder, line: SourceLine, byte_off: int) -> tuple[int, ...]:

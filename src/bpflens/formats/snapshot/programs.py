@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from bpflens.errors import BpflensError, InputError
 from bpflens.formats.snapshot.archive import Archive
 from bpflens.formats.snapshot.manifest import SavedAttachment, SavedHolder, SavedMap, SavedProgram
+from bpflens.isa.extended.opcodes import LD_IMM64, PSEUDO_MAP_FD, PSEUDO_MAP_IDX_VALUE, PSEUDO_MAP_VALUE
 from bpflens.program import Attachment, Declared, Function, Holder, Isa, Map, MapFields, Origin, Program, Relocation, SourceLine
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ("maps_of", "read_snapshot", "saved_map", "select_maps", "types_of")
 
-LD_IMM64, _VALUES = 0x18, (2, 6)  # PSEUDO_MAP_VALUE, PSEUDO_MAP_IDX_VALUE
+_VALUES = (PSEUDO_MAP_VALUE, PSEUDO_MAP_IDX_VALUE)
 _CODE_LIMIT, _BTF_LIMIT, _DATA_LIMIT = 8 << 20, 64 << 20, 64 << 20
 _LINE = struct.Struct("=IIII")
 
@@ -170,7 +171,7 @@ def _image_references(code: bytes) -> list[tuple[int, int]]:
     slot = 0
     while slot < len(code) // 8:
         wide = code[8 * slot] == LD_IMM64
-        if wide and code[8 * slot + 1] >> 4 in (1, 2):
+        if wide and code[8 * slot + 1] >> 4 in (PSEUDO_MAP_FD, PSEUDO_MAP_VALUE):
             found.append((slot, struct.unpack_from("<I", code, 8 * slot + 4)[0]))
         slot += 2 if wide else 1
     return found

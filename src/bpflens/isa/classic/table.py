@@ -28,6 +28,7 @@ __all__ = (
     "SKF_AD_OFF",
     "SKF_LL_OFF",
     "SKF_NET_OFF",
+    "Ad",
     "Ancillary",
     "Area",
     "Form",
@@ -49,6 +50,14 @@ SECCOMP_DATA_SIZE = 64  # sizeof(struct seccomp_data), bytes
 SKF_AD_OFF = 0xFFFFF000  # -0x1000: ancillary data of the skb
 SKF_NET_OFF = 0xFFF00000  # -0x100000: from the network header
 SKF_LL_OFF = 0xFFE00000  # -0x200000: from the link layer header
+
+
+class Ad:
+    """SKF_AD_*: offsets from SKF_AD_OFF (include/uapi/linux/filter.h)."""
+
+    PROTOCOL, PKTTYPE, IFINDEX, NLATTR, NLATTR_NEST, MARK, QUEUE, HATYPE = range(0, 32, 4)
+    RXHASH, CPU, ALU_XOR_X, VLAN_TAG, VLAN_TAG_PRESENT, PAY_OFFSET, RANDOM, VLAN_TPID = range(32, 64, 4)
+
 
 
 class Form(enum.Enum):
@@ -178,22 +187,22 @@ class Ancillary(NamedTuple):
 
 
 ANCILLARY: tuple[Ancillary, ...] = (
-    Ancillary(0, "SKF_AD_PROTOCOL", "proto", "proto", "protocol of the frame (skb->protocol), host order"),
-    Ancillary(4, "SKF_AD_PKTTYPE", "type", "type", "packet type (PACKET_HOST, PACKET_BROADCAST ...)"),
-    Ancillary(8, "SKF_AD_IFINDEX", "ifidx", "ifidx", "interface index"),
-    Ancillary(12, "SKF_AD_NLATTR", "nla", "nla", "offset of netlink attribute X from offset A", "AX"),
-    Ancillary(16, "SKF_AD_NLATTR_NEST", "nlan", "nlan", "offset of netlink attribute X nested in the attribute at A", "AX"),
-    Ancillary(20, "SKF_AD_MARK", "mark", "mark", "skb mark"),
-    Ancillary(24, "SKF_AD_QUEUE", "queue", "queue", "queue mapping"),
-    Ancillary(28, "SKF_AD_HATYPE", "hatype", "hatype", "hardware type of the device (ARPHRD_*)"),
-    Ancillary(32, "SKF_AD_RXHASH", "rxhash", "rxhash", "receive hash"),
-    Ancillary(36, "SKF_AD_CPU", "cpu", "cpu", "processor number"),
-    Ancillary(40, "SKF_AD_ALU_XOR_X", "", "xor_x", "A ^ X", "AX"),
-    Ancillary(44, "SKF_AD_VLAN_TAG", "vlan_tci", "vlan_tci", "VLAN tag control information"),
-    Ancillary(48, "SKF_AD_VLAN_TAG_PRESENT", "vlan_avail", "vlanp", "1 where a VLAN tag is present in the metadata"),
-    Ancillary(52, "SKF_AD_PAY_OFFSET", "poff", "poff", "offset of the payload"),
-    Ancillary(56, "SKF_AD_RANDOM", "rand", "random", "a random number"),
-    Ancillary(60, "SKF_AD_VLAN_TPID", "vlan_tpid", "vlan_tpid", "VLAN protocol identifier"),
+    Ancillary(Ad.PROTOCOL, "SKF_AD_PROTOCOL", "proto", "proto", "protocol of the frame (skb->protocol), host order"),
+    Ancillary(Ad.PKTTYPE, "SKF_AD_PKTTYPE", "type", "type", "packet type (PACKET_HOST, PACKET_BROADCAST ...)"),
+    Ancillary(Ad.IFINDEX, "SKF_AD_IFINDEX", "ifidx", "ifidx", "interface index"),
+    Ancillary(Ad.NLATTR, "SKF_AD_NLATTR", "nla", "nla", "offset of netlink attribute X from offset A", "AX"),
+    Ancillary(Ad.NLATTR_NEST, "SKF_AD_NLATTR_NEST", "nlan", "nlan", "offset of netlink attribute X nested in the attribute at A", "AX"),
+    Ancillary(Ad.MARK, "SKF_AD_MARK", "mark", "mark", "skb mark"),
+    Ancillary(Ad.QUEUE, "SKF_AD_QUEUE", "queue", "queue", "queue mapping"),
+    Ancillary(Ad.HATYPE, "SKF_AD_HATYPE", "hatype", "hatype", "hardware type of the device (ARPHRD_*)"),
+    Ancillary(Ad.RXHASH, "SKF_AD_RXHASH", "rxhash", "rxhash", "receive hash"),
+    Ancillary(Ad.CPU, "SKF_AD_CPU", "cpu", "cpu", "processor number"),
+    Ancillary(Ad.ALU_XOR_X, "SKF_AD_ALU_XOR_X", "", "xor_x", "A ^ X", "AX"),
+    Ancillary(Ad.VLAN_TAG, "SKF_AD_VLAN_TAG", "vlan_tci", "vlan_tci", "VLAN tag control information"),
+    Ancillary(Ad.VLAN_TAG_PRESENT, "SKF_AD_VLAN_TAG_PRESENT", "vlan_avail", "vlanp", "1 where a VLAN tag is present in the metadata"),
+    Ancillary(Ad.PAY_OFFSET, "SKF_AD_PAY_OFFSET", "poff", "poff", "offset of the payload"),
+    Ancillary(Ad.RANDOM, "SKF_AD_RANDOM", "rand", "random", "a random number"),
+    Ancillary(Ad.VLAN_TPID, "SKF_AD_VLAN_TPID", "vlan_tpid", "vlan_tpid", "VLAN protocol identifier"),
 )
 
 ANCILLARY_BY_OFFSET: dict[int, Ancillary] = {SKF_AD_OFF + anc.offset: anc for anc in ANCILLARY}
@@ -202,7 +211,7 @@ ANCILLARY_BY_OFFSET: dict[int, Ancillary] = {SKF_AD_OFF + anc.offset: anc for an
 ANCILLARY_BY_ASM_NAME: dict[str, Ancillary] = {
     **{anc.tcpdump: anc for anc in ANCILLARY},
     **{anc.asm: anc for anc in ANCILLARY if anc.asm},
-    "vlan_pr": next(anc for anc in ANCILLARY if anc.offset == 48),  # older spelling of bpf_asm
+    "vlan_pr": next(anc for anc in ANCILLARY if anc.offset == Ad.VLAN_TAG_PRESENT),  # older spelling of bpf_asm
 }
 """Every spelling that an assembler text may use -> ancillary row."""
 

@@ -242,13 +242,15 @@ def jited_calls(texts: Mapping[int, str], functions: Sequence[Function]) -> dict
     off is the distance, imm the subprogram's index, which the text does not have: it follows from where subprograms begin.
     """
     from bpflens.isa.extended.insn import Insn
+    from bpflens.isa.extended.opcodes import CALL_CODE, PSEUDO_CALL
 
     calls = {slot: int(call[2]) for slot, text in texts.items() if (call := _SUBPROG_NAME.match(text))}
     if not calls:
         return {}
     starts = sorted({0, *(function.start for function in functions), *(slot + 1 + off for slot, off in calls.items())})
     index = {start: number for number, start in enumerate(starts)}
-    return {slot: Insn.make(0x85, src=1, off=off, imm=index[slot + 1 + off]).word.to_bytes(8, "little") for slot, off in calls.items()}
+    words = {slot: Insn.make(CALL_CODE, src=PSEUDO_CALL, off=off, imm=index[slot + 1 + off]).word for slot, off in calls.items()}
+    return {slot: word.to_bytes(8, "little") for slot, word in words.items()}
 
 
 def _assemble_match(text: SourceText, match: re.Match[str]) -> bytes:

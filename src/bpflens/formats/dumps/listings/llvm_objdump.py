@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from bpflens.errors import InputError
 from bpflens.formats.dumps.listings.extended_listing import assemble_line
 from bpflens.formats.dumps.source_text import SourceText
+from bpflens.isa.extended.opcodes import CALL, CALL_CODE, EXIT, GOTOL, JA, JMP, JMP32, PSEUDO_CALL
 from bpflens.program import Declared, Function, Isa, Program, Relocation, SourceLine
 
 __all__ = ("read",)
@@ -46,7 +47,7 @@ _NO_CODE = re.compile(
 _TEXT_NOTE = "assembled from the listing's text; a dump with opcodes is exact"
 _UNKNOWN = "<unknown>"
 _KINDS = {"R_BPF_64_32": "call", "R_BPF_64_64": "map"}
-_PSEUDO_CALL, _UNKNOWN_CALL = 1, 15
+_UNKNOWN_CALL = 15  # no src of a call: what is called is not known
 _LOOKED_AT = 64  # lines that are asked for the byte order
 
 
@@ -180,13 +181,13 @@ def _add_relocation(listing: _Listing, kind: str, symbol: str) -> None:
     slot = next(reversed(listing.entries))
     listing.relocations.append(Relocation(slot, _KINDS.get(kind, "extern"), symbol, text=f"{kind} {symbol}"))
     if kind == "R_BPF_64_32":  # of a function, whatever the text before looks like
-        _set_call(listing, slot, _PSEUDO_CALL)
+        _set_call(listing, slot, PSEUDO_CALL)
 
 
 def _set_call(listing: _Listing, slot: int, src: int) -> None:
     """Where the text alone made a call: what is called is in the source register's field."""
     match, code = listing.entries[slot]
-    if match["text"] is not None and code and code[0] == 0x85:
+    if match["text"] is not None and code and code[0] == CALL_CODE:
         listing.entries[slot] = (match, bytes((code[0], src << 4, *code[2:])))
 
 
@@ -195,11 +196,11 @@ def _tell_unknown_calls(listing: _Listing) -> None:
     told = {relocation.off_insns for relocation in listing.relocations}
     may_start = _function_starts(listing)
     for slot, (match, code) in listing.entries.items():
-        if match["text"] is None or not code or code[0] != 0x85 or slot in told or not _BARE_CALL.match(match["text"]):
+        if match["text"] is None or not code or code[0] != CALL_CODE or slot in told or not _BARE_CALL.match(match["text"]):
             continue
         imm = int.from_bytes(code[4:8], "little", signed=True)
         if imm < 0:
-            _set_call(listing, slot, _PSEUDO_CALL)
+            _set_call(listing, slot, PSEUDO_CALL)
         elif may_start(slot + 1 + imm):
             _set_call(listing, slot, _UNKNOWN_CALL)
             what = f"call {imm:#x}: a helper or a function, which this text does not tell"
@@ -219,10 +220,10 @@ def _function_starts(listing: _Listing) -> Callable[[int], bool]:
         if ends:
             behind.add(slot)
         kind, operation = (code[0] & 7, code[0] & 0xF0) if code else (0, 0)
-        jump = kind in (5, 6)
-        ends = jump and operation in (0x00, 0x90)  # goto, exit
-        if jump and operation not in (0x80, 0x90):
-            far = code[0] == 0x06
+        jump = kind in (JMP, JMP32)
+        ends = jump and operation in (JA, EXIT)
+        if jump and operation not in (CALL, EXIT):
+            far = code[0] == GOTOL
             reached.add(slot + 1 + int.from_bytes(code[4:8] if far else code[2:4], "little", signed=True))
     whole = listing.section is not None and ends and bool(starts)
 

@@ -20,6 +20,7 @@ from bpflens.formats.dumps.source_text import SourceText
 from bpflens.isa.classic.check import check
 from bpflens.isa.classic.insn import decode
 from bpflens.isa.classic.table import BY_CODE
+from bpflens.isa.extended.opcodes import EXIT_CODE, GOTO, GOTOL, LD_IMM64
 from bpflens.program import Isa, Origin, Program
 
 __all__ = ("from_bytes", "read_hex")
@@ -89,18 +90,15 @@ def _extended_score(code: bytes) -> int:
     slots = words(code)
     distinct = set(slots)
     unknown = [word for word in distinct if lookup(word) is None]
-    pairs = any(word & 0xFF == 0x18 for word in distinct)
+    pairs = any(word & 0xFF == LD_IMM64 for word in distinct)
     odd = any(word & 0xFFFFFFFF or not pairs for word in unknown)  # the second slot of ld_imm64 has only an immediate
     if odd or (pairs and _odd_pair(slots)):
         return _score_with_unknown(slots)
-    return PROPER if _ends(slots) and any(word & 0xFF == _EXIT for word in distinct) else KNOWN
-
-
-_EXIT, _LD_IMM64 = 0x95, 0x18
+    return PROPER if _ends(slots) and any(word & 0xFF == EXIT_CODE for word in distinct) else KNOWN
 
 
 def _ends(slots: Sequence[int]) -> bool:
-    return slots[-1] & 0xFF in (_EXIT, 0x05, 0x06)  # exit, or a jump back
+    return slots[-1] & 0xFF in (EXIT_CODE, GOTO, GOTOL)  # exit, or a jump back
 
 
 def _odd_pair(slots: Sequence[int]) -> bool:
@@ -110,7 +108,7 @@ def _odd_pair(slots: Sequence[int]) -> bool:
         if at == second:
             if word & 0xFFFFFFFF:
                 return True
-        elif word & 0xFF == _LD_IMM64:
+        elif word & 0xFF == LD_IMM64:
             second = at + 1
     return False
 
@@ -124,7 +122,7 @@ def _score_with_unknown(slots: Sequence[int]) -> int:
     unknown, at = 0, 0
     while at < len(slots):
         unknown += lookup(slots[at]) is None
-        at += 2 if slots[at] & 0xFF == _LD_IMM64 else 1
+        at += 2 if slots[at] & 0xFF == LD_IMM64 else 1
     return MOSTLY_KNOWN if unknown * _MOSTLY <= len(slots) and (not unknown or _ends(slots)) else ANYTHING
 
 

@@ -12,12 +12,13 @@ from array import array
 from collections.abc import Iterator, Sequence
 
 from bpflens.formats.elf.file import STT_OBJECT, ElfFile, Section
+from bpflens.isa.extended.opcodes import CALL_CODE, JA, JMP, JMP32, LD_IMM64, X
 from bpflens.program import Relocation
 
 __all__ = ("JUMP_TABLES", "gotox_targets")
 
 JUMP_TABLES = ".jumptables"
-_LD_IMM64, _GOTOX = 0x18, 0x0D
+_GOTOX = JMP | JA | X
 _MAX_SHOWN = 24
 
 
@@ -46,9 +47,9 @@ def _loads(elf: ElfFile, section: Section, tables: int) -> dict[int, int]:
 def _above(opcodes: bytes, slot: int, loaded: dict[int, int]) -> int | None:
     """The table that is loaded last above a slot, with no jump between."""
     for at in range(slot - 1, -1, -1):
-        if at in loaded and opcodes[at] == _LD_IMM64:
+        if at in loaded and opcodes[at] == LD_IMM64:
             return loaded[at]
-        if opcodes[at] & 7 in (5, 6) and opcodes[at] != 0x85:
+        if opcodes[at] & 7 in (JMP, JMP32) and opcodes[at] != CALL_CODE:
             return None
     return None
 

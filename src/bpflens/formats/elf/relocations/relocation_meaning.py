@@ -15,11 +15,10 @@ from bpflens.formats.elf.parts import MAX_SHOWN
 from bpflens.formats.elf.relocations.jump_tables import JUMP_TABLES, gotox_targets
 from bpflens.formats.elf.relocations.relocations import Meaning, RelocationTable
 from bpflens.isa.extended.insn import words_of
+from bpflens.isa.extended.opcodes import CALL_CODE, LD_IMM64
 from bpflens.program import Relocation
 
 __all__ = ("relocations_of",)
-
-LD_IMM64, CALL = 0x18, 0x85
 
 
 def relocations_of(object: Object, section: Section, code: bytes, core: list[Relocation]) -> Sequence[Relocation]:
@@ -74,13 +73,13 @@ def _meaning(object: Object, opcode: int, imm: int, reloc: Reloc, text: bool) ->
     symbol = elf.symbol(reloc.symbol)
     name = elf.name_of(symbol)
     addend = reloc.addend or imm
-    if opcode not in (LD_IMM64, CALL):
+    if opcode not in (LD_IMM64, CALL_CODE):
         return "extern", name, reloc.addend, f"relocation of type {reloc.type} against {name or 'nothing'}", ""
     if not 0 < symbol.section < len(elf.sections):
         return _external(object, opcode, name)
     target = elf.sections[symbol.section]
     if target.flags & SHF_EXECINSTR:
-        in_slots = reloc.addend // 8 if reloc.addend else addend + 1 if opcode == CALL else addend // 8
+        in_slots = reloc.addend // 8 if reloc.addend else addend + 1 if opcode == CALL_CODE else addend // 8
         own = name if symbol.type != STT_SECTION and not in_slots else ""
         return _subprogram(object, opcode, target, symbol.value // 8 + in_slots, own)
     map = object.map_at.get((symbol.section, symbol.value + (addend if symbol.type == STT_SECTION else 0)))
@@ -101,9 +100,9 @@ def _external(object: Object, opcode: int, name: str) -> tuple[str, str, int, st
     declared = object.declared.get(name)
     c = c_type(object.btf, declared, object.steps) if object.btf and declared else name
     if name not in object.kernel_symbols:  # a declaration in .ksyms is what makes libbpf look in the kernel
-        what = "function" if opcode == CALL else "symbol"
+        what = "function" if opcode == CALL_CODE else "symbol"
         return "extern", name, 0, f"{what} {c}, which the object does not define", ""
-    if opcode == CALL:
+    if opcode == CALL_CODE:
         return "kfunc", name, 0, f"kfunc {c}", ""
     return "ksym", name, 0, f"ksym {c}", ""
 
@@ -112,7 +111,7 @@ def _subprogram(object: Object, opcode: int, target: Section, to: int, own: str)
     """`own` is the name by which the relocation means the function, which may be an alias."""
     name = own or object.functions(target).get(to)
     shown = name or f"{target.name}+{to}"
-    if opcode == CALL:
+    if opcode == CALL_CODE:
         return "call", shown, to, f"call {shown} in {target.name}", target.name
     return "func", shown, to, f"address of {shown} in {target.name}", target.name
 
