@@ -206,8 +206,6 @@ def _one(program: Program, args: argparse.Namespace, settings: Settings) -> Iter
     from bpflens.classic.explain_policy import is_policy
     from bpflens.classic.refused import why_nothing_runs
     from bpflens.isa.classic.insn import decode
-    from bpflens.records.explain import explanation_record
-    from bpflens.view.text.explain import explanation_text
 
     insns = decode(program.code)
     malformed = None if is_policy(program, insns, args.linktype) else why_nothing_runs(insns)
@@ -219,10 +217,14 @@ def _one(program: Program, args: argparse.Namespace, settings: Settings) -> Iter
     if settings.json:
         import json
 
+        from bpflens.records.explain import explanation_record
+
         yield json.dumps(explanation_record(result))
     elif args.expression:
         if result.expression is None and result.extended is None:
             raise InputError(result.where, f"no expression: {result.proof.reason}")
         yield result.expression if result.expression is not None else str(result.extended)
     else:
+        from bpflens.view.text.explain import explanation_text
+
         yield from explanation_text(result, settings.color)
