@@ -21,6 +21,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, TypeVar
 
+    from bpflens.kernel.network.devices import Device
+
     Result = TypeVar("Result")
 
 __all__ = ("OF_DESCRIPTORS", "UNSEEN_PROCESSES", "Context")
@@ -59,6 +61,7 @@ class Context:
         self._comms: dict[int, str] = {}
         self._processes: dict[int, Process] = {}
         self._answers: dict[object, Any] = {}
+        self._devices: dict[NetNamespace | None, list[Device]] = {}
 
     def once(self, read: Callable[[Context], Result]) -> Result:
         """What `read` answers for this walk; it is asked the first time only."""
@@ -66,6 +69,14 @@ class Context:
             self._answers[read] = read(self)
         answer: Result = self._answers[read]
         return answer
+
+    def devices(self) -> list[Device]:
+        """The network devices of the namespace that the walking thread is in, read once in each. OSError where the kernel refuses."""
+        if self.netns not in self._devices:
+            from bpflens.kernel.network.devices import devices
+
+            self._devices[self.netns] = devices()
+        return self._devices[self.netns]
 
     def deny(self, what: str, needs: str, kinds: tuple[str, ...] = (), served_by: tuple[str, ...] = ()) -> None:
         """Something was not permitted; listed once at the end, where a row of one of the `kinds` was asked for (none: of any).

@@ -114,17 +114,17 @@ def _named(data: SavedData, space: NetNamespace | None) -> SavedData:
     if data.ids_of != "device":
         return data
     from bpflens.inventory.facts.namespaces import entered
-    from bpflens.inventory.finders.network.sockets import interfaces
     from bpflens.inventory.walk import in_own_thread
+    from bpflens.kernel.network.devices import Device, devices
 
-    def look() -> dict[int, tuple[str, int]]:
+    def look() -> list[Device]:
         if space is None:
-            return interfaces()
+            return devices()
         with entered(space):
-            return interfaces()
+            return devices()
 
     try:
-        names = {str(index): name for index, (name, _) in in_own_thread(look).items()}
+        names = {str(device.ifindex): device.name for device in in_own_thread(look)}
     except OSError:
         return data
     if space is None or space.own:

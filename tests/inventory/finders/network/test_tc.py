@@ -17,7 +17,7 @@ def rows(
 ) -> list[InventoryRow]:
     monkeypatch.setattr(tc, "filters", lambda: (filters, blocks or {}))
     monkeypatch.setattr(tc, "actions", lambda: actions)
-    monkeypatch.setattr(tc, "interfaces", lambda: {2: ("eth0", 1), 3: ("tun0", 65534), 4: ("odd", 24)})
+    monkeypatch.setattr(tc, "interfaces", lambda ctx: {2: ("eth0", 1), 3: ("tun0", 65534), 4: ("odd", 24)})
     ctx = context()
     ctx.netns = NetNamespace(17, (), None, True)
     return list(tc.find(ctx))

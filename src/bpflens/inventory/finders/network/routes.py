@@ -26,7 +26,7 @@ LWT_TYPES = {ProgType.LWT_IN, ProgType.LWT_OUT, ProgType.LWT_XMIT, ProgType.LWT_
 def find(ctx: Context) -> Iterable[InventoryRow]:
     """Routes and nexthops with programs in the namespace that the thread is in."""
     namespace = ctx.netns.inode if ctx.netns else None
-    devices = {index: name for index, (name, _) in interfaces().items()}
+    devices = {index: name for index, (name, _) in interfaces(ctx).items()}
     for found in route_programs():
         object = f"nexthop:{found.nexthop}" if found.nexthop else f"route:{address(found.family, found.destination)}/{found.prefix_bits}"
         details = _details(found, devices)

@@ -16,7 +16,6 @@ from collections.abc import Iterable
 from bpflens.inventory.facts.context import Context
 from bpflens.inventory.facts.records import InventoryRow
 from bpflens.inventory.facts.sockets import held_sockets, socket_owners, strays
-from bpflens.kernel.network.devices import devices
 from bpflens.kernel.network.packet_sockets import packet_sockets
 from bpflens.kernel.network.sockets import PROTOCOLS, type_name
 
@@ -89,7 +88,7 @@ def find_packet(ctx: Context) -> Iterable[InventoryRow]:
         if not code and not extended and socket.fanout is None:
             continue
         if links is None:
-            links = interfaces()
+            links = interfaces(ctx)
         details = packet_context(socket.type, socket.protocol, socket.ifindex, links)
         holders = tuple(ctx.once(socket_owners).get(inode, ()))
         if code or extended:
@@ -142,6 +141,6 @@ def packet_context(type: int, protocol: int, ifindex: int, links: dict[int, tupl
     return details
 
 
-def interfaces() -> dict[int, tuple[str, int]]:
+def interfaces(ctx: Context) -> dict[int, tuple[str, int]]:
     """ifindex -> (name, ARPHRD type) in the namespace that the thread is in."""
-    return {device.ifindex: (device.name, device.hardware) for device in devices()}
+    return {device.ifindex: (device.name, device.hardware) for device in ctx.devices()}

@@ -27,13 +27,13 @@ def find(ctx: Context) -> Iterable[InventoryRow]:
     """Classifiers and actions of the namespace that the thread is in."""
     namespace = ctx.netns.inode if ctx.netns else None
     users: dict[int, list[str]] = {}
-    return [*_filters(namespace, users), *_actions(namespace, users)]
+    return [*_filters(ctx, namespace, users), *_actions(namespace, users)]
 
 
-def _filters(namespace: int | None, users: dict[int, list[str]]) -> Iterator[InventoryRow]:
+def _filters(ctx: Context, namespace: int | None, users: dict[int, list[str]]) -> Iterator[InventoryRow]:
     """Rows of cls_bpf; `users` receives where each action is used."""
     found, blocks = filters()
-    links = interfaces() if found else {}
+    links = interfaces(ctx) if found else {}
     for filter in found:
         device, hardware = links.get(filter.ifindex, (f"ifindex {filter.ifindex}", 0))
         object = f"block:{filter.parent}" if filter.ifindex == BLOCK else f"dev:{device}"

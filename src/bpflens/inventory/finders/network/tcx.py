@@ -23,7 +23,7 @@ def find(ctx: Context) -> Iterable[InventoryRow]:
     """Programs at the tcx and netkit hooks of the devices of the namespace that the thread is in."""
     namespace = ctx.netns.inode if ctx.netns else None
     hooks = dict(_HOOKS)
-    for ifindex, (device, _) in interfaces().items():
+    for ifindex, (device, _) in interfaces(ctx).items():
         for attach_type, kind in list(hooks.items()):
             try:
                 answer = query(ifindex, attach_type, links=True)

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 from bpflens.inventory.facts.context import Context
 from bpflens.inventory.facts.records import InventoryRow
-from bpflens.kernel.network.devices import devices
 
 __all__ = ("find",)
 
@@ -14,7 +13,7 @@ __all__ = ("find",)
 def find(ctx: Context) -> Iterable[InventoryRow]:
     """Team devices in load-balance mode of the namespace that the thread is in."""
     namespace = ctx.netns.inode if ctx.netns else None
-    teams = {device.ifindex: device.name or "?" for device in devices() if device.kind == "team"}
+    teams = {device.ifindex: device.name or "?" for device in ctx.devices() if device.kind == "team"}
     if not teams:
         return
     from bpflens.kernel.network.team import hash_functions

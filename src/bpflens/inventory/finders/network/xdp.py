@@ -8,7 +8,6 @@ from bpflens.inventory.facts.context import Context
 from bpflens.inventory.facts.records import InventoryRow
 from bpflens.inventory.finders.links import claim
 from bpflens.isa.extended.uapi import LinkType
-from bpflens.kernel.network.devices import devices
 
 __all__ = ("find",)
 
@@ -16,7 +15,7 @@ __all__ = ("find",)
 def find(ctx: Context) -> Iterable[InventoryRow]:
     """Programs at the XDP hook of the devices of the namespace that the thread is in."""
     namespace = ctx.netns.inode if ctx.netns else None
-    for device in devices():
+    for device in ctx.devices():
         for mode, prog_id in device.xdp:
             details = {"ifindex": device.ifindex, **claim(ctx, LinkType.XDP, prog_id, device.ifindex.to_bytes(4, "little"))}
             yield InventoryRow(f"xdp/{mode}", f"dev:{device.name or '?'}", namespace, prog_id=prog_id, details=details)
