@@ -363,3 +363,24 @@ def test_nobody_reads_a_snapshot(lab: SnapshotLab, tmp_path: Path) -> None:
     assert (listing.returncode, shown.returncode) == (0, 0), listing.stderr + shown.stderr
     assert "map counts" in listing.stdout
     assert "counter" in shown.stdout
+
+
+def test_every_reading_verb_takes_one_program_by_name(lab: SnapshotLab, tmp_path: Path) -> None:
+    """A snapshot is no object file: a program of it is its own object, with the maps by their names, and `tree` reads tail-call maps."""
+    program, _ = counter(lab)
+    other = lab.fd(load_program(assemble("r0 = 0\nexit", "kernel"), 3, name="other"))
+    jumps = lab.fd(create_map(3, 4, 4, 2, name="jumps"))
+    update(jumps, bytes(4), program.to_bytes(4, "little"))
+    lab.pin(other, "other")
+    lab.pin(lab.fd(load_program(assemble(f"r1 = map[fd:{jumps}]\nr0 = 0\nexit", "kernel"), 3, name="jumper")), "jumper")
+    file = str(tmp_path / "x.bpfsnap")
+    run("save", f"pin:{lab.prefix}/then", "-o", file, codes=(0, 5))
+    lab.unload()
+
+    assert "Map counts (hash)" in run("explain", f"{file}#counter").stdout
+    assert "} counts SEC(" in run("decompile", f"{file}#counter").stdout
+    assert "map counts" in run("dis", f"{file}#counter").stdout
+    assert "exact" in run("original", f"{file}#counter").stdout
+    assert run("explain", f"{file}#other").stdout.count("\n") < 6
+    tree = run("tree", file).stdout
+    assert "jumps  prog_array" in tree and tree.count("counter") >= 2

@@ -183,6 +183,9 @@ def _related(program: Program) -> Program:
 
     known = {m.id for m in program.maps}
     code = program.code
+    related = {relocation.off_insns for relocation in program.relocations}
+    if related and all(slot in related for slot, insn in enumerate(decode(code)) if insn.code == op.LD_IMM64 and insn.src in (1, 2)):
+        return program  # of a snapshot, which has them as an object file has
     if any(insn.code == op.LD_IMM64 and insn.src in (1, 2) and insn.imm & 0xFFFFFFFF not in known for insn in decode(code)):
         ids = {insn.imm & 0xFFFFFFFF for insn in decode(code) if insn.code == op.LD_IMM64 and insn.src in (1, 2)} - known
         extra = tuple(Map(f"map_{id}", 0, 0, 0, 0, id=id, fields={"unknown": "not known here"}) for id in sorted(ids))

@@ -102,11 +102,12 @@ def _checked(programs: Sequence[Program], target: str, names: Sequence[str], arg
 
 def _open(target: str) -> tuple[Sequence[Program], str]:
     """The programs of a target, originals of those that run in this kernel, and the function that "#" names."""
+    from bpflens.formats.snapshot.magic import is_snapshot
     from bpflens.program import Isa
     from bpflens.targets.open import open_target
 
     path, mark, part = target.rpartition("#")
-    if mark and not part.startswith((".", "/")):
+    if mark and not part.startswith((".", "/")) and not is_snapshot(path):  # whose programs are each their own object
         try:
             programs = open_target(path)
         except InputError:

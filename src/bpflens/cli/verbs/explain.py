@@ -129,8 +129,10 @@ def _opened(target: str, options: Options, function: str | None) -> tuple[Opened
     """The programs, and the function or section of them that is meant ("" for all). Of an object all sections are read, as a program calls
     functions of others.
     """
+    from bpflens.formats.snapshot.magic import is_snapshot
+
     path, mark, part = target.rpartition("#")
-    if mark and part and not os.path.exists(target):
+    if mark and part and not os.path.exists(target) and not is_snapshot(path):  # whose programs are each their own object
         try:
             whole = read_target(path, options)
         except BpflensError:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from contextlib import ExitStack
 
 from bpflens.cli.listing import Summariser, add_deep, report
 from bpflens.cli.settings import Settings
@@ -37,28 +38,29 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
     file, words = snapshot_of(args.what)
     selection = Selection(words)
-    if file is not None:
-        from bpflens.formats.snapshot.archive import Archive
-        from bpflens.snapshot.as_inventory import inventory_of, tree_of
+    with ExitStack() as stack:
+        if file is not None:
+            from bpflens.formats.snapshot.archive import Archive
+            from bpflens.snapshot.as_inventory import inventory_of, tree_of
 
-        with Archive(file) as archive:
+            archive = stack.enter_context(Archive(file))  # read while lines are printed
             inventory, below = inventory_of(archive), tree_of(archive)
-    else:
-        inventory = collect(selection.families, deep=args.deep, maps=True)
-        below = program_tree(inventory.maps.heads).below
-    rows = selection.rows(inventory) if file is None else [row for row in inventory.rows if selection.matches(row, inventory)]
-    holders = inventory.maps.holders
-    summarise = Summariser(settings.json)
-    if settings.json:
-        from bpflens.records.tree import json_tree
+        else:
+            inventory = collect(selection.families, deep=args.deep, maps=True)
+            below = program_tree(inventory.maps.heads).below
+        rows = selection.rows(inventory) if file is None else [row for row in inventory.rows if selection.matches(row, inventory)]
+        holders = inventory.maps.holders
+        summarise = Summariser(settings.json)
+        if settings.json:
+            from bpflens.records.tree import json_tree
 
-        lines = json_tree(inventory, rows, below, holders, summarise)
-    else:
-        from bpflens.view.text.tree import text_tree
+            lines = json_tree(inventory, rows, below, holders, summarise)
+        else:
+            from bpflens.view.text.tree import text_tree
 
-        now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        lines = text_tree(inventory, rows, below, holders, summarise, now, settings.color)
-    for line in lines:
-        sys.stdout.write(line + "\n")
+            now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+            lines = text_tree(inventory, rows, below, holders, summarise, now, settings.color)
+        for line in lines:
+            sys.stdout.write(line + "\n")
     summarise.say_what_is_late()
     return report(inventory, rows, selection)
