@@ -8,9 +8,10 @@ from bpflens.classic.explain import explain
 from bpflens.classic.explain_policy import explain_policy, is_policy
 from bpflens.classic.seccomp.findings import findings
 from bpflens.classic.seccomp.policy.policy import policy
+from bpflens.classic.seccomp.words import policy_in_short, policy_of, policy_words
 from bpflens.formats.dumps.detect import read_programs
 from bpflens.formats.pcap.libpcap import compile_program
-from bpflens.isa.classic.insn import decode
+from bpflens.isa.classic.insn import SockFilter, decode
 from bpflens.isa.classic.syscalls import find_arch
 from bpflens.program import Program
 from bpflens.view.text.seccomp import policy_text
@@ -65,3 +66,18 @@ def test_who_decides_on_system_calls() -> None:
     assert not is_policy(packets, decode(packets.code), None)
     assert is_policy(BY_POINTER, decode(BY_POINTER.code), None) and not is_policy(BY_POINTER, decode(BY_POINTER.code), "EN10MB")
     assert is_policy(packets, decode(packets.code), "seccomp")
+
+
+def test_numbers_without_a_name_are_told() -> None:
+    """Number 1000 has no name here and may have one on a newer kernel: "KILL_PROCESS" alone would be false."""
+    arch = [SockFilter(0x20, 0, 0, 4), SockFilter(0x15, 1, 0, 0xC000003E), SockFilter(6, 0, 0, 0x80000000)]
+
+    def filter_of(then: int, otherwise: int) -> list[SockFilter]:
+        number = [SockFilter(0x20, 0, 0, 0), SockFilter(0x15, 0, 1, 1000), SockFilter(6, 0, 0, then), SockFilter(6, 0, 0, otherwise)]
+        return [*arch, *number]
+
+    one, none = policy_of(filter_of(0x7FFF0000, 0x80000000)), policy_of(filter_of(0x80000000, 0x7FFF0000))
+    assert policy_words(one)[0] == "x86_64: ALLOW for number 1000 (no name); else KILL_PROCESS."
+    assert policy_in_short(one) == "allows no system call that has a name, else KILL_PROCESS"
+    assert policy_words(none)[0] == "x86_64: KILL_PROCESS for number 1000 (no name); else ALLOW."
+    assert policy_in_short(none) == "allows every system call that has a name"

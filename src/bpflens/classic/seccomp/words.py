@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from bpflens.classic.seccomp.grouped import conditions
 from bpflens.classic.seccomp.policy.actions import ALLOW, LOG, action_text, kind
 from bpflens.classic.seccomp.policy.policy import Policy, other_text, policy
-from bpflens.classic.seccomp.policy.rules import ArchPolicy
+from bpflens.classic.seccomp.policy.rules import ArchPolicy, Rule
 from bpflens.isa.classic.insn import SockFilter
 from bpflens.isa.classic.syscalls import host_arch
 
@@ -43,14 +43,20 @@ def policy_in_short(found: Policy) -> str:
     own = found.arches[0]
     allowed = [rule for rule in own.known if kind(rule.otherwise) in (ALLOW, LOG) and not rule.arms]
     sometimes = [rule for rule in own.known if rule.arms and any(kind(action) in (ALLOW, LOG) for action in rule.actions)]
+    unnamed = _without_name(own)
     if len(allowed) == len(own.known):
-        return "allows every system call" + (" (logged)" if kind(own.default) == LOG else "")
+        named = " that has a name" if unnamed or kind(own.default) not in (ALLOW, LOG) else ""
+        return f"allows every system call{named}" + (" (logged)" if kind(own.default) == LOG else "")
     by_arguments = f", {len(sometimes)} by arguments" if sometimes else ""
     if kind(own.default) not in (ALLOW, LOG):
         count = f"allows {_calls(len(allowed))}{by_arguments}" if allowed else f"allows {_calls(len(sometimes))} by arguments"
         count = count if allowed or sometimes else "allows no system call"
+        if any(kind(action) in (ALLOW, LOG) for rule in unnamed for action in rule.actions):
+            count += " that has a name" if not (allowed or sometimes) else " and numbers without a name"
         return f"{count}, else {_shorter(action_text(own.default))}"
     denied = [rule.otherwise for rule in own.known if rule not in allowed and rule not in sometimes]
+    if not denied and not sometimes:
+        return "denies numbers without a name"
     if not denied:
         return f"denies {sometimes[0].name if len(sometimes) == 1 else _calls(len(sometimes))} by arguments"
     often = sorted(dict.fromkeys(denied), key=lambda action: -denied.count(action))
@@ -72,6 +78,10 @@ def _sentence(own: ArchPolicy) -> str:
         if not rule.arms and rule.otherwise != own.default:
             always.setdefault(rule.otherwise, []).append(str(rule.name))
     exceptions = []
+    for rule in _without_name(own):
+        span = f"number {rule.first}" if rule.first == rule.last else f"numbers {rule.first} to {rule.last}"
+        for action in sorted(rule.actions - {own.default}):
+            always.setdefault(action, []).append(f"{span} (no name{', by arguments' if rule.arms else ''})")
     for condition in conditions(own):
         if condition.action == own.default:
             exceptions.append(condition.text)
@@ -84,4 +94,13 @@ def _sentence(own: ArchPolicy) -> str:
     if exceptions:
         parts.append(f"{action_text(own.default)} for {', '.join(exceptions)}")
     parts.append(f"{'else ' if parts else ''}{action_text(own.default)}")
-    return f"{'; '.join(parts)}."
+    left_out = " (numbers without a name are left out)" if own.partial else ""
+    return f"{'; '.join(parts)}{left_out}."
+
+
+def _without_name(own: ArchPolicy) -> list[Rule]:
+    """Rules for numbers that have no name here, and maybe one on a newer kernel. Negative numbers are no system calls of any kernel."""
+    return [rule for rule in own.unknown if rule.first <= _LARGEST and rule.actions != {own.default}]
+
+
+_LARGEST = (1 << 31) - 1
