@@ -8,7 +8,7 @@ import pytest
 
 from bpflens.btf.btf import Btf, Kind
 from bpflens.btf.build import EXTERN, BtfBuilder
-from bpflens.execute.inputs.solve import solved
+from bpflens.execute.inputs.solve import explored, solved
 from bpflens.execute.interpreter.engine import InterpretedProgram
 from bpflens.execute.loadable_btf import loadable_btf
 from bpflens.execute.objects import KERNEL, SIZE, USER, made_memory, pointers
@@ -114,6 +114,18 @@ def test_numbers_in_maps():
     program = subject(text, maps={"m": Map("m", 1, 4, 8, 4)}, map_at={3: "m"})
     seeds = [Scene((Input(ctx=bytes(8)),), {"m": {(7).to_bytes(4, "little"): (55).to_bytes(8, "little")}})]
     assert results(program, solved(program, seeds, Random(1), 200, 1000)) == {0, 1}
+
+
+def test_limits_of_sums_are_met_by_what_a_number_changes():
+    text = ("r2 = r10\nr2 += -4\n*(u32 *)(r10 - 4) = 7\nr1 = 0 ll\ncall 1\nif r0 == 0 goto +7\nr1 = *(u64 *)(r0 + 0)\nr1 *= 3\nr1 += 40\n"
+            "r0 = 1\nif r1 > 1000 goto +2\ngoto +0\nr0 = 0\nexit")  # fmt: skip
+    program = subject(text, maps={"m": Map("m", 1, 4, 8, 4)}, map_at={3: "m"})
+    seeds = [Scene((Input(ctx=bytes(8)),), {"m": {(7).to_bytes(4, "little"): (55).to_bytes(8, "little")}})]
+    found = explored(program, seeds, Random(1), 200, 1000)
+
+    values = {int.from_bytes(scene.maps["m"][(7).to_bytes(4, "little")], "little") for scene in found.scenes}
+    assert 320 in values  # 3 * 320 + 40 is the limit; 1001 is no value of the sum
+    assert found.unmet == 1
 
 
 def test_the_runs_are_bounded():

@@ -72,22 +72,25 @@ class Difference:
 class Coverage:
     """Basic blocks of the first program, and branches that have no block of their own: how many there are that can be counted, and how many
     were run. `dead`: counted ones besides that the verifier proves that no input reaches. `uncounted`: those that nothing is known of.
+    `unmet`: conditions that turn between two numbers which no input had: a limit that is wrong by one would not show.
     """
 
     reached: int
     blocks: int
     dead: int = 0
     uncounted: int = 0
+    unmet: int = 0
 
     @property
     def whole(self) -> bool:
-        """Was every block and branch run that an input can reach?"""
-        return self.reached >= self.blocks and not self.uncounted
+        """Was every block and branch run that an input can reach, and every limit met?"""
+        return self.reached >= self.blocks and not self.uncounted and not self.unmet
 
     def __str__(self) -> str:
         dead = f" ({self.dead} more that no input reaches)" if self.dead else ""
         unknown = f", {self.uncounted} not counted" if self.uncounted else ""
-        return f"{self.reached} of {self.blocks} blocks and branches{dead}{unknown}"
+        limits = f", {self.unmet} limits not met" if self.unmet else ""
+        return f"{self.reached} of {self.blocks} blocks and branches{dead}{unknown}{limits}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,18 +90,19 @@ def guided(program: Watched, maker: InputMaker, inputs: int, *, effort: float = 
 
 def with_edges(program: Watched, maker: InputMaker, subject: Subject, found: Guided, runs: int) -> Guided:
     """The scenes of `found`, and before them those that solve.py makes of its seeds; `program` counts what they reach together."""
-    from bpflens.execute.inputs.solve import solved
+    from bpflens.execute.inputs.solve import explored
 
     rnd = maker.rnd
     seeds = list(found.seeds[-_MAX_SEEDS:])
     for scene in found.scenes[:4]:
         seeds += [replace(scene, inputs=(input,)) for input in rnd.sample(scene.inputs, min(6, len(scene.inputs)))]
-    edges = _together(solved(subject, seeds, rnd, runs, _STEPS))
+    found_more = explored(subject, seeds, rnd, runs, _STEPS)
+    edges = _together([*found_more.scenes, *found_more.seeds])
     for scene in edges:
         program.set(scene.maps, scene.memory)
         for input in scene.inputs:
             program.run(input)
-    coverage = Coverage(program.reached(), program.blocks) if found.coverage is not None else None
+    coverage = Coverage(program.reached(), program.blocks, unmet=found_more.unmet) if found.coverage is not None else None
     return Guided((*edges, *found.scenes), coverage)
 
 

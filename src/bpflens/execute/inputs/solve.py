@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from bpflens.execute.inputs.packets import SMALLEST
+from bpflens.execute.inputs.slope import sloped
 from bpflens.execute.interpreter.engine import InterpretedProgram
 from bpflens.execute.interpreter.memory import SHIFT
 from bpflens.execute.interpreter.packet import PACKET_REGION
@@ -23,11 +24,12 @@ from bpflens.execute.subject import Subject
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn
 
-__all__ = ("solved",)
+__all__ = ("Explored", "explored", "solved")
 
 M32, M64 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
 _MOST_STEPS = 20_000_000  # instructions of all runs
 _TRIES = 40  # of one edge of one condition
+_SLOPE_SCENES, _SLOPE_RUNS = 24, 400
 _ENOUGH = 4  # inputs for each edge
 _EDGES = (0, 1, -1)
 _MAX_PACKET = 1500
@@ -43,67 +45,131 @@ class _Compared:
     left: int
     right: int
 
+    @property
+    def distance(self) -> int:
+        """Of the left side from the right one, signed, in the width of the jump."""
+        distance = (self.left - self.right) & (1 << self.bits) - 1
+        return distance - (1 << self.bits) if distance >> self.bits - 1 else distance
+
     def relation(self) -> int:
         """0, 1, -1 for equal and one apart; 2 and 3 for further above and below."""
-        distance = (self.left - self.right) & (1 << self.bits) - 1
-        if distance in (0, 1):
+        distance = self.distance
+        if distance in _EDGES:
             return distance
-        if distance == (1 << self.bits) - 1:
-            return -1
         return 2 if self.left > self.right else 3
 
 
-def solved(subject: Subject, seeds: list[Scene], rnd: Random, runs: int, steps: int) -> list[Scene]:
-    """Scenes of one input each that reach an edge or a block which the `seeds` (scenes of one input each) do not; at most `runs` runs."""
-    program = InterpretedProgram(subject, steps=steps, trace=True)
-    trace = program.machine.trace
-    seen: dict[int, dict[int, int]] = {}
-    tries: dict[int, int] = {}
-    kept: list[Scene] = []
-    waiting = list(seeds)
-    reached = spent = 0
+@dataclass(frozen=True, slots=True)
+class Explored:
+    """`scenes` of one input each that reach an edge or a block which no seed does; `seeds` that reach one first; `unmet`: conditions whose
+    limit none of them meets.
+    """
 
-    def play(scene: Scene) -> tuple[bool, list[_Compared]]:
-        nonlocal runs, reached, spent
-        runs = runs - 1 if spent < _MOST_STEPS else 0
+    scenes: list[Scene]
+    seeds: list[Scene]
+    unmet: int
+
+
+def solved(subject: Subject, seeds: list[Scene], rnd: Random, runs: int, steps: int) -> list[Scene]:
+    """Scenes of one input each that reach an edge or a block which the `seeds` (scenes of one input each) do not; at most `runs` runs, and
+    some more for sums.
+    """
+    return explored(subject, seeds, rnd, runs, steps).scenes
+
+
+def explored(subject: Subject, seeds: list[Scene], rnd: Random, runs: int, steps: int) -> Explored:
+    """As `solved`, with what is known of limits."""
+    search = _Search(subject, steps, runs, list(seeds))
+    first = [seed for seed in seeds if search.spent < _MOST_STEPS and search.play(seed)[0]]
+    search.exchange(rnd)
+    search.runs = min(_SLOPE_RUNS, runs // 2)
+    search.descend(rnd)
+    return Explored(search.kept, first, search.unmet())
+
+
+class _Search:
+    """Runs of a program, and what they compared. `seen`: slot -> relation -> how often; `apart`: comparisons of packet pointers, which have
+    lengths that no test run has.
+    """
+
+    def __init__(self, subject: Subject, steps: int, runs: int, waiting: list[Scene]) -> None:
+        self.subject, self.runs, self.waiting = subject, runs, waiting
+        self.program = InterpretedProgram(subject, steps=steps, trace=True)
+        self.seen: dict[int, dict[int, int]] = {}
+        self.apart: set[int] = set()
+        self.kept: list[Scene] = []
+        self.reached = self.spent = 0
+
+    def play(self, scene: Scene) -> tuple[bool, list[_Compared]]:
+        """(is something new, what was compared) of a run."""
+        program, trace = self.program, self.program.machine.trace
+        self.runs = self.runs - 1 if self.spent < _MOST_STEPS else 0
         trace.clear()
         program.set(scene.maps, scene.memory)
         program.run(scene.inputs[-1])
-        spent += program.machine.spent
-        compared = [_compared(subject, *entry) for entry in trace[:400]]
-        fresh = program.reached() > reached
-        reached = max(reached, program.reached())
+        self.spent += program.machine.spent
+        compared = [_compared(self.subject, *entry) for entry in trace[:400]]
+        fresh = program.reached() > self.reached
+        self.reached = max(self.reached, program.reached())
         for entry in compared:
-            relations = seen.setdefault(entry.slot, {})
+            if PACKET_REGION in (entry.left >> SHIFT, entry.right >> SHIFT):
+                self.apart.add(entry.slot)
+            relations = self.seen.setdefault(entry.slot, {})
             relation = entry.relation()
             relations[relation] = relations.get(relation, 0) + 1
             fresh |= relations[relation] <= _ENOUGH
         return fresh, compared
 
-    for seed in seeds:
-        if spent < _MOST_STEPS:
-            play(seed)
-    at = 0
-    while at < len(waiting) and runs > 0:
-        scene = waiting[at]
-        at += 1
-        _, compared = play(scene)
-        data, end = program.machine.data, program.machine.data_end
-        for entry in {(c.slot, c.left, c.right): c for c in compared}.values():
-            missing = [edge for edge in _EDGES if seen[entry.slot].get(edge, 0) < _ENOUGH]
-            if not missing or tries.get(entry.slot, 0) >= _TRIES * len(_EDGES):
-                continue
-            for candidate in _candidates(scene, entry, missing, data, end, rnd):
-                tries[entry.slot] = tries.get(entry.slot, 0) + 1
-                fresh, _ = play(candidate)
-                if fresh:
-                    kept.append(candidate)
-                    waiting.append(candidate)
-                if runs <= 0 or tries[entry.slot] >= _TRIES * len(_EDGES):
+    def exchange(self, rnd: Random) -> None:
+        """Exchange one side of each condition for the other."""
+        tries: dict[int, int] = {}
+        at = 0
+        while at < len(self.waiting) and self.runs > 0:
+            scene = self.waiting[at]
+            at += 1
+            _, compared = self.play(scene)
+            data, end = self.program.machine.data, self.program.machine.data_end
+            for entry in {(c.slot, c.left, c.right): c for c in compared}.values():
+                missing = [edge for edge in _EDGES if self.seen[entry.slot].get(edge, 0) < _ENOUGH]
+                if not missing or tries.get(entry.slot, 0) >= _TRIES * len(_EDGES):
+                    continue
+                for candidate in _candidates(scene, entry, missing, data, end, rnd):
+                    tries[entry.slot] = tries.get(entry.slot, 0) + 1
+                    if self.play(candidate)[0]:
+                        self.kept.append(candidate)
+                        self.waiting.append(candidate)
+                    if self.runs <= 0 or tries[entry.slot] >= _TRIES * len(_EDGES):
+                        break
+                if self.runs <= 0:
                     break
-            if runs <= 0:
-                break
-    return kept
+
+    def descend(self, rnd: Random) -> None:
+        """Move numbers by as much as brings a condition to its limit."""
+        for candidate in sloped(self.waiting[::-1][:_SLOPE_SCENES], self._measured, self._wanted, rnd):
+            if self.runs > 0 and self.play(candidate)[0]:
+                self.kept.append(candidate)
+
+    def unmet(self) -> int:
+        """Conditions whose limit no run met."""
+        slots = self.seen.keys() - self.apart
+        return sum(any(not self.seen[slot].get(edge) for edge in _limit_of(self.subject, slot)) for slot in slots)
+
+    def _measured(self, scene: Scene) -> list[_Compared]:
+        return self.play(scene)[1] if self.runs > 0 else []
+
+    def _wanted(self, slot: int) -> list[int]:
+        return [edge for edge in _limit_of(self.subject, slot) if self.seen.get(slot, {}).get(edge, 0) < _ENOUGH]
+
+
+def _limit_of(subject: Subject, slot: int) -> tuple[int, ...]:
+    """The two distances between which a comparison turns; () where there is no limit, or where it is the sign."""
+    insn = Insn(subject.words[slot])
+    operation = insn.code & 0xF0
+    if operation in (op.JSGT, op.JSGE, op.JSLT, op.JSLE) and not insn.code & op.X and insn.imm in (0, -1):
+        return ()
+    if operation in (op.JGT, op.JLE, op.JSGT, op.JSLE):
+        return (0, 1)
+    return (-1, 0) if operation in (op.JGE, op.JLT, op.JSGE, op.JSLT) else ()
 
 
 def _compared(subject: Subject, slot: int, left: int, right: int) -> _Compared:

@@ -121,4 +121,4 @@ def _of_live(coverage: Coverage | None, a: Subject, uncounted: int) -> Coverage 
     if coverage.reached < coverage.blocks:
         dead = dead_blocks(a, frozenset(settable(a, a))) or 0
         dead = dead if coverage.reached <= coverage.blocks - dead else 0
-    return Coverage(coverage.reached, coverage.blocks - dead, dead, uncounted)
+    return Coverage(coverage.reached, coverage.blocks - dead, dead, uncounted, coverage.unmet)
