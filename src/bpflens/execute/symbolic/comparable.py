@@ -17,11 +17,13 @@ _BOOL = re.compile(r"\b(bool|_Bool)\b")
 
 @dataclass(frozen=True, slots=True)
 class Comparable:
-    """`inlined`: sections of constants that are not the same in both; `assumed`: keys of result.ASSUMPTIONS; `booleans`: offsets of
+    """`inlined`: sections of constants that are read as the files have them; `apart`: those that are not the same in both, so that their
+    addresses are two; `assumed`: keys of result.ASSUMPTIONS; `booleans`: offsets of
     global variables of the type bool, by section.
     """
 
     inlined: frozenset[str]
+    apart: frozenset[str]
     assumed: frozenset[str]
     booleans: Mapping[str, frozenset[int]]
 
@@ -55,7 +57,7 @@ def comparable(a: Code, b: Code) -> Comparable:
     if any(relocation.kind == "core" for code in (a, b) for relocation in code.program.relocations):
         assumed.add("core")
     booleans = {label: _booleans(a.maps.get(label)) | _booleans(b.maps.get(label)) for label in a.maps.keys() | b.maps.keys()}
-    return Comparable(frozenset(inlined), frozenset(assumed), booleans)
+    return Comparable(frozenset(inlined), frozenset(inlined), frozenset(assumed), booleans)
 
 
 def with_constants(shared: Comparable, a: Code, b: Code) -> Comparable:

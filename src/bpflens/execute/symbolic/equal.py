@@ -184,7 +184,7 @@ def _gets_values_of_maps(program: Program) -> bool:
 
 def _settings(a: Code, b: Code, shared: Comparable, one: bool, same_garbage: bool) -> tuple[Setting, Setting]:
     def setting(code: Code, side: str) -> Setting:
-        return Setting(code, side, one, shared.inlined, booleans=shared.booleans, garbage="" if same_garbage else side)
+        return Setting(code, side, one, shared.inlined, shared.apart, booleans=shared.booleans, garbage="" if same_garbage else side)
 
     return setting(a, "a"), setting(b, "b")
 

@@ -30,7 +30,8 @@ _PLAIN = {"__sk_buff": ((8, 12), (32, 36), (48, 68))}
 class Setting:
     """What stays the same while one program is executed.
 
-    `one`: all memory is one region. `inlined`: sections of constants that the two programs do not share, read as the file has them.
+    `one`: all memory is one region. `inlined`: sections of constants that are read as the file has them; `apart`: those that the two
+    programs do not share.
     `assumed`: conditions that were used on the way. `regions`: those that were touched. `functions`: those that were executed.
     `given`: per frame of a callback's context the bytes that were read before they were written. `booleans`: offsets of global variables
     of the type bool, by section. `garbage`: whose the bytes of the stack are that were never written, "" for one value in both programs.
@@ -41,6 +42,7 @@ class Setting:
     side: str
     one: bool
     inlined: frozenset[str]
+    apart: frozenset[str] = frozenset()
     struct: str = ""
     pointers: dict[tuple[int, int], int] = field(default_factory=dict)
     regions: set[str] = field(default_factory=set)

@@ -14,7 +14,7 @@ from bpflens.execute.symbolic.machine.regions import Refused, depends_on
 from bpflens.execute.symbolic.machine.state import State, choose
 from bpflens.execute.symbolic.values.bits import ext
 from bpflens.execute.symbolic.values.diagrams import constrain, leaves
-from bpflens.execute.symbolic.values.masks import mask
+from bpflens.execute.symbolic.values.masks import upper
 from bpflens.execute.symbolic.values.terms import TRUE, Term, const, symbol
 from bpflens.program import Map
 
@@ -83,7 +83,7 @@ def size_of(state: State, index: int, kind: str, size: int, map: Map | None) -> 
     if given is None:
         return None, False
     given = ext(constrain(given, state.guard), 0, 32)
-    return (given.args, True) if given.op == "k" else (mask(given), False)
+    return (given.args, True) if given.op == "k" else (upper(given), False)
 
 
 def add_buffer(setting: Setting, state: State, call: Call, index: int, kind: str, size: tuple[int | None, bool], value: Term) -> None:

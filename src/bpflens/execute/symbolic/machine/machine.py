@@ -149,7 +149,7 @@ class Machine:
         if meaning.kind in ("map", "ksym"):
             return symbol(64, meaning.kind, meaning.name)
         if meaning.kind in ("data", "constant", "kconfig"):
-            own = (self.setting.side,) if meaning.name in self.setting.inlined else ()
+            own = (self.setting.side,) if meaning.name in self.setting.apart else ()
             return bits.offset_by(symbol(64, meaning.kind, meaning.name, *own), meaning.value)
         if meaning.kind == "function" and meaning.place is not None:
             return symbol(64, "function", self.setting.side, *meaning.place)

@@ -133,6 +133,15 @@ def _substitute(term: Term, x: Term, value: int) -> Term:
     return result
 
 
+def _parts_of(x: Term, value: int) -> dict[Term, Term]:
+    """What the parts of a joined term are where it has a value."""
+    out, shift = {}, 0
+    for part in x.args:
+        out[part] = const(part.width, value >> shift)
+        shift += part.width
+    return out
+
+
 def _substitute_leaf(term: Term, x: Term, value: int) -> Term:
     if term is x:
         return const(x.width, value)
@@ -144,6 +153,10 @@ def _substitute_leaf(term: Term, x: Term, value: int) -> Term:
             return join((const(x.width, value), *parts[len(x.args) :]))
         if x in parts:
             return join(tuple(const(x.width, value) if part is x else part for part in parts))
+        if x.op == "cat":
+            known = _parts_of(x, value)
+            if any(part in known for part in parts):
+                return join(tuple(known.get(part, part) for part in parts))
     if x.op == "cat" and term.width > 0 and term in x.args:
         shift = 0
         for part in x.args:

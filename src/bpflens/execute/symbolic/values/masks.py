@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bpflens.execute.symbolic.values.terms import Term
 
-__all__ = ("mask",)
+__all__ = ("mask", "upper")
 
 
 def mask(term: Term) -> int:
@@ -16,6 +16,21 @@ def mask(term: Term) -> int:
     if known is None:
         known = term.mask = _mask(term)
     return known
+
+
+def upper(term: Term) -> int:
+    """A number that the term does not exceed."""
+    known: dict[Term, int] = {}
+    stack = [term]
+    while stack:
+        x = stack[-1]
+        parts = [part for part in x.args[1:] if part not in known] if x.op in ("ite", "gite") else []
+        if parts:
+            stack += parts
+        else:
+            known[x] = max(known[part] for part in x.args[1:]) if x.op in ("ite", "gite") else mask(x)
+            stack.pop()
+    return known[term]
 
 
 def _mask(term: Term) -> int:
