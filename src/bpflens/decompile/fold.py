@@ -16,6 +16,7 @@ Uses are counted anew in every round. Cost: linear per round; at most six rounds
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from bpflens.decompile import ir
 from bpflens.decompile.function import Function
@@ -213,17 +214,14 @@ def _substituted(
 
 
 def _with_slots(statement: Statement, slots: ir.Slots) -> Statement:
-    from dataclasses import replace
-
     return replace(statement, slots=slots) if slots != statement.slots else statement
 
 
 def _goes_everywhere(expr: Expr, count: int, webs: Webs, named: Callable[[Expr], bool], inline: bool) -> bool:
-    kind = type(expr)
-    if kind in _EVERYWHERE:
+    if isinstance(expr, _EVERYWHERE):
         return True
-    if kind is Var:
-        return webs.single(expr.id)  # type: ignore[union-attr]
+    if isinstance(expr, Var):
+        return webs.single(expr.id)
     if not inline or count != 1 or has_load(expr) or relocates(expr) or named(expr) or size_of(expr) > _MAX_PURE or _divides(expr):
         return False
     return all(webs.single(var) for var in variables_of(expr))

@@ -205,40 +205,35 @@ Expr: TypeAlias = (
 )  # fmt: skip
 
 _LEAVES = frozenset((Const, Var, MapRef, DataRef, FuncRef, SymRef, FrameRef, StackRef, CoreRef))
-_PAIRS = frozenset((Binary, Compare, And, Or))
 
 
 def children(expr: Expr) -> tuple[Expr, ...]:
     """The operands of an expression."""
-    kind = type(expr)
-    if kind in _LEAVES:
-        return ()
-    if kind in _PAIRS:
-        return expr.left, expr.right  # type: ignore[union-attr]
-    if kind is Load:
-        return (expr.address,)  # type: ignore[union-attr]
-    return (expr.operand,)  # type: ignore[union-attr]
+    if isinstance(expr, (Binary, Compare, And, Or)):
+        return expr.left, expr.right
+    if isinstance(expr, Load):
+        return (expr.address,)
+    if isinstance(expr, (Zext, Sext, Swap, Negate, Not)):
+        return (expr.operand,)
+    return ()
 
 
 def rebuild(expr: Expr, operands: tuple[Expr, ...]) -> Expr:
     """The same operation on other operands."""
-    kind = type(expr)
-    if kind is Binary:
-        return Binary(expr.op, operands[0], operands[1], expr.width)  # type: ignore[union-attr]
-    if kind is Compare:
-        return Compare(expr.op, operands[0], operands[1], expr.signed, expr.width)  # type: ignore[union-attr]
-    if kind is Load:
-        return Load(expr.size, expr.signed, operands[0], expr.place, expr.slot)  # type: ignore[union-attr]
-    if kind is Negate:
-        return Negate(operands[0], expr.width)  # type: ignore[union-attr]
-    if kind in (Zext, Sext, Swap):
-        return kind(expr.bits, operands[0])  # type: ignore[union-attr]
-    if kind is Not:
+    if isinstance(expr, Binary):
+        return Binary(expr.op, operands[0], operands[1], expr.width)
+    if isinstance(expr, Compare):
+        return Compare(expr.op, operands[0], operands[1], expr.signed, expr.width)
+    if isinstance(expr, Load):
+        return Load(expr.size, expr.signed, operands[0], expr.place, expr.slot)
+    if isinstance(expr, Negate):
+        return Negate(operands[0], expr.width)
+    if isinstance(expr, (Zext, Sext, Swap)):
+        return type(expr)(expr.bits, operands[0])
+    if isinstance(expr, Not):
         return Not(operands[0])
-    if kind is And:
-        return And(operands[0], operands[1])
-    if kind is Or:
-        return Or(operands[0], operands[1])
+    if isinstance(expr, (And, Or)):
+        return type(expr)(operands[0], operands[1])
     return expr
 
 
@@ -260,10 +255,9 @@ def variables_of(expr: Expr) -> list[int]:
     out, pending = [], [expr]
     while pending:
         node = pending.pop()
-        kind = type(node)
-        if kind is Var:
-            out.append(node.id)  # type: ignore[union-attr]
-        elif kind not in _LEAVES:
+        if isinstance(node, Var):
+            out.append(node.id)
+        elif type(node) not in _LEAVES:
             pending.extend(children(node))
     return out
 
@@ -334,16 +328,14 @@ Statement: TypeAlias = Assign | Store | Call | Atomic | Asm
 
 def inputs(statement: Statement) -> tuple[Expr, ...]:
     """The expressions that a statement reads."""
-    kind = type(statement)
-    if kind is Assign:
-        return (statement.value,)  # type: ignore[union-attr]
-    if kind is Store:
-        return statement.address, statement.value  # type: ignore[union-attr]
-    if kind is Atomic:
-        expected = statement.expected  # type: ignore[union-attr]
-        pair = (statement.address, statement.value)  # type: ignore[union-attr]
-        return pair if expected is None else (*pair, expected)
-    return statement.args  # type: ignore[union-attr]
+    if isinstance(statement, Assign):
+        return (statement.value,)
+    if isinstance(statement, Store):
+        return statement.address, statement.value
+    if isinstance(statement, Atomic):
+        pair = (statement.address, statement.value)
+        return pair if statement.expected is None else (*pair, statement.expected)
+    return statement.args
 
 
 def join_slots(a: Slots, b: Slots) -> Slots:

@@ -96,7 +96,7 @@ def build_structured(
         web for web, bits in demand.items()
         if bits <= 32 and widths.of(web) > 32 and web not in pointers and web not in pointees and web not in barred and web not in wide
     )  # fmt: skip
-    signs = signed_uses(function, widths.of)
+    signs = signed_uses(function)
     types = {web: _type(web, pointers, pointees, narrow, signs, widths.known, barred, unit) for web in range(webs.count)}
     fields = find_packet_fields(function, webs, code.prog_type, context) if code.role == "entry" else PacketFields()
     return StructuredFunction(function, tree, types, widths.known, webs, barred, pointees, narrow, fields)
@@ -198,6 +198,6 @@ def _indexes(function: Function, regions: Regions, webs: Webs, every: bool) -> f
         if web not in seen:
             seen.add(web)
             value = values.get(web)
-            if webs.single(web) and type(value) in (ir.Binary, ir.Zext, ir.Sext, ir.Var):
-                pending += ir.variables_of(value)  # type: ignore[arg-type]
+            if webs.single(web) and isinstance(value, (ir.Binary, ir.Zext, ir.Sext, ir.Var)):
+                pending += ir.variables_of(value)
     return frozenset(web for web in seen if every or not webs.single(web))

@@ -20,6 +20,7 @@ __all__ = ("evaluate", "negate", "simplify", "substitute")
 M32 = 0xFFFFFFFF
 _MASKS = {0xFF: 8, 0xFFFF: 16, 0xFFFFFFFF: 32}
 _RING = frozenset("+-*&|^")
+_KEEPING = frozenset((32, 48, 56))  # shifts to the left by which compilers look at the low 32, 16 or 8 bits
 _INVERSE = {"==": "!=", "!=": "==", ">": "<=", "<=": ">", "<": ">=", ">=": "<"}
 _SWAPPED = {"==": "==", "!=": "!=", ">": "<", "<": ">", ">=": "<=", "<=": ">=", "&": "&"}
 
@@ -30,9 +31,8 @@ def _unknown(_: int) -> int:
 
 def substitute(expr: Expr, of: Callable[[int], Expr | None], bits: Callable[[int], int] = _unknown) -> Expr:
     """The expression with variables replaced where `of` gives something, simplified on the way up."""
-    kind = type(expr)
-    if kind is ir.Var:
-        made = of(expr.id)  # type: ignore[union-attr]
+    if isinstance(expr, ir.Var):
+        made = of(expr.id)
         return expr if made is None else made
     operands = ir.children(expr)
     if not operands:
@@ -196,40 +196,38 @@ def _masked(expr: Binary, left: Expr, value: int, width: int, bits: Callable[[in
 
 def _zext(expr: Zext, bits: Callable[[int], int]) -> Expr:
     width, inner = expr.bits, expr.operand
-    kind = type(inner)
-    if kind is Const:
-        return Const(inner.value & ((1 << width) - 1))  # type: ignore[union-attr]
-    if kind is ir.Load and inner.signed and 8 * inner.size >= width:  # type: ignore[union-attr]
-        return simplify(Zext(width, ir.Load(inner.size, False, inner.address, inner.place, inner.slot)), bits)  # type: ignore[union-attr]
+    if isinstance(inner, Const):
+        return Const(inner.value & ((1 << width) - 1))
+    if isinstance(inner, ir.Load) and inner.signed and 8 * inner.size >= width:
+        return simplify(Zext(width, ir.Load(inner.size, False, inner.address, inner.place, inner.slot)), bits)
     if known_bits(inner, bits) <= width:
         return inner
-    if kind is Zext:
-        return simplify(Zext(min(width, inner.bits), inner.operand), bits)  # type: ignore[union-attr]
-    if kind is Sext and inner.bits >= width:  # type: ignore[union-attr]
-        return simplify(Zext(width, inner.operand), bits)  # type: ignore[union-attr]
-    if width == 32 and kind is Binary and inner.width == 64 and inner.op in _RING:  # type: ignore[union-attr]
-        return _binary(Binary(inner.op, inner.left, inner.right, 32), bits)  # type: ignore[union-attr]
-    if width == 32 and kind is Binary and inner.width == 64 and inner.op == "<<" and type(inner.right) is Const:  # type: ignore[union-attr]
-        count = inner.right.value & 63  # type: ignore[union-attr]
-        return Const(0) if count >= 32 else _binary(Binary("<<", inner.left, Const(count), 32), bits)  # type: ignore[union-attr]
-    if width == 32 and kind is ir.Negate:
-        return ir.Negate(inner.operand, 32)  # type: ignore[union-attr]
-    return expr
+    if isinstance(inner, Zext):
+        return simplify(Zext(min(width, inner.bits), inner.operand), bits)
+    if isinstance(inner, Sext) and inner.bits >= width:
+        return simplify(Zext(width, inner.operand), bits)
+    if width != 32:
+        return expr
+    if isinstance(inner, Binary) and inner.width == 64 and inner.op in _RING:
+        return _binary(Binary(inner.op, inner.left, inner.right, 32), bits)
+    if isinstance(inner, Binary) and inner.width == 64 and inner.op == "<<" and isinstance(inner.right, Const):
+        count = inner.right.value & 63
+        return Const(0) if count >= 32 else _binary(Binary("<<", inner.left, Const(count), 32), bits)
+    return ir.Negate(inner.operand, 32) if isinstance(inner, ir.Negate) else expr
 
 
 def _sext(expr: Sext, bits: Callable[[int], int]) -> Expr:
     width, inner = expr.bits, expr.operand
-    kind = type(inner)
-    if kind is Const:
-        return Const(_signed(inner.value & ((1 << width) - 1), width) & MASK64)  # type: ignore[union-attr]
+    if isinstance(inner, Const):
+        return Const(_signed(inner.value & ((1 << width) - 1), width) & MASK64)
     if known_bits(inner, bits) < width:
         return inner
-    if kind is Zext and inner.bits >= width:  # type: ignore[union-attr]
-        return simplify(Sext(width, inner.operand), bits)  # type: ignore[union-attr]
-    if kind is Sext:
-        return Sext(min(width, inner.bits), inner.operand)  # type: ignore[union-attr]
-    if kind is ir.Load and 8 * inner.size == width:  # type: ignore[union-attr]
-        return ir.Load(inner.size, True, inner.address, inner.place, inner.slot)  # type: ignore[union-attr]
+    if isinstance(inner, Zext) and inner.bits >= width:
+        return simplify(Sext(width, inner.operand), bits)
+    if isinstance(inner, Sext):
+        return Sext(min(width, inner.bits), inner.operand)
+    if isinstance(inner, ir.Load) and 8 * inner.size == width:
+        return ir.Load(inner.size, True, inner.address, inner.place, inner.slot)
     return expr
 
 
@@ -268,36 +266,31 @@ def _compare(expr: Compare, bits: Callable[[int], int]) -> Expr:
         low = right.value & (1 << left.bits) - 1
         if _signed(low, left.bits) & MASK64 == right.value:
             return Compare(op, simplify(Zext(left.bits, left.operand), bits), Const(low), False, 64)
-    if width == 64 and op in ("==", "!=") and _shifted(left) and (_shifted(right) or type(right) is Const):
-        made_compare = _unshifted(op, left, right, bits)
-        if made_compare is not None:
-            return made_compare
-    if width == 64 and not expr.signed and _shifted(left) and _shifted(right) and left.right == right.right:  # type: ignore[union-attr]
-        count = left.right.value  # type: ignore[union-attr]
-        if count in (32, 48, 56) and op != "&":
-            a, b = Zext(64 - count, left.left), Zext(64 - count, right.left)  # type: ignore[union-attr]
-            return Compare(op, simplify(a, bits), simplify(b, bits), False, 64)
+    if width == 64 and (op in ("==", "!=") or (not expr.signed and op != "&")):
+        return _unshifted(op, left, right, bits) or expr
     return expr
 
 
-def _shifted(expr: Expr) -> bool:
-    return type(expr) is Binary and expr.op == "<<" and expr.width == 64 and type(expr.right) is Const
+def _shifted(expr: Expr) -> tuple[Expr, int] | None:
+    """(x, count) of x << count, where that leaves 32, 16 or 8 bits of x."""
+    if isinstance(expr, Binary) and expr.op == "<<" and expr.width == 64 and isinstance(expr.right, Const) and expr.right.value in _KEEPING:
+        return expr.left, expr.right.value
+    return None
 
 
 def _unshifted(op: str, left: Expr, right: Expr, bits: Callable[[int], int]) -> Expr | None:
-    """(x << 32) == 0: the low 32 bits of x are 0."""
-    count = left.right.value  # type: ignore[union-attr]
-    if count not in (32, 48, 56):
+    """(x << 32) == 0: the low 32 bits of x are 0. Of two that are shifted alike the low bits compare as they do."""
+    one, two = _shifted(left), _shifted(right)
+    if one is None:
         return None
-    if type(right) is Const:
-        if right.value & ((1 << count) - 1):
-            return None
-        other: Expr = Const(right.value >> count)
-    elif right.right.value == count:  # type: ignore[union-attr]
-        other = simplify(Zext(64 - count, right.left), bits)  # type: ignore[union-attr]
+    low, count = one
+    if two is not None and two[1] == count:
+        other = simplify(Zext(64 - count, two[0]), bits)
+    elif isinstance(right, Const) and op in ("==", "!=") and not right.value & (1 << count) - 1:
+        other = Const(right.value >> count)
     else:
         return None
-    return Compare(op, simplify(Zext(64 - count, left.left), bits), other, False, 64)  # type: ignore[union-attr]
+    return Compare(op, simplify(Zext(64 - count, low), bits), other, False, 64)
 
 
 def _holds(op: str, a: int, b: int, signed: bool, width: int) -> bool:
@@ -320,17 +313,16 @@ def _invertible(expr: Expr) -> bool:
 
 def negate(condition: Expr) -> Expr:
     """The condition that holds where this one does not."""
-    kind = type(condition)
-    if kind is Compare and condition.op in _INVERSE:  # type: ignore[union-attr]
-        return Compare(_INVERSE[condition.op], condition.left, condition.right, condition.signed, condition.width)  # type: ignore[union-attr]
-    if kind is ir.Not:
-        return condition.operand  # type: ignore[union-attr]
-    if kind is ir.And:
-        return ir.Or(negate(condition.left), negate(condition.right))  # type: ignore[union-attr]
-    if kind is ir.Or:
-        return ir.And(negate(condition.left), negate(condition.right))  # type: ignore[union-attr]
-    if kind is Const:
-        return Const(int(not condition.value))  # type: ignore[union-attr]
+    if isinstance(condition, Compare) and condition.op in _INVERSE:
+        return Compare(_INVERSE[condition.op], condition.left, condition.right, condition.signed, condition.width)
+    if isinstance(condition, ir.Not):
+        return condition.operand
+    if isinstance(condition, ir.And):
+        return ir.Or(negate(condition.left), negate(condition.right))
+    if isinstance(condition, ir.Or):
+        return ir.And(negate(condition.left), negate(condition.right))
+    if isinstance(condition, Const):
+        return Const(int(not condition.value))
     return ir.Not(condition)
 
 

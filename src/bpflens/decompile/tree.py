@@ -143,15 +143,14 @@ def walk(tree: Tree) -> Iterator[Node]:
     while pending:
         for node in pending[-1]:
             yield node
-            kind = type(node)
-            if kind is If:
-                pending.append(iter((*node.then, *node.other)))  # type: ignore[union-attr]
+            if isinstance(node, If):
+                pending.append(iter((*node.then, *node.other)))
                 break
-            if kind in (ForEver, While, DoWhile, For):
-                pending.append(iter(node.body))  # type: ignore[union-attr]
+            if isinstance(node, (ForEver, While, DoWhile, For)):
+                pending.append(iter(node.body))
                 break
-            if kind is Switch:
-                pending.append(iter([inner for case in node.cases for inner in case.body]))  # type: ignore[union-attr]
+            if isinstance(node, Switch):
+                pending.append(iter([inner for case in node.cases for inner in case.body]))
                 break
         else:
             pending.pop()

@@ -104,5 +104,5 @@ def test_signed_where_only_signed_comparisons_are():
     both = Compare("<", Var(3), Const(3), True, 64)
     equal = Compare("==", Var(4), Const(3), True, 64)
     made = function([Assign(5, less), Assign(6, unsigned), Assign(7, Binary("/", Var(1), Const(2), 32))], ir.And(both, equal))
-    assert signed_uses(made, lambda web: 64) == {1: False, 2: False, 3: False}
-    assert signed_uses(function([], less), lambda web: 64) == {1: True}
+    assert signed_uses(made) == {1: False, 2: False, 3: False}
+    assert signed_uses(function([], less)) == {1: True}

@@ -39,7 +39,7 @@ class Webs:
 
 def written(statement: Statement) -> int | None:
     """The variable that a statement assigns."""
-    return None if type(statement) is ir.Store else statement.var  # type: ignore[union-attr]
+    return None if isinstance(statement, ir.Store) else statement.var
 
 
 def _reads(exprs: tuple[Expr, ...]) -> int:

@@ -18,24 +18,21 @@ __all__ = ("known_bits",)
 
 def known_bits(expr: Expr, of: Callable[[int], int]) -> int:
     """All bits from this one on are 0, 1 to 64; `of` says it of a variable."""
-    kind = type(expr)
-    if kind is ir.Const:
-        return max(1, expr.value.bit_length())  # type: ignore[union-attr]
-    if kind is ir.Var:
-        return of(expr.id)  # type: ignore[union-attr]
-    if kind is ir.Load:
-        return 64 if expr.signed else 8 * expr.size  # type: ignore[union-attr]
-    if kind is ir.Zext:
-        return min(expr.bits, known_bits(expr.operand, of))  # type: ignore[union-attr]
-    if kind is ir.Swap:
-        return expr.bits  # type: ignore[union-attr]
-    if kind is ir.Binary:
-        return _binary(expr, of)  # type: ignore[arg-type]
-    if kind is ir.Negate:
-        return expr.width  # type: ignore[union-attr]
-    if kind in (ir.Compare, ir.Not, ir.And, ir.Or):
-        return 1
-    return 64
+    if isinstance(expr, ir.Const):
+        return max(1, expr.value.bit_length())
+    if isinstance(expr, ir.Var):
+        return of(expr.id)
+    if isinstance(expr, ir.Load):
+        return 64 if expr.signed else 8 * expr.size
+    if isinstance(expr, ir.Zext):
+        return min(expr.bits, known_bits(expr.operand, of))
+    if isinstance(expr, ir.Swap):
+        return expr.bits
+    if isinstance(expr, ir.Binary):
+        return _binary(expr, of)
+    if isinstance(expr, ir.Negate):
+        return expr.width
+    return 1 if isinstance(expr, (ir.Compare, ir.Not, ir.And, ir.Or)) else 64
 
 
 def _binary(expr: ir.Binary, of: Callable[[int], int]) -> int:

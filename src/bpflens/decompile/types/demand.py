@@ -70,19 +70,19 @@ def _ask(expr: Expr, need: int, demand: dict[int, int]) -> None:
     pending = [(expr, need)]
     while pending:
         node, bits = pending.pop()
-        kind = type(node)
-        if kind is ir.Var:
-            if demand.get(node.id, 0) < bits:  # type: ignore[union-attr]
-                demand[node.id] = bits  # type: ignore[union-attr]
-        elif kind is ir.Binary:
-            pending += _binary(node, bits)  # type: ignore[arg-type]
-        elif kind is Compare:
-            width = node.width  # type: ignore[union-attr]
-            pending += [(node.left, width), (node.right, width)]  # type: ignore[union-attr]
-        elif kind in (ir.Zext, ir.Sext, ir.Swap):
-            pending.append((node.operand, min(bits, node.bits) if kind is not ir.Swap else node.bits))  # type: ignore[union-attr]
-        elif kind is ir.Negate:
-            pending.append((node.operand, 64 if min(bits, node.width) > 32 else 32))  # type: ignore[union-attr]
+        if isinstance(node, ir.Var):
+            if demand.get(node.id, 0) < bits:
+                demand[node.id] = bits
+        elif isinstance(node, ir.Binary):
+            pending += _binary(node, bits)
+        elif isinstance(node, Compare):
+            pending += [(node.left, node.width), (node.right, node.width)]
+        elif isinstance(node, (ir.Zext, ir.Sext)):
+            pending.append((node.operand, min(bits, node.bits)))
+        elif isinstance(node, ir.Swap):
+            pending.append((node.operand, node.bits))
+        elif isinstance(node, ir.Negate):
+            pending.append((node.operand, 64 if min(bits, node.width) > 32 else 32))
         else:
             pending += [(child, 64) for child in ir.children(node)]
 
@@ -102,7 +102,7 @@ def _binary(node: ir.Binary, bits: int) -> list[tuple[Expr, int]]:
     return [(node.left, node.width), (node.right, 64)]
 
 
-def signed_uses(function: Function, widths: Callable[[int], int]) -> dict[int, bool]:
+def signed_uses(function: Function) -> dict[int, bool]:
     """web -> True where it is compared as a signed number and nowhere as an unsigned one; False where both or neither."""
     votes: dict[int, set[bool]] = {}
     exprs = [e for b in function.blocks.values() for s in b.statements for e in ir.inputs(s)]

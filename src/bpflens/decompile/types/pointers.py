@@ -48,16 +48,15 @@ def find_pointers(function: Function, webs: Webs, context: str, entry: bool, res
         pointers.add(first)
 
     def is_pointer(expr: Expr) -> bool:
-        kind = type(expr)
-        if kind is Var:
-            return expr.id in pointers  # type: ignore[union-attr]
-        if kind in _ADDRESSES:
+        if isinstance(expr, Var):
+            return expr.id in pointers
+        if isinstance(expr, _ADDRESSES):
             return True
-        if kind is ir.Load:
+        if isinstance(expr, ir.Load):
             return is_packet_load(expr, context)
-        if kind is ir.Binary and expr.width == 64:  # type: ignore[union-attr]
-            left, right = is_pointer(expr.left), is_pointer(expr.right)  # type: ignore[union-attr]
-            return left != right if expr.op == "+" else expr.op == "-" and left and not right  # type: ignore[union-attr]
+        if isinstance(expr, ir.Binary) and expr.width == 64:
+            left, right = is_pointer(expr.left), is_pointer(expr.right)
+            return left != right if expr.op == "+" else expr.op == "-" and left and not right
         return False
 
     for _ in range(_ROUNDS):
