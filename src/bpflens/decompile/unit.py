@@ -18,7 +18,7 @@ from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn, decode
 from bpflens.program import Function, Isa, Map, Program, Relocation
 
-__all__ = ("Code", "Reference", "Unit", "identifier", "make_unit")
+__all__ = ("Code", "Reference", "Unit", "identifier", "kernel_types", "make_unit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,13 +221,24 @@ def _references(
     return out
 
 
-def _kernel_name(type_id: int) -> str:
-    """The name of a function or variable of the running kernel by its BTF id, "" where it is not known."""
+def kernel_types() -> Btf | None:
+    """The running kernel's BTF; None where it cannot be read."""
     from bpflens.errors import BpflensError
     from bpflens.kernel.btf import vmlinux
 
     try:
-        return vmlinux().name(type_id)
+        return vmlinux()
+    except BpflensError:
+        return None
+
+
+def _kernel_name(type_id: int) -> str:
+    """The name of a function or variable of the running kernel by its BTF id, "" where it is not known."""
+    from bpflens.errors import BpflensError
+
+    types = kernel_types()
+    try:
+        return types.name(type_id) if types is not None else ""
     except BpflensError:
         return ""
 

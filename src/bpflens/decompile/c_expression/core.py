@@ -13,6 +13,7 @@ from bpflens.decompile import ir
 from bpflens.decompile.c_expression.prototypes import Signature
 from bpflens.decompile.c_expression.types import OBJECT, POINTER, PRIMARY, S32, S64, U8, U16, U32, U64, UNARY, CText, CType, wrap
 from bpflens.decompile.c_expression.unit_scope import UnitScope
+from bpflens.decompile.unit import kernel_types
 from bpflens.errors import BpflensError
 from bpflens.formats.elf.btf_ext import access_path
 
@@ -159,19 +160,13 @@ def type_of(btf: Btf, type_id: int) -> CType | None:
 
 
 def _prototype(scope: UnitScope, name: str) -> tuple[Btf, int] | None:
-    from bpflens.kernel.btf import vmlinux
-
-    sources = [scope.unit.btf] if scope.unit.btf is not None else []
-    for btf in sources:
-        id = btf.find(name, Kind.FUNC)
-        if id is not None:
-            return btf, id
-    try:
-        kernel = vmlinux()
-    except BpflensError:
-        return None
-    id = kernel.find(name, Kind.FUNC)
-    return (kernel, id) if id is not None else None
+    own = scope.unit.btf
+    if own is not None and (id := own.find(name, Kind.FUNC)) is not None:
+        return own, id
+    kernel = kernel_types()
+    if kernel is not None and (id := kernel.find(name, Kind.FUNC)) is not None:
+        return kernel, id
+    return None
 
 
 def kfunc_signature(scope: UnitScope, name: str) -> Signature | None:

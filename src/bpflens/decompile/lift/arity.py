@@ -6,10 +6,12 @@ passes. Algorithm: backward liveness in each function, callees first.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from bpflens.analysis.liveness import live_after, reads_writes, written_before
 from bpflens.btf.btf import Kind
 from bpflens.decompile.lift.lift import MAX_ARGUMENTS, call_arity
-from bpflens.decompile.unit import Code, Unit
+from bpflens.decompile.unit import Code, Unit, kernel_types
 from bpflens.isa.extended import opcodes as op
 
 __all__ = ("arities_of", "variable_arguments")
@@ -44,26 +46,16 @@ def _kfuncs(unit: Unit, out: dict[str, int]) -> None:
     names = {r.name for c in unit.codes.values() for r in c.references.values() if r.kind == "kfunc"}
     if not names:
         return
-    for btf in _sources(unit):
+    for btf in (unit.btf, kernel_types()):
         for name in names:
-            id = btf.find(name, Kind.FUNC)
-            if id is not None and f"kfunc {name}" not in out:
+            id = btf.find(name, Kind.FUNC) if btf is not None else None
+            if btf is not None and id is not None and f"kfunc {name}" not in out:
                 out[f"kfunc {name}"] = min(len(btf.params(btf.type(id).ref)), MAX_ARGUMENTS)
 
 
-def _sources(unit: Unit):  # type: ignore[no-untyped-def]
-    from bpflens.errors import BpflensError
-    from bpflens.kernel.btf import vmlinux
+def _effects(code: Code, arities: dict[str, int]) -> Callable[[int], tuple[int, int] | None]:
+    """The registers that a call reads and writes, as bits; None for other instructions."""
 
-    if unit.btf is not None:
-        yield unit.btf
-    try:
-        yield vmlinux()
-    except BpflensError:
-        return
-
-
-def _effects(code: Code, arities: dict[str, int]):  # type: ignore[no-untyped-def]
     def effect(at: int) -> tuple[int, int] | None:
         insn = code.insns[at]
         if insn.code == op.CALL_CODE:

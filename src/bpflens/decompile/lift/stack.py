@@ -11,7 +11,6 @@ object reaches up to the top of the frame. Where an address was lost, the whole 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from bpflens.decompile import ir
@@ -20,7 +19,7 @@ from bpflens.decompile.ir import Assign, Call, Const, Expr, FrameRef, Load, Stat
 from bpflens.decompile.lift.blocks import Unsayable
 from bpflens.decompile.lift.regions import Region, Regions
 from bpflens.decompile.simplify import simplify
-from bpflens.decompile.unit import Code, Unit
+from bpflens.decompile.unit import Code, Unit, kernel_types
 from bpflens.isa.extended.helpers import helper_prototype
 
 __all__ = ("FIRST_SLOT", "Frame", "lay_out", "place_in_frame")
@@ -175,9 +174,8 @@ def _by_prototype(parts: list[str], register: int, arguments: tuple[Region | Non
 def _kfunc_extent(unit: Unit, name: str, register: int, arguments: tuple[Region | None, ...]) -> int:
     from bpflens.btf.btf import Kind
     from bpflens.errors import BpflensError
-    from bpflens.kernel.btf import vmlinux
 
-    for btf in (unit.btf, _or_none(vmlinux)):
+    for btf in (unit.btf, kernel_types()):
         if btf is None:
             continue
         id = btf.find(name, Kind.FUNC)
@@ -197,15 +195,6 @@ def _kfunc_extent(unit: Unit, name: str, register: int, arguments: tuple[Region 
             except BpflensError:
                 return 0
     return 0
-
-
-def _or_none(read: Callable[[], object]):  # type: ignore[no-untyped-def]
-    from bpflens.errors import BpflensError
-
-    try:
-        return read()
-    except BpflensError:
-        return None
 
 
 def place_in_frame(function: Function, frame: Frame, regions: Regions) -> None:

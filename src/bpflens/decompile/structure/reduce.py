@@ -46,8 +46,8 @@ class _Reducer:
     def step(self, id: int) -> list[int]:
         """One change at a block, and the blocks to look at again."""
         block = self.blocks[id]
-        if block.condition is not None and type(block.condition) is ir.Const and len(block.successors) == 2:
-            return self.decided(block)
+        if isinstance(block.condition, ir.Const) and len(block.successors) == 2:
+            return self.decided(block, bool(block.condition.value))
         if len(block.successors) == 1:
             next = self.blocks[block.successors[0]]
             if next.id != id and next.id != self.function.entry and next.predecessors == [id]:
@@ -58,10 +58,9 @@ class _Reducer:
             return self.short_circuit(block)
         return []
 
-    def decided(self, block: Block) -> list[int]:
+    def decided(self, block: Block, holds: bool) -> list[int]:
         """A condition that is a constant."""
-        taken = block.successors[1 if block.condition.value else 0]  # type: ignore[union-attr]
-        other = block.successors[0 if block.condition.value else 1]  # type: ignore[union-attr]
+        taken, other = block.successors[holds], block.successors[not holds]
         block.condition, block.successors = None, [taken]
         self.unlink(block.id, other)
         return [block.id, taken, other]

@@ -35,7 +35,6 @@ from bpflens.decompile.tree import (
 
 __all__ = ("leaves", "rewrite", "shape")
 
-_LOOPS = (ForEver, While, DoWhile, For)
 _JUMPS = (Return, Goto, Break, Continue)
 _MIN_CASES = 3
 
@@ -71,24 +70,21 @@ def rewrite(tree: Tree, rule: Callable[[Tree], Tree]) -> Tree:
 
 
 def _lists_of(node: Node) -> tuple[Tree, ...]:
-    kind = type(node)
-    if kind is If:
-        return node.then, node.other  # type: ignore[union-attr]
-    if kind in _LOOPS:
-        return (node.body,)  # type: ignore[union-attr]
-    if kind is Switch:
-        return tuple(case.body for case in node.cases)  # type: ignore[union-attr]
+    if isinstance(node, If):
+        return node.then, node.other
+    if isinstance(node, (ForEver, While, DoWhile, For)):
+        return (node.body,)
+    if isinstance(node, Switch):
+        return tuple(case.body for case in node.cases)
     return ()
 
 
 def _with_lists(node: Node, lists: list[Tree]) -> Node:
-    kind = type(node)
-    if kind is If:
-        return If(node.condition, lists[0], lists[1], node.slots)  # type: ignore[union-attr]
-    if kind is Switch:
-        cases = tuple(Case(case.values, body) for case, body in zip(node.cases, lists, strict=True))  # type: ignore[union-attr]
-        return replace(node, cases=cases)  # type: ignore[arg-type]
-    return replace(node, body=lists[0])  # type: ignore[arg-type]
+    if isinstance(node, If):
+        return If(node.condition, lists[0], lists[1], node.slots)
+    if isinstance(node, Switch):
+        return replace(node, cases=tuple(Case(case.values, body) for case, body in zip(node.cases, lists, strict=True)))
+    return replace(node, body=lists[0]) if isinstance(node, (ForEver, While, DoWhile, For)) else node
 
 
 def shape(tree: Tree) -> Tree:
@@ -205,15 +201,24 @@ def _for_loops(nodes: Tree) -> Tree:
     """`i = a; while (c(i)) { ...; i = i + s }`."""
     out: list[Node] = []
     for node in nodes:
-        if type(node) is While and node.body and type(node.body[-1]) is Simple and not _has_own(node.body, Continue):
-            step = node.body[-1].statement
-            if type(step) is Assign and _is_step(step) and step.var in variables_of(node.condition):
-                first = None
-                if out and type(out[-1]) is Simple and type(out[-1].statement) is Assign and out[-1].statement.var == step.var:
-                    first = out.pop().statement  # type: ignore[union-attr]
-                node = For(first, node.condition, step, node.body[:-1], node.slots)  # type: ignore[arg-type]
+        if isinstance(node, While) and (step := _step_of(node)) is not None:
+            before = _assignment(out[-1]) if out else None
+            first = before if before is not None and before.var == step.var else None
+            if first is not None:
+                out.pop()
+            node = For(first, node.condition, step, node.body[:-1], node.slots)
         out.append(node)
     return tuple(out)
+
+
+def _assignment(node: Node) -> Assign | None:
+    return node.statement if isinstance(node, Simple) and isinstance(node.statement, Assign) else None
+
+
+def _step_of(loop: While) -> Assign | None:
+    """The assignment at the end of a loop's body that changes what its condition looks at."""
+    step = _assignment(loop.body[-1]) if loop.body and not _has_own(loop.body, Continue) else None
+    return step if step is not None and _is_step(step) and step.var in variables_of(loop.condition) else None
 
 
 def _is_step(step: Assign) -> bool:
