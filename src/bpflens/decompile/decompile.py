@@ -93,7 +93,7 @@ def decompile_function(code: Code, shared: _Shared, attempt: Attempt) -> Decompi
         return replace(made, refused=tuple(refused))
     bytes_ = byte_lines(code, shared.signatures[code.name], shared.scope)
     lines = (Line("/* no level can say this function: its bytes, without what they refer to */"), *bytes_)
-    return _result(code, Level.ASSEMBLY, lines, refused=tuple(refused), reason="only its bytes: no level can say it")
+    return replace(_result(code, Level.ASSEMBLY, lines), refused=tuple(refused), reason="only its bytes: no level can say it")
 
 
 def _structured(code: Code, shared: _Shared, options: Options) -> DecompiledFunction:
@@ -113,8 +113,8 @@ def _structured(code: Code, shared: _Shared, options: Options) -> DecompiledFunc
     for web in scope.names:
         if web in made.pointees:
             shared.scope.pointed_types[made.pointees[web]] = None
-    return _result(
-        code, Level.STRUCTURED, tuple(lines), asm_statements=scope.asm_statements, tree=made.tree, objects=made.function.objects,
+    return replace(
+        _result(code, Level.STRUCTURED, tuple(lines)), asm_statements=scope.asm_statements, tree=made.tree, objects=made.function.objects,
         arguments=dict(made.function.arguments),
         variables={web: Variable(name, scope.type_name(made.types[web])) for web, name in scope.names.items()},
     )  # fmt: skip
@@ -126,7 +126,7 @@ def _instructions(code: Code, shared: _Shared, options: Options) -> DecompiledFu
     places = {slot: place for slot, place in regions.places.items() if place.kind == "ctx"}
     function = lift(code, arity, shared.arities, places, variable_arguments(code, arity))
     lines, count = instruction_lines(code, function, shared.scope, shared.signatures, frame_depth(regions))
-    return _result(code, Level.INSTRUCTIONS, tuple(lines), asm_statements=count)
+    return replace(_result(code, Level.INSTRUCTIONS, tuple(lines)), asm_statements=count)
 
 
 def _assembly(code: Code, shared: _Shared, options: Options) -> DecompiledFunction:
@@ -151,8 +151,8 @@ def frame_depth(regions: Regions) -> int:
     return 512 if regions.unknown else max(0, -lowest)
 
 
-def _result(code: Code, level: Level, lines: tuple[Line, ...], **more: object) -> DecompiledFunction:
-    return DecompiledFunction(code.name, code.section, code.start, code.end, code.role, level, lines, **more)  # type: ignore[arg-type]
+def _result(code: Code, level: Level, lines: tuple[Line, ...]) -> DecompiledFunction:
+    return DecompiledFunction(code.name, code.section, code.start, code.end, code.role, level, lines)
 
 
 def _with_callees(unit: Unit, names: Sequence[str]) -> list[str]:

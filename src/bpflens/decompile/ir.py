@@ -209,6 +209,8 @@ _LEAVES = frozenset((Const, Var, MapRef, DataRef, FuncRef, SymRef, FrameRef, Sta
 
 def children(expr: Expr) -> tuple[Expr, ...]:
     """The operands of an expression."""
+    if type(expr) in _LEAVES:
+        return ()
     if isinstance(expr, (Binary, Compare, And, Or)):
         return expr.left, expr.right
     if isinstance(expr, Load):

@@ -255,7 +255,7 @@ def _load(subject: Subject, fds: Mapping[str, int], stack: ExitStack) -> int:
         return load_program(
             code, subject.prog_type, license=subject.license or "", flags=subject.flags,
             expected_attach_type=subject.expected_attach_type, attach_btf_id=subject.attach_btf_id,
-            **({"btf_fd": btf_fd, "func_info": info} if btf_fd and info else {}),  # type: ignore[arg-type]
+            btf_fd=btf_fd if info else 0, func_info=info if btf_fd else (),
         )  # fmt: skip
     except KernelError as error:
         raise Refused(error.reason, error.log) from error

@@ -203,19 +203,18 @@ def _division(scope: Names, expr: ir.Binary, need: int) -> CText:
     sign = op[-1]
     type_ = int_type(width, signed)
     left, right = scope.number(expr.left, type_), scope.number(expr.right, type_)
-    nonzero = type(expr.right) is ir.Const and expr.right.value & ((1 << width) - 1)
+    divisor = expr.right.value & ((1 << width) - 1) if isinstance(expr.right, ir.Const) else 0
     if signed:
         name = f"bpf_s{'div' if sign == '/' else 'mod'}{width}"  # clang has no signed division below -mcpu=v4
         made = CText(f"{scope.macro(name)}({left.text}, {right.text})", PRIMARY, type_)
         return scope.as_type(made, U32) if width == 32 and need > 32 else made
-    if nonzero:
+    if divisor:
         plain = scope.text(expr.left, width)
         if not plain.type.signed and not plain.type.pointer and (plain.type.bits <= 32 or width == 64):
             left = plain
-        value = expr.right.value & ((1 << width) - 1)  # type: ignore[union-attr]
-        right = constant(scope, ir.Const(value), 64)
+        right = constant(scope, ir.Const(divisor), 64)
         if right.type.signed:
-            right = CText(f"{value:#x}{'ULL' if width == 64 else 'U'}", PRIMARY, type_)
+            right = CText(f"{divisor:#x}{'ULL' if width == 64 else 'U'}", PRIMARY, type_)
         return CText(f"{wrap(left, MUL)} {sign} {wrap(right, MUL + 1)}", MUL, common(left.type, right.type))
     name = f"bpf_{'div' if sign == '/' else 'mod'}{width}"
     return CText(f"{scope.macro(name)}({left.text}, {right.text})", PRIMARY, type_)

@@ -85,26 +85,26 @@ def _both(op: str, level: int, other: int) -> Callable[[Names, Expr, int], CText
     return write
 
 
-_WRITERS: dict[type, Callable[[Names, object, int], CText]] = {
-    ir.Const: constant,  # type: ignore[dict-item]
-    ir.Var: _variable,  # type: ignore[dict-item]
-    ir.Binary: binary,  # type: ignore[dict-item]
-    ir.Negate: negative,  # type: ignore[dict-item]
-    ir.Zext: _zext,  # type: ignore[dict-item]
-    ir.Sext: _sext,  # type: ignore[dict-item]
-    ir.Swap: _swap,  # type: ignore[dict-item]
-    ir.Load: _load,  # type: ignore[dict-item]
-    ir.MapRef: lambda scope, expr, need: scope.map(expr.name),  # type: ignore[attr-defined]
-    ir.DataRef: lambda scope, expr, need: scope.data(expr),  # type: ignore[arg-type]
-    ir.FuncRef: lambda scope, expr, need: scope.function(expr.name),  # type: ignore[attr-defined]
-    ir.SymRef: lambda scope, expr, need: scope.symbol(expr.name),  # type: ignore[attr-defined]
-    ir.FrameRef: lambda scope, expr, need: scope.frame(expr),  # type: ignore[arg-type]
-    ir.StackRef: lambda scope, expr, need: scope.frame(expr),  # type: ignore[arg-type]
-    ir.CoreRef: lambda scope, expr, need: scope.core(expr),  # type: ignore[arg-type]
-    ir.Compare: compare,  # type: ignore[dict-item]
-    ir.Not: _not,  # type: ignore[dict-item]
-    ir.And: _both("&&", AND, OR),  # type: ignore[dict-item]
-    ir.Or: _both("||", OR, AND),  # type: ignore[dict-item]
+_WRITERS: dict[type[Expr], Callable[..., CText]] = {
+    ir.Const: constant,
+    ir.Var: _variable,
+    ir.Binary: binary,
+    ir.Negate: negative,
+    ir.Zext: _zext,
+    ir.Sext: _sext,
+    ir.Swap: _swap,
+    ir.Load: _load,
+    ir.MapRef: lambda scope, expr, need: scope.map(expr.name),
+    ir.DataRef: lambda scope, expr, need: scope.data(expr),
+    ir.FuncRef: lambda scope, expr, need: scope.function(expr.name),
+    ir.SymRef: lambda scope, expr, need: scope.symbol(expr.name),
+    ir.FrameRef: lambda scope, expr, need: scope.frame(expr),
+    ir.StackRef: lambda scope, expr, need: scope.frame(expr),
+    ir.CoreRef: lambda scope, expr, need: scope.core(expr),
+    ir.Compare: compare,
+    ir.Not: _not,
+    ir.And: _both("&&", AND, OR),
+    ir.Or: _both("||", OR, AND),
 }
 
 

@@ -110,16 +110,15 @@ def split_offset(address: Expr) -> tuple[Expr, int]:
 
 def statement_lines(scope: FunctionScope, statement: ir.Statement) -> list[str]:
     """The lines of a statement."""
-    kind = type(statement)
-    if kind is ir.Assign:
-        return [f"{assigned(scope, statement.var, statement.value)};"]  # type: ignore[union-attr,arg-type]
-    if kind is ir.Store:
-        return [_store(scope, statement)]  # type: ignore[arg-type]
-    if kind is ir.Call:
-        return [_call(scope, statement)]  # type: ignore[arg-type]
-    if kind is ir.Atomic:
-        return [_atomic(scope, statement)]  # type: ignore[arg-type]
-    return [_asm(scope, statement)]  # type: ignore[arg-type]
+    if isinstance(statement, ir.Assign):
+        return [f"{assigned(scope, statement.var, statement.value)};"]
+    if isinstance(statement, ir.Store):
+        return [_store(scope, statement)]
+    if isinstance(statement, ir.Call):
+        return [_call(scope, statement)]
+    if isinstance(statement, ir.Atomic):
+        return [_atomic(scope, statement)]
+    return [_asm(scope, statement)]
 
 
 def assigned(scope: Scope, var: int, value: Expr) -> str:

@@ -22,7 +22,7 @@ from bpflens.decompile.c_text.statement import FunctionScope, as_assigned, assig
 from bpflens.decompile.function import Function, StackObject
 from bpflens.decompile.result import Line
 from bpflens.decompile.structure.shape import leaves
-from bpflens.decompile.tree import Break, Continue, DoWhile, For, Goto, If, Label, Node, Return, Simple, Switch, Tree, While
+from bpflens.decompile.tree import Break, Continue, DoWhile, For, ForEver, Goto, If, Label, Return, Simple, Switch, Tree, While
 from bpflens.decompile.types.packet_headers import PacketFields, meaning_of
 from bpflens.decompile.unit import Code
 from bpflens.isa.extended.contexts import context_struct
@@ -312,21 +312,20 @@ class _Writer:
         """The lines of a list of nodes."""
         pad = "\t" * depth
         for node in nodes:
-            kind = type(node)
-            if kind is Simple:
-                yield from self.simple(node.statement, pad)  # type: ignore[union-attr]
-            elif kind is Return:
-                yield Line(pad + self.returned(node), node.slots)  # type: ignore[arg-type]
-            elif kind is If:
-                yield self.choice(node, depth)  # type: ignore[arg-type]
-            elif kind is Switch:
-                yield self.switch(node, depth)  # type: ignore[arg-type]
-            elif kind is Label:
-                yield Line(f"{pad[1:]}L{node.label}:;", node.slots)  # type: ignore[union-attr]
-            elif kind is Goto:
-                yield Line(f"{pad}goto L{node.label};", node.slots)  # type: ignore[union-attr]
-            elif kind in (Break, Continue):
-                yield Line(f"{pad}{'break' if kind is Break else 'continue'};", node.slots)
+            if isinstance(node, Simple):
+                yield from self.simple(node.statement, pad)
+            elif isinstance(node, Return):
+                yield Line(pad + self.returned(node), node.slots)
+            elif isinstance(node, If):
+                yield self.choice(node, depth)
+            elif isinstance(node, Switch):
+                yield self.switch(node, depth)
+            elif isinstance(node, Label):
+                yield Line(f"{pad[1:]}L{node.label}:;", node.slots)
+            elif isinstance(node, Goto):
+                yield Line(f"{pad}goto L{node.label};", node.slots)
+            elif isinstance(node, (Break, Continue)):
+                yield Line(f"{pad}{'break' if isinstance(node, Break) else 'continue'};", node.slots)
             else:
                 yield self.loop(node, depth)
 
@@ -361,7 +360,7 @@ class _Writer:
             yield self.tree(other, depth + 1)
         yield Line(f"{pad}}}")
 
-    def loop(self, node: Node, depth: int) -> _Steps:
+    def loop(self, node: While | DoWhile | For | ForEver, depth: int) -> _Steps:
         """The loops."""
         pad, scope = "\t" * depth, self.scope
         closing = f"{pad}}}"
@@ -375,7 +374,7 @@ class _Writer:
             yield Line(f"{pad}for ({first}; {scope.condition(node.condition)}; {step}) {{", slots)
         else:
             yield Line(f"{pad}{'do' if type(node) is DoWhile else 'for (;;)'} {{")
-        yield self.tree(node.body, depth + 1)  # type: ignore[union-attr]
+        yield self.tree(node.body, depth + 1)
         if type(node) is DoWhile:
             yield Line(f"{closing} while ({scope.condition(node.condition)});", node.slots)
         else:

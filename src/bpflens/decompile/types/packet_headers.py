@@ -211,9 +211,12 @@ class _Finder:
     def at(self, address: Expr, size: int, facts: Facts) -> Iterator[tuple[int, int, str, Field]]:
         """(variable, offset of the header, header, field) that an access may be."""
         place = self.place(address)
-        for anchor, offset, header in facts if place is not None else ():
-            if anchor == place[0] and header in HEADERS:  # type: ignore[index]
-                known = HEADERS[header].get((place[1] - offset, size))  # type: ignore[index]
+        if place is None:
+            return
+        pointer, behind = place
+        for anchor, offset, header in facts:
+            if anchor == pointer and header in HEADERS:
+                known = HEADERS[header].get((behind - offset, size))
                 if known is not None:
                     yield anchor, offset, header, known
 

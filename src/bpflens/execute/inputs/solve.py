@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from random import Random
+from typing import Literal
 
 from bpflens.execute.inputs.packets import SMALLEST
 from bpflens.execute.inputs.slope import sloped
@@ -33,7 +34,7 @@ _SLOPE_SCENES, _SLOPE_RUNS = 24, 400
 _ENOUGH = 4  # inputs for each edge
 _EDGES = (0, 1, -1)
 _MAX_PACKET = 1500
-_ORDERS = ("little", "big")
+_ORDERS: tuple[Literal["little", "big"], ...] = ("little", "big")
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +217,7 @@ def _exchanged(scene: Scene, value: int, wanted: int, bits: int, rnd: Random) ->
             continue
         mask = (1 << 8 * size) - 1
         for order in _ORDERS[: 1 if size == 1 else 2]:
-            old, new = (n.to_bytes(size, order) for n in (value & mask, wanted & mask))  # type: ignore[arg-type]
+            old, new = (n.to_bytes(size, order) for n in (value & mask, wanted & mask))
             if old == new or (not value and size > 4):
                 continue
             for changed in _replaced(input.packet, old, new):

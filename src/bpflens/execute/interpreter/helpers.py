@@ -21,10 +21,9 @@ __all__ = ("HELPERS", "call_helper", "call_kfunc", "load_packet")
 _FLAGGED = frozenset({2, 87, 130, 131, 132, 133})  # flags that do not show in the maps afterwards
 
 
-def call_helper(m: State, number: int, *arguments: int) -> int:
+def call_helper(m: State, number: int, *args: *Arguments) -> int:
     """r0 of a call."""
     known = HELPERS.get(number)
-    args: Arguments = arguments  # type: ignore[assignment]
     try:
         if known is not None:
             if number in _FLAGGED:

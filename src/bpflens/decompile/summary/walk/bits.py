@@ -53,15 +53,14 @@ def read_bits(source: Source, byte: int, size: int, signed: bool = False, big_en
 
 def bits_of(expr: ir.Expr, reader: Reader) -> Bits | None:
     """The bits of an expression; None where it computes."""
-    kind = type(expr)
     if isinstance(expr, ir.Const):
         return tuple(expr.value >> n & 1 for n in range(WIDTH))
     found = reader(expr)
     if found is not None:
         return found
-    if kind in (ir.Zext, ir.Sext, ir.Swap):
-        inner = bits_of(expr.operand, reader)  # type: ignore[union-attr]
-        return None if inner is None else _cut(inner, kind, expr.bits)  # type: ignore[union-attr]
+    if isinstance(expr, (ir.Zext, ir.Sext, ir.Swap)):
+        inner = bits_of(expr.operand, reader)
+        return None if inner is None else _cut(inner, type(expr), expr.bits)
     if isinstance(expr, ir.Binary):
         return _binary(expr, reader)
     return None

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from bpflens.decompile import ir
 from bpflens.decompile.summary.walk.bits import read_bits, runs_of
 from bpflens.decompile.summary.walk.claims import KeyPart
-from bpflens.decompile.summary.walk.sources import Filled, Scope
+from bpflens.decompile.summary.walk.sources import Content, Filled, Scope
 from bpflens.decompile.summary.words.naming import STRINGS, Namer
 
 __all__ = ("compared_text", "key_parts", "key_phrase")
@@ -48,16 +48,16 @@ def key_phrase(call: ir.Call, scope: Scope, namer: Namer, argument: int = 1) -> 
     return " and ".join(dict.fromkeys(parts))
 
 
-def _part(content: object, size: int, scope: Scope, namer: Namer) -> Iterator[str]:
+def _part(content: Content, size: int, scope: Scope, namer: Namer) -> Iterator[str]:
     if isinstance(content, Filled):
         yield namer.name_bytes(content.source, content.byte, size, namer.layers).text
         return
-    value = scope.constant(content)  # type: ignore[arg-type]
+    value = scope.constant(content)
     if value is not None:
         if value or size == 4:
             yield str(value & ((1 << 8 * size) - 1))
         return
-    bits = scope.bits(content)  # type: ignore[arg-type]
+    bits = scope.bits(content)
     runs = runs_of(bits[: 8 * size]) if bits is not None else None
     if not runs:
         yield "computed value"

@@ -22,7 +22,7 @@ from bpflens.decompile.tree import For, Simple, Tree, walk
 from bpflens.decompile.unit import Unit
 from bpflens.isa.extended.contexts import context_struct, field_at
 
-__all__ = ("COMM", "Definition", "Definitions", "Filled", "Frame", "Scope", "call_base", "definitions_of")
+__all__ = ("COMM", "Content", "Definition", "Definitions", "Filled", "Frame", "Scope", "call_base", "definitions_of")
 
 Definition: TypeAlias = ir.Assign | ir.Call | ir.Atomic | ir.Asm
 COMM = "bpf_get_current_comm"

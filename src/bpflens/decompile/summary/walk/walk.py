@@ -353,9 +353,10 @@ class _Walker:
     def by_index(self, done: Done) -> Iterator[Done]:
         """A tail call, once for each index that it may have."""
         call = done.statement
-        is_tail = isinstance(call, ir.Call) and call.name == "bpf_tail_call" and len(call.args) > 2
-        index = self.scope.stored(call.args[2]) if is_tail else None  # type: ignore[union-attr]
-        choices = self.given(index) if index is not None and self.scope.constant(index) is None else None
+        choices = None
+        if isinstance(call, ir.Call) and call.name == "bpf_tail_call" and len(call.args) > 2:
+            index = self.scope.stored(call.args[2])
+            choices = self.given(index) if self.scope.constant(index) is None else None
         if choices is None:
             yield done
             return

@@ -125,7 +125,9 @@ class Written:
 
     def note(self, statement: ir.Statement) -> None:
         """A statement has run."""
-        offset = statement.place.offset if isinstance(statement, ir.Store | ir.Atomic) and statement.place.kind in _KNOWN else None
+        span: tuple[int, int] | None = None
+        if isinstance(statement, ir.Store | ir.Atomic) and statement.place.kind in _KNOWN and statement.place.offset is not None:
+            span = statement.place.offset, statement.size
         writes = _written_by(statement)
         if isinstance(statement, ir.Call) and statement.name in _LOOKUPS and isinstance(statement.args[0], ir.MapRef):
             name = statement.args[0].name
@@ -134,8 +136,7 @@ class Written:
             writes = writes.union(*(self.functions.get(name, EVERYTHING) for name in _callees(statement)))
         for key in writes:
             spans = self.places.get(key, frozenset())
-            known = offset is not None and isinstance(statement, ir.Store | ir.Atomic)
-            self.places[key] = spans | {(offset, statement.size)} if known and spans is not None else None  # type: ignore[union-attr, arg-type]
+            self.places[key] = spans | {span} if span is not None and spans is not None else None
 
     def note_all(self, tree: Tree) -> None:
         """Any of a tree's statements may have run, any number of times."""

@@ -64,7 +64,8 @@ def happens(effect: Term, guard: Term) -> None:
 
 def done_where(effect: Term) -> Term:
     """The condition under which one of the programs does a call or event; what it gives means nothing elsewhere."""
-    return memo().get(("done where", effect.id), TRUE)  # type: ignore[no-any-return]
+    found: Term = memo().get(("done where", effect.id), TRUE)
+    return found
 
 
 def choose(condition: Term, then: Term, other: Term) -> Term:
