@@ -383,4 +383,6 @@ def test_every_reading_verb_takes_one_program_by_name(lab: SnapshotLab, tmp_path
     assert "exact" in run("original", f"{file}#counter").stdout
     assert run("explain", f"{file}#other").stdout.count("\n") < 6
     tree = run("tree", file).stdout
+    refused = run("map", "dump", f"{file}#map:counts", codes=(2,))
+    assert f"bpflens export {file}#map:NAME" in refused.stderr
     assert "jumps  prog_array" in tree and tree.count("counter") >= 2

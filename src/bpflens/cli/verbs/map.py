@@ -83,6 +83,13 @@ def _maps(name: str) -> list[Map]:
             if fd_kind(fd) != "map":
                 raise InputError(name, f"is a {fd_kind(fd)}, not a map")
             return [map_by_fd(fd, name)]
+    file = name.partition("#")[0]
+    if "/" in file or "." in file:
+        from bpflens.formats.snapshot.magic import is_snapshot
+
+        if is_snapshot(file):
+            hint = f'"bpflens export {file}#map:NAME" writes its elements, "bpflens ls {file}" says what it has'
+            raise UsageError(name, "is of a snapshot; this verb is for maps of the running kernel", hint)
     return maps_named(name.removeprefix("map:"))
 
 

@@ -84,6 +84,7 @@ class _Eyes:
         self.unseen: list[str] = []
         self.needs: list[tuple[str, str]] = []
         self.elsewhere = False
+        self._bpffs: dict[str, bool] = {}
 
     def _cannot(self, object: str, error: BpflensError) -> None:
         text = error.reason if error.object in ("", object) else str(error)
@@ -124,23 +125,24 @@ class _Eyes:
 
     def _directory(self, path: str) -> None:
         """Whether the directory is there or can be made: on a BPF filesystem, by this process."""
-        above = os.path.dirname(path)
-        while above not in ("", "/") and not os.path.lexists(above):
-            above = os.path.dirname(above)
+        above = _deepest(os.path.dirname(path))
         prefix = self.options.pin_prefix
         below = prefix if prefix and not os.path.isdir(prefix) else above
         elsewhere = "--pin-prefix DIR pins elsewhere"
         if not os.path.isdir(above):
             self._cannot(f"pin:{above}", KernelError("", "is not a directory", elsewhere))
-        elif not pins.on_bpffs(above or "/"):
+        elif not self._on_bpffs(above):
             self._cannot(f"pin:{below}", KernelError("", "is not on a BPF filesystem", elsewhere))
         elif not os.access(above, os.W_OK | os.X_OK, effective_ids=True):
             self.needs.append(("CAP_DAC_OVERRIDE", f"to write into {above}"))
 
+    def _on_bpffs(self, directory: str) -> bool:
+        if directory not in self._bpffs:
+            self._bpffs[directory] = pins.on_bpffs(directory)
+        return self._bpffs[directory]
+
     def _hidden(self, path: str, error: OSError) -> None:
-        above = os.path.dirname(path)
-        while above not in ("", "/") and not os.path.lexists(above):
-            above = os.path.dirname(above)
+        above = _deepest(os.path.dirname(path))
         if error.errno == errno.EPERM and os.access(above, os.X_OK, effective_ids=True):  # bpf_lookup, kernel/bpf/inode.c
             self._cannot(f"pin:{path}", KernelError("", "a BPF filesystem reserves names with a dot", "--pin-prefix DIR pins elsewhere"))
             return
@@ -206,6 +208,17 @@ class _Eyes:
             self._cannot(object, error)
         except OSError as error:
             self.unseen.append(f"{f'network namespace {path}' if path else object}: {error.strerror}; what is there is not known")
+
+
+def _deepest(directory: str) -> str:
+    """As much of a directory's path as is there, looked for from the top."""
+    found = "/"
+    for part in directory.split("/"):
+        below = os.path.join(found, part)
+        if not os.path.lexists(below):
+            break
+        found = below
+    return found.rstrip("/") or "/"
 
 
 def _device(name: str, where: str) -> None:
