@@ -63,6 +63,7 @@ def test_fields_of_a_frame() -> None:
          {"loopback.family": "0x02000000", "icmp.type": "8"}),
         (bytes.fromhex("0004 0001 0006 0200000000010000 0800") + IPV4, 113, {"sll.pkttype": "4 outgoing", "sll.protocol": "0x0800 IPv4"}),
         (bytes.fromhex("0800 0000 00000007 0001 00 06 0200000000010000") + IPV4, 276, {"sll2.ifindex": "7", "ip.proto": "6 TCP"}),
+        (b"\x4a" + IPV4[1:] + bytes(20) + TCP, 12, {"ip.version_ihl": "0x4a (version 4, 40 bytes)", "tcp.dport": "80"}),
         (b"\x01\x02", 147, {"data": ""}),
     ],
 )  # fmt: skip

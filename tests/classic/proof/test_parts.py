@@ -9,12 +9,14 @@ from bpflens.classic.diagrams.diagram import Store
 from bpflens.classic.diagrams.fields import LENGTH, Base, Field
 from bpflens.classic.diagrams.linktypes import PACKET, header_base
 from bpflens.classic.diagrams.symbolic import KERNEL, LIBPCAP, run_in
+from bpflens.classic.diagrams.term import Load, add
 from bpflens.classic.machine.interpreter import run
 from bpflens.classic.proof.run_both import runner
 from bpflens.classic.proof.verdict import Witness
 from bpflens.classic.proof.witness import Packet, packet_for, packets_to
 from bpflens.formats.pcap import libpcap
 from bpflens.isa.classic.insn import SockFilter
+from bpflens.isa.classic.table import SKF_NET_OFF
 from classic_oracles import programs
 
 Insns = list[tuple[int, int, int, int]]
@@ -76,6 +78,7 @@ def test_packets_take_their_path(expression: str) -> None:
 
 
 ROOM = Base("room", PACKET)
+FROM_NETWORK = Base("packet", add(Load(PACKET, 0, 1), SKF_NET_OFF))  # byte 0 of the packet, from the network header on
 
 
 @pytest.mark.parametrize(
@@ -87,6 +90,7 @@ ROOM = Base("room", PACKET)
         ({Field(header_base(0), 2, 8): (80, 80)}, b"\x45" + bytes(21) + b"\x50"),
         ({Field(PACKET, 0, 8): (0x46, 0x46), Field(header_base(0), 0, 8): (1, 1)}, b"\x46" + bytes(23) + b"\x01"),
         ({Field(Base("net"), 0, 8): (0x45, 0x45)}, bytes(14) + b"\x45"),
+        ({Field(FROM_NETWORK, 1, 8): (9, 9), Field(PACKET, 0, 8): (2, 2)}, b"\x02" + bytes(16) + b"\x09"),
         ({Field(PACKET, 70_000, 8): (1, 1)}, None),
         ({Field(PACKET, 9, 8): (1, 1), LENGTH: (0, 4), Field(ROOM, 0, 32): (10, 10)}, None),
     ],

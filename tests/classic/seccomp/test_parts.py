@@ -235,6 +235,7 @@ def test_ranges_without_names(first: int, length: int, named: set[int]) -> None:
     last = first + length
     found = list(without_names(first, last, sorted(named)))
     assert [n for low, high in found for n in range(low, high + 1)] == [n for n in range(first, last + 1) if n not in named]
+    assert all(low <= high for low, high in found)
     assert all(one[1] + 1 < two[0] for one, two in itertools.pairwise(found))
     assert max(syscall_names("x86_64")) < X32_BIT
 
