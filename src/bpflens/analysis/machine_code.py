@@ -3,7 +3,7 @@
     Jited(code, lines)  +  line_info   ──►   JitedLine(0x13, "callq 0xffffffff81516eb0 <__htab_map_lookup_elem>", slots=(5, 8))
 
 Decoded by capstone (x86-64, arm64). The kernel's jited_line_info gives one address for each record of line_info
-(bpf_prog_fill_jited_linfo(), kernel/bpf/core.c, v6.18): from there the code of the BPF instructions up to the next record begins, so a
+(bpf_prog_fill_jited_linfo(), kernel/bpf/core.c, Linux 6.18): from there the code of the BPF instructions up to the next record begins, so a
 program without line_info is shown function by function only. Cost: linear; targets are looked up in kallsyms once.
 """
 
@@ -124,7 +124,7 @@ def _targets(insns: Iterable[_Decoded], branches: re.Pattern[str], machine: str)
 
 
 def _follow_register(address: int, text: str, registers: dict[str, int], found: dict[int, int]) -> None:
-    """emit_call() of the arm64 JIT loads the address in up to four parts (arch/arm64/net/bpf_jit_comp.c, v6.18)."""
+    """emit_call() of the arm64 JIT loads the address in up to four parts (arch/arm64/net/bpf_jit_comp.c, Linux 6.18)."""
     call = _INDIRECT_ARM.match(text)
     if call:
         if call[1] in registers:

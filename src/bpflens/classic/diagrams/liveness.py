@@ -16,7 +16,7 @@ READS_A_AND_X = (Ad.NLATTR, Ad.NLATTR_NEST, Ad.ALU_XOR_X)
 RETURNS_A = (Ad.IFINDEX, Ad.HATYPE)
 """SKF_AD_IFINDEX and SKF_AD_HATYPE end the program of a packet without a device, and it returns what A holds then.
 
-convert_bpf_extensions() (net/core/filter.c, 6.18) emits a bare exit, and A is the register of the return value.
+convert_bpf_extensions() of net/core/filter.c, Linux 6.18, emits a bare exit, and A is the register of the return value.
 """
 
 

@@ -24,7 +24,7 @@ MASK = 0xFFFFFFFF
 ANCILLARY_BYTES = {
     Ad.PROTOCOL: 2, Ad.PKTTYPE: 1, Ad.QUEUE: 2, Ad.HATYPE: 2, Ad.VLAN_TAG: 2, Ad.VLAN_TAG_PRESENT: 1, Ad.VLAN_TPID: 2,
 }  # fmt: skip
-"""SKF_AD_ number -> bytes that the value can fill: convert_bpf_extensions() (net/core/filter.c, 6.18) loads that much of the sk_buff."""
+"""SKF_AD_ number -> bytes that the value can fill: convert_bpf_extensions() of net/core/filter.c, Linux 6.18, loads that much."""
 _ANCILLARY_TOP = {Ad.PKTTYPE: 7, Ad.VLAN_TAG_PRESENT: 1}  # skb->pkt_type has 3 bits; VLAN_TAG_PRESENT is 0 or 1
 
 

@@ -2,7 +2,7 @@
 
     helper_name(1)  ──►  "bpf_map_lookup_elem"
 
-Numbers and names: include/uapi/linux/bpf.h ___BPF_FUNC_MAPPER, which is frozen at 211 since Linux v6.2 (newer functions are kfuncs);
+Numbers and names: include/uapi/linux/bpf.h ___BPF_FUNC_MAPPER, which is frozen at 211 since Linux 6.2 (newer functions are kfuncs);
 prototypes: libbpf's bpf_helper_defs.h, made of the same file's comments.
 """
 

@@ -38,7 +38,7 @@ MAP_FLAGS = (
     "mmapable", "preserve_elems", "inner_map", "link", "path_fd", "vtype_btf_obj_fd", "token_fd", "segv_on_fault", "no_user_conv",
     "rb_overwrite",
 )  # fmt: skip
-"""BPF_F_* of maps by bit: include/uapi/linux/bpf.h, v6.19, in lower case."""
+"""BPF_F_* of maps by bit: include/uapi/linux/bpf.h, Linux 6.19, in lower case."""
 
 
 def type_name(names: Mapping[int, str], value: int | None) -> str:

@@ -36,6 +36,6 @@ SIZE_BYTES = {W: 4, H: 2, B: 1, DW: 8}
 SIZE_CODE = {4: W, 2: H, 1: B, 8: DW}
 
 AX = 11  # BPF_REG_AX: the hidden register of the kernel's own rewriting; never in a program as loaded
-# Linux 246ad6e5ee25 ("bpf: Introduce bpf register BPF_REG_PARAMS", v7.2): r11 is the base of arguments beyond the fifth there, r12 hidden
+# Linux 246ad6e5ee25 ("bpf: Introduce bpf register BPF_REG_PARAMS"), 7.2: r11 is the base of arguments beyond the fifth there, r12 hidden
 PARAMS, AX_BESIDE_PARAMS = 11, 12
 FP = 10

@@ -2,7 +2,7 @@
 
     row(ProgType.XDP)   ──►   Row(context="xdp_md", converted=True, packet="ethernet", skb=False, arguments=False)
 
-Sources: kernel/bpf/verifier.c (do_check, convert_ctx_accesses), the bpf_verifier_ops of each type, net/core/filter.c, v6.18.
+Sources: kernel/bpf/verifier.c (do_check, convert_ctx_accesses), the bpf_verifier_ops of each type, net/core/filter.c, Linux 6.18.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """An extended instruction as text, in three dialects.
 
-    kernel   r0 = *(u32 *)(r1 +4)         as the verifier log and bpftool print it (kernel/bpf/disasm.c, Linux v6.18)
+    kernel   r0 = *(u32 *)(r1 +4)         as the verifier log and bpftool print it (kernel/bpf/disasm.c, Linux 6.18)
     llvm     r0 = *(u32 *)(r1 + 0x4)      as llvm-objdump prints it (LLVM 19 to 21), with r for plain loads and stores
     raw      { 0x61, 0, 1, 4, 0 },        an initialiser of struct bpf_insn
 

@@ -4,7 +4,7 @@
     audit: type=1326 audit(1611907092.540:26626): ...                                       the kernel's log
     ... sig=SIGSYS arch=aarch64 syscall=faccessat compat=0 ip=0xfff2 code=kill-thread       ausearch -i
 
-audit_seccomp (kernel/auditsc.c, 6.18) writes the architecture and the code in hexadecimal, the number in decimal, and no arguments.
+audit_seccomp() of kernel/auditsc.c, Linux 6.18, writes the architecture and the code in hexadecimal, the number in decimal, no arguments.
 """
 
 from __future__ import annotations

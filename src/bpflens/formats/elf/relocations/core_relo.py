@@ -1,4 +1,4 @@
-"""CO-RE relocations against a kernel's types, as libbpf and the kernel apply them (tools/lib/bpf/relo_core.c, v6.18).
+"""CO-RE relocations against a kernel's types, as libbpf and the kernel apply them (tools/lib/bpf/relo_core.c, Linux 6.18).
 
     r1 = *(u32*)(r1 +0)   "field byte offset" of struct task_struct, access 0:77 (pid)   ──►   r1 = *(u32*)(r1 +1512)
 
