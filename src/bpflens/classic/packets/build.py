@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from bpflens.classic.packets.numbers import EXTENSION_HEADERS, Dlt, Proto
+
 __all__ = ("Order", "Ranges", "allows", "build", "crc32c", "finish", "internet_checksum")
 
 Ranges = tuple[tuple[int, int], ...]
@@ -31,11 +33,11 @@ _MAC_DST, _MAC_SRC = bytes.fromhex("02005e000002"), bytes.fromhex("02005e000001"
 _IP_SRC, _IP_DST = bytes((192, 0, 2, 1)), bytes((198, 51, 100, 2))
 _IP6_SRC, _IP6_DST = bytes.fromhex("20010db8" + "00" * 11 + "01"), bytes.fromhex("20010db8" + "00" * 11 + "02")
 _TRANSPORT = {
-    1: bytes.fromhex("0800000000010001"),
-    6: bytes.fromhex("c00000500000000100000000500220000000 0000".replace(" ", "")),
-    17: bytes.fromhex("c0000035 0008 0000".replace(" ", "")),
-    58: bytes.fromhex("8000000000010001"),
-    132: bytes.fromhex("c0000050 00000001 00000000 04000014 00010010".replace(" ", "")) + bytes(12),  # a heartbeat
+    Proto.ICMP: bytes.fromhex("0800000000010001"),
+    Proto.TCP: bytes.fromhex("c00000500000000100000000500220000000 0000".replace(" ", "")),
+    Proto.UDP: bytes.fromhex("c0000035 0008 0000".replace(" ", "")),
+    Proto.ICMPV6: bytes.fromhex("8000000000010001"),
+    Proto.SCTP: bytes.fromhex("c0000050 00000001 00000000 04000014 00010010".replace(" ", "")) + bytes(12),  # a heartbeat
 }
 _PAYLOAD_BYTES = 16
 
@@ -66,18 +68,18 @@ class _Layout:
 def build(order: Order, dlt: int, least_bytes: int = 0) -> bytes:
     """A packet of at least `least_bytes` and of every byte in the order, with lengths and checksums not yet right."""
     layout = _Layout(order)
-    if dlt == 1:
+    if dlt == Dlt.EN10MB:
         layout.put(_MAC_DST + _MAC_SRC)
         _ether(layout)
-    elif dlt == 113:
+    elif dlt == Dlt.LINUX_SLL:
         layout.put(bytes.fromhex("0000000100060200 5e0000010000".replace(" ", "")))
         _ether(layout)
-    elif dlt == 276:
+    elif dlt == Dlt.LINUX_SLL2:
         kind = _number(layout.put(layout.wanted(0, 2, _KINDS).to_bytes(2, "big")))
         layout.put(bytes.fromhex("0000 00000001 0001 00 06 02005e0000010000".replace(" ", "")))
         _network(layout, kind)
-    elif dlt in (0, 108):
-        layout.put(bytes((2, 0, 0, 0)) if dlt == 0 else bytes((0, 0, 0, 2)))
+    elif dlt in (Dlt.NULL, Dlt.LOOP):
+        layout.put(bytes((2, 0, 0, 0)) if dlt == Dlt.NULL else bytes((0, 0, 0, 2)))
         _ip(layout)
     else:
         _ip(layout)
@@ -89,8 +91,9 @@ def build(order: Order, dlt: int, least_bytes: int = 0) -> bytes:
     return bytes(layout.data)
 
 
+_BEHIND_EXTENSIONS = (Proto.TCP, Proto.UDP, Proto.ICMPV6, Proto.SCTP)
 _KINDS = (0x0800, 0x86DD, 0x0806, 0x8100, 0x8847, 0x8864, 0x88CC)
-_PROTOCOLS = (6, 17, 1, 132, 58, 2, 47)
+_PROTOCOLS = (Proto.TCP, Proto.UDP, Proto.ICMP, Proto.SCTP, Proto.ICMPV6, Proto.IGMP, Proto.GRE)
 
 
 def _number(raw: bytes | bytearray) -> int:
@@ -152,13 +155,13 @@ def _ip4(layout: _Layout) -> None:
 
 def _ip6(layout: _Layout) -> None:
     start = len(layout.data)
-    following = layout.wanted(start + 6, 1, (6, 17, 58, 132, 44, 0))
+    following = layout.wanted(start + 6, 1, (Proto.TCP, Proto.UDP, Proto.ICMPV6, Proto.SCTP, Proto.FRAGMENT, Proto.HOPOPTS))
     written = layout.put(bytes((0x60, 0, 0, 0, 0, 20, following, 64)) + _IP6_SRC + _IP6_DST)
     protocol = written[6]
-    while protocol in (0, 43, 44, 60) and len(layout.data) < start + 200:
+    while protocol in EXTENSION_HEADERS and len(layout.data) < start + 200:
         at = len(layout.data)
-        header = layout.put(bytes((layout.wanted(at, 1, (6, 17, 58, 132)), 0, 0, 0, 0, 0, 0, 1)))
-        if protocol != 44:
+        header = layout.put(bytes((layout.wanted(at, 1, _BEHIND_EXTENSIONS), 0, 0, 0, 0, 0, 0, 1)))
+        if protocol != Proto.FRAGMENT:
             layout.put(bytes(8 * min(header[1], 8)))
         elif _number(header[2:4]) & 0xFFF8:
             layout.put(bytes(_PAYLOAD_BYTES))
@@ -168,16 +171,16 @@ def _ip6(layout: _Layout) -> None:
 
 
 def _transport(layout: _Layout, protocol: int) -> None:
-    if protocol == 4:
+    if protocol == Proto.IPIP:
         _ip4(layout)
         return
-    if protocol == 41:
+    if protocol == Proto.IPV6:
         _ip6(layout)
         return
     written = layout.put(_TRANSPORT.get(protocol, b""))
-    if protocol == 6 and written[12] >> 4 > 5:
+    if protocol == Proto.TCP and written[12] >> 4 > 5:
         layout.put(b"\x01" * (4 * (written[12] >> 4) - 20))
-    if protocol != 132:
+    if protocol != Proto.SCTP:
         layout.put(bytes(_PAYLOAD_BYTES))
 
 
@@ -197,9 +200,9 @@ def finish(packet: bytes, dlt: int, order: Order) -> bytes:
 
 def _find_network(data: bytearray, dlt: int) -> tuple[int, int]:
     """Where the network header begins, and its ethertype (0: none known)."""
-    at = {1: 12, 113: 14}.get(dlt)
+    at = {Dlt.EN10MB: 12, Dlt.LINUX_SLL: 14}.get(dlt)
     if at is None:
-        start = {276: 20, 0: 4, 108: 4}.get(dlt, 0)
+        start = {Dlt.LINUX_SLL2: 20, Dlt.NULL: 4, Dlt.LOOP: 4}.get(dlt, 0)
         version = data[start] >> 4 if start < len(data) else 0
         return start, {4: 0x0800, 6: 0x86DD}.get(version, 0)
     kind = _number(data[at : at + 2])
@@ -241,33 +244,33 @@ def _finish_ip6(data: bytearray, at: int, order: Order) -> None:
         return
     _set(data, at + 4, min(len(data) - at - 40, 0xFFFF), 2, order)
     protocol, position = data[at + 6], at + 40
-    while protocol in (0, 43, 44, 60) and position + 8 <= len(data):
-        if protocol == 44 and _number(data[position + 2 : position + 4]) & 0xFFF9:
+    while protocol in EXTENSION_HEADERS and position + 8 <= len(data):
+        if protocol == Proto.FRAGMENT and _number(data[position + 2 : position + 4]) & 0xFFF9:
             return
-        size = 8 if protocol == 44 else 8 * (data[position + 1] + 1)
+        size = 8 if protocol == Proto.FRAGMENT else 8 * (data[position + 1] + 1)
         protocol, position = data[position], position + size
     _finish_transport(data, position, protocol, bytes(data[at + 8 : at + 40]), order)
 
 
 def _finish_transport(data: bytearray, at: int, protocol: int, addresses: bytes, order: Order) -> None:
     size = len(data) - at
-    places = {1: (2, 8), 6: (16, 20), 17: (6, 8), 58: (2, 8), 132: (8, 12)}
+    places = {Proto.ICMP: (2, 8), Proto.TCP: (16, 20), Proto.UDP: (6, 8), Proto.ICMPV6: (2, 8), Proto.SCTP: (8, 12)}
     if protocol not in places or size < places[protocol][1]:
         return
     checksum = at + places[protocol][0]
-    if protocol == 17:
+    if protocol == Proto.UDP:
         _set(data, at + 4, min(size, 0xFFFF), 2, order)
-    if protocol == 132:
+    if protocol == Proto.SCTP:
         _set(data, checksum, 0, 4, order)
         _set(data, checksum, _number(crc32c(bytes(data[at:])).to_bytes(4, "little")), 4, order)
         return
     _set(data, checksum, 0, 2, order)
     pseudo = b""
-    if protocol != 1:
+    if protocol != Proto.ICMP:
         pseudo = addresses + (bytes((0, protocol)) + size.to_bytes(2, "big") if len(addresses) == 8 else
                               size.to_bytes(4, "big") + bytes((0, 0, 0, protocol)))  # fmt: skip
     value = internet_checksum(pseudo + bytes(data[at:]))
-    _set(data, checksum, value or (0xFFFF if protocol == 17 else 0), 2, order)
+    _set(data, checksum, value or (0xFFFF if protocol == Proto.UDP else 0), 2, order)
 
 
 def internet_checksum(data: bytes) -> int:

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
+from bpflens.classic.packets.numbers import EXTENSION_HEADERS, Dlt, Proto
+
 __all__ = ("Field", "fields", "name")
 
 
@@ -33,6 +35,8 @@ _PROTOCOLS = {
     0: "hop-by-hop options", 1: "ICMP", 2: "IGMP", 4: "IPv4", 6: "TCP", 17: "UDP", 41: "IPv6", 43: "routing", 44: "fragment", 47: "GRE",
     50: "ESP", 51: "AH", 58: "ICMPv6", 59: "no next header", 60: "destination options", 89: "OSPF", 103: "PIM", 112: "VRRP", 132: "SCTP",
 }  # fmt: skip
+_PORTS = {Proto.TCP: "tcp", Proto.UDP: "udp", Proto.SCTP: "sctp"}
+_EXTENSIONS = {Proto.HOPOPTS: "hop", Proto.ROUTING: "routing", Proto.FRAGMENT: "frag", Proto.DSTOPTS: "dest"}
 _FLAGS = ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR")
 
 
@@ -80,24 +84,24 @@ class _Reader:
 
 
 def _link(packet: bytes, dlt: int) -> Iterator[Field]:
-    if dlt == 1:
+    if dlt == Dlt.EN10MB:
         reader = _Reader(packet, 0, "ether")
         for which in ("dst", "src"):
             yield reader.take(6, which, reader.bytes(6).hex(":"))
         yield from _ether_type(packet, 12, "ether")
-    elif dlt in (12, 101, 228, 229):
+    elif dlt in (Dlt.RAW, Dlt.RAW_FILE, Dlt.IPV4, Dlt.IPV6):
         yield from _ip(packet, 0)
-    elif dlt in (0, 108):
+    elif dlt in (Dlt.NULL, Dlt.LOOP):
         yield _Reader(packet, 0, "loopback").hex(4, "family")
         yield from _ip(packet, 4)
-    elif dlt == 113:
+    elif dlt == Dlt.LINUX_SLL:
         reader = _Reader(packet, 0, "sll")
         yield reader.take(2, "pkttype", _packet_type(reader.peek(2)))
         yield reader.take(2, "hatype")
         yield reader.take(2, "halen")
         yield reader.take(8, "address", reader.bytes(8).hex(":"))
         yield from _ether_type(packet, 14, "sll", "protocol")
-    elif dlt == 276:
+    elif dlt == Dlt.LINUX_SLL2:
         reader = _Reader(packet, 0, "sll2")
         kind = reader.peek(2)
         yield reader.take(2, "protocol", _ether_text(kind))
@@ -230,10 +234,10 @@ def _ip6(packet: bytes, at: int) -> Iterator[Field]:
         address = reader.bytes(16)
         yield reader.take(16, side, str(IPv6Address(address)) if len(address) == 16 else address.hex(":"))
     at = reader.at
-    while protocol in (0, 43, 44, 60) and at + 8 <= len(packet):
-        what = {0: "hop", 43: "routing", 44: "frag", 60: "dest"}[protocol]
-        size = 8 if protocol == 44 else 8 * (packet[at + 1] + 1)
-        later_fragment = protocol == 44 and _number(packet, at + 2, 2) & 0xFFF8
+    while protocol in EXTENSION_HEADERS and at + 8 <= len(packet):
+        what = _EXTENSIONS[protocol]
+        size = 8 if protocol == Proto.FRAGMENT else 8 * (packet[at + 1] + 1)
+        later_fragment = protocol == Proto.FRAGMENT and _number(packet, at + 2, 2) & 0xFFF8
         protocol = packet[at]
         yield Field(at, 1, f"ip6.{what}.nxt", _protocol_text(protocol))
         yield Field(at + 1, size - 1, f"ip6.{what}", "")
@@ -247,27 +251,27 @@ def _ip6(packet: bytes, at: int) -> Iterator[Field]:
 def _transport(packet: bytes, at: int, protocol: int) -> Iterator[Field]:
     if at >= len(packet):
         return
-    if protocol in (6, 17, 132):
+    if protocol in _PORTS:
         yield from _ports(packet, at, protocol)
-    elif protocol in (1, 58):
-        reader = _Reader(packet, at, "icmp" if protocol == 1 else "icmp6")
+    elif protocol in (Proto.ICMP, Proto.ICMPV6):
+        reader = _Reader(packet, at, "icmp" if protocol == Proto.ICMP else "icmp6")
         yield reader.take(1, "type")
         yield reader.take(1, "code")
         yield reader.hex(2, "sum")
         if reader.at < len(packet):
             yield reader.take(len(packet) - reader.at, "payload", "")
-    elif protocol in (4, 41):
+    elif protocol in (Proto.IPIP, Proto.IPV6):
         yield from _ip(packet, at)
     else:
         yield Field(at, len(packet) - at, f"{_PROTOCOLS.get(protocol, 'ip').split()[0].lower()}.payload", "")
 
 
 def _ports(packet: bytes, at: int, protocol: int) -> Iterator[Field]:
-    layer = {6: "tcp", 17: "udp", 132: "sctp"}[protocol]
+    layer = _PORTS[protocol]
     reader = _Reader(packet, at, layer)
     yield reader.take(2, "sport")
     yield reader.take(2, "dport")
-    if protocol == 6:
+    if protocol == Proto.TCP:
         yield reader.take(4, "seq")
         yield reader.take(4, "ack")
         header = reader.peek(1) >> 4
@@ -280,7 +284,7 @@ def _ports(packet: bytes, at: int, protocol: int) -> Iterator[Field]:
         yield reader.take(2, "urp")
         if header > 5:
             yield reader.take(4 * header - 20, "options", "")
-    elif protocol == 17:
+    elif protocol == Proto.UDP:
         yield reader.take(2, "len")
         yield reader.hex(2, "sum")
     else:

@@ -23,6 +23,7 @@ from bpflens.classic.diagrams.symbolic import KERNEL, LIBPCAP, Machine, run_in
 from bpflens.classic.expression.candidates.candidate import load_constants, tests_of
 from bpflens.classic.machine.interpreter import Model, run
 from bpflens.classic.packets.build import Ranges, build, finish
+from bpflens.classic.packets.numbers import Dlt
 from bpflens.classic.packets.solve import MOST_RANGES, GeneratedPacket, Path, Work
 from bpflens.classic.proof.fragment import outside
 from bpflens.isa.classic.insn import SockFilter
@@ -45,7 +46,7 @@ class Generated(NamedTuple):
 
 
 # where the network header is, for the kernel's SKF_NET_OFF
-_NETWORK_OFFSETS = {1: 14, 113: 16, 276: 20, 0: 4, 108: 4}
+_NETWORK_OFFSETS = {Dlt.EN10MB: 14, Dlt.LINUX_SLL: 16, Dlt.LINUX_SLL2: 20, Dlt.NULL: 4, Dlt.LOOP: 4}
 
 
 def generate(

@@ -9,6 +9,7 @@ import ipaddress
 
 from bpflens.classic.diagrams.linktypes import layout_of
 from bpflens.classic.packets import well_known
+from bpflens.classic.packets.numbers import Proto
 
 __all__ = ("one_line",)
 
@@ -75,12 +76,12 @@ def _ipv6(packet: bytes) -> list[str]:
 
 def _transport(protocol: int, data: bytes) -> list[str]:
     name = well_known.IP_PROTOCOLS.get(protocol, f"protocol {protocol}")
-    if protocol in (6, 17, 132) and len(data) >= 4:
+    if protocol in (Proto.TCP, Proto.UDP, Proto.SCTP) and len(data) >= 4:
         text = f"{name} {int.from_bytes(data[:2], 'big')} > {int.from_bytes(data[2:4], 'big')}"
-        if protocol == 6 and len(data) > 13 and data[13]:
+        if protocol == Proto.TCP and len(data) > 13 and data[13]:
             text += f" [{', '.join(flag for bit, flag in well_known.TCP_FLAGS.items() if data[13] & bit)}]"
         return [text]
-    if protocol in (1, 58) and data:
-        kinds = well_known.ICMP_TYPES if protocol == 1 else well_known.ICMP6_TYPES
+    if protocol in (Proto.ICMP, Proto.ICMPV6) and data:
+        kinds = well_known.ICMP_TYPES if protocol == Proto.ICMP else well_known.ICMP6_TYPES
         return [f"{name} {kinds.get(data[0], f'type {data[0]}')}"]
     return [name]
