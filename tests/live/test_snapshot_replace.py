@@ -11,6 +11,7 @@ import pytest
 
 import needs
 from bpflens.errors import KernelError
+from bpflens.formats.snapshot.archive import Archive
 from bpflens.isa.extended.asm import assemble
 from bpflens.kernel import pins
 from bpflens.kernel.attachments.attach import link_create, prog_attach
@@ -20,7 +21,10 @@ from bpflens.kernel.attachments.prog_query import query
 from bpflens.kernel.descriptors import device_index
 from bpflens.kernel.programs.load import load_program
 from bpflens.kernel.programs.prog_info import prog_info
-from bpflens.snapshot.restoring.journal import KEPT, Journal, Record
+from bpflens.snapshot.restore import restore
+from bpflens.snapshot.restoring.journal import KEPT, Journal, Record, undo_record
+from bpflens.snapshot.restoring.options import RestoreOptions
+from bpflens.snapshot.restoring.plan import make_plan
 from live.attach_lab import Lab
 from live.fault_scenes import detach, id_of_program
 from live.snapshot_lab import SnapshotLab, snapshot_lab
@@ -153,3 +157,26 @@ def test_a_pin_that_is_replaced_is_never_missing(lab: SnapshotLab) -> None:
         lab.restore(saved.path, replace=True, pin_prefix=None)
     assert (os.stat(path).st_ino, pins.pinned_object(path)) == (inode, before)
     assert os.listdir(os.path.dirname(path)) == ["prog"]
+
+
+def test_a_pin_that_cannot_be_looked_at_is_not_removed(lab: SnapshotLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is at the path is the user's, whatever one look at it says: found by a fault in newfstatat."""
+    path = lab.pin(xdp(lab, "saved_xdp"), "prog")
+    saved = lab.save(f"pin:{path}", hashes=False)
+    before, look = pins.pinned_object(path), os.lstat
+    with Archive(saved.path) as archive:
+        options = RestoreOptions(replace=True)
+        plan = make_plan(archive, options)
+
+        def failing(name: str, **more: int | None) -> os.stat_result:
+            if name == path:
+                raise OSError(5, "Input/output error")
+            return look(name, **more)
+
+        monkeypatch.setattr(os, "lstat", failing)
+        with pytest.raises(KernelError, match="cannot be looked at"):
+            restore(archive, plan, options)
+    monkeypatch.undo()
+    assert pins.pinned_object(path) == before
+    assert undo_record({"do": "pin", "path": path, "object": ["prog", 1 << 30]}) == ""
+    assert pins.pinned_object(path) == before

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from bpflens.errors import InputError, KernelError, NotFound, errno_text
 from bpflens.kernel.sys.bpf import Buffer, bpf, bpf_errno, cmd
 
-__all__ = ("fd_facts", "fd_kind", "get", "on_bpffs", "opened_pin", "pin", "pinned_object")
+__all__ = ("fd_facts", "fd_kind", "get", "object_of", "on_bpffs", "opened_pin", "pin", "pinned_object")
 
 _RDONLY = 1 << 3  # BPF_F_RDONLY
 _EROFS = 30
@@ -71,15 +71,19 @@ def pinned_object(path: str) -> tuple[str, int] | None:
             raise OSError(errno, errno_text(errno), path)
         return None
     try:
-        kind = fd_kind(fd)
-        info = Buffer(16)
-        if kind not in ("prog", "map", "link") or bpf_errno(cmd.OBJ_GET_INFO_BY_FD, struct.pack("=IIQ", fd, 16, info.address))[0] < 0:
-            return None
-        return kind, int.from_bytes(info.bytes[4:8], "little")
+        return object_of(fd)
     except OSError:
         return None
     finally:
         os.close(fd)
+
+
+def object_of(fd: int) -> tuple[str, int] | None:
+    """("prog", "map" or "link", id) of a descriptor; None for anything else. OSError where /proc does not say."""
+    kind, info = fd_kind(fd), Buffer(16)
+    if kind not in ("prog", "map", "link") or bpf_errno(cmd.OBJ_GET_INFO_BY_FD, struct.pack("=IIQ", fd, 16, info.address))[0] < 0:
+        return None
+    return kind, int.from_bytes(info.bytes[4:8], "little")
 
 
 @contextmanager

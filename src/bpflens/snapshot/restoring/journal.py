@@ -155,8 +155,9 @@ def _pin(record: Record) -> str:
     """A new pin is removed. One that stood there before is in `aside`, the same file under another name, and comes back at once."""
     path, aside = str(record["path"]), record.get("aside")
     if aside is None:
-        if not os.path.lexists(path):
-            return ""
+        found = pins.pinned_object(path)
+        if found is None or list(found) != list(record.get("object") or ()):
+            return ""  # not made, or somebody else's
         os.unlink(path)
         return f"pin {path} is removed"
     with contextlib.suppress(FileNotFoundError):

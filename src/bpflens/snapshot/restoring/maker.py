@@ -100,8 +100,8 @@ class Maker:
     def pin(self, fd: int, path: str) -> None:
         """Pin, with the directories that are missing. Something that is pinned there is replaced where the options say so."""
         self._directories(os.path.dirname(path))
-        if not os.path.lexists(path):
-            self.about_to({"do": "pin", "path": path})
+        if not _is_there(path):
+            self.about_to({"do": "pin", "path": path, "object": pins.object_of(fd)})
             pins.pin(fd, path)
             return
         if not self.options.replace:
@@ -126,7 +126,7 @@ class Maker:
 
     def _directories(self, path: str) -> None:
         missing = []
-        while path and not os.path.isdir(path):
+        while path and not _is_there(path):
             missing.append(path)
             path = os.path.dirname(path)
         if not pins.on_bpffs(path or "/"):
@@ -137,3 +137,14 @@ class Maker:
                 os.mkdir(directory, 0o700)
             except OSError as error:
                 raise KernelError(f"pin:{directory}", f"cannot make the directory: {error.strerror}", errno=error.errno or 0) from None
+
+
+def _is_there(path: str) -> bool:
+    """Whether there is anything at a path; KernelError where that is not known: what is not there is undone by removing it."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise KernelError(f"pin:{path}", f"cannot be looked at: {error.strerror}", errno=error.errno or 0) from None
+    return True
