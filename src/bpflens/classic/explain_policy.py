@@ -20,7 +20,7 @@ def is_policy(program: Program, insns: tuple[SockFilter, ...], linktype: str | N
         return True
     if linktype is not None or program.origin.source == "pcap":
         return False
-    bare_list = program.origin.source == "xt_bpf"  # "4,40 0 0 12,...": iptables and tc take it, and people write seccomp filters so
+    bare_list = program.origin.source == "bytecode"  # "4,40 0 0 12,...": iptables and tc take it, and people write seccomp filters so
     if not bare_list and hook_of(program).name != "socket":
         return False
     if any(insn.code & 7 == 0 and insn.code not in (0x00, 0x20, 0x60, 0x80) for insn in insns) or len(insns) == 1:

@@ -84,6 +84,7 @@ _DIRECT = Hook("tc direct-action", "verdict", words=_direct_action, verdicts=_CL
 _CLASS = Hook("tc", "verdict", words=_tc_class)
 _ACTION = Hook("tc action", "verdict", words=_action, verdicts=_ACT_KNOWN, others=_ACT_UNKNOWN)
 _HOOKS = {
+    "bytecode": Hook("iptables or tc", "match", "matched"),  # written as both take it: the text does not tell for which
     "iptables": Hook("xt_bpf", "match", "matched"),
     "xt_bpf": Hook("xt_bpf", "match", "matched"),
     "fanout": Hook("fanout", "number", "socket of the fanout group, modulo their number:"),
@@ -108,4 +109,5 @@ def hook_of(program: Program) -> Hook:
 
 def tells_hook(program: Program) -> bool:
     """Whether the source says where the program hangs; a program as numbers or as an expression may hang anywhere."""
-    return hook_of(program) != LENGTH or program.origin.source.partition("/")[0] in ("ss", "socket", "tun")
+    source = program.origin.source
+    return source != "bytecode" and (hook_of(program) != LENGTH or source.partition("/")[0] in ("ss", "socket", "tun"))

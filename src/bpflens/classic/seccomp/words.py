@@ -100,7 +100,9 @@ def _sentence(own: ArchPolicy) -> str:
 
 def _without_name(own: ArchPolicy) -> list[Rule]:
     """Rules for numbers that have no name here, and maybe one on a newer kernel. Negative numbers are no system calls of any kernel."""
-    return [rule for rule in own.unknown if rule.first <= _LARGEST and rule.actions != {own.default}]
+    of_all = {group.names[0] for group in conditions(own) if group.everything}
+    said = {rule.node for rule in own.known if rule.name in of_all}
+    return [rule for rule in own.unknown if rule.first <= _LARGEST and rule.actions != {own.default} and rule.node not in said]
 
 
 _LARGEST = (1 << 31) - 1

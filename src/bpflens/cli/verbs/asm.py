@@ -33,7 +33,7 @@ _FORMATS = {
     "xt_bpf": "classic: for iptables -m bpf and tc bytecode",
 }
 
-_NUMBERS = ("ss", "c-classic", "tcpdump-ddd", "numbers")
+_NUMBERS = ("ss", "c-classic", "tcpdump-ddd", "numbers", "bytecode")
 """Sources (Origin.source) that spell classic instructions in numbers."""
 
 _CLASSIC_LINE = re.compile(

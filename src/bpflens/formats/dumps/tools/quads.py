@@ -115,7 +115,7 @@ def _counted(text: SourceText, block: re.Match[str], tokens: list[re.Match[str]]
         if on_line > 4 * count:
             text.fail(start, f"says {count} instructions, but {on_line // 4} follow")
         insns = parse(values[at + 1 : last + 1], f"{text.where}:{text.line_of(start)}")
-        source = "numbers" if block[0][tokens[at].end() : tokens[at + 1].start()].strip() == "," else "tcpdump-ddd"
+        source = "bytecode" if block[0][tokens[at].end() : tokens[at + 1].start()].strip() == "," else "tcpdump-ddd"
         programs.append(Program(Isa.CLASSIC, encode(insns), text.origin(source, start, block.start() + tokens[last].end())))
         at = last + 1
     return programs
