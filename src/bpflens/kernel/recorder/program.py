@@ -50,6 +50,7 @@ class Layout:
             **{name.upper(): member_offset(btf, "pt_regs", name) for name in ("orig_ax", "di", "si", "dx", "bx", "cx")},
         }  # fmt: skip
         self.numbers |= self._at_exit(btf) if at_exit else self._before_the_verifier(btf)
+        self.header_bytes = self.numbers["HEADER_ALL"]
 
     def _before_the_verifier(self, btf: Btf) -> dict[str, int]:
         aux_bytes = member_offset(btf, "bpf_prog_aux", "ext_mutex")  # as far as anything is worth having
