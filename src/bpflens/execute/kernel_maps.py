@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 from bpflens.errors import BpflensError, KernelError
 from bpflens.execute.loadable_btf import loadable_btf
+from bpflens.isa.extended.uapi import MapType
 from bpflens.kernel.descriptors import close
 from bpflens.kernel.maps import map_data
 from bpflens.kernel.maps.map_memory import MappedArray, RingBuffer, map_array
@@ -28,10 +29,16 @@ Contents: TypeAlias = Mapping[str, Mapping[bytes, bytes]]
 MapState: TypeAlias = "bytes | dict[bytes, bytes] | list[bytes]"
 """Contents as read: raw memory of an array, elements of a hash, records of a queue or ring buffer."""
 
-HASH, ARRAY, PROG_ARRAY, PERF_EVENT_ARRAY, PERCPU_HASH, PERCPU_ARRAY, STACK_TRACE, CGROUP_ARRAY, LRU_HASH, LRU_PERCPU_HASH = range(1, 11)
-LPM_TRIE, ARRAY_OF_MAPS, HASH_OF_MAPS, DEVMAP, SOCKMAP, CPUMAP, XSKMAP, SOCKHASH, CGROUP_STORAGE = range(11, 20)
-QUEUE, STACK, SK_STORAGE, DEVMAP_HASH, STRUCT_OPS, RINGBUF, INODE_STORAGE, TASK_STORAGE, BLOOM, USER_RINGBUF = range(22, 32)
-CGRP_STORAGE, ARENA = 32, 33
+HASH, PERCPU_HASH, LRU_HASH, LRU_PERCPU_HASH = MapType.HASH, MapType.PERCPU_HASH, MapType.LRU_HASH, MapType.LRU_PERCPU_HASH
+ARRAY, PERCPU_ARRAY, PROG_ARRAY, PERF_EVENT_ARRAY = MapType.ARRAY, MapType.PERCPU_ARRAY, MapType.PROG_ARRAY, MapType.PERF_EVENT_ARRAY
+STACK_TRACE, CGROUP_ARRAY, LPM_TRIE, ARRAY_OF_MAPS = MapType.STACK_TRACE, MapType.CGROUP_ARRAY, MapType.LPM_TRIE, MapType.ARRAY_OF_MAPS
+HASH_OF_MAPS, DEVMAP, DEVMAP_HASH, SOCKMAP = MapType.HASH_OF_MAPS, MapType.DEVMAP, MapType.DEVMAP_HASH, MapType.SOCKMAP
+SOCKHASH, CPUMAP, XSKMAP = MapType.SOCKHASH, MapType.CPUMAP, MapType.XSKMAP
+QUEUE, STACK, RINGBUF = MapType.QUEUE, MapType.STACK, MapType.RINGBUF
+USER_RINGBUF, STRUCT_OPS, ARENA = MapType.USER_RINGBUF, MapType.STRUCT_OPS, MapType.ARENA
+CGROUP_STORAGE, CGRP_STORAGE, SK_STORAGE = MapType.CGROUP_STORAGE, MapType.CGRP_STORAGE, MapType.SK_STORAGE
+INODE_STORAGE, TASK_STORAGE = MapType.INODE_STORAGE, MapType.TASK_STORAGE
+BLOOM = MapType.BLOOM_FILTER
 MMAPABLE, ZERO_SEED, RDONLY_PROG, NO_PREALLOC = 1 << 10, 1 << 6, 1 << 7, 1
 _KEPT = NO_PREALLOC | 2 | 8 | 0x10 | RDONLY_PROG | 0x100 | MMAPABLE
 HASHES = frozenset({HASH, PERCPU_HASH, LRU_HASH, LRU_PERCPU_HASH})
@@ -72,7 +79,7 @@ def read_limits(map: Map) -> int:
     from bpflens.kernel.maps.map_data import possible_cpus
 
     entries = map.max_entries
-    if map.type in (SK_STORAGE, INODE_STORAGE, TASK_STORAGE, CGRP_STORAGE, CGROUP_STORAGE, 21):
+    if map.type in (SK_STORAGE, INODE_STORAGE, TASK_STORAGE, CGRP_STORAGE, CGROUP_STORAGE, MapType.PERCPU_CGROUP_STORAGE):
         return 0
     if map.type in (RINGBUF, USER_RINGBUF):
         return max(4096, 1 << (min(entries, _MAX_RING).bit_length() - 1)) if entries else 4096

@@ -20,8 +20,6 @@ _INSIDE = re.compile(r"\(void \*\)(&?\w+(?:(?:->|\.)\w+)*) ([+-]) (\w+)").fullma
 class Names:
     """What the names in expressions mean: subclassed by the writers of each level."""
 
-    style = "__u64"
-
     def type_name(self, type: CType) -> str:
         """How the type is written."""
         if type.pointer:
@@ -88,10 +86,6 @@ class Names:
 
     def lvalue(self, size: int, address: Expr, place: ir.Place) -> str | None:
         """As `member`, for stores."""
-        return None
-
-    def constant(self, value: int) -> str | None:
-        """A name for a number, where the context gives one."""
         return None
 
     def beside(self, expr: Expr, value: int) -> CText | None:

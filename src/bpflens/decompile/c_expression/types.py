@@ -11,7 +11,6 @@ __all__ = (
     "AND",
     "BAND",
     "BOR",
-    "CHOICE",
     "EQUAL",
     "INT",
     "MUL",
@@ -57,7 +56,7 @@ UNSIGNED = {8: U8, 16: U16, 32: U32, 64: U64}
 _SIGNED = {8: S8, 16: S16, 32: S32, 64: S64}
 
 # precedence of C: higher binds tighter
-PRIMARY, UNARY, MUL, ADD, SHIFT, RELATION, EQUAL, BAND, XOR, BOR, AND, OR, CHOICE = 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3
+PRIMARY, UNARY, MUL, ADD, SHIFT, RELATION, EQUAL, BAND, XOR, BOR, AND, OR = 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4
 
 
 class CText(NamedTuple):

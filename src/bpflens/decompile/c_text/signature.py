@@ -16,10 +16,9 @@ from bpflens.decompile.c_expression.unit_scope import UnitScope
 from bpflens.decompile.unit import Code, Unit
 from bpflens.formats.elf.sections import SECTIONS
 from bpflens.isa.extended.contexts import context_struct
+from bpflens.isa.extended.uapi import ProgType
 
 __all__ = ("WORDS", "head_of", "make_signatures", "prototype_of", "section_name")
-
-_STRUCT_OPS = 27
 
 
 def make_signatures(unit: Unit, arities: Mapping[str, int]) -> dict[str, Signature]:
@@ -38,7 +37,7 @@ def _signature(code: Code, arity: int) -> Signature:
             known = type_of(btf, btf.type(btf.type(code.type_id).ref).ref)
             if known is not None and known.bits == 64:
                 result = U64
-        if code.prog_type == _STRUCT_OPS:
+        if code.prog_type == ProgType.STRUCT_OPS:
             result = U64
         return Signature(result, (context,), False, (pointee,))
     if code.role == "global" and btf is not None and code.type_id:
@@ -57,8 +56,8 @@ def _parameter(btf: Btf, type_id: int) -> CType:
     return made
 
 
-WORDS = frozenset((17, 24, 26, 27, 29))
-"""RAW_TRACEPOINT, RAW_TRACEPOINT_WRITABLE, TRACING, STRUCT_OPS, LSM: the context is an array of 64-bit arguments."""
+WORDS = frozenset((ProgType.RAW_TRACEPOINT, ProgType.RAW_TRACEPOINT_WRITABLE, ProgType.TRACING, ProgType.STRUCT_OPS, ProgType.LSM))
+"""The context is an array of 64-bit arguments."""
 
 
 def _context(code: Code) -> tuple[CType, int]:

@@ -27,7 +27,6 @@ __all__ = ("FIRST_SLOT", "Frame", "lay_out", "place_in_frame")
 FIRST_SLOT = 16
 """Variables from this one on are promoted stack slots, before there are webs."""
 
-_KEY, _VALUE = 2, 3
 # helper -> register that points to a key, register that points to a value of the map in r1
 _MAP_POINTERS = {
     1: {2: "key"}, 2: {2: "key", 3: "value"}, 3: {2: "key"}, 51: {}, 52: {2: "key"}, 53: {3: "key"}, 69: {3: "key"}, 70: {3: "key"},

@@ -20,6 +20,7 @@ from bpflens.decompile.summary.words.layers import value_text
 from bpflens.decompile.summary.words.naming import Namer
 from bpflens.decompile.summary.words.verdicts import verdict
 from bpflens.decompile.unit import Unit
+from bpflens.isa.extended.uapi import MapType
 from bpflens.maps.contents import Entry, contents
 from bpflens.program import Map
 
@@ -27,7 +28,12 @@ __all__ = ("now_held", "with_contents")
 
 _SHOWN, _MOST = 3, 1024
 _LONGEST = 60
-_OPAQUE = frozenset((4, 7, 24, 27, 28, 29, 31, 32))  # events, stacks, storage with sockets and tasks: nothing to list
+# events, stacks, storage with sockets and tasks: nothing to list
+_OPAQUE = frozenset((
+    MapType.PERF_EVENT_ARRAY, MapType.STACK_TRACE, MapType.SK_STORAGE, MapType.RINGBUF, MapType.INODE_STORAGE,
+    MapType.TASK_STORAGE, MapType.USER_RINGBUF, MapType.CGRP_STORAGE,
+))  # fmt: skip
+_ARRAYS = (MapType.ARRAY, MapType.PERCPU_ARRAY)
 _COUNTED = {"drops the packet": "dropped", "passes the packet on": "passed on", "lets the packet pass": "let through",
             "redirects the packet": "redirected", "refuses (EPERM)": "refusals", "allows": "allowed"}  # fmt: skip
 
@@ -53,15 +59,15 @@ def now_held(sentence: Sentence, name: str, map: Map, verdicts: Sequence[Says], 
     found = contents(map, _MOST)
     if found.reason:
         return f" Its contents can't be read: {found.reason}."
-    entries = [entry for entry in found.entries if entry.raw_value is None or entry.raw_value.strip(b"\0") or map.type not in (2, 6)]
+    entries = [entry for entry in found.entries if entry.raw_value is None or entry.raw_value.strip(b"\0") or map.type not in _ARRAYS]
     if not entries:
-        return " Now all its values are 0." if map.type in (2, 6) else " Now it is empty."
+        return " Now all its values are 0." if map.type in _ARRAYS else " Now it is empty."
     done = [each for each in (sentence.says.done if sentence.says is not None else ()) if each.parts]
     counted = "" if shared else _counted(sentence, map, verdicts, namer)
     ranked = sorted(entries, key=lambda entry: -(_number(entry.value) or 0))
     shown = [f"{_key(entry, done, namer)}: {_value(entry, counted)}" for entry in ranked[:_SHOWN]]
     count = f"more than {_MOST}" if found.more else str(len(entries))
-    what = "value that is not 0" if map.type in (2, 6) else "entry"
+    what = "value that is not 0" if map.type in _ARRAYS else "entry"
     plural = {"entry": "entries", "value that is not 0": "values that are not 0"}[what]
     more = ", ..." if len(entries) > _SHOWN or found.more else ""
     return f" Now {count} {what if count == '1' else plural}: {', '.join(shown)}{more}."

@@ -16,12 +16,12 @@ from bpflens.decompile.summary.summary import Summary
 from bpflens.decompile.unit import Code, Unit
 from bpflens.errors import BpflensError
 from bpflens.isa.extended.names import MAP_TYPES, PROG_TYPES, type_name
+from bpflens.isa.extended.uapi import MapType
 
 __all__ = ("LARGE", "country", "tail_calls")
 
 LARGE = 1000  # instructions
 _SHOWN, _DEEPEST, _MOST_PROGRAMS = 8, 3, 16
-_PROG_ARRAY = 3
 _BY_INDEX = re.compile(r"(\d+)/(\d+)$")  # iproute2: section "MAP/INDEX" is put into that program array
 
 
@@ -127,7 +127,7 @@ def _goes_on(program: int, depth: int, seen: frozenset[int]) -> str:
     said = []
     for id in prog_map_ids(program):
         info = read_map_info(id, types=False)
-        if info.type == _PROG_ARRAY:
+        if info.type == MapType.PROG_ARRAY:
             there = _live(id, depth + 1, seen)
             if there:
                 said.append(f"{info.name} to {', '.join(there.values())}")

@@ -24,13 +24,13 @@ from bpflens.decompile.summary.words.verdicts import has_verdict
 from bpflens.decompile.unit import Code, Unit, make_unit
 from bpflens.errors import BpflensError
 from bpflens.isa.extended.names import PROG_TYPES, type_name
+from bpflens.isa.extended.uapi import ProgType
 from bpflens.program import Program
 
 __all__ = ("Sentence", "Summary", "entries_of", "summarise", "summarise_function")
 
 SHOWN_LINES = 10
 _MOST_RESULTS = 4
-_STRUCT_OPS = 27
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def summarise_function(unit: Unit, name: str) -> Summary:
             gaps.append(f"{function.name} is nested too deeply to be followed to its ends")
         if code.role != "entry":
             found += _results(function.name, walked, namer, own)
-        elif own and program.type == _STRUCT_OPS and not _is_void(unit, code):
+        elif own and program.type == ProgType.STRUCT_OPS and not _is_void(unit, code):
             found += _results(function.name, walked, namer, len(walked.returns) > 1 or any(each.value is None for each in walked.returns))
         elif own and has_verdict(program.type or 0, program.declared.section or ""):
             found += decisions(name, walked, namer, program.type or 0)

@@ -31,13 +31,12 @@ def type_objects(function: Function, maps: Mapping[str, Map], btf: Btf | None) -
         return
     accesses: dict[int, dict[tuple[int, int], int]] = {start: {} for start in function.objects}
     types: dict[int, set[int]] = {start: set() for start in function.objects}
-    whole: dict[int, int] = {}
     for block in function.blocks.values():
         for statement in block.statements:
             if isinstance(statement, Store | Atomic) and isinstance(statement.address, StackRef):
                 _count(accesses, statement.address, statement.size, 1 if _is_zero(statement) else 4)
             if isinstance(statement, Call) and statement.kind == "helper" and btf is not None:
-                _passed(statement, maps, types, whole, btf)
+                _passed(statement, maps, types)
             for expr in ir.inputs(statement):
                 for load in _loads(expr):
                     assert isinstance(load.address, StackRef)
@@ -70,7 +69,7 @@ def _loads(expr: Expr) -> Iterator[Load]:
         pending.extend(ir.children(node))
 
 
-def _passed(call: Call, maps: Mapping[str, Map], types: dict[int, set[int]], whole: dict[int, int], btf: Btf) -> None:
+def _passed(call: Call, maps: Mapping[str, Map], types: dict[int, set[int]]) -> None:
     """Keys and values of maps with BTF."""
     of = call.args[0] if call.args else None
     m = maps.get(of.name) if isinstance(of, MapRef) else None

@@ -27,10 +27,11 @@ from bpflens.decompile.lift.regions import postorder
 from bpflens.decompile.lift.webs import Webs
 from bpflens.decompile.types.header_fields import ETHERTYPES, HEADERS, LENGTHS, PROTOCOLS, Field
 from bpflens.isa.extended.contexts import field_at
+from bpflens.isa.extended.uapi import ProgType
 
 __all__ = ("PacketFields", "find_packet_fields", "meaning_of")
 
-_AT_ETHERNET = frozenset((3, 4, 6))  # SCHED_CLS, SCHED_ACT, XDP
+_AT_ETHERNET = frozenset((ProgType.SCHED_CLS, ProgType.SCHED_ACT, ProgType.XDP))
 _MOVES = frozenset((18, 19, 31, 43, 44, 50, 73))  # helpers after which the packet may begin elsewhere (bpf_xdp_adjust_head ...)
 # fields of contexts whose numbers are not plain: (struct, field) -> meaning
 _CONTEXT = {

@@ -27,12 +27,13 @@ from bpflens.execute.kernel_maps import (
 )
 from bpflens.execute.result import Input
 from bpflens.isa.extended.contexts import context_struct, fields
+from bpflens.isa.extended.uapi import ProgType
 from bpflens.kernel.programs.test_run import PACKET_TYPES
 from bpflens.program import Map
 
 __all__ = ("InputMaker",)
 
-_XDP, _SK_LOOKUP, _FLOW_DISSECTOR, _NETFILTER = 6, 30, 22, 32
+_XDP, _SK_LOOKUP, _FLOW_DISSECTOR, _NETFILTER = ProgType.XDP, ProgType.SK_LOOKUP, ProgType.FLOW_DISSECTOR, ProgType.NETFILTER
 _SKB_SETTABLE = (("mark", 8, 4), ("priority", 32, 4), ("cb", 48, 20), ("tstamp", 152, 8), ("wire_len", 160, 4), ("gso_segs", 164, 4))
 _IP_HEADER = {b"\x08\x00": 20, b"\x86\xdd": 40}
 _SMALL = (0, 0, 1, 2, 3, 4, 8, 10, 16, 255)
@@ -137,7 +138,7 @@ class InputMaker:
     def _context(self) -> bytes:
         struct_name = context_struct(self.own_type)
         size = max(self.mined.ctx_size, max((f.offset + f.size for f in fields(struct_name)), default=0))
-        if self.type in (17, 24):
+        if self.type in (ProgType.RAW_TRACEPOINT, ProgType.RAW_TRACEPOINT_WRITABLE):
             size = 96
         elif self.own_type == 2:
             size = max(size, 168)

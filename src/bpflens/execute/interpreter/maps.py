@@ -13,9 +13,6 @@ from bpflens.execute.kernel_maps import (
     ARRAY,
     ARRAY_OF_MAPS,
     BLOOM,
-    CPUMAP,
-    DEVMAP,
-    DEVMAP_HASH,
     HASH_OF_MAPS,
     HASHES,
     LPM_TRIE,
@@ -32,10 +29,15 @@ from bpflens.execute.kernel_maps import (
     one_value,
     read_limits,
 )
+from bpflens.isa.extended.uapi import MapType
 from bpflens.program import Map
 
 __all__ = ("ArrayModel", "HashModel", "LpmModel", "MapModel", "ModelError", "OuterModel", "QueueModel", "RingModel", "make_model")
 
+_STORAGE = frozenset((
+    MapType.CGROUP_STORAGE, MapType.PERCPU_CGROUP_STORAGE, MapType.SK_STORAGE, MapType.INODE_STORAGE, MapType.TASK_STORAGE,
+    MapType.CGRP_STORAGE,
+))  # fmt: skip
 ANY, NOEXIST, EXIST = 0, 1, 2
 ENOENT, E2BIG, EEXIST, EINVAL, ENOMEM, EAGAIN = 2, 7, 17, 22, 12, 11
 
@@ -328,7 +330,7 @@ class OtherModel(HashModel):
 def make_model(map: Map, memory: Memory) -> MapModel:
     """The model of a map's type."""
     type = map.type
-    if type in (ARRAY, PERCPU_ARRAY, 26):
+    if type in (ARRAY, PERCPU_ARRAY, MapType.STRUCT_OPS):
         return ArrayModel(map, memory)
     if type in HASHES:
         return HashModel(map, memory)
@@ -338,10 +340,8 @@ def make_model(map: Map, memory: Memory) -> MapModel:
         return OuterModel(map, memory)
     if type in (QUEUE, STACK, BLOOM):
         return QueueModel(map, memory)
-    if type in (RINGBUF, 4):
+    if type in (RINGBUF, MapType.PERF_EVENT_ARRAY):
         return RingModel(map, memory)
-    if type in (19, 21, 24, 28, 29, 32):
+    if type in _STORAGE:
         return StorageModel(map, memory)
-    if type in (DEVMAP, DEVMAP_HASH, CPUMAP):
-        return OtherModel(map, memory)
     return OtherModel(map, memory)

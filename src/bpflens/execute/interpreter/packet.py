@@ -12,6 +12,7 @@ from bpflens.execute.interpreter.memory import EFAULT, SHIFT, Fault
 from bpflens.execute.interpreter.state import Arguments, State
 from bpflens.execute.result import Input
 from bpflens.isa.extended.contexts import context_struct, fields
+from bpflens.isa.extended.uapi import ProgType
 
 __all__ = ("PACKET_HELPERS", "absolute", "context_after", "packet_after", "prepare")
 
@@ -19,9 +20,12 @@ M32, M64 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
 PACKET_REGION, CTX_REGION = 4, 8  # below 2^32: contexts hold addresses in 32 bits
 HEADROOM, TAILROOM = 256, 320
 ETHERNET = 14
-XDP, SK_LOOKUP = 6, 30
-SKB_TYPES = frozenset({1, 3, 4, 8, 10, 11, 12, 19, 14, 22})
-L2_TYPES = frozenset({3, 4})
+XDP = ProgType.XDP
+SKB_TYPES = frozenset((
+    ProgType.SOCKET_FILTER, ProgType.SCHED_CLS, ProgType.SCHED_ACT, ProgType.CGROUP_SKB, ProgType.LWT_IN, ProgType.LWT_OUT,
+    ProgType.LWT_XMIT, ProgType.LWT_SEG6LOCAL, ProgType.SK_SKB, ProgType.FLOW_DISSECTOR,
+))  # fmt: skip
+L2_TYPES = frozenset((ProgType.SCHED_CLS, ProgType.SCHED_ACT))
 IP_HEADER = {b"\x08\x00": 20, b"\x86\xdd": 40}
 EINVAL, ENOMEM = 22, 12
 

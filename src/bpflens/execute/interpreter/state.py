@@ -9,13 +9,16 @@ from typing import TypeAlias
 from bpflens.execute.interpreter.maps import MapModel, make_model
 from bpflens.execute.interpreter.memory import Memory
 from bpflens.execute.subject import Subject
+from bpflens.isa.extended.uapi import ProgType
 
 __all__ = ("BTF_TYPES", "E2BIG", "EAGAIN", "EINVAL", "ERANGE", "M32", "M64", "Arguments", "Helper", "State", "error")
 
 M32, M64 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
 E2BIG, EINVAL, EAGAIN, ERANGE = 7, 22, 11, 34
-BTF_TYPES = frozenset({24, 26, 27, 28, 29, 32})
-"""Types whose programs read kernel memory with plain loads: TRACING, STRUCT_OPS, EXT, LSM, NETFILTER, RAW_TRACEPOINT_WRITABLE."""
+BTF_TYPES = frozenset((
+    ProgType.RAW_TRACEPOINT_WRITABLE, ProgType.TRACING, ProgType.STRUCT_OPS, ProgType.EXT, ProgType.LSM, ProgType.NETFILTER,
+))  # fmt: skip
+"""Types whose programs read kernel memory with plain loads."""
 
 
 def error(errno: int) -> int:

@@ -9,6 +9,7 @@ from bpflens.execute.effects import CALLS, EFFECTS, EVENTS, OUTSIDE, said_of_eff
 from bpflens.execute.kernel_maps import RDONLY_PROG, RINGBUF, MapState, is_global_data, kept_flags
 from bpflens.execute.subject import Subject
 from bpflens.isa.extended.helpers import helper_name
+from bpflens.isa.extended.uapi import MapType
 from bpflens.kernel.maps.map_data import value_stride
 from bpflens.program import Map
 
@@ -25,11 +26,18 @@ class MapPlan(NamedTuple):
     left_out: tuple[str, ...]
 
 
-_STORAGE = {3: "program array", 4: "perf events", 7: "stack traces", 14: "devices",
-            15: "sockets", 16: "CPUs", 17: "AF_XDP sockets", 18: "sockets", 19: "cgroup storage", 21: "cgroup storage",
-            24: "socket storage", 25: "devices", 26: "struct_ops", 28: "inode storage", 29: "task storage",
-            30: "bloom filter", 31: "user ring buffer",
-            32: "cgroup storage", 33: "arena"}  # fmt: skip
+_STORAGE = {
+    MapType.PROG_ARRAY: "program array", MapType.PERF_EVENT_ARRAY: "perf events", MapType.STACK_TRACE: "stack traces",
+    MapType.DEVMAP: "devices", MapType.SOCKMAP: "sockets", MapType.CPUMAP: "CPUs", MapType.XSKMAP: "AF_XDP sockets",
+    MapType.SOCKHASH: "sockets", MapType.CGROUP_STORAGE: "cgroup storage", MapType.PERCPU_CGROUP_STORAGE: "cgroup storage",
+    MapType.SK_STORAGE: "socket storage", MapType.DEVMAP_HASH: "devices", MapType.STRUCT_OPS: "struct_ops",
+    MapType.INODE_STORAGE: "inode storage", MapType.TASK_STORAGE: "task storage", MapType.BLOOM_FILTER: "bloom filter",
+    MapType.USER_RINGBUF: "user ring buffer", MapType.CGRP_STORAGE: "cgroup storage", MapType.ARENA: "arena",
+}  # fmt: skip
+_UNSAID = frozenset((
+    MapType.PROG_ARRAY, MapType.PERF_EVENT_ARRAY, MapType.STACK_TRACE, MapType.DEVMAP, MapType.CPUMAP, MapType.DEVMAP_HASH,
+))  # fmt: skip
+"""Those that are not compared, and not named among what was left out either."""
 
 
 def plan(a: Subject, b: Subject) -> MapPlan:
@@ -49,7 +57,7 @@ def plan(a: Subject, b: Subject) -> MapPlan:
                 loose_a.append(name)
                 loose_b.append(name)
         elif map.type in _STORAGE:
-            if map.type not in (3, 4, 7, 14, 16, 25):
+            if map.type not in _UNSAID:
                 left_out.append(f"map {name} ({_STORAGE[map.type]})")
         else:
             whole.append(name)

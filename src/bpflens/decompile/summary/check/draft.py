@@ -14,14 +14,19 @@ from bpflens.decompile.summary.walk.conditions import Condition, Kind
 from bpflens.execute.interpreter.recorded import Chosen
 from bpflens.execute.result import Input, Scene
 from bpflens.isa.extended.helpers import helper_name
+from bpflens.isa.extended.uapi import MapType, ProgType
 from bpflens.kernel.programs.test_run import PACKET_TYPES
 
 __all__ = ("Draft", "make")
 
-_MOST_PACKET, _LEAST_PACKET = 1500, 64
-_AT_NETWORK = frozenset((8, 10, 11, 12, 19, 14, 22, 1))  # test runs give a frame; the program sees it from the network header on
+_MOST_PACKET = 1500
+# test runs give a frame; programs of these types see it from the network header on
+_AT_NETWORK = frozenset((
+    ProgType.CGROUP_SKB, ProgType.LWT_IN, ProgType.LWT_OUT, ProgType.LWT_XMIT, ProgType.LWT_SEG6LOCAL, ProgType.SK_SKB,
+    ProgType.FLOW_DISSECTOR, ProgType.SOCKET_FILTER,
+))  # fmt: skip
+_HASHES = frozenset((MapType.HASH, MapType.PERCPU_HASH, MapType.LRU_HASH, MapType.LRU_PERCPU_HASH))
 _SETTABLE = ((8, 4), (32, 4), (48, 20), (152, 8))  # of struct __sk_buff, by a test run's context
-_XDP, _SOCKET_FILTER = 6, 1
 M64 = (1 << 64) - 1
 
 
@@ -106,10 +111,10 @@ class Draft:
         if self.prog_type not in PACKET_TYPES:
             self.ctx.extend(bytes(max(0, at + 1 - len(self.ctx))))
             self.ctx[at] = value
-        elif self.prog_type != _XDP and any(start <= at < start + size for start, size in _SETTABLE):
+        elif self.prog_type != ProgType.XDP and any(start <= at < start + size for start, size in _SETTABLE):
             self.ctx.extend(bytes(max(0, 192 - len(self.ctx))))
             self.ctx[at] = value
-        elif self.prog_type != _XDP and at in (16, 17):
+        elif self.prog_type != ProgType.XDP and at in (16, 17):
             self.frame[12 + at - 16] = value
         else:
             self.patch[at] = value
@@ -215,7 +220,7 @@ class _Drafted(World):
                 return draft.patch[at]
             if draft.prog_type not in PACKET_TYPES and at < len(draft.ctx):
                 return draft.ctx[at]
-            if at in (16, 17) and draft.prog_type != _XDP:
+            if at in (16, 17) and draft.prog_type != ProgType.XDP:
                 return draft.frame[at - 4]
             if any(start <= at < start + size for start, size in _SETTABLE) and at < len(draft.ctx):
                 return draft.ctx[at]
@@ -276,7 +281,7 @@ def _entry(claim: HasEntry, there: bool, draft: Draft, world: World) -> bool:
     map = world.maps.get(claim.map)
     call = world.call(claim.slots)
     key = key_of(claim, world) or (call.key if call is not None else b"")
-    if map is None or not key or map.type not in (1, 5, 9, 10):
+    if map is None or not key or map.type not in _HASHES:
         return False
     if there:
         draft.maps.setdefault(claim.map, {}).setdefault(key, bytes(map.value_size))

@@ -21,6 +21,7 @@ from bpflens.execute.objects import made_memory, pointers
 from bpflens.execute.result import Scene
 from bpflens.execute.subject import Subject
 from bpflens.isa.extended.contexts import context_struct
+from bpflens.isa.extended.uapi import ProgType
 from bpflens.program import Map
 
 __all__ = ("Trials", "Tried")
@@ -28,8 +29,7 @@ __all__ = ("Trials", "Tried")
 _MOST_PATHS, _MOST_FLIPS, _MOST_RUNS = 60, 12, 600
 _MOST_STEPS = 2_000_000  # instructions of all runs together
 _RANDOM_ROUNDS, _RANDOM_RUNS = 4, 20
-_XDP, _SK_LOOKUP = 6, 30
-_ARGUMENTS = frozenset((26, 27, 29))  # TRACING, STRUCT_OPS, LSM: an array of arguments, numbers among them
+_ARGUMENTS = frozenset((ProgType.TRACING, ProgType.STRUCT_OPS, ProgType.LSM))  # an array of arguments, numbers among them
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class Trials:
         for frame in (_frame(b"\x08\x00", 6), _frame(b"\x08\x00", 17), _frame(b"\x86\xdd", 6)):
             fresh = maker.fresh()
             packets = bool(fresh.packet)
-            ctx = b"" if packets and self.subject.prog_type != _SK_LOOKUP else fresh.ctx
+            ctx = b"" if packets and self.subject.prog_type != ProgType.SK_LOOKUP else fresh.ctx
             if holds_pointers(ctx) and (self._plain or self.subject.prog_type in _ARGUMENTS):
                 ctx = bytes(len(ctx))
             yield Draft(self.subject.prog_type, bytearray(frame if packets else b""), bytearray(ctx), {}, memory)

@@ -13,12 +13,13 @@ from bpflens.decompile.summary.walk.claims import Between, Gives, HasEntry, Leng
 from bpflens.decompile.summary.walk.conditions import Condition
 from bpflens.execute.interpreter.recorded import HelperCall, Run
 from bpflens.isa.extended.helpers import helper_name
+from bpflens.isa.extended.uapi import MapType
 from bpflens.program import Map
 
 __all__ = ("World", "all_of", "key_of")
 
-_HASHES = frozenset((1, 5, 9, 10))  # HASH, PERCPU_HASH, LRU_HASH, LRU_PERCPU_HASH
-_ARRAYS = frozenset((2, 6))
+_HASHES = frozenset((MapType.HASH, MapType.PERCPU_HASH, MapType.LRU_HASH, MapType.LRU_PERCPU_HASH))
+_ARRAYS = frozenset((MapType.ARRAY, MapType.PERCPU_ARRAY))
 M64 = (1 << 64) - 1
 
 

@@ -20,10 +20,15 @@ from bpflens.decompile.summary.walk.sources import Scope
 from bpflens.decompile.summary.words.layers import ETHERTYPES, IP_PROTOCOLS, value_text
 from bpflens.decompile.summary.words.naming import Layers, Namer
 from bpflens.isa.extended.helpers import helper_prototype
+from bpflens.isa.extended.uapi import MapType, ProgType
 
 __all__ = ("LOOKUPS", "NEGATED", "SHORT", "Condition", "Kind", "condition_of", "layers_of")
 
-_ARRAYS = frozenset((2, 6))  # BPF_MAP_TYPE_ARRAY, PERCPU_ARRAY: an entry is there for every key below max_entries
+_ARRAYS = frozenset((MapType.ARRAY, MapType.PERCPU_ARRAY))  # an entry is there for every key below max_entries
+_WITH_SKB = frozenset((
+    ProgType.SOCKET_FILTER, ProgType.SCHED_CLS, ProgType.SCHED_ACT, ProgType.CGROUP_SKB, ProgType.LWT_IN, ProgType.LWT_OUT,
+    ProgType.LWT_XMIT,
+))  # fmt: skip  # the context is struct __sk_buff
 LOOKUPS = frozenset(("bpf_map_lookup_elem", "bpf_map_lookup_percpu_elem"))
 _POINTERS = (
     "bpf_ringbuf_reserve", "bpf_sk_storage_get", "bpf_task_storage_get", "bpf_inode_storage_get", "bpf_cgrp_storage_get",
@@ -291,7 +296,7 @@ def _by_context(known: dict[Bit, int], namer: Namer) -> str:
     for at in (16, 17):
         for bit in range(8):
             found = known.get(Bit(Source("ctx"), at, bit))
-            if found is None or namer.prog_type not in (1, 3, 4, 8, 10, 11, 12):
+            if found is None or namer.prog_type not in _WITH_SKB:
                 return ""
             value |= found << (bit + (8 if at == 16 else 0))
     return {"IPv4": "IPv4", "IPv6": "IPv6", "ARP": "ARP"}.get(ETHERTYPES.get(value, ""), "")

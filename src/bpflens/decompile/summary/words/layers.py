@@ -8,6 +8,8 @@ from __future__ import annotations
 import errno
 from typing import NamedTuple
 
+from bpflens.isa.extended.uapi import ProgType
+
 __all__ = ("ETHERTYPES", "IP_PROTOCOLS", "PacketField", "field_of", "fields_of", "network_offset", "value_text")
 
 
@@ -95,8 +97,8 @@ _ICMP_TYPES = {0: "echo reply", 3: "destination unreachable", 5: "redirect", 8: 
 _TCP_FLAGS = ((1, "FIN"), (2, "SYN"), (4, "RST"), (8, "PSH"), (16, "ACK"), (32, "URG"), (64, "ECE"), (128, "CWR"))
 
 # Where packet data begins: at the Ethernet header (XDP, tc) or at the network header (cgroup_skb, lwt_*).
-_AT_ETHERNET = frozenset((3, 4, 6))
-_AT_NETWORK = frozenset((8, 10, 11, 12, 19))
+_AT_ETHERNET = frozenset((ProgType.SCHED_CLS, ProgType.SCHED_ACT, ProgType.XDP))
+_AT_NETWORK = frozenset((ProgType.CGROUP_SKB, ProgType.LWT_IN, ProgType.LWT_OUT, ProgType.LWT_XMIT, ProgType.LWT_SEG6LOCAL))
 
 
 def network_offset(prog_type: int) -> int | None:

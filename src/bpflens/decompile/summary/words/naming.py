@@ -19,6 +19,7 @@ from bpflens.decompile.unit import Code, Unit
 from bpflens.errors import BpflensError
 from bpflens.isa.extended.contexts import access_name, context_struct, field_at
 from bpflens.isa.extended.helpers import helper_id, helper_prototype
+from bpflens.isa.extended.uapi import ProgType
 
 __all__ = ("ASSUMED", "NO_LAYERS", "STATED", "STRINGS", "Layers", "Named", "Namer")
 
@@ -46,9 +47,12 @@ _X86_64_ARGUMENTS = {
 PLAIN = "the IPv4 header has no options"
 ASSUMED = f" (if {PLAIN})"
 STATED = frozenset({PLAIN, "the IP version and header length is 0x45"})
-_KPROBE, _TRACEPOINT = 2, 5
-_DATA = {14: "the data", 16: "the message", 25: "the option's value"}  # what a context's data points to, where it is no packet
-_ARGUMENT_ARRAYS = frozenset((17, 24, 26, 27, 29))  # raw tracepoints, tracing, struct_ops, LSM: the context is an array of u64
+_KPROBE, _TRACEPOINT = ProgType.KPROBE, ProgType.TRACEPOINT
+# what a context's data points to, where it is no packet
+_DATA = {ProgType.SK_SKB: "the data", ProgType.SK_MSG: "the message", ProgType.CGROUP_SOCKOPT: "the option's value"}
+_ARGUMENT_ARRAYS = frozenset((
+    ProgType.RAW_TRACEPOINT, ProgType.RAW_TRACEPOINT_WRITABLE, ProgType.TRACING, ProgType.STRUCT_OPS, ProgType.LSM,
+))  # fmt: skip  # raw tracepoints, tracing, struct_ops, LSM: the context is an array of u64
 
 READERS = {
     "bpf_probe_read_user": "user memory that was read", "bpf_probe_read_kernel": "kernel memory that was read",

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from bpflens.isa.extended.uapi import ProgType
+
 __all__ = ("Verdict", "has_verdict", "verdict")
 
 
@@ -56,7 +58,8 @@ _BY_TYPE: dict[int, dict[int, Verdict]] = {
     1: _FILTER, 3: _TC, 4: _TC, 6: _XDP, 8: _CGROUP_SKB, 9: _ALLOW, 10: _LWT, 11: _LWT, 12: _LWT, 14: _SK, 15: _ALLOW, 16: _SK, 18: _ALLOW,
     21: _REUSEPORT, 22: _DISSECTED, 23: _ALLOW, 25: _ALLOW, 30: _SK, 32: _NETFILTER,
 }  # fmt: skip
-_LSM, TRACING = 29, 26
+_ALLOWING = tuple(type for type, meanings in _BY_TYPE.items() if meanings is _ALLOW)
+_LSM, TRACING = ProgType.LSM, ProgType.TRACING
 
 
 def has_verdict(prog_type: int, section: str = "") -> bool:
@@ -80,6 +83,6 @@ def verdict(prog_type: int, value: int) -> Verdict:
         import errno
 
         return Verdict("0", "allows", True) if not signed else Verdict(f"-{errno.errorcode.get(-signed, str(-signed))}", "refuses")
-    if prog_type in (9, 15, 18, 23, 25) and signed not in (0, 1):
+    if prog_type in _ALLOWING and signed not in (0, 1):
         return Verdict(str(signed), f"returns {signed}")
     return Verdict("", f"returns {signed}", not has_verdict(prog_type))

@@ -16,11 +16,11 @@ from bpflens.execute.symbolic.values.diagrams import constrain
 from bpflens.execute.symbolic.values.masks import mask
 from bpflens.execute.symbolic.values.terms import WORLD, Term, const, make, symbol
 from bpflens.isa.extended.contexts import context_struct, fields
+from bpflens.isa.extended.uapi import ProgType
 
 __all__ = ("Setting", "constant_bytes", "load", "load_leaf", "memories", "store")
 
 FRAME = 512
-_SYSCALL = 31
 _PACKET_PARTS = {"packet": 0, "packet_end": 1, "packet_meta": 2}
 # Fields of __sk_buff that a later load gives back as they were stored (bpf_convert_ctx_access, net/core/filter.c); others are events.
 _PLAIN = {"__sk_buff": ((8, 12), (32, 36), (48, 68))}
@@ -227,7 +227,7 @@ def store_leaf(setting: Setting, state: State, leaf: Term, size_bytes: int, valu
 
 def _plain(setting: Setting, anchor: Term | None, offset: int, size_bytes: int) -> bool:
     """Does a load give back what was stored in the context, and nothing else changes?"""
-    if setting.code.program.type == _SYSCALL:
+    if setting.code.program.type == ProgType.SYSCALL:
         return True
     if anchor is None or anchor.op != "sym":
         return False
