@@ -10,8 +10,7 @@ access is named only where it is exactly a field: the same offset and size. So n
 
 After calls that move the start of the packet nothing is said of it.
 
-Algorithm: forward analysis over blocks in reverse postorder; facts of blocks that meet are those that all have. Cost: linear per round, two
-rounds.
+Algorithm: forward analysis over blocks in reverse postorder; facts of blocks that meet are those that all have. Cost: two linear rounds.
 """
 
 from __future__ import annotations

@@ -33,8 +33,6 @@ __all__ = ("Done", "Returned", "Walk", "walk")
 _DEEPEST = 120
 
 
-
-
 @dataclass(frozen=True, slots=True)
 class Returned:
     """A return: `value` None where it is computed; `what` it is then, in words, "" where it has none."""
