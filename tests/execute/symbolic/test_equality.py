@@ -206,6 +206,16 @@ def test_calls_are_compared_where_they_are_made() -> None:
     assert not compare(before + "k = x == 10 ? 5 : 9;" + after, before + "k = x == 2 ? 5 : 9;" + after).proved
 
 
+def test_calls_that_are_never_made_together_are_no_pair() -> None:
+    """What one of them would be given agrees with the other's only because no input makes both."""
+    before = "__u32 x = ctx->rx_queue_index, k = 5, l = 9; "
+    one = "if (x == 2) bpf_map_delete_elem(&m, &k); if (x == 10) bpf_map_delete_elem(&m, &l); return 1;"
+    two = "if (x == 2) bpf_map_delete_elem(&m, &l); if (x == 10) bpf_map_delete_elem(&m, &k); return 1;"
+
+    assert not compare(before + one, before + two).proved
+    assert compare(before + one, before + one.replace("x == 2", "x + 1 == 3")).proved
+
+
 def test_a_program_of_any_type_is_proved() -> None:
     """Where the section says no type, a field of 4 bytes may be a pointer of 8."""
     equal = compare("return ctx->rx_queue_index + 1;", "return 1 + ctx->rx_queue_index;", "somewhere")

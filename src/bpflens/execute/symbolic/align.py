@@ -15,9 +15,9 @@ from __future__ import annotations
 from typing import Any
 
 from bpflens.execute.symbolic.machine.state import done_where
-from bpflens.execute.symbolic.values.diagrams import cofactors, top
+from bpflens.execute.symbolic.values.diagrams import both, cofactors, top
 from bpflens.execute.symbolic.values.formula import Formulas
-from bpflens.execute.symbolic.values.terms import ATOM, BOOL, MEM, TRUE, WORLD, Term, count
+from bpflens.execute.symbolic.values.terms import ATOM, BOOL, FALSE, MEM, TRUE, WORLD, Term, count
 
 __all__ = ("QUERIES", "Alignment", "effects_of")
 
@@ -59,7 +59,9 @@ class Alignment:
             if y in mine:
                 continue
             for x in left[:CANDIDATES]:
-                if x.args[:2] == y.args[:2] and self._parts(x, y, self._both_made(x, y, ())):
+                if x.args[:2] != y.args[:2] or both(done_where(x), done_where(y)) is FALSE:
+                    continue
+                if self._parts(x, y, self._both_made(x, y, ())):
                     left.remove(x)
                     self.partner[x], self.partner[y] = y, x
                     self.known[x, y, frozenset()] = True
