@@ -42,6 +42,7 @@ Fact: TypeAlias = tuple[int, int, str]
 """(pointer variable, bytes behind it, what is known of that place)."""
 Facts: TypeAlias = frozenset[Fact]
 _MAX_FACTS = 200
+_ROUNDS = 4
 
 
 @dataclass(slots=True)
@@ -51,7 +52,6 @@ class PacketFields:
     """
 
     context: str = ""
-
     loads: dict[int, Field] = field(default_factory=dict)
     stores: dict[ir.Slots, Field] = field(default_factory=dict)
     webs: dict[int, str] = field(default_factory=dict)
@@ -70,9 +70,6 @@ def find_packet_fields(function: Function, webs: Webs, prog_type: int, context: 
         if len(found.webs) == before:
             break
     return found
-
-
-_ROUNDS = 4
 
 
 def _meanings(function: Function, fields: PacketFields) -> dict[int, str]:

@@ -1,7 +1,7 @@
 """Maps as the interpreter has them: elements live in memory regions, so that programs write to them through pointers.
 
 One CPU exists: a value of a per-cpu map is that CPU's. A full LRU map drops the element that was put in first; the kernel's choice differs.
-Errors are those of the kernel's maps (kernel/bpf/hashtab.c, arraymap.c, lpm_trie.c, queue_stack_maps.c, v6.18).
+Errors are those of the kernel's maps (kernel/bpf/hashtab.c, arraymap.c, lpm_trie.c, queue_stack_maps.c, Linux 6.18).
 """
 
 from __future__ import annotations

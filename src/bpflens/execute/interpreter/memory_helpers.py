@@ -91,7 +91,7 @@ def _comm(m: State, a: Arguments) -> int:
 
 
 def _csum_diff(m: State, a: Arguments) -> int:
-    """bpf_csum_diff: the difference of the sums of 16-bit words, folded to 16 bits since v6.13."""
+    """bpf_csum_diff: the difference of the sums of 16-bit words, folded to 16 bits since Linux 6.13."""
     if a[1] & 3 or a[3] & 3 or (a[1] | a[3]) & M32 > 512:
         return error(EINVAL)
     total = a[4] & M32
