@@ -1,6 +1,6 @@
 """The packet and its context: where they lie in memory, how helpers read and change them, what a test run of the kernel sets up.
 
-Layout as in the kernel's test runs (bpf_prog_test_run_skb, bpf_prog_test_run_xdp, Linux 6.18): for XDP and traffic control the packet starts
+Layout as in the kernel's test runs (bpf_prog_test_run_skb, bpf_prog_test_run_xdp, Linux 6.18): for XDP and tc the packet starts
 at the Ethernet header, for other skb types after it. The context is the structure that programs see; its pointers are 32-bit addresses.
 """
 
