@@ -168,7 +168,7 @@ def jumps_over_nothing_by_tag(case: Case) -> Claim | None:
 
     if case.claim is None or case.claim.proof is None:
         return None
-    walked = case.image.verified_insns  # not told before v5.16: aba64c7da983 ("bpf: Add verified_insns to bpf_prog_info and fdinfo")
+    walked = case.image.verified_insns  # told since Linux aba64c7da983 ("bpf: Add verified_insns to bpf_prog_info and fdinfo"), v5.16
     if walked is not None and not 0 < walked - (case.claim.proof.verified_insns or 0) <= _FEW_INSNS:
         return None
     name = case.kernel.algorithm()

@@ -78,8 +78,8 @@ def oracle(prog_fd: int, prog_type: int, candidates: Sequence[tuple[int, int]], 
     """Which (expected attach type, flags) among `candidates` the program has, by __bpf_prog_map_compatible(): all that the kernel can't
     tell apart; empty where the program can't be put into a program array. No kernel memory is read.
 
-    Exact since "Enforce expected_attach_type for tailcall compatibility" (4540aed51b12); the program is held by a private array for
-    microseconds.
+    Exact since Linux 4540aed51b12 ("bpf: Enforce expected_attach_type for tailcall compatibility"), v6.18; the program is held by a
+    private array for microseconds.
     """
     from bpflens.kernel.programs.load import create_map, load_program
 

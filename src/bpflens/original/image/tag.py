@@ -2,7 +2,7 @@
 
 First 8 bytes of a hash over the instructions, after CO-RE in the kernel and before everything else, with the imm of both slots
 of map references (ld_imm64 with src 1 or 2) zeroed; bpf_prog_calc_tag(), kernel/bpf/core.c. The hash is SHA-1 up to v6.17 and SHA-256 from
-v6.18 (603b44162325 "bpf: Update the bpf_prog_calc_tag to use SHA256"); which one made a tag is told by trying both.
+v6.18 on (Linux 603b44162325 ("bpf: Update the bpf_prog_calc_tag to use SHA256"), v6.18); which one made a tag is told by trying both.
 
 `Tagger` hashes variants of one program: the state up to the first difference is kept, so that a late change costs little.
 """

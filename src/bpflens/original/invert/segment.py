@@ -107,7 +107,7 @@ class Walk:
         return self.image.functions[bisect.bisect_right(self.image.functions, slot) - 1]
 
     def _end(self) -> int:
-        """Without the hidden handler that the kernel appends to a program that throws (add_hidden_subprog, v6.7 f18b03fabaa9)."""
+        """Without the hidden handler that the kernel appends to a program that throws (add_hidden_subprog(), Linux v6.7)."""
         image = self.image
         size = len(image)
         if self.options.keep_last or size < 4 or image.words[-2:] != [_MOV_R0_R1, _EXIT]:

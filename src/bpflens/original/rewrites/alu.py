@@ -43,7 +43,7 @@ TEMPLATES = (
     rewrite("division guard", "if wS != 0 goto +2; wD ^= wD; goto +1; wD /= wS", "wD /= wS"),
     rewrite("remainder guard", "if rS == 0 goto +1; rD %= rS", "rD %= rS"),
     rewrite("remainder guard", "if wS == 0 goto +2; wD %= wS; goto +1; wD = wD", "wD %= wS"),
-    # 6.11 7dd34d7b7dcf ("bpf: Fix a sdiv overflow issue"); before that as for unsigned division
+    # since Linux 7dd34d7b7dcf ("bpf: Fix a sdiv overflow issue"), v6.11; before that as for unsigned division
     rewrite(
         "signed division guard",
         "r11 = rS; r11 += 1; if r11 > 1 goto +4; if r11 == 0 goto +1; rD = 0; rD = -rD; goto +1; rD s/= rS",

@@ -141,7 +141,7 @@ TEMPLATES = (
     rewrite("per-cpu pointer of an allocation", "r1 = *(u64*)(r1+0); call bpf_per_cpu_ptr", "call #153", cost=3),
     rewrite("per-cpu pointer of an allocation", "r1 = *(u64*)(r1+0); call bpf_this_cpu_ptr", "call #154", cost=3),
     rewrite("inlined kptr_xchg", "r0 = r2; r0 = xchg64(r1+0)", "call #194", cost=0),
-    # arguments of a traced function (bpf_tracing_func_proto; v5.17 f92c1e183604)
+    # arguments of a traced function (bpf_tracing_func_proto(), Linux v5.17)
     rewrite(
         "inlined get_func_arg",
         "r0 = *(u64*)(r1-8); if w2 >= w0 goto +6; r2 <<= 3; r2 += r1; r0 = *(u64*)(r2+0); *(u64*)(r3+0) = r0; r0 = 0; goto +1; r0 = -22",
