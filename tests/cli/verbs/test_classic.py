@@ -127,9 +127,9 @@ def test_run(verbs: Calls, capture: str, tmp_path: Path) -> None:
 
 
 def test_debug(verbs: Calls, capture: str) -> None:
-    """Commands one after the other; one that is none makes the exit code 1."""
+    """Commands one after the other; one that is none makes the exit code 2."""
     assert verbs.call(debug, "pcap:ip", capture, "-c", "step 1; break; run", "-c", "packet") == 0 and "jeq #0x800" in verbs.out
-    assert verbs.call(debug, "pcap:ip", capture, "-c", "nonsense") == 1
+    assert verbs.call(debug, "pcap:ip", capture, "-c", "nonsense") == 2
 
 
 # --- seccomp ---
