@@ -55,7 +55,7 @@ def test_numbers_that_do_not_fit(numbers: list[int]) -> None:
     ("text", "source_name", "lineno"),
     [
         (f"words\n4\n{QUADS}", "tcpdump-ddd", 2),
-        ("4,40 0 0 12,21 0 1 2048,6 0 0 4294967295,6 0 0 0\n", "numbers", 1),
+        ("4,40 0 0 12,21 0 1 2048,6 0 0 4294967295,6 0 0 0\n", "bytecode", 1),
         (QUADS, "numbers", 1),
         ("0x28 0 0 12, 0x15 0 1 2048, 0x06 0 0 -1, 0x06 0 0 0,", "numbers", 1),
         ("\n[(0x28, 0, 0, 12), (0x15, 0, 1, 2048), (6, 0, 0, 4294967295), (6, 0, 0, 0)]", "numbers", 2),
