@@ -130,9 +130,11 @@ def _link(name: str, jited: bool) -> list[Program]:
 def _fd(name: str, jited: bool) -> list[Program]:
     pid_text, slash, fd_text = name.partition("/")
     where = f"fd:{name}"
-    pid, number = os.getpid() if pid_text == "self" else as_number(pid_text), as_number(fd_text)
-    if not slash or pid is None or number is None:
+    if not slash or not fd_text.isdecimal() or not (pid_text.isdecimal() or pid_text == "self"):
         raise InputError(where, "is written fd:PID/FD")
+    pid, number = os.getpid() if pid_text == "self" else as_number(pid_text), as_number(fd_text)
+    if pid is None or number is None:
+        raise NotFound(where, "no process or descriptor has such a number")
     try:
         link = os.readlink(f"/proc/{pid}/fd/{number}")
     except PermissionError:
