@@ -44,7 +44,7 @@ def widths(var):
     return SMALL if var == 2 else 64
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(EXPRESSIONS, VARIABLES)
 def test_the_simpler_expression_is_the_same_number_and_its_known_bits_hold(expr, variables):
     made = deeply(expr, widths)
@@ -53,14 +53,14 @@ def test_the_simpler_expression_is_the_same_number_and_its_known_bits_hold(expr,
     assert number < 1 << known_bits(made, widths)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(EXPRESSIONS, EXPRESSIONS, VARIABLES)
 def test_substituting_a_variable_is_computing_it_first(expr, other, variables):
     made = substitute(expr, {0: other}.get, widths)
     assert value(made, variables) == value(expr, {**variables, 0: value(other, variables)})
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.sampled_from(OPS), NUMBERS, NUMBERS, WIDTHS)
 def test_constants_are_evaluated_as_instructions_are(op, a, b, width):
     assert evaluate(op, a, b, width) == arithmetic(op, a, b, width)
