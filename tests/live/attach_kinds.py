@@ -434,8 +434,7 @@ def namespace_programs(lab: Lab) -> Iterator[Attached]:
     """23, 24"""
     a, b = lab.netns_path("a"), lab.netns_path("b")
     prog, id = lab.load("flow_dissector", "flow_dissector", "r0 = 0\nexit")
-    with lab.inside("b"):
-        lab.prog_attach(0, prog, "flow_dissector")
+    lab.prog_attach(0, prog, "flow_dissector", space="b")
     yield Attached("flow_dissector", f"netns:{os.path.basename(b)}", lab.spaces["b"], prog_id=id)
     fd = lab.fd(os.open(a, os.O_RDONLY))
     prog, id = lab.load("flow_dissector", "flow_dissector", "r0 = 0\nexit")

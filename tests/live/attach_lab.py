@@ -188,16 +188,21 @@ class Lab:
         except KernelError as error:
             raise Lacking(f"link {attach}: {error.reason}") from None
 
-    def prog_attach(self, target: int, prog: int, attach: str, flags: int = 0) -> None:
-        """BPF_PROG_ATTACH, undone with the lab."""
+    def prog_attach(self, target: int, prog: int, attach: str, flags: int = 0, space: str | None = None) -> None:
+        """BPF_PROG_ATTACH, undone with the lab; `space`: in a network namespace of the lab."""
         number = ATTACH[attach]
+
+        def inside() -> contextlib.AbstractContextManager[None]:
+            return self.inside(space) if space else contextlib.nullcontext()
+
         try:
-            bpf(cmd.PROG_ATTACH, struct.pack("<IIII", target, prog, number, flags), "attach", attach)
+            with inside():
+                bpf(cmd.PROG_ATTACH, struct.pack("<IIII", target, prog, number, flags), "attach", attach)
         except KernelError as error:
             raise Lacking(f"attach {attach}: {error.reason}") from None
 
         def detach() -> None:
-            with contextlib.suppress(KernelError):
+            with contextlib.suppress(KernelError), inside():
                 bpf(cmd.PROG_DETACH, struct.pack("<IIII", target, prog, number, 0), "detach", attach)
 
         self.undo.callback(detach)
