@@ -8,6 +8,7 @@ import pytest
 
 from bpflens.btf.btf import Btf, Kind
 from bpflens.btf.build import EXTERN, BtfBuilder
+from bpflens.execute.inputs.slope import sloped
 from bpflens.execute.inputs.solve import explored, solved
 from bpflens.execute.interpreter.engine import InterpretedProgram
 from bpflens.execute.loadable_btf import loadable_btf
@@ -131,3 +132,34 @@ def test_limits_of_sums_are_met_by_what_a_number_changes():
 def test_the_runs_are_bounded():
     program = subject("r2 = *(u32 *)(r1 + 0)\nif r2 == 77 goto +0\nr0 = 0\nexit")
     assert solved(program, [Scene((Input(ctx=bytes(8)),))], Random(1), 1, 100) == []
+
+
+# --- limits of sums ---
+
+
+class Compared:
+    slot = 5
+
+    def __init__(self, distance):
+        self.distance = distance
+
+
+def met(scene, distance_of):
+    """Scenes that meet the limit, where `distance_of` gives how far a scene is from it."""
+    found = []
+    missing = lambda slot: [] if found else [0]  # noqa: E731
+    for made in sloped([scene], lambda seen: [Compared(distance_of(seen))], missing, Random(1)):
+        if distance_of(made) == 0:
+            found.append(made)
+    return found
+
+
+def test_a_number_is_moved_by_as_much_as_its_slope_asks_for():
+    number = lambda seen: int.from_bytes(seen.maps["m"][b"k"], "little")  # noqa: E731
+    scene = Scene((Input(b"\5\6"),), {"m": {b"k": (7).to_bytes(4, "little")}})
+    assert [number(made) for made in met(scene, lambda seen: 3 * number(seen) + 40 - 1000)] == [320]
+    assert met(scene, lambda seen: 3 * number(seen) + 41 - 1000) == []  # no whole number gives it
+    assert met(scene, lambda seen: -5) == []
+    (made,) = met(scene, lambda seen: 100 - 2 * seen.inputs[-1].packet[1])
+    assert made.inputs[-1].packet == b"\5\x32"
+    assert met(scene, lambda seen: 10_000 - seen.inputs[-1].packet[1]) == []  # no byte is that large

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from random import Random
 from typing import Protocol
 
@@ -62,10 +63,10 @@ def _moves(scene: Scene, rnd: Random) -> Iterator[Callable[[int], Scene | None]]
     """Functions that give the scene with one of its numbers moved, None where it does not fit."""
     values = [(name, key) for name, elements in scene.maps.items() if name[:1] != "*" for key, value in elements.items() if value]
     for name, key in rnd.sample(values, min(_PLACES, len(values))):
-        yield lambda by, name=name, key=key: _in_map(scene, name, key, by)  # type: ignore[misc]
+        yield partial(_in_map, scene, name, key)
     size = len(scene.inputs[-1].packet)
     for offset in rnd.sample(range(size), min(_PLACES, size)):
-        yield lambda by, offset=offset: _in_packet(scene, offset, by)  # type: ignore[misc]
+        yield partial(_in_packet, scene, offset)
 
 
 def _in_map(scene: Scene, name: str, key: bytes, by: int) -> Scene | None:
