@@ -9,6 +9,7 @@ import pytest
 
 from bpflens.analysis.slot_notes import Further
 from bpflens.attachment import ProgInfo
+from bpflens.classic.diff import diff as compared
 from bpflens.classic.explanation import Explanation, Outcome, Proof
 from bpflens.classic.machine.captures import Result
 from bpflens.classic.proof.verdict import Witness
@@ -35,9 +36,10 @@ from bpflens.original.invert.traces import Removed
 from bpflens.original.result import Grade, Original
 from bpflens.overview import MapFacts, Overview, ProgramFacts, StructOpsFacts
 from bpflens.program import Attachment, Declared, Function, Holder, Isa, Loaded, Map, Origin, Program, Relocation, SourceLine
-from bpflens.records import decompile, dis, explain, original, run, seccomp, show, tree
+from bpflens.records import decompile, diff, dis, explain, original, run, seccomp, show, tree
 from bpflens.records import program as program_records
 from bpflens.records.schemas import problems
+from bpflens.targets.open import open_target
 
 EXIT = assemble("exit")
 MAP = Map("m", MapType.HASH, 4, 8, 16, 1, id=7, key="u32", datasec={4: ("b", 4, "int"), 0: ("a", 4, "u32")}, data=b"\x01")
@@ -113,6 +115,17 @@ def test_an_explanation() -> None:
     assert line["proof"]["witness"] == {"packet": "0102", "a": 1, "b": 0, "aux": {"ifindex": None}}
     assert (line["proof"]["grade"], line["proof"]["reason"]) == ("untruncated", "why")
     assert explain.witness_record(None) is None and explain.witness_record(Witness(b"", 1, 2)) == {"packet": "", "a": 1, "b": 2}
+
+
+def test_a_difference() -> None:
+    """Unknown is neither equal nor different; each side has its packet."""
+    def line(a: str, b: str) -> dict[str, Any]:
+        return checked(diff.difference_record(compared(open_target(f"pcap:{a}")[0], open_target(f"pcap:{b}")[0])))
+
+    same, other = line("tcp port 80", "tcp and port 80"), line("ip", "arp")
+    assert (same["equal"], same["grade"], same["witness"], same["sides"]) == (True, "all-packets", None, [])
+    assert (other["equal"], other["a"], other["b"], other["hook"]) == (False, "pcap:ip", "pcap:arp", "socket")
+    assert [side["expression"] for side in other["sides"]] == ["ip", "arp"] and other["witness"]["a"] != other["witness"]["b"]
 
 
 # --- decompile ---
