@@ -49,7 +49,7 @@ def shapes(paths: list[str]) -> None:
             functions += 1
             structured += function.level is Level.STRUCTURED
             lines += len(function.lines)
-            gotos += len(re.findall(r"\bgoto L", text))
+            gotos += len(re.findall(r"\bgoto \w", text))
             casts += len(CAST.findall(text))
             insns += function.insn_count
     took = time.process_time() - start

@@ -84,17 +84,17 @@ def _named(variant: int) -> str:
 
 def checked(
     unit: Unit, originals: Mapping[str, Subject], names: Sequence[str] = (), *, inputs: int = INPUTS, prove: bool = True,
-    clang: Sequence[str] | None = None,
+    clang: Sequence[str] | None = None, style: str = "kernel",
 ) -> Decompiled:  # fmt: skip
     """Decompile and check. `originals`: the programs as they are loaded, by the name that the source gives their function."""
     compiler = list(clang) if clang is not None else [found] if (found := shutil.which("clang")) else None
     if compiler is None:
-        return _with_badges(decompile_unit(unit, names=names), {}, "no clang here")
+        return _with_badges(decompile_unit(unit, names=names, style=style), {}, "no clang here")
     state = _State(unit)
     with tempfile.TemporaryDirectory(prefix="bpflens-") as directory:
-        made = decompile_unit(unit, names=names)
+        made = decompile_unit(unit, names=names, style=style)
         for _ in range(_ROUNDS):
-            made = decompile_unit(unit, names=names, attempts=state.attempts())
+            made = decompile_unit(unit, names=names, attempts=state.attempts(), style=style)
             errors = _compile(made, compiler, Path(directory))
             if errors is None:
                 if not _judge(made, state, originals, Path(directory) / "x.o", inputs, prove):
@@ -102,7 +102,7 @@ def checked(
             elif not _lower_for(errors, made, state):
                 return _with_badges(made, {}, f"clang refuses it: {errors[0][1]}")
         else:
-            made = decompile_unit(unit, names=names, attempts=state.attempts())
+            made = decompile_unit(unit, names=names, attempts=state.attempts(), style=style)
     return _finished(made, state, " ".join(Path(part).name for part in compiler))
 
 

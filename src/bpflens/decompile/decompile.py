@@ -52,18 +52,23 @@ class _Shared:
     signatures: Mapping[str, Signature]
 
 
-def decompile(programs: Sequence[Program], where: str, level: Level = Level.STRUCTURED, names: Sequence[str] = ()) -> Decompiled:
-    """The C file of the programs of a target; `names` picks functions, with what they call. InputError where there is no extended code."""
-    return decompile_unit(make_unit(programs, where), level, names)
+def decompile(
+    programs: Sequence[Program], where: str, level: Level = Level.STRUCTURED, names: Sequence[str] = (), style: str = "kernel"
+) -> Decompiled:
+    """The C file of the programs of a target; `names` picks functions, with what they call. `style`: "kernel", or "plain" with braces
+    everywhere and comparisons written out. InputError where there is no extended code.
+    """
+    return decompile_unit(make_unit(programs, where), level, names, style=style)
 
 
 def decompile_unit(
-    unit: Unit, level: Level = Level.STRUCTURED, names: Sequence[str] = (), attempts: Mapping[str, Attempt] | None = None
-) -> Decompiled:
+    unit: Unit, level: Level = Level.STRUCTURED, names: Sequence[str] = (), attempts: Mapping[str, Attempt] | None = None,
+    style: str = "kernel",
+) -> Decompiled:  # fmt: skip
     """The C file of a unit. `level`: the highest one to try; `attempts` the same, with options, for single functions."""
     chosen = _with_callees(unit, names) if names else list(unit.codes)
     arities = arities_of(unit)
-    shared = _Shared(UnitScope.of(unit), arities, make_signatures(unit, arities))
+    shared = _Shared(UnitScope.of(unit, style), arities, make_signatures(unit, arities))
     plain = Attempt(level, Options())
     functions = [decompile_function(unit.codes[name], shared, (attempts or {}).get(name, plain)) for name in chosen]
     body = [line.text for function in functions for line in function.lines]
@@ -103,7 +108,7 @@ def _structured(code: Code, shared: _Shared, options: Options) -> DecompiledFunc
         made = build_structured(code, shared.scope.unit, regions, shared.arities, shared.signatures, options, wide)
         scope = Structured(
             shared.scope, dict(shared.signatures), code, made.function, made.types, made.widths, options.ctx_macro, made.pointees,
-            made.narrow, made.fields,
+            made.narrow, made.fields, made.source_names,
         )  # fmt: skip
         try:
             lines = structured_lines(scope, code, made.tree, shared.signatures[code.name], made.webs.undefined, made.barred)

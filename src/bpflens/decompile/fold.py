@@ -174,6 +174,8 @@ def _everywhere(
                 count = uses.get(statement.var, 0)
                 if count and _goes_everywhere(statement.value, count, webs, named, inline):
                     chosen[statement.var] = (statement.value, statement.slots)
+                    if type(statement.value) is Var:
+                        webs.copies.append((statement.var, statement.value.id))
                     changed = True
                     continue
             statements.append(statement)

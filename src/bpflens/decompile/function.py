@@ -23,7 +23,8 @@ class Variable:
 @dataclass(frozen=True, slots=True)
 class StackObject:
     """Bytes `start` to `start + size` of the frame as one C object: of BTF type `type_id`, else a struct of `members` (offset, size, name;
-    a single one without a name is a plain number), else an array of bytes.
+    a single one without a name is a plain number), else an array of bytes. `read`: its name was read from debug information. `chars`:
+    the bytes are characters.
     """
 
     start: int
@@ -31,6 +32,8 @@ class StackObject:
     name: str
     type_id: int = 0
     members: tuple[tuple[int, int, str], ...] = ()
+    read: bool = False
+    chars: bool = False
 
 
 @dataclass(slots=True)

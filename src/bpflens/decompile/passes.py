@@ -16,24 +16,32 @@ from bpflens.decompile.ir import Call
 from bpflens.decompile.join_bytes import join_bytes
 from bpflens.decompile.lift.arity import variable_arguments
 from bpflens.decompile.lift.blocks import Unsayable
+from bpflens.decompile.lift.copies import join_copies
 from bpflens.decompile.lift.lift import lift
 from bpflens.decompile.lift.regions import Regions
 from bpflens.decompile.lift.stack import lay_out, place_in_frame
 from bpflens.decompile.lift.webs import Webs, find_webs
+from bpflens.decompile.structure.booleans import known_results, same_tests, split_results, truth_values
 from bpflens.decompile.structure.duplicate import duplicate_returns
+from bpflens.decompile.structure.ladders import unroll_searches
 from bpflens.decompile.structure.reduce import duplicate_tails, reduce_graph
 from bpflens.decompile.structure.shape import shape
-from bpflens.decompile.structure.structure import structure
+from bpflens.decompile.structure.structure import gotos, structure
 from bpflens.decompile.tree import Tree
 from bpflens.decompile.types.demand import demanded_bits, signed_uses
 from bpflens.decompile.types.frame_types import type_objects
 from bpflens.decompile.types.packet_headers import PacketFields, find_packet_fields
 from bpflens.decompile.types.pointees import find_pointees
 from bpflens.decompile.types.pointers import find_pointers, is_packet_load
+from bpflens.decompile.types.source_names import frame_variables, register_variables, struct_named
 from bpflens.decompile.unit import Code, Unit
+from bpflens.formats.elf.dwarf.variables import LocalVariable
 from bpflens.isa.extended.contexts import context_struct
 
 __all__ = ("Options", "StructuredFunction", "build_structured")
+
+_CHAINED = 4
+"""Truth values that are made of each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +69,7 @@ class StructuredFunction:
     pointees: dict[int, int]
     narrow: frozenset[int]
     fields: PacketFields
+    source_names: dict[int, str]
 
 
 def build_structured(
@@ -79,17 +88,31 @@ def build_structured(
     named = lambda expr: is_packet_load(expr, context)  # noqa: E731
     fold(function, webs, results.bits, named, options.inline, barred)  # expressions put together
     reduce_graph(function)  # chains, empty blocks, short circuits
-    duplicate_tails(function)  # short shared endings
+    for _ in range(_CHAINED):
+        if not truth_values(function, webs):  # what is 1 where a test holds
+            break
+        reduce_graph(function)
+    if unroll_searches(function):  # switches
+        reduce_graph(function)
+    duplicate_tails(function, gotos)  # short shared endings
+    if same_tests(function):  # tests that were asked before
+        reduce_graph(function)
     drop_unused(function)
     if not unit.big_endian:
         join_bytes(function)  # numbers that were read byte by byte
     widths = fold(function, webs, results.bits, named, options.inline, barred)  # what the smaller graph allows
     reduce_graph(function)
+    if known_results(function, widths.of):  # what a test has just told
+        widths = fold(function, webs, results.bits, named, options.inline, barred)
+    split_results(function)  # numbers made of a test
+    join_copies(function, webs, barred)  # variables that are copies
     _check_addresses(function)
     tree = shape(structure(function))  # blocks to a tree of ifs and loops
-    type_objects(function, unit.maps, unit.btf)  # what stack objects are
+    in_frame = frame_variables(code, regions)
+    in_registers = register_variables(code, webs)
+    type_objects(function, unit.maps, unit.btf, in_frame)  # what stack objects are
     pointers = find_pointers(function, webs, context, code.role == "entry", results.pointer)
-    pointees = _pointees(code, function, webs, unit, signatures[code.name])  # what pointers point to
+    pointees = _pointees(code, function, webs, unit, signatures[code.name], in_registers)  # what pointers point to
     result = signatures[code.name].result
     demand = demanded_bits(function, widths.of, results.parameter, result.bits if result is not None else 1)
     narrow = frozenset(
@@ -99,7 +122,9 @@ def build_structured(
     signs = signed_uses(function)
     types = {web: _type(web, pointers, pointees, narrow, signs, widths.known, barred, unit) for web in range(webs.count)}
     fields = find_packet_fields(function, webs, code.prog_type, context) if code.role == "entry" else PacketFields()
-    return StructuredFunction(function, tree, types, widths.known, webs, barred, pointees, narrow, fields)
+    return StructuredFunction(
+        function, tree, types, widths.known, webs, barred, pointees, narrow, fields, {w: v.name for w, v in in_registers.items()}
+    )
 
 
 def _check_addresses(function: Function) -> None:
@@ -147,12 +172,20 @@ class _Results:
         return signature is not None and signature.result is not None and bool(signature.result.pointer)
 
 
-def _pointees(code: Code, function: Function, webs: Webs, unit: Unit, signature: Signature) -> dict[int, int]:
+def _pointees(
+    code: Code, function: Function, webs: Webs, unit: Unit, signature: Signature, source: Mapping[int, LocalVariable]
+) -> dict[int, int]:
     """web -> BTF type that it points to, where that can be written."""
     btf = unit.btf
     if btf is None or code.program.btf is not btf:
         return {}
     found = find_pointees(function, webs, unit.maps, btf, {n: t for n, t in enumerate(signature.pointees, 1) if t})
+    arguments = set(webs.arguments.values())
+    for web, variable in source.items():
+        if web not in found and web not in arguments and variable.type.endswith(" *"):
+            type_id = struct_named(btf, variable.type[:-2])
+            if type_id:
+                found[web] = type_id
     return {web: type_id for web, type_id in found.items() if _writable(btf, type_id)}
 
 

@@ -7,13 +7,16 @@ Slots keep the numbers that `dis` prints: they count from the start of the secti
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from bpflens.analysis.cfg import reference
 from bpflens.btf.btf import Btf
 from bpflens.errors import InputError
+from bpflens.formats.elf.dwarf.variables import LocalVariable, local_variables
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn, decode
 from bpflens.program import Function, Isa, Map, Program, Relocation
@@ -44,6 +47,7 @@ class Code:
     role: str
     type_id: int = 0
     original_name: str = ""
+    locals: Sequence[LocalVariable] = ()
 
     @property
     def section(self) -> str:
@@ -126,12 +130,13 @@ def make_unit(programs: Sequence[Program], where: str) -> Unit:
             )
     sections = {p.section or "": p for p in extended}
     codes: list[Code] = []
+    variables: dict[str, list[LocalVariable]] = {}
     callbacks: set[str] = set()
     for code in found.values():
         insns = decode(code.program.code[8 * code.start : 8 * code.end])
         references = _references(code, insns, sections, found)
         callbacks |= {r.name for r in references.values() if r.kind == "func"}
-        codes.append(replace(code, insns=insns, references=references))
+        codes.append(replace(code, insns=insns, references=references, locals=_within(code, variables)))
     codes = [replace(c, role=_role(c, callbacks)) for c in codes]
     first = extended[0]
     btf = next((p.btf for p in extended if p.btf is not None), None)
@@ -139,6 +144,22 @@ def make_unit(programs: Sequence[Program], where: str) -> Unit:
     by_name = {c.name: c for c in codes}
     unit.codes = {name: by_name[name] for name in _callees_first(by_name, unit)}
     return unit
+
+
+def _within(code: Code, known: dict[str, list[LocalVariable]]) -> tuple[LocalVariable, ...]:
+    """The local variables of a function, as DWARF has them; `known`: those of the sections that were read already."""
+    program = code.program
+    section = program.section or ""
+    if program.origin.source != "elf":
+        return ()
+    if section not in known:
+        path = program.origin.where.rpartition("#")[0]
+        try:
+            data = Path(path).read_bytes() if os.path.isfile(path) else b""
+        except OSError:
+            data = b""
+        known[section] = local_variables(data, path, section, program.code) if data else []
+    return tuple(v for v in known[section] if code.start <= v.start < code.end)
 
 
 def _license(programs: Sequence[Program]) -> str:

@@ -29,6 +29,7 @@ EXAMPLES = (
     "bpflens decompile x.o#xdp_main",
     "bpflens decompile id:12 -o x.c",
     "bpflens decompile x.o --level instructions --pc",
+    "bpflens decompile x.o --style plain",
     "bpflens --json decompile x.o",
 )
 
@@ -46,6 +47,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="compile, load and run it beside the original, prove it equal where that goes, and mend what is refused",
     )  # fmt: skip
     parser.add_argument("--inputs", type=int, default=2000, metavar="N", help="of --check: how many inputs to run (default 2000)")
+    parser.add_argument(
+        "--style", choices=("kernel", "plain"), default="kernel",
+        help="kernel: no braces around one statement, \"if (x)\"; plain: braces everywhere, \"if (x != 0)\"",
+    )  # fmt: skip
     parser.add_argument("--pc", action="store_true", help="the instructions of each line beside it, as dis numbers them")
     parser.add_argument("-S", "--source", action="store_true", help="source lines beside it, where the program has line information")
 
@@ -61,7 +66,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     for target in args.targets:
         programs, function = _open(target)
         names = [*args.function, *([function] if function else [])]
-        made = _checked(programs, target, names, args) if args.check else decompile(programs, target, Level(args.level), names)
+        made = _checked(programs, target, names, args) if args.check else decompile(programs, target, Level(args.level), names, args.style)
         _check_names(made, names, target)
         _print(made, programs, args, settings)
         if args.check:
@@ -97,7 +102,7 @@ def _checked(programs: Sequence[Program], target: str, names: Sequence[str], arg
             for code in unit.codes.values():
                 if code.role == "entry" and program.type is not None and not program.xlated:
                     originals[code.original_name] = from_program(program)
-    return checked(unit, originals, names, inputs=args.inputs)
+    return checked(unit, originals, names, inputs=args.inputs, style=args.style)
 
 
 def _open(target: str) -> tuple[Sequence[Program], str]:

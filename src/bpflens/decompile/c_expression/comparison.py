@@ -26,21 +26,34 @@ from bpflens.decompile.c_expression.types import (
 from bpflens.decompile.ir import Expr
 from bpflens.decompile.types.bits import known_bits
 
-__all__ = ("compare",)
+__all__ = ("compare", "test")
 
 _RELATIONS = {"==": EQUAL, "!=": EQUAL, "<": RELATION, "<=": RELATION, ">": RELATION, ">=": RELATION, "&": BAND}
 
 
+def test(scope: Names, expr: Expr) -> CText:
+    """A condition where C asks only whether it is 0: `p` for `p != 0`; numbers so, too, in the kernel's style."""
+    if type(expr) is not ir.Compare:
+        return scope.text(expr)
+    if expr.op == "&":
+        return _any_bit(scope, expr)
+    if expr.op not in ("==", "!=") or type(expr.right) is not ir.Const or expr.right.value != 0:
+        return compare(scope, expr, 64)
+    left, right = _compared(scope, expr)
+    if right.text != "0" or not (left.type.pointer or scope.terse()):
+        return compare(scope, expr, 64)
+    if expr.op == "==":
+        return CText(f"!{wrap(left, UNARY)}", UNARY, INT)
+    return CText(left.text, left.level, INT)
+
+
 def compare(scope: Names, expr: ir.Compare, need: int) -> CText:
+    """A comparison as a number, 0 or 1."""
     width, op = expr.width, expr.op
     level = _RELATIONS[op]
     if op == "&":
-        return _any_bit(scope, expr)
+        return CText(f"({_any_bit(scope, expr).text}) != 0", EQUAL, INT)
     left, right = _compared(scope, expr)
-    if op == "==" and right.text == "0" and left.type.pointer:
-        return CText(f"!{wrap(left, UNARY)}", UNARY, INT)
-    if op == "!=" and right.text == "0" and left.type.pointer:
-        return CText(left.text, left.level, INT)
     if width == 64 and left.type.pointer and right.type.pointer and left.type != right.type:
         left = left if left.type == POINTER else CText(f"(void *){wrap(left, UNARY)}", UNARY, POINTER)
     return CText(f"{wrap(left, level + 1)} {op} {wrap(right, level + 1)}", level, INT)

@@ -17,7 +17,7 @@ from bpflens.decompile.unit import kernel_types
 from bpflens.errors import BpflensError
 from bpflens.formats.elf.btf_ext import access_path
 
-__all__ = ("core_address", "core_path", "core_text", "kfunc_declaration", "kfunc_signature", "members_named", "type_of")
+__all__ = ("core_address", "core_path", "core_text", "kfunc_declaration", "kfunc_signature", "members_named", "type_name", "type_of")
 
 FIELD_KINDS = range(6)
 TYPE_LOCAL, TYPE_TARGET, TYPE_EXISTS, TYPE_SIZE, ENUM_EXISTS, ENUM_VALUE, TYPE_MATCHES = range(6, 13)
@@ -44,7 +44,7 @@ def core_address(scope: UnitScope, ref: ir.CoreRef, base: CText) -> CText | None
     btf = scope.unit.btf
     if btf is None or ref.kind != 0:
         return None
-    type_text = _type_name(btf, ref.type_id)
+    type_text = type_name(btf, ref.type_id)
     found = core_path(btf, ref)
     if type_text is None or found is None:
         return None
@@ -99,7 +99,7 @@ def _is_bitfield(btf: Btf, type_id: int, access: str) -> bool:
 
 
 def _builtin(scope: UnitScope, btf: Btf, ref: ir.CoreRef) -> str | None:
-    type_text = _type_name(btf, ref.type_id)
+    type_text = type_name(btf, ref.type_id)
     if type_text is None:
         return None
     if ref.kind in FIELD_KINDS:
@@ -128,7 +128,7 @@ def _builtin(scope: UnitScope, btf: Btf, ref: ir.CoreRef) -> str | None:
     return None
 
 
-def _type_name(btf: Btf, type_id: int) -> str | None:
+def type_name(btf: Btf, type_id: int) -> str | None:
     """The type as C writes it; None for one without a name."""
     kind = btf.kind(type_id)
     name = btf.name(type_id)

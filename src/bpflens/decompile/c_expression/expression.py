@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from bpflens.decompile import ir
 from bpflens.decompile.c_expression.arithmetic import binary, constant, negative, operand
-from bpflens.decompile.c_expression.comparison import compare
+from bpflens.decompile.c_expression.comparison import compare, test
 from bpflens.decompile.c_expression.names import Names
 from bpflens.decompile.c_expression.types import AND, BAND, INT, OR, PRIMARY, U32, U64, UNARY, UNSIGNED, CText, int_type, wrap
 from bpflens.decompile.ir import Expr
@@ -70,14 +70,14 @@ def _load(scope: Names, expr: ir.Load, need: int) -> CText:
 
 
 def _not(scope: Names, expr: ir.Not, need: int) -> CText:
-    return CText(f"!{scope.atom(expr.operand, 64, UNARY)}", UNARY, INT)
+    return CText(f"!{wrap(test(scope, expr.operand), UNARY)}", UNARY, INT)
 
 
 def _both(op: str, level: int, other: int) -> Callable[[Names, Expr, int], CText]:
     def write(scope: Names, expr: Expr, need: int) -> CText:
         pieces = []
         for side in ir.children(expr):
-            made = scope.text(side)
+            made = test(scope, side)
             # "&&" within "||" in parentheses: compilers warn of it, readers stumble over it
             pieces.append(f"({made.text})" if made.level < level or made.level == other or made.level == BAND else made.text)
         return CText(f" {op} ".join(pieces), level, INT)
@@ -114,3 +114,7 @@ class Scope(Names):
     def text(self, expr: Expr, need: int = 64) -> CText:
         """C of an expression that is right in its low `need` bits."""
         return _WRITERS[type(expr)](self, expr, need)
+
+    def condition(self, expr: Expr) -> str:
+        """A condition for if and while."""
+        return test(self, expr).text

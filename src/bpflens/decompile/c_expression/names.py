@@ -129,12 +129,16 @@ class Names:
         if made.type.pointer:
             return made
         if made.type.bits < 64:
-            made = CText(f"(__u64){wrap(made, UNARY)}", UNARY, U64)
+            made = CText(f"({'__u64' if made.type.signed else 'long'}){wrap(made, UNARY)}", UNARY, U64)
         return CText(f"(void *){wrap(made, UNARY)}", UNARY, POINTER)
 
     def condition(self, expr: Expr) -> str:
         """A condition for if and while."""
-        return self.text(expr).text
+        raise NotImplementedError
+
+    def terse(self) -> bool:
+        """Is a test whether a number is 0 written as the kernel does?"""
+        return False
 
     def address(self, expr: Expr, type: str) -> str:
         """`*(TYPE *)ADDRESS`: memory at an address."""

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from bpflens.btf.btf import Btf, Kind
 from bpflens.btf.fields import field_at
 from bpflens.decompile import ir
-from bpflens.decompile.c_expression.core import core_path
+from bpflens.decompile.c_expression.core import core_path, type_name
 from bpflens.decompile.c_expression.globals import global_lvalue
 from bpflens.decompile.c_expression.unit_scope import UnitScope
 from bpflens.decompile.function import StackObject
@@ -90,8 +90,10 @@ def _in_frame(unit: UnitScope, found: StackObject, offset: int, size: int) -> Na
             return None
         path, signed, pointer = member
         return Named(f"{found.name}.{path}" if path else found.name, signed, pointer)
+    if found.chars and size == 1 and 0 <= offset < found.size:
+        return Named(f"{found.name}[{offset}]", True)
     for at, length, name in found.members:
-        if (at, length) == (offset, size):
+        if (at, length) == (offset, size) and not name.endswith("]"):
             return Named(f"{found.name}.{name}" if name else found.name)
     return None
 
@@ -100,16 +102,18 @@ def _relocated(
     unit: UnitScope, web: int, ref: ir.CoreRef, size: int, pointees: Mapping[int, int], name: Mapping[int, str]
 ) -> Named | None:
     btf = unit.unit.btf
-    if btf is None or pointees.get(web) != ref.type_id or web not in name:
+    if btf is None or web not in name:
         return None
     found = core_path(btf, ref)
-    if found is None:
+    type_text = type_name(btf, ref.type_id)
+    if found is None or type_text is None:
         return None
+    base = name[web] if pointees.get(web) == ref.type_id else f"(({type_text} *){name[web]})"
     path, type_id = found
     unit.core_paths[ref.type_id, ref.access] = None
     id = btf.skip_modifiers(type_id)
     if btf.kind(id) is Kind.PTR and size == 8:
-        return Named(f"{name[web]}->{path}", False, True, True)
+        return Named(f"{base}->{path}", False, True, True)
     if btf.kind(id) not in _INTS or btf.size(id) != size:
         return None
-    return Named(f"{name[web]}->{path}", btf.kind(id) is Kind.INT and bool(btf.int_encoding(id)[0] & 1), False, True)
+    return Named(f"{base}->{path}", btf.kind(id) is Kind.INT and bool(btf.int_encoding(id)[0] & 1), False, True)

@@ -36,6 +36,7 @@ class UnitScope:
     """Names of one C file and the uses of them."""
 
     unit: Unit
+    style: str = "kernel"
     globals: dict[str, dict[int, Global]] = field(default_factory=dict)
     starts: dict[str, list[int]] = field(default_factory=dict)
     map_names: dict[str, str] = field(default_factory=dict)
@@ -48,12 +49,13 @@ class UnitScope:
     used_types: dict[int, None] = field(default_factory=dict)
     pointed_types: dict[int, None] = field(default_factory=dict)  # what variables point to; whole only where they are used by layout
     core_types: dict[int, None] = field(default_factory=dict)
+    outside: frozenset[str] = frozenset()  # filled by taken_names()
     core_paths: dict[tuple[int, str], None] = field(default_factory=dict)  # (root type, access) of fields that are relocated by name
 
     @classmethod
-    def of(cls, unit: Unit) -> UnitScope:
-        """The scope of a unit: its globals by section, and C names for everything."""
-        scope = cls(unit)
+    def of(cls, unit: Unit, style: str = "kernel") -> UnitScope:
+        """The scope of a unit: its globals by section, and C names for everything. `style`: kernel or plain."""
+        scope = cls(unit, style)
         taken = set(unit.codes)
         for m in unit.maps.values():
             if is_data(m):
@@ -62,6 +64,22 @@ class UnitScope:
             else:
                 scope.map_names[m.name] = _free(m.name, taken)
         return scope
+
+    def taken_names(self) -> frozenset[str]:
+        """Names that a local variable must not have, because it would hide what they are outside."""
+        if not self.outside:
+            from bpflens.btf.btf import Kind
+            from bpflens.decompile.c_text.macros import MACROS
+
+            btf = self.unit.btf
+            types = {btf.name(id) for id in btf.ids(Kind.TYPEDEF)} if btf is not None else set()
+            variables = {g.name for section in self.globals.values() for g in section.values()}
+            symbols = {r.name for code in self.unit.codes.values() for r in code.references.values()}
+            basic = {f"{stem}{bits}" for stem in ("u", "s", "__u", "__s") for bits in (8, 16, 32, 64)}
+            arguments = {f"a{number}" for number in range(1, 6)}
+            own = {*self.unit.codes, *self.map_names.values()}
+            self.outside = frozenset({*types, *variables, *symbols, *basic, *arguments, *MACROS, *own})
+        return self.outside
 
     def map(self, name: str) -> CText:
         """The address of a map."""

@@ -58,7 +58,7 @@ def byte_lines(code: Code, signature: Signature, scope: UnitScope) -> list[Line]
 
 
 def _function(code: Code, signature: Signature, scope: UnitScope, pieces: list[_Piece], operands: Mapping[str, None]) -> list[Line]:
-    head = prototype_of(code, signature, scope).split("\n")
+    head = prototype_of(code, signature).split("\n")
     head[-1] = f"__attribute__((noinline, used)) {head[-1].replace('__attribute__((noinline)) ', '')}"
     lines = [Line(text) for text in (*head, "{")]
     inputs = []

@@ -186,7 +186,7 @@ def _initial_programs(scope: UnitScope, signatures: Mapping[str, Signature], fun
     maps = [scope.unit.maps[name] for name in scope.used_maps if name in scope.unit.maps]
     tables = [m.fields.get("values") for m in maps if m.type == MapType.PROG_ARRAY]
     named = dict.fromkeys(name for values in tables if isinstance(values, dict) for name in values.values() if name in functions)
-    return [prototype_of(scope.unit.codes[name], signatures[name], scope).rpartition("\n")[2] + ";" for name in named]
+    return [prototype_of(scope.unit.codes[name], signatures[name]).rpartition("\n")[2] + ";" for name in named]
 
 
 def _initial(scope: UnitScope, m: Map, functions: Sequence[str]) -> str:
@@ -324,5 +324,5 @@ def _prototypes(scope: UnitScope, signatures: Mapping[str, Signature], names: It
     for name in names:
         code = scope.unit.codes[name]
         if code.role != "entry":
-            out.append(prototype_of(code, signatures[name], scope) + ";")
+            out.append(prototype_of(code, signatures[name]) + ";")
     return out

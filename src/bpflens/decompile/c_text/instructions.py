@@ -66,7 +66,7 @@ def instruction_lines(
                 body.append(Line(f"\t{scope.macro('barrier_var')}(r{statement.var});", statement.slots))
         body += _end(registers, block, following, signatures[code.name])
     used = registers.used
-    lines = [Line(text) for text in head_of(code, signatures[code.name], scope)]
+    lines = [Line(text) for text in head_of(code, signatures[code.name])]
     names = [f"r{number}" for number in sorted(used) if number < 10]
     if names:
         lines.append(Line(f"\t__u64 {', '.join(names)};"))

@@ -12,7 +12,6 @@ from bpflens.btf.btf import Btf, Kind
 from bpflens.btf.c_text import declaration
 from bpflens.decompile.c_expression.prototypes import Signature
 from bpflens.decompile.c_expression.types import S32, S64, U64, CType
-from bpflens.decompile.c_expression.unit_scope import UnitScope
 from bpflens.decompile.unit import Code, Unit
 from bpflens.formats.elf.sections import SECTIONS
 from bpflens.isa.extended.contexts import context_struct
@@ -78,22 +77,22 @@ def _context(code: Code) -> tuple[CType, int]:
     return CType(64, False, "void *"), 0
 
 
-def prototype_of(code: Code, signature: Signature, scope: UnitScope) -> str:
-    """`static __attribute__((noinline)) __u64 f(__u64 a1)`, without semicolon."""
+def prototype_of(code: Code, signature: Signature, named: Mapping[int, str] | None = None) -> str:
+    """`static __attribute__((noinline)) __u64 f(__u64 a1)`, without semicolon. `named`: other names for parameters, by number from 1."""
     result = _written(signature.result)
     if code.role == "entry":
         return f'SEC("{section_name(code)}")\n{result} {code.name}({signature.parameters[0].pointer}ctx)'
     names = []
     for number, type in enumerate(signature.parameters, 1):
         written = _written(type)
-        names.append(f"{written}{'' if written.endswith('*') else ' '}a{number}")
+        names.append(f"{written}{'' if written.endswith('*') else ' '}{(named or {}).get(number, f'a{number}')}")
     linkage = "static __attribute__((noinline)) " if code.role != "global" else "__attribute__((noinline)) "
     return f"{linkage}{result} {code.name}({', '.join(names) or 'void'})"
 
 
-def head_of(code: Code, signature: Signature, scope: UnitScope) -> list[str]:
+def head_of(code: Code, signature: Signature, named: Mapping[int, str] | None = None) -> list[str]:
     """The lines that open a function."""
-    return [*prototype_of(code, signature, scope).split("\n"), "{"]
+    return [*prototype_of(code, signature, named).split("\n"), "{"]
 
 
 def _written(type: CType | None) -> str:

@@ -6,24 +6,28 @@ Each line has the instructions of what it says; lines of declarations and closin
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TypeAlias
 
-from bpflens.btf.c_text import declaration
 from bpflens.decompile import ir
 from bpflens.decompile.c_expression.packet_names import beside, field_text
 from bpflens.decompile.c_expression.places import Named, named_place, struct_member
 from bpflens.decompile.c_expression.prototypes import Signature
 from bpflens.decompile.c_expression.types import ADD, OBJECT, POINTER, PRIMARY, U64, UNARY, CText, CType
-from bpflens.decompile.c_expression.unit_scope import UnitScope, context_field
+from bpflens.decompile.c_expression.unit_scope import UnitScope, context_field, context_type
+from bpflens.decompile.c_text.declarations import declarations, direct_parameters
+from bpflens.decompile.c_text.kernel_style import named_labels, without_braces
 from bpflens.decompile.c_text.macros import VERDICTS
 from bpflens.decompile.c_text.signature import WORDS, head_of
 from bpflens.decompile.c_text.statement import FunctionScope, as_assigned, assigned, compound, relocated, statement_lines
-from bpflens.decompile.function import Function, StackObject
+from bpflens.decompile.c_text.stored_bytes import Run, initial_values, literal, run_at
+from bpflens.decompile.function import Function
 from bpflens.decompile.result import Line
 from bpflens.decompile.structure.shape import leaves
 from bpflens.decompile.tree import Break, Continue, DoWhile, For, ForEver, Goto, If, Label, Return, Simple, Switch, Tree, While
 from bpflens.decompile.types.packet_headers import PacketFields, meaning_of
+from bpflens.decompile.types.source_names import unused_name
 from bpflens.decompile.unit import Code
 from bpflens.isa.extended.contexts import context_struct
 
@@ -36,7 +40,7 @@ class Structured(FunctionScope):
     def __init__(
         self, unit: UnitScope, signatures: dict[str, Signature], code: Code, function: Function, types: Mapping[int, CType],
         widths: Mapping[int, int], ctx_macro: bool, pointees: Mapping[int, int] = MappingProxyType({}),
-        narrow: frozenset[int] = frozenset(), fields: PacketFields | None = None,
+        narrow: frozenset[int] = frozenset(), fields: PacketFields | None = None, source_names: Mapping[int, str] = MappingProxyType({}),
     ) -> None:  # fmt: skip
         super().__init__(unit, signatures)
         self.fields = fields or PacketFields()
@@ -56,13 +60,32 @@ class Structured(FunctionScope):
         first = function.arguments.get(1)
         if code.role == "entry" and first is not None and types[first].pointer:
             self.names[first] = "ctx"
+            self.types = {**types, first: signatures[code.name].parameters[0]}
+            if type_id := context_type(unit.unit, self.context):
+                self.pointees = {**pointees, first: type_id}
+        self.source_names = source_names
+        self.taken = {*unit.taken_names(), *(("ctx",) if code.role == "entry" else ())}
+        for start, found in function.objects.items():
+            if found.read:
+                function.objects[start] = replace(found, name=self.free_name(found.name))
+
+    def free_name(self, wanted: str) -> str:
+        """A name that debug information has for a local variable, with a number where it is taken."""
+        name = unused_name(wanted, self.taken)
+        self.taken.add(name)
+        return name
 
     def variable(self, id: int) -> CText:
         """A variable, named when it is first seen."""
         name = self.names.get(id)
         if name is None:
-            name = self.names[id] = f"v{len(self.names)}"
+            known = self.source_names.get(id)
+            name = self.names[id] = self.free_name(known) if known else f"v{len(self.names)}"
         return CText(name, PRIMARY, self.types[id])
+
+    def terse(self) -> bool:
+        """Is a test whether a number is 0 written as the kernel does?"""
+        return self.unit.style == "kernel"
 
     def bits_of(self, id: int) -> int:
         """How many low bits of a variable may be set."""
@@ -82,7 +105,7 @@ class Structured(FunctionScope):
                 return CText(f"&{found.name}", UNARY, OBJECT)
             member = next((name for at, _, name in found.members if at == ref.offset and name), None)
             if member is not None and not self.members_hidden:
-                return CText(f"&{found.name}.{member}", UNARY, OBJECT)
+                return CText(f"&{found.name}.{member.partition('[')[0]}", UNARY, OBJECT)
             return CText(f"(void *)&{found.name} {'-' if ref.offset < 0 else '+'} {abs(ref.offset)}", ADD, POINTER)
         if not ref.offset:
             return CText(found.name, PRIMARY, POINTER)
@@ -127,8 +150,9 @@ class Structured(FunctionScope):
         """A memory access by name."""
         if self.members_hidden:
             return None
+        cast = relocated(address)
         for web in ir.variables_of(address):
-            if web in self.pointees:
+            if web in self.pointees or (cast and self.types[web].bits == 64):
                 self.variable(web)
         found = named_place(self.unit, address, size, self.function_.objects, self.pointees, self.names)
         if found is not None and isinstance(address, ir.StackRef):
@@ -224,63 +248,16 @@ def structured_lines(
     scope: Structured, code: Code, tree: Tree, signature: Signature, undefined: Iterable[int], barred: frozenset[int] = frozenset()
 ) -> list[Line]:
     """The lines of a function. `undefined`: webs to initialise; `barred`: webs that clang must not see through."""
+    initial, tree = initial_values(tree, scope.function_, scope.unit.unit.btf)
+    for start, value in initial.items():
+        scope.used_objects[start] = None
+        if value.is_text:
+            scope.function_.objects[start] = replace(scope.function_.objects[start], members=(), chars=True)
     body = _body(scope, tree, signature, barred)
-    lines = [Line(text) for text in head_of(code, signature, scope.unit)]
-    lines += _declarations(scope, code, signature, set(undefined))
-    return [*lines, *body, Line("}")]
-
-
-def _declarations(scope: Structured, code: Code, signature: Signature, undefined: set[int]) -> list[Line]:
-    out = []
-    for start in sorted(scope.used_objects):
-        found = scope.function_.objects[start]
-        out += [Line(f"\t{text}") for text in _object_text(scope, found)]
-    arguments = {web: register for register, web in scope.function_.arguments.items()}
-    by_type: dict[str, list[str]] = {}
-    for web, name in scope.names.items():
-        type = scope.types[web]
-        if name == "ctx" and web in arguments:
-            continue
-        star = "*" if type.pointer else ""
-        text = f"{star}{name}"
-        if web in arguments:
-            register = arguments[web]
-            have = signature.parameters[register - 1]
-            argument = "ctx" if code.role == "entry" and register == 1 else f"a{register}"
-            cast = "(__u64)" if have.pointer and not type.pointer else "(void *)" if type.pointer and not have.pointer else ""
-            text += f" = {cast}{argument}"
-        elif web in undefined:
-            text += " = 0"
-        base = type.pointer.rstrip("*") if type.pointer else scope.type_name(type) + " "
-        by_type.setdefault(base, []).append(text)
-    for base, names in by_type.items():
-        for at in range(0, len(names), 12):
-            out.append(Line(f"\t{base}{', '.join(names[at : at + 12])};"))
-    if out:
-        out.append(Line(""))
-    return out
-
-
-def _object_text(scope: Structured, found: StackObject) -> list[str]:
-    """The declaration of a stack object."""
-    align = next(step for step in (8, 4, 2, 1) if found.start % step == 0)
-    btf = scope.unit.unit.btf
-    if found.type_id and btf is not None:
-        scope.unit.used_types[found.type_id] = None
-        return [f"{' '.join(declaration(btf, found.type_id, found.name, type_tags=False).split())} __attribute__((aligned({align})));"]
-    if not found.members:
-        return [f"__u8 {found.name}[{found.size}] __attribute__((aligned({align})));"]
-    if len(found.members) == 1 and not found.members[0][2]:
-        return [f"__u{8 * found.size} {found.name};"]
-    out, end = ["struct {"], 0
-    for at, size, name in found.members:
-        if at > end:
-            out.append(f"\t__u8 at_{end}[{at - end}];")
-        out.append(f"\t__u{8 * size} {name};")
-        end = at + size
-    if end < found.size:
-        out.append(f"\t__u8 at_{end}[{found.size - end}];")
-    return [*out, f"}} {found.name} __attribute__((aligned({align})));"]
+    lines = [Line(text) for text in head_of(code, signature, direct_parameters(scope, code, signature))]
+    lines += declarations(scope, code, signature, set(undefined), initial)
+    lines += [*body, Line("}")]
+    return named_labels(without_braces(lines)) if scope.terse() else lines
 
 
 _Steps: TypeAlias = Generator["Line | _Steps", None, None]
@@ -311,8 +288,14 @@ class _Writer:
     def tree(self, nodes: Tree, depth: int) -> _Steps:
         """The lines of a list of nodes."""
         pad = "\t" * depth
-        for node in nodes:
-            if isinstance(node, Simple):
+        skip = 0
+        for index, node in enumerate(nodes):
+            if skip:
+                skip -= 1
+            elif isinstance(node, Simple) and (run := run_at(nodes, index)) is not None:
+                skip = run.count - 1
+                yield Line(pad + self.stored(run), run.slots)
+            elif isinstance(node, Simple):
                 yield from self.simple(node.statement, pad)
             elif isinstance(node, Return):
                 yield Line(pad + self.returned(node), node.slots)
@@ -336,6 +319,16 @@ class _Writer:
         var = getattr(statement, "var", None)
         if var is not None and var in self.barred and not self.scope.types[var].pointer:
             yield Line(f"{pad}{self.scope.macro('barrier_var')}({self.scope.variable(var).text});", statement.slots)
+
+    def stored(self, run: Run) -> str:
+        """Strings or zeros that are stored into the stack."""
+        target = self.scope.plain(ir.StackRef(run.start, run.offset))
+        text = literal(run.data)
+        if text is None:
+            return f"__builtin_memset({target}, 0, {len(run.data)});"
+        zeros = len(run.data) - len(run.data.rstrip(b"\0"))
+        padded = text[:-1] + "\\0" * max(0, zeros - 1) + text[-1]
+        return f"__builtin_memcpy({target}, {padded}, {len(run.data)});"
 
     def returned(self, node: Return) -> str:
         """A return statement."""

@@ -24,13 +24,15 @@ __all__ = ("Webs", "find_webs", "has_load", "live_in", "map_inputs", "with_var",
 @dataclass(slots=True)
 class Webs:
     """What is known of each web: `definitions` (with the entry, where something undefined may reach a use), `undefined` ones, `arguments`
-    (web of each argument register that is read).
+    (web of each argument register that is read); `places` where they are defined, arguments at the instruction before the first.
     """
 
     count: int = 0
     definitions: dict[int, int] = field(default_factory=dict)
     undefined: set[int] = field(default_factory=set)
     arguments: dict[int, int] = field(default_factory=dict)
+    copies: list[tuple[int, int]] = field(default_factory=list)  # (copy, of what) that were put in place of each other
+    places: dict[int, list[tuple[int, int]]] = field(default_factory=dict)  # (instruction, variable before there were webs)
 
     def single(self, web: int) -> bool:
         """Has the web one definition, which is before every use?"""
@@ -166,11 +168,13 @@ def find_webs(function: Function) -> Webs:
     for var, node in heads[function.entry].items():
         if 1 <= var <= function.arity:
             webs.arguments[var] = number(node)
+            webs.places.setdefault(number(node), []).append((function.blocks[function.entry].start - 1, var))
         else:
             webs.undefined.add(number(node))
         webs.definitions[number(node)] = webs.definitions.get(number(node), 0) + 1
-    for node in defined:
+    for node, place in defined:
         webs.definitions[number(node)] = webs.definitions.get(number(node), 0) + 1
+        webs.places.setdefault(number(node), []).append(place)
     for id in order:
         block = blocks[id]
         block.statements = [_numbered(s, lambda node: Var(number(node)), number) for s in block.statements]
@@ -182,14 +186,14 @@ def find_webs(function: Function) -> Webs:
 
 def _join_definitions(
     blocks: Mapping[int, Block], order: list[int], live: Mapping[int, int], joined: _Joined
-) -> tuple[dict[int, dict[int, int]], list[int]]:
+) -> tuple[dict[int, dict[int, int]], list[tuple[int, tuple[int, int]]]]:
     """Give each definition a name of its own in all that it reaches within its block, then join over the edges between blocks.
 
-    Returns (the definitions at the start of each block, by variable; those that statements make).
+    Returns (the definitions at the start of each block, by variable; those that statements make, each with (instruction, variable)).
     """
     heads: dict[int, dict[int, int]] = {}
     tails: dict[int, dict[int, int]] = {}
-    defined: list[int] = []
+    defined: list[tuple[int, tuple[int, int]]] = []
     for id in order:
         bits, head = live[id], {}
         while bits:
@@ -204,7 +208,7 @@ def _join_definitions(
             var = written(statement)
             if var is not None:
                 node = joined.fresh()
-                defined.append(node)
+                defined.append((node, (statement.slots[-1] if statement.slots else -1, var)))
                 current[var] = node
                 renamed = with_var(renamed, node)
             statements.append(renamed)

@@ -8,6 +8,8 @@ worklist over blocks, predecessors kept up to date. Cost: linear in edges, up to
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from bpflens.decompile import ir
 from bpflens.decompile.function import Function
 from bpflens.decompile.ir import And, Assign, Block, Expr, Or, join_slots, size_of, variables_of
@@ -156,15 +158,16 @@ class _Reducer:
         del self.blocks[inner.id]
 
 
-def duplicate_tails(function: Function, statements: int = 3, sources: int = 6) -> None:
-    """Short blocks without calls that several paths share, once for each: fewer gotos. Twice the blocks at most."""
+def duplicate_tails(function: Function, gotos: Callable[[Function], set[int]], statements: int = 3, sources: int = 6) -> None:
+    """Short blocks without calls that several paths share, once for each, where there would be a goto. Twice the blocks at most."""
     blocks = function.blocks
     budget = 2 * len(blocks) + 8
     fresh = max(blocks) + 1
     for _ in range(3):
         changed = False
+        wanted = gotos(function)
         for id in list(blocks):
-            block = blocks.get(id)
+            block = blocks.get(id) if id in wanted else None
             if block is None or id == function.entry or not 2 <= len(block.predecessors) <= sources:
                 continue
             if not _is_tail(block, blocks, statements):

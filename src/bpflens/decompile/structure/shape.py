@@ -39,11 +39,15 @@ _JUMPS = (Return, Goto, Break, Continue)
 _MIN_CASES = 3
 
 
-def rewrite(tree: Tree, rule: Callable[[Tree], Tree]) -> Tree:
-    """Apply a rule to every list of nodes, innermost first. Uses its own stack."""
+def _same(tree: Tree) -> Tree:
+    return tree
+
+
+def rewrite(tree: Tree, rule: Callable[[Tree], Tree], before: Callable[[Tree], Tree] = _same) -> Tree:
+    """Apply a rule to every list of nodes, innermost first; `before`, outermost first, comes before it. Uses its own stack."""
     # each frame: nodes to go, done nodes, how to put the result back
     result: list[Tree] = []
-    stack: list[list[object]] = [[list(tree), 0, []]]
+    stack: list[list[object]] = [[list(before(tree)), 0, []]]
     while stack:
         frame = stack[-1]
         nodes, index, done = frame
@@ -54,7 +58,7 @@ def rewrite(tree: Tree, rule: Callable[[Tree], Tree]) -> Tree:
             node = nodes[index]
             parts = _lists_of(node)
             if len(done) < len(parts):
-                stack.append([list(parts[len(done)]), 0, []])
+                stack.append([list(before(parts[len(done)])), 0, []])
                 continue
             if parts:
                 nodes[index] = _with_lists(node, done)
@@ -89,15 +93,14 @@ def _with_lists(node: Node, lists: list[Tree]) -> Node:
 
 def shape(tree: Tree) -> Tree:
     """The tree in shape."""
-    return rewrite(tree, _shape_list)
+    return rewrite(tree, _shape_list, _switches)
 
 
 def _shape_list(nodes: Tree) -> Tree:
     """The rules for one list; what an else brings up into it comes last, because it is in shape already."""
     nodes = _without_idle(nodes)
     nodes = tuple(_loop(node) if type(node) is ForEver else node for node in nodes)
-    nodes = _for_loops(nodes)
-    return _early_exits(tuple(_switch(node) if type(node) is If else node for node in nodes))
+    return _early_exits(_for_loops(nodes))
 
 
 def leaves(nodes: Tree) -> bool:
@@ -230,28 +233,40 @@ def _is_step(step: Assign) -> bool:
     return step.var in variables_of(value) and type(value.right) is Const
 
 
-def _switch(node: If) -> Node:
-    """A ladder of comparisons of one value with constants."""
+def _switches(nodes: Tree) -> Tree:
+    """Ladders of comparisons of one value with constants; what is left of a ladder stands behind the switch, where all its cases leave."""
+    out: list[Node] = []
+    for node in nodes:
+        out += _switch(node) if type(node) is If else (node,)
+    return tuple(out)
+
+
+def _switch(node: If) -> Tree:
     cases: list[Case] = []
     subject: Expr | None = None
     seen: set[int] = set()
-    slots: ir.Slots = ()
+    slots: list[int] = []
     rest: Tree = (node,)
     while len(rest) == 1 and type(rest[0]) is If:
         step = rest[0]
         found = _case_values(step.condition)
+        if found is None and (found := _case_values(negate(step.condition))) is not None:
+            step = If(negate(step.condition), step.other, step.then, step.slots)
         if found is None or (subject is not None and found[0] != subject) or seen & set(found[1]) or _has_own(step.then, Break):
             break
         subject = found[0]
         seen.update(found[1])
         cases.append(Case(found[1], step.then))
-        slots = ir.join_slots(slots, step.slots)
+        slots += step.slots
         rest = step.other
-    if subject is None or len(cases) < _MIN_CASES or _has_own(rest, Break):
-        return node
-    if rest:
-        cases.append(Case((), rest))
-    return Switch(subject, tuple(cases), slots)
+    if subject is None or len(cases) < _MIN_CASES:
+        return (node,)
+    where = tuple(sorted(set(slots)))
+    if not rest or all(leaves(case.body) for case in cases):
+        return (Switch(subject, tuple(cases), where), *rest)
+    if _has_own(rest, Break):
+        return (node,)
+    return (Switch(subject, (*cases, Case((), rest)), where),)
 
 
 def _case_values(condition: Expr) -> tuple[Expr, tuple[int, ...]] | None:

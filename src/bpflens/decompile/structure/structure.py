@@ -15,7 +15,7 @@ from bpflens.decompile.function import Function
 from bpflens.decompile.structure.graph import dominators, loops
 from bpflens.decompile.tree import Break, Continue, ForEver, Goto, If, Label, Node, Return, Simple, Tree, walk
 
-__all__ = ("structure",)
+__all__ = ("gotos", "structure")
 
 _Steps: TypeAlias = Generator[Any, None, None]
 _Context: TypeAlias = tuple[tuple[int, int | None], ...]  # enclosing loops, outermost first: (header, what follows it)
@@ -24,6 +24,11 @@ _Context: TypeAlias = tuple[tuple[int, int | None], ...]  # enclosing loops, out
 def structure(function: Function) -> Tree:
     """The tree of a function."""
     return _Structurer(function).run()
+
+
+def gotos(function: Function) -> set[int]:
+    """The blocks that gotos go to as things stand."""
+    return {node.label for node in walk(structure(function)) if type(node) is Goto}
 
 
 def _unroll(first: _Steps) -> None:
@@ -59,7 +64,12 @@ class _Structurer:
             for next in self.blocks[id].successors:
                 if next not in body:
                     exits[next] = exits.get(next, 0) + 1
-        fit = [e for e in exits if (self.tree.dominates(header, e) and self.blocks[e].result is None) or len(exits) == 1]
+        for e in exits:  # a way out that only leads to another one
+            on = self.blocks[e].successors
+            if len(on) == 1 and on[0] in exits:
+                exits[on[0]] += exits[e]
+        ends = self.merges.__contains__
+        fit = [e for e in exits if (self.tree.dominates(header, e) and (self.blocks[e].result is None or ends(e))) or len(exits) == 1]
         return max(fit, key=lambda e: (exits[e], self.tree.index[e])) if fit else None
 
     def run(self) -> Tree:

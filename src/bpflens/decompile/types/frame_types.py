@@ -16,7 +16,9 @@ from bpflens.btf.btf import Btf, Kind
 from bpflens.decompile import ir
 from bpflens.decompile.function import Function, StackObject
 from bpflens.decompile.ir import Atomic, Call, Const, Expr, Load, MapRef, StackRef, Store
+from bpflens.decompile.types.source_names import struct_named
 from bpflens.errors import BpflensError
+from bpflens.formats.elf.dwarf.variables import LocalVariable
 from bpflens.program import Map
 
 __all__ = ("type_objects",)
@@ -25,8 +27,8 @@ _KEY_HELPERS = {1: 1, 2: 1, 3: 1, 52: 1, 195: 1}  # helper -> argument that is a
 _VALUE_HELPERS = {2: 2, 87: 1, 88: 1, 89: 1}
 
 
-def type_objects(function: Function, maps: Mapping[str, Map], btf: Btf | None) -> None:
-    """Give the objects of a function's frame their types."""
+def type_objects(function: Function, maps: Mapping[str, Map], btf: Btf | None, source: Mapping[int, LocalVariable]) -> None:
+    """Give the objects of a function's frame their types. `source`: the variables that the source has there."""
     if not function.objects:
         return
     accesses: dict[int, dict[tuple[int, int], int]] = {start: {} for start in function.objects}
@@ -47,7 +49,18 @@ def type_objects(function: Function, maps: Mapping[str, Map], btf: Btf | None) -
                     assert isinstance(load.address, StackRef)
                     _count(accesses, load.address, load.size, 4)
     for start, found in list(function.objects.items()):
-        function.objects[start] = _typed(found, accesses[start], types[start], btf)
+        known = source.get(start)
+        known = known if known is not None and known.size == found.size else None
+        if known is not None and btf is not None and (type_id := struct_named(btf, known.type, known.size)):
+            types[start] = {type_id}
+        made = _typed(found, accesses[start], types[start], btf)
+        if known is not None:
+            chars = known.type.startswith("char[")
+            members = () if chars else made.members
+            if known.members and not made.type_id and all(name[-1] == "]" or at % size == 0 for at, size, name in known.members):
+                members = known.members
+            made = replace(made, name=known.name, read=True, chars=chars, members=members)
+        function.objects[start] = made
 
 
 def _is_zero(statement: Store | Atomic) -> bool:
