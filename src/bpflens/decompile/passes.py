@@ -94,7 +94,7 @@ def build_structured(
         reduce_graph(function)
     if unroll_searches(function):  # switches
         reduce_graph(function)
-    duplicate_tails(function, gotos)  # short shared endings
+    duplicate_tails(function, gotos, calls=1)  # short shared endings
     if same_tests(function):  # tests that were asked before
         reduce_graph(function)
     drop_unused(function)

@@ -139,6 +139,8 @@ def _with_constant(expr: Binary, op: str, left: Expr, right: Const, width: int, 
         return left if width == 64 else simplify(Zext(32, left), bits)
     if op in ("*", "&") and value == 0:
         return Const(0)
+    if op == "|" and (value + 1) & value == 0 and known_bits(left, bits) <= value.bit_length():
+        return Const(value)
     if op == ">>" and min(width, known_bits(left, bits)) <= value & width - 1:
         return Const(0)
     if op == "+":

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -77,6 +77,7 @@ class Unit:
         return [r.name for r in code.references.values() if r.kind in ("call", "func")]
 
 
+_MAX_UNKNOWN = 1 << 20
 _WORD = re.compile(r"[^A-Za-z0-9_]")
 _KEYWORDS = re.compile(
     "auto|break|case|char|const|continue|default|do|double|else|enum|extern|float|for|goto|if|inline|int|long|register|restrict|return|short|"
@@ -208,10 +209,23 @@ def _related(program: Program) -> Program:
     if related and all(slot in related for slot, insn in enumerate(decode(code)) if insn.code == op.LD_IMM64 and insn.src in (1, 2)):
         return program  # of a snapshot, which has them as an object file has
     if any(insn.code == op.LD_IMM64 and insn.src in (1, 2) and insn.imm & 0xFFFFFFFF not in known for insn in decode(code)):
-        ids = {insn.imm & 0xFFFFFFFF for insn in decode(code) if insn.code == op.LD_IMM64 and insn.src in (1, 2)} - known
-        extra = tuple(Map(f"map_{id}", 0, 0, 0, 0, id=id, fields={"unknown": "not known here"}) for id in sorted(ids))
-        program = replace(program, maps=(*program.maps, *extra))
-    return from_live(program)
+        program = replace(program, maps=(*program.maps, *_unknown_maps(code, known)))
+    return replace(from_live(program), xlated=False)  # calls of functions have their distance where code as loaded has it
+
+
+def _unknown_maps(code: bytes, known: Collection[int | None]) -> list[Map]:
+    """The maps that the code names and nobody knows; what is addressed within their values is global data, whose content is not known."""
+    found: dict[int, int] = {}  # id -> bytes of global data
+    insns = decode(code)
+    for slot, insn in enumerate(insns):
+        if insn.code == op.LD_IMM64 and insn.src in (1, 2) and insn.imm & 0xFFFFFFFF not in known:
+            inside = (insns[slot + 1].imm & 0xFFFFFFFF) // 8 * 8 + 8 if insn.src == op.PSEUDO_MAP_VALUE and slot + 1 < len(insns) else 0
+            found[insn.imm & 0xFFFFFFFF] = max(found.get(insn.imm & 0xFFFFFFFF, 0), min(inside, _MAX_UNKNOWN))
+    out = []
+    for id, size in sorted(found.items()):
+        name = f"map_{id}.data.map_{id}" if size else f"map_{id}"
+        out.append(Map(name, 2 if size else 0, 0, size, 0, id=id, data=bytes(size) if size else None, fields={"unknown": "not known here"}))
+    return out
 
 
 def _references(

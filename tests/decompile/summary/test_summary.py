@@ -95,7 +95,7 @@ WORDS = {
     "device": [
         "Refuses (EPERM) (0) when (the device type is not character or the device major is not 1) and the device major is not 5; or when the "
         "device major is 5 and the device minor is at least 3; or when the "
-        "device type is character, the device major is 1, the device minor is not 5 and the device minor is not 3.",
+        "device type is character, the device major is 1, the device minor is not 3 and the device minor is not 5.",
         "Else allows (1).",
         "Reads: device major, device type, device minor.",
     ],

@@ -183,8 +183,8 @@ def _store(scope: FunctionScope, store: ir.Store) -> str:
         value = CText("0", 15, U64) if store.value == ir.Const(0) else CText(f"(void *){wrap(value, UNARY)}", UNARY, POINTER)
     elif value.type.pointer:
         value = CText(f"(__u64){wrap(value, UNARY)}", UNARY, U64)
-    if named and isinstance(store.value, ir.Binary):
-        return f"{compound(named, value.text, store.value)};"
+    if isinstance(store.value, ir.Binary):
+        return f"{compound(target, value.text, store.value)};"
     return f"{target} = {value.text};"
 
 

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from bpflens.decompile import ir
+from bpflens.decompile.c_expression.indexed import indexed_place
 from bpflens.decompile.c_expression.packet_names import beside, field_text
 from bpflens.decompile.c_expression.places import Named, named_place, struct_member
 from bpflens.decompile.c_expression.prototypes import Signature
@@ -64,6 +65,9 @@ class Structured(FunctionScope):
             if type_id := context_type(unit.unit, self.context):
                 self.pointees = {**pointees, first: type_id}
         self.source_names = source_names
+        given = enumerate(signatures[code.name].parameters, 1) if code.role != "entry" else ()
+        webs = function.arguments
+        self.parameters = {webs[n]: f"a{n}" for n, type in given if n in webs and self.types[webs[n]] == type and not type.pointer}
         self.taken = {*unit.taken_names(), *(("ctx",) if code.role == "entry" else ())}
         for start, found in function.objects.items():
             if found.read:
@@ -80,7 +84,7 @@ class Structured(FunctionScope):
         name = self.names.get(id)
         if name is None:
             known = self.source_names.get(id)
-            name = self.names[id] = self.free_name(known) if known else f"v{len(self.names)}"
+            name = self.names[id] = self.free_name(known) if known else self.parameters.get(id) or f"v{len(self.names)}"
         return CText(name, PRIMARY, self.types[id])
 
     def terse(self) -> bool:
@@ -154,6 +158,12 @@ class Structured(FunctionScope):
         for web in ir.variables_of(address):
             if web in self.pointees or (cast and self.types[web].bits == 64):
                 self.variable(web)
+        return self.constant_place(address, size) or indexed_place(
+            address, lambda constant: self.constant_place(constant, size), lambda index: self.text(index).text
+        )
+
+    def constant_place(self, address: ir.Expr, size: int) -> Named | None:
+        """A memory access at a constant offset by name."""
         found = named_place(self.unit, address, size, self.function_.objects, self.pointees, self.names)
         if found is not None and isinstance(address, ir.StackRef):
             self.used_objects[address.start] = None

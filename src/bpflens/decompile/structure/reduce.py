@@ -158,19 +158,23 @@ class _Reducer:
         del self.blocks[inner.id]
 
 
-def duplicate_tails(function: Function, gotos: Callable[[Function], set[int]], statements: int = 3, sources: int = 6) -> None:
-    """Short blocks without calls that several paths share, once for each, where there would be a goto. Twice the blocks at most."""
+def duplicate_tails(
+    function: Function, gotos: Callable[[Function], set[int]] | None = None, calls: int = 0, statements: int = 3, sources: int = 6
+) -> None:
+    """Short blocks that several paths share, once for each: those that `gotos` finds, or all. Of an ending with one of `calls` calls, which
+    two paths share, one copy is made. Twice the blocks at most.
+    """
     blocks = function.blocks
     budget = 2 * len(blocks) + 8
     fresh = max(blocks) + 1
     for _ in range(3):
         changed = False
-        wanted = gotos(function)
+        wanted = gotos(function) if gotos is not None else blocks
         for id in list(blocks):
             block = blocks.get(id) if id in wanted else None
             if block is None or id == function.entry or not 2 <= len(block.predecessors) <= sources:
                 continue
-            if not _is_tail(block, blocks, statements):
+            if not _is_tail(block, blocks, statements, calls):
                 continue
             for source in block.predecessors[1:]:
                 if budget <= 0:
@@ -193,8 +197,9 @@ def duplicate_tails(function: Function, gotos: Callable[[Function], set[int]], s
         reduce_graph(function)
 
 
-def _is_tail(block: Block, blocks: dict[int, Block], statements: int) -> bool:
-    if any(type(s) is not Assign and type(s) is not ir.Store for s in block.statements):
+def _is_tail(block: Block, blocks: dict[int, Block], statements: int, calls: int) -> bool:
+    others = sum(type(s) is not Assign and type(s) is not ir.Store for s in block.statements)
+    if others > (calls if not block.successors and len(block.predecessors) == 2 else 0):
         return False
     if not block.successors:
         return len(block.statements) <= statements + 1
