@@ -113,6 +113,7 @@ def make_unit(programs: Sequence[Program], where: str) -> Unit:
     extended = [_related(p) for p in programs if p.isa is Isa.EXTENDED and p.code]
     if not extended:
         raise InputError(where, "nothing here is extended BPF code", 'classic filters are read by "bpflens explain" and "bpflens dis"')
+    extended = [_with_section(p, number) for number, p in enumerate(extended)]
     names = _Names()
     maps: dict[str, Map] = {}
     for program in extended:
@@ -145,6 +146,11 @@ def make_unit(programs: Sequence[Program], where: str) -> Unit:
     by_name = {c.name: c for c in codes}
     unit.codes = {name: by_name[name] for name in _callees_first(by_name, unit)}
     return unit
+
+
+def _with_section(program: Program, number: int) -> Program:
+    """A program that was in no section of an object, in one of its own: functions are told apart by their sections."""
+    return program if program.section else replace(program, declared=replace(program.declared, section=f"#{number}"))
 
 
 def _within(code: Code, known: dict[str, list[LocalVariable]]) -> tuple[LocalVariable, ...]:
@@ -201,8 +207,14 @@ def _related(program: Program) -> Program:
     """A program with relocations in place of map ids, where it came from the kernel."""
     if program.origin.source == "elf":
         return program
-    from bpflens.formats.elf.data_maps import from_live
+    from bpflens.formats.elf.data_maps import data_section, from_live
 
+    if any(r.kind in ("map", "data") for r in program.relocations):  # a snapshot, or an original that was recovered
+        names = {m.name: data_section(m.name) or m.name for m in program.maps}
+        changed = [
+            replace(r, symbol=names.get(r.symbol, r.symbol), section=names.get(r.section, r.section)) for r in program.relocations
+        ]
+        return replace(program, relocations=changed, maps=tuple(replace(m, name=names[m.name]) for m in program.maps))
     known = {m.id for m in program.maps}
     code = program.code
     related = {relocation.off_insns for relocation in program.relocations}

@@ -71,7 +71,7 @@ def one_value(state: MapState | None) -> bytes:
 
 def kept_flags(map: Map) -> int:
     """The flags that change what a program sees."""
-    return map.flags & (RDONLY_PROG | 0x100 | NO_PREALLOC)
+    return map.flags & (RDONLY_PROG | 0x100 | NO_PREALLOC) & ~(RDONLY_PROG if map.type in (DEVMAP, DEVMAP_HASH) else 0)
 
 
 def read_limits(map: Map) -> int:
@@ -143,6 +143,8 @@ class KernelMaps:
     def _create(self, name: str, map: Map) -> None:
         entries = read_limits(map)
         key_size, value_size, flags = map.key_size, map.value_size, map.flags & _KEPT
+        if map.type in (DEVMAP, DEVMAP_HASH):
+            flags &= ~RDONLY_PROG  # the kernel sets it, and takes it from nobody (kernel/bpf/devmap.c, dev_map_init_map)
         options: dict[str, int] = {"map_extra": map.fields.get("map_extra", 0)}
         if map.type in (ARRAY_OF_MAPS, HASH_OF_MAPS):
             value_size = 4

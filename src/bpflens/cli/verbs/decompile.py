@@ -13,6 +13,7 @@ In Python: bpflens.decompile.decompile.decompile(bpflens.targets.open.open_targe
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Sequence
 
@@ -101,7 +102,8 @@ def _checked(programs: Sequence[Program], target: str, names: Sequence[str], arg
         elif program.origin.source != "elf":
             for code in unit.codes.values():
                 if code.role == "entry" and program.type is not None and not program.xlated:
-                    originals[code.original_name] = from_program(program)
+                    with contextlib.suppress(InputError):  # without an original there is nothing to compare with, and the badge says so
+                        originals[code.original_name] = from_program(program)
     return checked(unit, originals, names, inputs=args.inputs, style=args.style)
 
 

@@ -30,6 +30,7 @@ _FLAGS = {
     0: "BPF_F_NO_PREALLOC", 1: "BPF_F_NO_COMMON_LRU", 2: "BPF_F_NUMA_NODE", 3: "BPF_F_RDONLY", 4: "BPF_F_WRONLY", 7: "BPF_F_RDONLY_PROG",
     8: "BPF_F_WRONLY_PROG", 10: "BPF_F_MMAPABLE",
 }  # fmt: skip
+_SET_BY_KERNEL = {MapType.DEVMAP: 1 << 7, MapType.DEVMAP_HASH: 1 << 7}  # kernel/bpf/devmap.c, dev_map_init_map: BPF_F_RDONLY_PROG
 
 
 def file_head(scope: UnitScope, signatures: Mapping[str, Signature], names: Sequence[str], body: Iterable[str]) -> list[Line]:
@@ -162,10 +163,11 @@ def _map_body(scope: UnitScope, types: Types, m: Map, indent: str) -> list[str]:
             out.append(f"{indent}__type({what}, {types.declare(id, '')});")
         elif size and not (what == "value" and m.fields.get("inner")):
             out.append(f"{indent}__uint({what}_size, {size});")
-    if m.flags:
-        names = [name for bit, name in _FLAGS.items() if m.flags >> bit & 1]
-        known = sum(1 << bit for bit in _FLAGS if m.flags >> bit & 1)
-        out.append(f"{indent}__uint(map_flags, {m.flags:#x});" + (f" /* {' | '.join(names)} */" if known == m.flags else ""))
+    flags = m.flags & ~_SET_BY_KERNEL.get(m.type, 0)
+    if flags:
+        names = [name for bit, name in _FLAGS.items() if flags >> bit & 1]
+        known = sum(1 << bit for bit in _FLAGS if flags >> bit & 1)
+        out.append(f"{indent}__uint(map_flags, {flags:#x});" + (f" /* {' | '.join(names)} */" if known == flags else ""))
     if m.fields.get("pinning"):
         out.append(f"{indent}__uint(pinning, {1 if m.fields['pinning'] == 'by name' else m.fields['pinning']});")
     extra = m.fields.get("map_extra")

@@ -118,4 +118,4 @@ def section_name(code: Code) -> str:
     plain = sorted(fits or of_type, key=lambda row: (bool(row.flags), len(row.name), row.name))  # syscall has flags only
     if plain:
         return plain[0].name.rstrip("+")
-    return code.section or "socket"
+    return code.section if not code.section.startswith("#") else "socket"

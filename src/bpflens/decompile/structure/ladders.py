@@ -74,6 +74,8 @@ class _Search:
         pending: list[tuple[int, int, int, dict[int, int]]] = [(first.id, 0, (1 << self.width) - 1, {})]
         while pending:
             id, low, high, given = pending.pop()
+            if id in self.inside:  # a loop
+                return False
             block = self.function.blocks[id]
             if id != first.id:
                 more = self.passes(block)
