@@ -23,18 +23,20 @@ __all__ = ("unroll_searches",)
 
 _MIN_CASES = 3
 _MAX_TESTS = 1024
+_MAX_RETRIED = 64
 
 
 def unroll_searches(function: Function) -> bool:
     """Make ladders of binary searches. True where there was one."""
     changed = False
     live: dict[int, int] | None = None
+    hopeless: set[int] = set()
     for id in list(function.blocks):
-        block = function.blocks.get(id)
+        block = function.blocks.get(id) if id not in hopeless else None
         if block is not None and block.condition is not None and _test(block.condition) is not None:
             if live is None:
                 live = live_in(function.blocks, postorder(function.blocks, function.entry))
-            changed |= _unroll(function, block, live)
+            changed |= _unroll(function, block, live, hopeless)
     return changed
 
 
@@ -136,11 +138,14 @@ class _Search:
             self.defaults[leaf] = None
 
 
-def _unroll(function: Function, first: Block, live: Mapping[int, int]) -> bool:
+def _unroll(function: Function, first: Block, live: Mapping[int, int], hopeless: set[int]) -> bool:
+    """Make a ladder of the search that begins at a block. `hopeless`: tests that need not be looked at again as beginnings."""
     head = _test(first.condition)  # type: ignore[arg-type]
     assert head is not None
     found = _Search(function, head[0], head[1], live)
     if not found.follow(first) or not found.ordered or len(found.defaults) != 1:
+        if not found.ordered or len(found.inside) > _MAX_RETRIED:
+            hopeless.update(found.inside)
         return False
     (default,) = found.defaults
     cases = {value: leaf for value, leaf in found.cases.items() if leaf != default}

@@ -45,24 +45,25 @@ def _same(tree: Tree) -> Tree:
 
 def rewrite(tree: Tree, rule: Callable[[Tree], Tree], before: Callable[[Tree], Tree] = _same) -> Tree:
     """Apply a rule to every list of nodes, innermost first; `before`, outermost first, comes before it. Uses its own stack."""
-    # each frame: nodes to go, done nodes, how to put the result back
+    # each frame: nodes, which is next, the lists of it that are done, and all of them
     result: list[Tree] = []
-    stack: list[list[object]] = [[list(before(tree)), 0, []]]
+    stack: list[list[object]] = [[list(before(tree)), 0, [], None]]
     while stack:
         frame = stack[-1]
-        nodes, index, done = frame
+        nodes, index, done, parts = frame
         assert isinstance(nodes, list) and isinstance(index, int) and isinstance(done, list)
         if result:
             done.append(result.pop())
         if index < len(nodes):
             node = nodes[index]
-            parts = _lists_of(node)
+            if not isinstance(parts, tuple):
+                frame[3] = parts = _lists_of(node)
             if len(done) < len(parts):
-                stack.append([list(before(parts[len(done)])), 0, []])
+                stack.append([list(before(parts[len(done)])), 0, [], None])
                 continue
             if parts:
                 nodes[index] = _with_lists(node, done)
-            frame[1], frame[2] = index + 1, []
+            frame[1:] = [index + 1, [], None]
             continue
         stack.pop()
         made = rule(tuple(nodes))
