@@ -2,8 +2,8 @@
 
     bench/shape_decompile.py OBJECT…
 
-Prints one row of the table in docs/figures.md. Gotos and casts: per 1,000 lines and per line, without functions of more than 1,000 instructions.
-Fields: accesses of memory that are written as a member, an element or a variable, of all. Lines: those that say something (no
+Prints one row of the table in docs/figures.md. Gotos and casts: per 1,000 lines and per line, without functions of more than 1,000
+instructions. Fields: accesses of memory that are written as a member, an element or a variable, of all. Lines: those that say something (no
 declarations, no closing braces), beside the distinct source lines that line information names for the same instructions; what is inlined
 twice into one function counts once in the source and twice in the C.
 """

@@ -121,6 +121,7 @@ complete -c bpflens -n '__fish_seen_subcommand_from decompile' -l level -x -a 's
 complete -c bpflens -n '__fish_seen_subcommand_from decompile' -l output
 complete -c bpflens -n '__fish_seen_subcommand_from decompile' -l pc
 complete -c bpflens -n '__fish_seen_subcommand_from decompile' -l source
+complete -c bpflens -n '__fish_seen_subcommand_from decompile' -l style -x -a 'kernel plain'
 complete -c bpflens -n '__fish_seen_subcommand_from decompile' -a 'id: name: tag: pin: map: link: fd: pid: sock: dev: cgroup: netns: pcap: comm: exe: unit:'
 complete -c bpflens -n '__fish_seen_subcommand_from decompile' -a '(bpflens completion targets (commandline -ct) 2>/dev/null)'
 complete -c bpflens -n __fish_use_subcommand -a seccomp -d 'a seccomp filters policy, findings, OCI profile, one syscall'

@@ -90,13 +90,13 @@ SCOPE = Plain()
         (S, 64, "(__u32)s"),
         (S, 32, "s"),
         (ir.MapRef("counts"), 64, "&counts"),
-        (Compare("==", P, Const(0), False, 64), 64, "!p"),
-        (Compare("!=", P, Const(0), False, 64), 64, "p"),
+        (Compare("==", P, Const(0), False, 64), 64, "p == 0"),
+        (Compare("!=", P, Const(0), False, 64), 64, "p != 0"),
         (Compare("<", A, Const(5), True, 64), 64, "(__s64)a < 5"),
         (Compare("<", S, Const(MASK), True, 32), 64, "s < -1"),
         (Compare("==", S, Const(0xFFFFFFFF), False, 32), 64, "s == -1"),
         (Compare(">", A, B, False, 32), 64, "(__u32)a > b"),
-        (Compare("&", A, Const(4), False, 64), 64, "a & 4"),
+        (Compare("&", A, Const(4), False, 64), 64, "(a & 4) != 0"),
         (ir.Not(Compare("&", A, Const(4), False, 64)), 64, "!(a & 4)"),
         (ir.And(Compare("==", A, Const(1), False, 64), ir.Or(Compare("==", A, B, False, 64), P)), 64, "a == 1 && (a == b || p)"),
         (Const(5), 64, "5"),
@@ -110,6 +110,20 @@ SCOPE = Plain()
 )
 def test_text(expr, need, text):
     assert SCOPE.text(expr, need).text == text
+
+
+@pytest.mark.parametrize(
+    ("expr", "text"),
+    [
+        (Compare("==", P, Const(0), False, 64), "!p"),
+        (Compare("!=", P, Const(0), False, 64), "p"),
+        (Compare("&", A, Const(4), False, 64), "a & 4"),
+        (Compare("==", A, Const(0), False, 64), "a == 0"),
+    ],
+)
+def test_conditions_may_say_it_shorter(expr, text):
+    """C asks a condition only whether it is 0; a value must be 0 or 1."""
+    assert SCOPE.condition(expr) == text
 
 
 def test_writers_give_the_type_that_c_gives():
@@ -139,7 +153,7 @@ def test_a_piece_becomes_another_type():
     assert SCOPE.as_type(CText("5", PRIMARY, INT), U64).text == "5ULL"
     assert SCOPE.as_type(CText("a + b", ADD, U64), U32) == CText("(__u32)(a + b)", UNARY, U32)
     assert SCOPE.as_type(CText("p", PRIMARY, POINTER), U32).text == "(__u32)(__u64)p"
-    assert SCOPE.pointer(B).text == "(void *)(__u64)b"
+    assert SCOPE.pointer(B).text == "(void *)(long)b"
     assert SCOPE.address(Binary("+", B, Const(4), 64), "u8") == "*(u8 *)((__u64)b + 4)"
     assert [SCOPE.type_name(type) for type in (INT, U8, S64, POINTER)] == ["__s32", "__u8", "__s64", "void *"]
 

@@ -96,7 +96,7 @@ def place(address, size):
         (DataRef(".bss", 8), 8, None),
         (DataRef(".rodata", 0), 4, None),
         (Binary("+", Var(1), ir.CoreRef(0, OUTER, "0:2:1", 20), 64), 4, Named("v1->in.y", True, False, True)),
-        (Binary("+", Var(1), ir.CoreRef(0, INNER, "0:1", 4), 64), 4, None),
+        (Binary("+", Var(1), ir.CoreRef(0, INNER, "0:1", 4), 64), 4, Named("((struct inner *)v1)->y", True, False, True)),
     ],
 )
 def test_places(address, size, named):

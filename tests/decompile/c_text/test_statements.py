@@ -172,7 +172,7 @@ def code(text="r0 = 0\nexit", prog_type=XDP, role=None, **more):
 def test_prototypes(prog_type, role, arity, text):
     unit, made = code(prog_type=prog_type, role=role, btf=BTF, expected_attach_type=FENTRY if prog_type == TRACING else 0)
     signature = make_signatures(unit, {"f": arity})["f"]
-    assert prototype_of(made, signature, UnitScope.of(unit)) == text
+    assert prototype_of(made, signature) == text
 
 
 def test_the_own_section_where_libbpf_knows_it():

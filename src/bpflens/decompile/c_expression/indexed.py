@@ -23,11 +23,11 @@ _MAX_TERMS = 8
 
 
 class _Sum(NamedTuple):
-    """base + offset + index * scale."""
+    """base + offset + number * scale."""
 
     base: Expr
     offset: int
-    index: Expr
+    number: Expr
     scale: int
 
 
@@ -45,16 +45,16 @@ def indexed_place(address: Expr, lookup: Callable[[Expr], Named | None], text: C
         return None
     at = differ[0]
     number = int(a[at])
-    written = text(found.index)
+    written = text(found.number)
     inside = f"{written if _WORD(written) else f'({written})'} + {number}" if number else written
     pieces = [f"[{inside}]" if n == at else f"[{part}]" if n % 2 else part for n, part in enumerate(a)]
     return first._replace(text="".join(pieces))
 
 
 def _at(base: Expr, offset: int) -> Expr:
-    if type(base) is DataRef:
+    if isinstance(base, DataRef):
         return DataRef(base.section, base.offset + offset)
-    if type(base) is StackRef:
+    if isinstance(base, StackRef):
         return StackRef(base.start, base.offset + offset)
     return Binary("+", base, Const(offset), 64) if offset else base
 
@@ -65,26 +65,25 @@ def _sum(address: Expr) -> _Sum | None:
     pending = [address]
     while pending:
         node = pending.pop()
-        if type(node) is Binary and node.op == "+" and node.width == 64:
+        if isinstance(node, Binary) and node.op == "+" and node.width == 64:
             pending += [node.right, node.left]
         else:
             terms.append(node)
         if len(terms) > _MAX_TERMS:
             return None
-    offset = sum(term.value for term in terms if type(term) is Const) & ((1 << 64) - 1)
-    rest = [term for term in terms if type(term) is not Const]
+    offset = sum(term.value for term in terms if isinstance(term, Const)) & ((1 << 64) - 1)
+    rest = [term for term in terms if not isinstance(term, Const)]
     if len(rest) != 2 or offset >> 31:
         return None
-    bases = [term for term in rest if type(term) in (DataRef, StackRef)] or [term for term in rest if type(term) is Var]
-    if len(bases) == 2:  # which of two variables is the pointer, names decide: the first
-        bases = bases[:1]
-    if len(bases) != 1:
+    bases: list[Expr] = [term for term in rest if isinstance(term, DataRef | StackRef)]
+    bases = bases or [term for term in rest if isinstance(term, Var)]
+    if not bases:  # which of two variables is the pointer, names decide: the first is tried
         return None
-    index = rest[1] if rest[0] is bases[0] else rest[0]
-    scale = 1
-    if type(index) is Binary and index.width == 64 and type(index.right) is Const and index.right.value < 1 << 20:
-        if index.op == "<<" and index.right.value < 16:
-            index, scale = index.left, 1 << index.right.value
-        elif index.op == "*":
-            index, scale = index.left, index.right.value
-    return _Sum(bases[0], offset, index, scale)
+    by: Expr = rest[1] if rest[0] is bases[0] else rest[0]
+    if isinstance(by, Binary) and by.width == 64 and isinstance(by.right, Const) and by.right.value < 1 << 20:
+        factor = by.right.value
+        if by.op == "<<" and factor < 16:
+            return _Sum(bases[0], offset, by.left, 1 << factor)
+        if by.op == "*":
+            return _Sum(bases[0], offset, by.left, factor)
+    return _Sum(bases[0], offset, by, 1)

@@ -36,7 +36,7 @@ class UnitScope:
     """Names of one C file and the uses of them."""
 
     unit: Unit
-    style: str = "kernel"
+    style: str = "plain"
     globals: dict[str, dict[int, Global]] = field(default_factory=dict)
     starts: dict[str, list[int]] = field(default_factory=dict)
     map_names: dict[str, str] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class UnitScope:
     core_paths: dict[tuple[int, str], None] = field(default_factory=dict)  # (root type, access) of fields that are relocated by name
 
     @classmethod
-    def of(cls, unit: Unit, style: str = "kernel") -> UnitScope:
+    def of(cls, unit: Unit, style: str = "plain") -> UnitScope:
         """The scope of a unit: its globals by section, and C names for everything. `style`: kernel or plain."""
         scope = cls(unit, style)
         taken = set(unit.codes)

@@ -26,9 +26,9 @@ _ESCAPES = {10: "\\n", 9: "\\t", 13: "\\r", 34: '\\"', 92: "\\\\"}
 
 
 class Run(NamedTuple):
-    """Stores that follow each other in the text: `count` nodes, the bytes `data` from `offset` of object `start` on."""
+    """Stores that follow each other in the text: `length` nodes, the bytes `data` from `offset` of object `start` on."""
 
-    count: int
+    length: int
     start: int
     offset: int
     data: bytes

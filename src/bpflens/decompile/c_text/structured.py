@@ -303,7 +303,7 @@ class _Writer:
             if skip:
                 skip -= 1
             elif isinstance(node, Simple) and (run := run_at(nodes, index)) is not None:
-                skip = run.count - 1
+                skip = run.length - 1
                 yield Line(pad + self.stored(run), run.slots)
             elif isinstance(node, Simple):
                 yield from self.simple(node.statement, pad)

@@ -92,7 +92,7 @@ def _rename(function: Function, renamed: dict[int, int]) -> None:
         for statement in block.statements:
             made = map_inputs(statement, lambda expr: substitute(expr, of))
             var = written(made)
-            made = with_var(made, renamed[var]) if var in renamed else made  # type: ignore[index]
+            made = with_var(made, renamed[var]) if var in renamed else made
             if type(made) is not Assign or made.value != Var(made.var):
                 statements.append(made)
         block.statements = statements

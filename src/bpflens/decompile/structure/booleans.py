@@ -172,7 +172,8 @@ def known_results(function: Function, bits: Callable[[int], int]) -> bool:
             continue
         known = _known(before.condition, before.successors.index(block.id) == 1, bits)
         for statement in block.statements:
-            known.pop(written(statement), None)  # type: ignore[call-overload]
+            if (var := written(statement)) is not None:
+                known.pop(var, None)
         if known:
             made = substitute(block.result, known.get, bits)
             changed |= made is not block.result

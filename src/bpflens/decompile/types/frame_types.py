@@ -27,7 +27,7 @@ _KEY_HELPERS = {1: 1, 2: 1, 3: 1, 52: 1, 195: 1}  # helper -> argument that is a
 _VALUE_HELPERS = {2: 2, 87: 1, 88: 1, 89: 1}
 
 
-def type_objects(function: Function, maps: Mapping[str, Map], btf: Btf | None, source: Mapping[int, LocalVariable]) -> None:
+def type_objects(function: Function, maps: Mapping[str, Map], btf: Btf | None, source: Mapping[int, LocalVariable] | None = None) -> None:
     """Give the objects of a function's frame their types. `source`: the variables that the source has there."""
     if not function.objects:
         return
@@ -49,7 +49,7 @@ def type_objects(function: Function, maps: Mapping[str, Map], btf: Btf | None, s
                     assert isinstance(load.address, StackRef)
                     _count(accesses, load.address, load.size, 4)
     for start, found in list(function.objects.items()):
-        known = source.get(start)
+        known = source.get(start) if source else None
         known = known if known is not None and known.size == found.size else None
         if known is not None and btf is not None and (type_id := struct_named(btf, known.type, known.size)):
             types[start] = {type_id}
