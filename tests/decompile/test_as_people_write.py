@@ -12,12 +12,15 @@ struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 2); __type(key, _
 struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 8); __type(key, char[16]); __type(value, __u64); } names SEC(".maps");
 char _license[] SEC("license") = "GPL";
 """
-SWITCH = """SEC("tc") int entry(struct __sk_buff *skb) { int r = 0; switch (skb->pkt_type) { case 0: r = 1; break; case 1: r = skb->len; break;
-case 2: r = 5; break; case 3: return 9; case 4: r = skb->mark; break; default: r = -1; } __u32 zero = 0; struct hist *hist = bpf_map_lookup_elem(&hists, &zero);
+SWITCH = """SEC("tc") int entry(struct __sk_buff *skb) { int r = 0;
+switch (skb->pkt_type) { case 0: r = 1; break; case 1: r = skb->len; break;
+case 2: r = 5; break; case 3: return 9; case 4: r = skb->mark; break; default: r = -1; }
+__u32 zero = 0; struct hist *hist = bpf_map_lookup_elem(&hists, &zero);
 if (hist) hist->total += r; return r; }"""
 STRING = """SEC("tc") int entry(struct __sk_buff *skb) { char name[16] = "hello"; __u64 *value = bpf_map_lookup_elem(&names, name);
 return value ? *value : 7; }"""
-SLOTS = """SEC("tc") int entry(struct __sk_buff *skb) { __u32 zero = 0; struct hist *hist = bpf_map_lookup_elem(&hists, &zero); if (!hist) return 0;
+SLOTS = """SEC("tc") int entry(struct __sk_buff *skb) { __u32 zero = 0;
+struct hist *hist = bpf_map_lookup_elem(&hists, &zero); if (!hist) return 0;
 __u64 slot = skb->len; if (slot > 7) slot = 7; __sync_fetch_and_add(&hist->slots[slot], 1); return 1; }"""
 LOOP = """SEC("xdp") int entry(struct xdp_md *ctx) { unsigned char *p = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 if (p + 40 > end) return 1; unsigned h = 7; for (int i = 0; i < 40; i++) h = (h ^ p[i]) * 16777619u; return h == 9 ? 2 : h & 1; }"""

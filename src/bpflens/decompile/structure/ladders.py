@@ -74,9 +74,11 @@ class _Search:
     def follow(self, first: Block) -> bool:
         """All ways through the tests; False where they are no search."""
         pending: list[tuple[int, int, int, dict[int, int]]] = [(first.id, 0, (1 << self.width) - 1, {})]
+        steps = 0
         while pending:
             id, low, high, given = pending.pop()
-            if id in self.inside:  # a loop
+            steps += 1
+            if (id == first.id and self.inside) or steps > 4 * _MAX_TESTS:  # a loop; two intervals may come to one test
                 return False
             block = self.function.blocks[id]
             if id != first.id:
