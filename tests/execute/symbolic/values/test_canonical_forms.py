@@ -9,7 +9,6 @@ from bpflens.execute.symbolic.interpretation import Interpretation
 from bpflens.execute.symbolic.values import bits
 from bpflens.execute.symbolic.values.comparisons import any_bits, divide, divide_numbers, equal, less, signed_less
 from bpflens.execute.symbolic.values.diagrams import constrain, either, ite, negate
-from bpflens.execute.symbolic.values.masks import mask, upper
 from bpflens.execute.symbolic.values.shifts import shift, swap
 from bpflens.execute.symbolic.values.terms import Term, const, session, symbol
 
@@ -123,20 +122,3 @@ def test_terms_have_the_value_of_what_they_were_made_of() -> None:
                 term, value = expression(r, r.choice([2, 3, 4, 5]), env)
 
                 assert Fixed(env)(term) == value, term
-
-
-def test_masks_and_limits_hold_for_the_value_of_a_term() -> None:
-    """No bit outside of the mask, no value above the limit; and they are tight where that is easily seen."""
-    r = random.Random(12)
-    for _ in range(5):
-        with session(10_000_000):
-            for _ in range(150):
-                env = {name: r.choice([0, 1, 0xFF, M64, 1 << 63, r.getrandbits(64), r.getrandbits(16)]) for name in "xyz"}
-                term, value = expression(r, r.choice([1, 2, 3, 4]), env)
-
-                assert not value & ~mask(term) and value <= upper(term), term
-            x, y = (bits.zext(bits.ext(symbol(64, name), 0, 16), 64) for name in "xy")
-            assert mask(bits.bitwise("and", symbol(64, "x"), const(64, 0xFF00))) == 0xFF00
-            assert mask(bits.plus(x, y)) == 0x1FFFF and mask(x) == 0xFFFF
-            chosen = ite(equal(symbol(64, "z"), const(64, 0)), const(64, 8), const(64, 3))
-            assert (mask(chosen), upper(chosen)) == (11, 8)
