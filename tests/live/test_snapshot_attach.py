@@ -31,6 +31,7 @@ REASONS = {"packet": "socket", "seccomp": "process", "tap_filter": "tap device",
 WITHOUT_LINKS = {
     "xdp": ("ip", "link", "set", "dev", "x2", "xdpgeneric", "off"), "tc_extended": ("tc", "qdisc", "del", "dev", "v2", "clsact"),
 }  # fmt: skip
+STANDING = frozenset({"namespace_programs"})  # a flow dissector without a link stands in the lab's namespace to its end
 AFTERWARDS = {
     "xdp": (("ip", "link", "del", "x0"), ("ip", "link", "del", "x2")), "tc_extended": (("tc", "qdisc", "del", "dev", "v2", "clsact"),),
 }  # fmt: skip
@@ -91,7 +92,7 @@ def test_attachments_come_back(kind: str, machine: Lab, lab: SnapshotLab) -> Non
         for command in AFTERWARDS.get(kind, ()):
             again.callback(machine.run, "ip", "netns", "exec", f"{machine.name}a", *command)
 
-        restored, plan = lab.restore(saved.path)
+        restored, plan = lab.restore(saved.path, replace=kind in STANDING)
 
         assert failures(restored) == []
         assert [item for item in plan.left_out if not item.object.startswith("contents")] == []
