@@ -169,7 +169,8 @@ def test_rules_from_elsewhere_are_not_for_live_programs(tmp_path, capsys):
     rules = tmp_path / "kernel.json"
     rules.write_text("{}")
     with loaded(CLASSIFIER) as one:
-        assert run(["original", "--templates", str(rules), f"id:{one.id}"]) == 2
+        for option, value in (("--templates", str(rules)), ("--type", "xdp"), ("--tag", "0123456789abcdef")):
+            assert run(["original", option, value, f"id:{one.id}"]) == 2  # it would have no effect
 
     assert "runs in this kernel" in capsys.readouterr().err
 

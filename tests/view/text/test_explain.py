@@ -88,7 +88,7 @@ def test_differences() -> None:
     assert list(difference_text(difference(equal=False, reason="too large"))) == [f"not decided: too large{tail}"]
     sides = (Side("only a", "ip", ("IPv4.",), Witness(b"\1", 1, 0, {"mark": 5})), Side("only b", None, (), None))
     assert list(difference_text(difference(equal=False, witness=SHORT, sides=sides))) == [
-        f"different{tail}", "only a: ip", "    IPv4.", "    packet (1 bytes): 01", "        with mark = 5",
+        f"different{tail}", "only a: ip", "    IPv4.", "    packet (1 byte): 01", "        with mark = 5",
         "        a returns 1, b returns 0", "only b: (no expression found)", "    No packet was found that shows it.",
     ]  # fmt: skip
     told = list(difference_text(difference(equal=False, witness=Witness(b"", 0, 2, {}), hook=VERDICT), color=True))

@@ -141,8 +141,8 @@ def _ids(target: str, args: argparse.Namespace) -> list[int] | None:
         return None
     if not ids:
         raise InputError(target, _CLASSIC, 'see "bpflens dis"')
-    if args.templates or args.kernel_btf:
-        option = "--templates" if args.templates else "--kernel-btf"
+    for_dumps = {"--templates": args.templates, "--kernel-btf": args.kernel_btf, "--type": args.type, "--tag": args.tag}
+    if option := next((option for option, given in for_dumps.items() if given), None):
         raise UsageError(option, f"{target} runs in this kernel, which is asked itself", "it is for dumps")
     return ids
 

@@ -82,7 +82,8 @@ def _packet_lines(witness: Witness, names: tuple[str, str], decoded: str, hook: 
     rest = witness.packet[_SHOWN_BYTES:]
     if rest:
         shown = f"{witness.packet[:_SHOWN_BYTES].hex()} and {len(rest)} more, {'all 0' if not any(rest) else 'see --json'}"
-    yield f"    packet ({len(witness.packet)} bytes): {shown}"
+    size = len(witness.packet)
+    yield f"    packet ({size} byte{'s' * (size != 1)}): {shown}"
     if decoded:
         yield f"        {decoded}"
     for name, value in witness.aux.items():
