@@ -139,7 +139,7 @@ def test_rules_of_a_kernel_invert_its_dumps(tmp_path, capsys):
         (["pcap:tcp"], 3),
         ([], 2),
         (["--templates", "/nonexistent", "id:1"], 2),
-        (["--type", "frob", "id:1"], 3),
+        (["--type", "frob", "id:1"], 2),
         (["id:1", "--objects", "/nonexistent"], 3),
         (["--tag", "frob", "dump"], 2),
         (["--tag", "0123456789abcde", "dump"], 2),
