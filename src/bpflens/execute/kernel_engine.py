@@ -22,6 +22,7 @@ from bpflens.execute.result import Input, Outcome
 from bpflens.execute.subject import SLEEPABLE, Subject
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.insn import Insn
+from bpflens.isa.extended.uapi import HelperId, ProgType
 from bpflens.kernel.descriptors import close
 from bpflens.kernel.programs.load import load_btf, load_program, substance
 from bpflens.kernel.programs.test_run import PACKET_TYPES, RAW_TP, RUNNABLE, SYSCALL, TestRun, one_cpu
@@ -33,8 +34,10 @@ __all__ = (
 
 _NO_HELPER = re.compile(r"(?:cannot use helper|unknown func) \w+#(\d+)")
 _MAX_ABSENT = 24
-_WITH_TARGETS = frozenset({26, 27, 28, 29})  # TRACING, STRUCT_OPS, EXT, LSM: loaded for a function or type of the kernel
-_WITHOUT_MAPS = frozenset({12, 33, 37})  # tail_call, skb_under_cgroup, current_task_under_cgroup: their maps go
+_WITH_TARGETS = frozenset((ProgType.TRACING, ProgType.STRUCT_OPS, ProgType.EXT, ProgType.LSM))
+"""Loaded for a function or type of the kernel."""
+_WITHOUT_MAPS = frozenset((HelperId.tail_call, HelperId.skb_under_cgroup, HelperId.current_task_under_cgroup))
+"""Their maps go."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,8 +37,13 @@ HIDDEN = "whose mount is hidden by another"
 _TYPES_NEED = {
     1: ("sockets", "unheld sockets", "tun"), 10: ("routes",), 11: ("routes",), 12: ("routes",), 7: ("perf",), 21: ("sockets",),
 }  # fmt: skip
-_GONE = frozenset((2, 3, 6, 9, 19, 116))  # ENOENT, ESRCH, ENXIO, EBADF, ENODEV, ESTALE
-_LACKING = frozenset((22, 38, 92, 93, 94, 95, 97, 524))  # EINVAL, ENOSYS, ENOPROTOOPT ... EAFNOSUPPORT: the kernel does not have it
+_GONE = frozenset((errno.ENOENT, errno.ESRCH, errno.ENXIO, errno.EBADF, errno.ENODEV, errno.ESTALE))
+_ENOTSUPP = 524  # include/linux/errno.h: the kernel's own, which the C library does not have
+_LACKING = frozenset((
+    errno.EINVAL, errno.ENOSYS, errno.ENOPROTOOPT, errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT, errno.EOPNOTSUPP, errno.EAFNOSUPPORT,
+    _ENOTSUPP,
+))  # fmt: skip
+"""The kernel does not have it."""
 
 
 def collect(

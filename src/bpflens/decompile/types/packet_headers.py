@@ -26,12 +26,16 @@ from bpflens.decompile.lift.regions import postorder
 from bpflens.decompile.lift.webs import Webs
 from bpflens.decompile.types.header_fields import ETHERTYPES, HEADERS, LENGTHS, PROTOCOLS, Field
 from bpflens.isa.extended.contexts import field_at
-from bpflens.isa.extended.uapi import ProgType
+from bpflens.isa.extended.uapi import HelperId, ProgType
 
 __all__ = ("PacketFields", "find_packet_fields", "meaning_of")
 
 _AT_ETHERNET = frozenset((ProgType.SCHED_CLS, ProgType.SCHED_ACT, ProgType.XDP))
-_MOVES = frozenset((18, 19, 31, 43, 44, 50, 73))  # helpers after which the packet may begin elsewhere (bpf_xdp_adjust_head ...)
+_MOVES = frozenset((
+    HelperId.skb_vlan_push, HelperId.skb_vlan_pop, HelperId.skb_change_proto, HelperId.skb_change_head, HelperId.xdp_adjust_head,
+    HelperId.skb_adjust_room, HelperId.lwt_push_encap,
+))  # fmt: skip
+"""Helpers after which the packet may begin elsewhere."""
 # fields of contexts whose numbers are not plain: (struct, field) -> meaning
 _CONTEXT = {
     ("__sk_buff", "protocol"): "ethertype", ("__sk_buff", "remote_ip4"): "be32", ("__sk_buff", "local_ip4"): "be32",

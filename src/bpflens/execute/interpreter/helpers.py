@@ -14,11 +14,16 @@ from bpflens.execute.interpreter.memory_helpers import MEMORY_HELPERS
 from bpflens.execute.interpreter.packet import PACKET_HELPERS, absolute
 from bpflens.execute.interpreter.state import M32, M64, Arguments, Helper, State, error
 from bpflens.isa.extended.helpers import helper_name, helper_prototype
+from bpflens.isa.extended.uapi import HelperId
 
 __all__ = ("HELPERS", "call_helper", "call_kfunc", "load_packet")
 
 
-_FLAGGED = frozenset({2, 87, 130, 131, 132, 133})  # flags that do not show in the maps afterwards
+_FLAGGED = frozenset((
+    HelperId.map_update_elem, HelperId.map_push_elem, HelperId.ringbuf_output, HelperId.ringbuf_reserve, HelperId.ringbuf_submit,
+    HelperId.ringbuf_discard,
+))  # fmt: skip
+"""Their flags do not show in the maps afterwards."""
 
 
 def call_helper(m: State, number: int, *args: *Arguments) -> int:

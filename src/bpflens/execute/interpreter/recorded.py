@@ -18,6 +18,7 @@ from bpflens.execute.interpreter.memory import SHIFT, Fault
 from bpflens.execute.interpreter.packet import CTX_REGION, PACKET_REGION
 from bpflens.execute.result import Outcome, Scene
 from bpflens.execute.subject import Subject
+from bpflens.isa.extended.uapi import HelperId
 
 if TYPE_CHECKING:
     from bpflens.execute.interpreter.machine import Machine
@@ -26,8 +27,9 @@ __all__ = ("FILLED", "Chosen", "HelperCall", "RecordedProgram", "Run")
 
 FILLED = {16: (0, 1), 4: (0, 1), 112: (0, 1), 113: (0, 1), 45: (0, 1), 114: (0, 1), 115: (0, 1), 26: (2, 3), 68: (2, 3)}
 """Helpers that fill a buffer: (argument of the buffer, argument of its size), from 0."""
-_KEYED = frozenset({1, 2, 3, 195})  # map, key
-_LOOKUPS = frozenset({1, 195})
+_KEYED = frozenset((HelperId.map_lookup_elem, HelperId.map_update_elem, HelperId.map_delete_elem, HelperId.map_lookup_percpu_elem))
+"""Their arguments are a map and a key."""
+_LOOKUPS = frozenset((HelperId.map_lookup_elem, HelperId.map_lookup_percpu_elem))
 _STEPS = 200_000
 
 

@@ -16,6 +16,7 @@ from bpflens.execute.symbolic.values.comparisons import divide_numbers
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.contexts import context_struct, fields
 from bpflens.isa.extended.insn import Insn
+from bpflens.isa.extended.uapi import HelperId
 from bpflens.program import Map
 
 __all__ = ("NotRun", "Outcome", "World", "constants_of", "run")
@@ -26,7 +27,13 @@ _FULL = (1 << 64) - 1
 STACK, CTX, PACKET, MAPS, DATA, VALUES = (place << 40 for place in (0x7F0, 0x500, 0x300, 0x200, 0x100, 0x080))
 _ARRAYS = (2, 6)  # ARRAY, PERCPU_ARRAY: a look-up fails where the index is too large, and only there
 # Helpers whose results a model may choose freely without making what no kernel does.
-_ORDINARY = frozenset((1, 2, 3, 5, 6, 7, 8, 14, 15, 16, 25, 35, 118, 125, 130, 131, 132, 133, 160, 51, 23, 112, 113))
+_ORDINARY = frozenset((
+    HelperId.map_lookup_elem, HelperId.map_update_elem, HelperId.map_delete_elem, HelperId.ktime_get_ns, HelperId.trace_printk,
+    HelperId.get_prandom_u32, HelperId.get_smp_processor_id, HelperId.get_current_pid_tgid, HelperId.get_current_uid_gid,
+    HelperId.get_current_comm, HelperId.perf_event_output, HelperId.get_current_task, HelperId.jiffies64, HelperId.ktime_get_boot_ns,
+    HelperId.ringbuf_output, HelperId.ringbuf_reserve, HelperId.ringbuf_submit, HelperId.ringbuf_discard, HelperId.ktime_get_coarse_ns,
+    HelperId.redirect_map, HelperId.redirect, HelperId.probe_read_user, HelperId.probe_read_kernel,
+))  # fmt: skip
 
 
 class NotRun(Exception):

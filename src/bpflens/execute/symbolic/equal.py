@@ -29,6 +29,7 @@ from bpflens.execute.symbolic.result import ASSUMPTIONS, Difference, Equality
 from bpflens.execute.symbolic.values.bits import ext, plus, zext
 from bpflens.execute.symbolic.values.terms import WORLD, OutOfSteps, Term, all_terms, count, session, spent, symbol
 from bpflens.isa.extended.contexts import context_struct
+from bpflens.isa.extended.uapi import ProgType
 from bpflens.program import Program
 
 __all__ = ("STEPS", "Pair", "prove_equal")
@@ -38,7 +39,7 @@ ROUNDS = 24  # interpretations that look for a difference before z3 is asked
 RUNS, SEARCH = 24, 96  # runs that a proof must agree with; runs that look for a difference
 # TRACING, STRUCT_OPS, EXT, LSM: trampolines and callers see all 64 bits of r0; other types return unsigned int (struct bpf_prog, bpf_func).
 _TRACING = 26
-_WIDE_RESULT = frozenset((26, 27, 28, 29))
+_WIDE_RESULT = frozenset((ProgType.TRACING, ProgType.STRUCT_OPS, ProgType.EXT, ProgType.LSM))
 
 Pair = tuple[str, Term, Term]
 """(what is observed, term of one program, term of the other)."""

@@ -12,6 +12,7 @@ import os
 import struct
 from collections.abc import Iterator
 
+from bpflens.isa.extended.uapi import ProgType
 from bpflens.kernel.sys.bpf import bpf_errno, cmd
 from bpflens.kernel.sys.syscalls import libc
 from bpflens.lean import NamedTuple
@@ -19,7 +20,10 @@ from bpflens.lean import NamedTuple
 __all__ = ("PACKET_TYPES", "RAW_TP", "RUNNABLE", "SYSCALL", "Ran", "TestRun", "one_cpu")
 
 RAW_TP, SYSCALL = 17, 31
-PACKET_TYPES = frozenset({1, 3, 4, 6, 8, 10, 11, 12, 19, 22, 32})
+PACKET_TYPES = frozenset((
+    ProgType.SOCKET_FILTER, ProgType.SCHED_CLS, ProgType.SCHED_ACT, ProgType.XDP, ProgType.CGROUP_SKB, ProgType.LWT_IN, ProgType.LWT_OUT,
+    ProgType.LWT_XMIT, ProgType.LWT_SEG6LOCAL, ProgType.FLOW_DISSECTOR, ProgType.NETFILTER,
+))  # fmt: skip
 """Types that run on a packet: skb types (bpf_prog_test_run_skb), XDP, flow dissector, netfilter."""
 CONTEXT_ONLY = frozenset({RAW_TP, 24, SYSCALL, 30})
 RUNNABLE = PACKET_TYPES | CONTEXT_ONLY

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from bpflens.errors import UsageError
 from bpflens.formats.snapshot.archive import Archive
 from bpflens.formats.snapshot.manifest import Manifest, SavedAttachment, SavedMap, SavedProgram
+from bpflens.isa.extended.uapi import MapType
 from bpflens.snapshot.restoring.elements import elements
 from bpflens.snapshot.restoring.options import BPFFS, RestoreOptions, pin_path
 from bpflens.snapshot.restoring.rules import data_is_lost, data_is_written, hook_is_lost, map_is_lost
@@ -20,8 +21,12 @@ from bpflens.snapshot.restoring.targets import check_names, look, same_pin
 
 __all__ = ("LeftOut", "Plan", "Step", "make_plan")
 
-LATE = frozenset({3, 12, 13, 14, 16, 25, 26})  # elements are programs or maps: filled when these exist
-_OF_MAPS = frozenset({12, 13})
+LATE = frozenset((
+    MapType.PROG_ARRAY, MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS, MapType.DEVMAP, MapType.CPUMAP, MapType.DEVMAP_HASH,
+    MapType.STRUCT_OPS,
+))  # fmt: skip
+"""Their elements are programs or maps: they are filled when these exist."""
+_OF_MAPS = frozenset((MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS))
 _SHOWN = 8  # names in an error
 
 

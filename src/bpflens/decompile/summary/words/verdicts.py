@@ -55,8 +55,25 @@ _DISSECTED = {
 _REUSEPORT = {0: Verdict("SK_DROP", "drops the packet"), 1: Verdict("SK_PASS", "lets the chosen socket have the packet", True)}
 
 _BY_TYPE: dict[int, dict[int, Verdict]] = {
-    1: _FILTER, 3: _TC, 4: _TC, 6: _XDP, 8: _CGROUP_SKB, 9: _ALLOW, 10: _LWT, 11: _LWT, 12: _LWT, 14: _SK, 15: _ALLOW, 16: _SK, 18: _ALLOW,
-    21: _REUSEPORT, 22: _DISSECTED, 23: _ALLOW, 25: _ALLOW, 30: _SK, 32: _NETFILTER,
+    ProgType.SOCKET_FILTER: _FILTER,
+    ProgType.SCHED_CLS: _TC,
+    ProgType.SCHED_ACT: _TC,
+    ProgType.XDP: _XDP,
+    ProgType.CGROUP_SKB: _CGROUP_SKB,
+    ProgType.CGROUP_SOCK: _ALLOW,
+    ProgType.LWT_IN: _LWT,
+    ProgType.LWT_OUT: _LWT,
+    ProgType.LWT_XMIT: _LWT,
+    ProgType.SK_SKB: _SK,
+    ProgType.CGROUP_DEVICE: _ALLOW,
+    ProgType.SK_MSG: _SK,
+    ProgType.CGROUP_SOCK_ADDR: _ALLOW,
+    ProgType.SK_REUSEPORT: _REUSEPORT,
+    ProgType.FLOW_DISSECTOR: _DISSECTED,
+    ProgType.CGROUP_SYSCTL: _ALLOW,
+    ProgType.CGROUP_SOCKOPT: _ALLOW,
+    ProgType.SK_LOOKUP: _SK,
+    ProgType.NETFILTER: _NETFILTER,
 }  # fmt: skip
 _ALLOWING = tuple(type for type, meanings in _BY_TYPE.items() if meanings is _ALLOW)
 _LSM, TRACING = ProgType.LSM, ProgType.TRACING
@@ -73,7 +90,7 @@ def verdict(prog_type: int, value: int) -> Verdict:
     found = _BY_TYPE.get(prog_type, {}).get(signed)
     if found is not None:
         return found
-    if prog_type == 1:
+    if prog_type == ProgType.SOCKET_FILTER:
         size, plural = value & 0xFFFFFFFF, "s" * (value != 1)
         return Verdict(str(size), f"gives the socket the first {size} byte{plural} of the packet" if signed > 0 else
                        "gives the socket the whole packet", True)  # fmt: skip

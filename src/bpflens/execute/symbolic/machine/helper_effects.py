@@ -21,6 +21,8 @@ import re
 from functools import cache
 from typing import NamedTuple
 
+from bpflens.isa.extended.uapi import HelperId
+
 __all__ = ("CALLBACKS", "CHANGES_PACKET", "FRESH", "INNER_MAP_TYPES", "LOOKUPS", "POINTER_RESULTS", "TAIL_CALL", "Argument", "arguments",
            "conversions")  # fmt: skip
 
@@ -40,7 +42,8 @@ _ARGUMENTS = """
 199 B16n, 200 B16n, 201 ouR16un, 202 R16urun, 203 R16uu, 204 B20bu, 205 B40bu, 206 B20B20, 207 B40B20, 208, 209 mfxn, 210 mpvn, 211 mp
 """
 
-LOOKUPS = frozenset((1, 195))  # map_lookup_elem, map_lookup_percpu_elem: the result points into the map
+LOOKUPS = frozenset((HelperId.map_lookup_elem, HelperId.map_lookup_percpu_elem))
+"""The result points into the map."""
 INNER_MAP_TYPES = (12, 13)  # ARRAY_OF_MAPS, HASH_OF_MAPS: values are maps
 TAIL_CALL = 12
 
@@ -50,7 +53,13 @@ _KERNEL = (84, 85, 95, 96, 98, 99, 136, 137, 138, 139, 140, 153, 154, 158, 162, 
 POINTER_RESULTS: dict[int, str] = {**dict.fromkeys(_KERNEL, "kernel"), **FRESH, **dict.fromkeys(LOOKUPS, "map")}
 
 # bpf_helper_changes_pkt_data, net/core/filter.c: pointers into the packet are not valid after these.
-CHANGES_PACKET = frozenset((9, 10, 11, 13, 18, 19, 31, 38, 39, 43, 44, 50, 54, 63, 65, 73, 74, 75, 76, 90, 91, 143))
+CHANGES_PACKET = frozenset((
+    HelperId.skb_store_bytes, HelperId.l3_csum_replace, HelperId.l4_csum_replace, HelperId.clone_redirect, HelperId.skb_vlan_push,
+    HelperId.skb_vlan_pop, HelperId.skb_change_proto, HelperId.skb_change_tail, HelperId.skb_pull_data, HelperId.skb_change_head,
+    HelperId.xdp_adjust_head, HelperId.skb_adjust_room, HelperId.xdp_adjust_meta, HelperId.msg_pull_data, HelperId.xdp_adjust_tail,
+    HelperId.lwt_push_encap, HelperId.lwt_seg6_store_bytes, HelperId.lwt_seg6_adjust_srh, HelperId.lwt_seg6_action,
+    HelperId.msg_push_data, HelperId.msg_pop_data, HelperId.store_hdr_opt,
+))  # fmt: skip
 
 # Helpers that call a function of the program -> what that gets: index, map, key, element, dynptr, kernel object, its own context.
 CALLBACKS = {181: "ix", 164: "mkex", 170: "mke", 180: "ppx", 209: "dx"}

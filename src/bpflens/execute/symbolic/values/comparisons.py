@@ -16,6 +16,7 @@ from bpflens.execute.symbolic.values.bits import add, bitwise, cat, ext, minus, 
 from bpflens.execute.symbolic.values.diagrams import both, ite, lift, negate, variable
 from bpflens.execute.symbolic.values.masks import mask
 from bpflens.execute.symbolic.values.terms import ATOM, FALSE, TRUE, Term, const, count, make
+from bpflens.isa.extended.uapi import HelperId
 
 __all__ = ("STACK", "any_bits", "divide", "divide_numbers", "equal", "less", "pointer_base", "signed_less")
 
@@ -165,7 +166,7 @@ def pointer_base(term: Term) -> str:
     if term.op == "sym" and term.args[0] in (STACK, "ctx", "data", "packet"):
         name: str = term.args[0]
         return name
-    return "map" if term.op == "ret" and term.args[0].args[0] in (1, 195) else ""
+    return "map" if term.op == "ret" and term.args[0].args[0] in (HelperId.map_lookup_elem, HelperId.map_lookup_percpu_elem) else ""
 
 
 def _never_the_same(a: Term, b: Term) -> bool:
