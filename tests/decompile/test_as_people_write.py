@@ -1,5 +1,7 @@
 """C as people write it: switches, strings, names of the source, elements of arrays; the two styles."""
 
+import pytest
+
 import objects
 from bpflens.decompile.decompile import decompile
 from bpflens.targets.open import open_target
@@ -56,3 +58,14 @@ def test_the_two_styles(tmp_path):
     kernel, plain = c_of(tmp_path, SLOTS), c_of(tmp_path, SLOTS, "plain")
     assert "\tif (!hist)\n\t\treturn TC_ACT_OK;\n" in kernel
     assert "\tif (!hist) {\n\t\treturn TC_ACT_OK;\n\t}\n" in plain
+
+
+KEY = """SEC("tc") int entry(struct __sk_buff *skb) { __u32 zero = 0; void *nothing = 0;
+bpf_map_update_elem(&names, &nothing, &nothing, 0); struct hist *hist = bpf_map_lookup_elem(&hists, &zero); return hist ? 1 : 0; }"""
+
+
+@pytest.mark.parametrize("program", [SWITCH, STRING, SLOTS, LOOP, KEY])
+@pytest.mark.parametrize("style", ["kernel", "plain"])
+def test_it_compiles_as_it_is(tmp_path, program, style):
+    """`= {}` is for structures and arrays only: a number with it is C23, which older compilers refuse."""
+    assert objects.compiled(c_of(tmp_path, program, style))

@@ -126,8 +126,9 @@ def initial_values(tree: Tree, function: Function, btf: Btf | None) -> tuple[dic
 
 def _initial(found: StackObject, data: bytes, btf: Btf | None) -> str | None:
     """What an object of a type is initialised with."""
-    if len(found.members) == 1 and not found.members[0][2]:
-        return None  # a plain number: an assignment does
+    of_type = btf.kind(btf.skip_modifiers(found.type_id)) if btf is not None and found.type_id else None
+    if (len(found.members) == 1 and not found.members[0][2]) or of_type in (Kind.INT, Kind.ENUM, Kind.ENUM64, Kind.PTR):
+        return None  # a plain number: an assignment does, and `= {}` is no C before C23
     if not any(data):
         return "{}" if btf is None or not found.type_id or _without_gaps(btf, found.type_id, found.size) else None
     return literal(data, 1 if found.chars else _SHORTEST_TEXT) if not found.type_id and 0 not in data.rstrip(b"\0") else None

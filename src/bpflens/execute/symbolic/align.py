@@ -23,7 +23,7 @@ __all__ = ("QUERIES", "Alignment", "effects_of")
 
 QUERIES = 600
 RLIMIT = 400_000  # z3's steps for one question
-RLIMIT_ALL = 100 * RLIMIT  # for all of them
+RLIMIT_ALL = 25 * RLIMIT  # for all of them
 WIDE = 128  # bits of joined terms from which they are asked as a whole first
 LARGE = 12  # conditional values of this size are asked as a whole first
 CANDIDATES = 4
