@@ -179,3 +179,11 @@ def test_kernel_bitfields_come_back_from_clang(kernel: Btf) -> None:
         assert list(flat(again, other)) == list(flat(kernel, id)), kernel.name(id)
         compared += 1
     assert compared > 100
+
+
+def test_a_function_without_a_prototype_is_no_c23() -> None:
+    build = BtfBuilder()
+    number = build.add_int("int", 4, 1)
+    any_, some = build.add_func_proto(number, [("", 0)]), build.add_func_proto(number, [("n", number), ("", 0)])
+    btf = Btf.parse(build.build())
+    assert (declaration(btf, any_, "f"), declaration(btf, some, "f")) == ("int f()", "int f(int n, ...)")

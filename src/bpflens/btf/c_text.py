@@ -98,6 +98,8 @@ class _Writer:
         params = self.btf.params(id)
         if not params:
             return "void"
+        if len(params) == 1 and not params[0].type_id and not params[0].name:
+            return ""  # nothing but "...", which C has since C23 only: a function without a prototype
         return ", ".join(self.declare(p.type_id, p.name, "", depth + 1) if p.type_id or p.name else "..." for p in params)
 
     def body(self, id: int, indent: str, depth: int) -> str:
