@@ -89,7 +89,7 @@ def test_a_view_reads_no_kernel() -> None:
 
 
 # Tables, one row a line: the longer the better.
-TABLES = {"bpflens.classic.seccomp.syscall_tables", "bpflens.isa.extended.table", "bpflens.kernel.sys.uapi"}
+TABLES = {"bpflens.classic.seccomp.syscall_tables", "bpflens.isa.extended.table", "bpflens.isa.extended.uapi", "bpflens.kernel.sys.uapi"}
 MAX_LINES, MAX_FUNCTION_LINES = 400, 80
 MIN_FILES, MAX_FILES = 5, 15
 # One file per verb and one per JSON schema: the list of files is the table.

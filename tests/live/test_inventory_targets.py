@@ -210,7 +210,10 @@ def test_an_interrupted_watch_ends_well() -> None:
     import time
 
     argv = [sys.executable, "-m", "bpflens", "ls", "--watch", "0.2"]
-    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # a shell starts what runs in the background with SIGINT ignored, and children inherit that
+    process = subprocess.Popen(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    )
     time.sleep(3)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)

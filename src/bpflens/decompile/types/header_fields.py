@@ -6,7 +6,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ("ETHERTYPES", "HEADERS", "LENGTHS", "PROTOCOLS", "Field")
+from bpflens.isa.extended.uapi import HelperId
+
+__all__ = ("ETHERTYPES", "HEADERS", "LENGTHS", "MOVES", "PROTOCOLS", "Field")
 
 
 class Field(NamedTuple):
@@ -44,3 +46,8 @@ HEADERS: dict[str, dict[tuple[int, int], Field]] = {
 ETHERTYPES = {0x0800: "ip", 0x86DD: "ipv6", 0x0806: "arp", 0x8100: "vlan", 0x88A8: "vlan"}
 PROTOCOLS = {6: "tcp", 17: "udp", 1: "icmp", 58: "icmpv6"}
 LENGTHS = {"eth": 14, "vlan": 4, "ip": 20, "ipv6": 40}
+MOVES = frozenset((
+    HelperId.skb_vlan_push, HelperId.skb_vlan_pop, HelperId.skb_change_proto, HelperId.skb_change_head, HelperId.xdp_adjust_head,
+    HelperId.skb_adjust_room, HelperId.lwt_push_encap,
+))  # fmt: skip
+"""Helpers after which the packet may begin elsewhere."""

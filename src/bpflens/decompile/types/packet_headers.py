@@ -24,18 +24,13 @@ from bpflens.decompile.function import Function
 from bpflens.decompile.ir import Assign, Block, Expr
 from bpflens.decompile.lift.regions import postorder
 from bpflens.decompile.lift.webs import Webs
-from bpflens.decompile.types.header_fields import ETHERTYPES, HEADERS, LENGTHS, PROTOCOLS, Field
+from bpflens.decompile.types.header_fields import ETHERTYPES, HEADERS, LENGTHS, MOVES, PROTOCOLS, Field
 from bpflens.isa.extended.contexts import field_at
-from bpflens.isa.extended.uapi import HelperId, ProgType
+from bpflens.isa.extended.uapi import ProgType
 
 __all__ = ("PacketFields", "find_packet_fields", "meaning_of")
 
 _AT_ETHERNET = frozenset((ProgType.SCHED_CLS, ProgType.SCHED_ACT, ProgType.XDP))
-_MOVES = frozenset((
-    HelperId.skb_vlan_push, HelperId.skb_vlan_pop, HelperId.skb_change_proto, HelperId.skb_change_head, HelperId.xdp_adjust_head,
-    HelperId.skb_adjust_room, HelperId.lwt_push_encap,
-))  # fmt: skip
-"""Helpers after which the packet may begin elsewhere."""
 # fields of contexts whose numbers are not plain: (struct, field) -> meaning
 _CONTEXT = {
     ("__sk_buff", "protocol"): "ethertype", ("__sk_buff", "remote_ip4"): "be32", ("__sk_buff", "local_ip4"): "be32",
@@ -379,7 +374,7 @@ def _moved(function: Function) -> set[int]:
     """Blocks that may run after the start of the packet moved."""
     pending = [
         id for id, block in function.blocks.items()
-        if any(isinstance(s, ir.Call) and (s.kind in ("function", "kfunc") or s.number in _MOVES) for s in block.statements)
+        if any(isinstance(s, ir.Call) and (s.kind in ("function", "kfunc") or s.number in MOVES) for s in block.statements)
     ]  # fmt: skip
     moved: set[int] = set()
     while pending:

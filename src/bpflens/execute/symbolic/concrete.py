@@ -11,12 +11,11 @@ from hashlib import blake2b
 from typing import Any
 
 from bpflens.execute.symbolic.machine.code import Code, FunctionCode, Meaning, Place
-from bpflens.execute.symbolic.machine.helper_effects import CHANGES_PACKET, LOOKUPS, TAIL_CALL, arguments, conversions
+from bpflens.execute.symbolic.machine.helper_effects import CHANGES_PACKET, LOOKUPS, ORDINARY, TAIL_CALL, arguments, conversions
 from bpflens.execute.symbolic.values.comparisons import divide_numbers
 from bpflens.isa.extended import opcodes as op
 from bpflens.isa.extended.contexts import context_struct, fields
 from bpflens.isa.extended.insn import Insn
-from bpflens.isa.extended.uapi import HelperId
 from bpflens.program import Map
 
 __all__ = ("NotRun", "Outcome", "World", "constants_of", "run")
@@ -26,14 +25,6 @@ FRAME = 512
 _FULL = (1 << 64) - 1
 STACK, CTX, PACKET, MAPS, DATA, VALUES = (place << 40 for place in (0x7F0, 0x500, 0x300, 0x200, 0x100, 0x080))
 _ARRAYS = (2, 6)  # ARRAY, PERCPU_ARRAY: a look-up fails where the index is too large, and only there
-# Helpers whose results a model may choose freely without making what no kernel does.
-_ORDINARY = frozenset((
-    HelperId.map_lookup_elem, HelperId.map_update_elem, HelperId.map_delete_elem, HelperId.ktime_get_ns, HelperId.trace_printk,
-    HelperId.get_prandom_u32, HelperId.get_smp_processor_id, HelperId.get_current_pid_tgid, HelperId.get_current_uid_gid,
-    HelperId.get_current_comm, HelperId.perf_event_output, HelperId.get_current_task, HelperId.jiffies64, HelperId.ktime_get_boot_ns,
-    HelperId.ringbuf_output, HelperId.ringbuf_reserve, HelperId.ringbuf_submit, HelperId.ringbuf_discard, HelperId.ktime_get_coarse_ns,
-    HelperId.redirect_map, HelperId.redirect, HelperId.probe_read_user, HelperId.probe_read_kernel,
-))  # fmt: skip
 
 
 class NotRun(Exception):
@@ -312,7 +303,7 @@ class _Machine:
         if meaning is None or signature is None or any(argument.kind in "fx" for argument in signature):
             raise NotRun
         helper = meaning.value
-        if helper not in _ORDINARY:
+        if helper not in ORDINARY:
             self.unusual = True
         map: Map | None = None
         given: list[Any] = []

@@ -23,8 +23,10 @@ from typing import NamedTuple
 
 from bpflens.isa.extended.uapi import HelperId
 
-__all__ = ("CALLBACKS", "CHANGES_PACKET", "FRESH", "INNER_MAP_TYPES", "LOOKUPS", "POINTER_RESULTS", "TAIL_CALL", "Argument", "arguments",
-           "conversions")  # fmt: skip
+__all__ = (
+    "CALLBACKS", "CHANGES_PACKET", "FRESH", "INNER_MAP_TYPES", "LOOKUPS", "ORDINARY", "POINTER_RESULTS", "TAIL_CALL", "Argument",
+    "arguments", "conversions",
+)  # fmt: skip
 
 _ARGUMENTS = """
 1 mk, 2 mkvn, 3 mk, 4 wul, 5, 6 ru..., 7, 8, 9 curun, 10 cunnn, 11 cunnn, 12 cmu, 13 cun, 14, 15, 16 wu, 17 c, 18 cuu, 19 c, 20 coun,
@@ -53,6 +55,14 @@ _KERNEL = (84, 85, 95, 96, 98, 99, 136, 137, 138, 139, 140, 153, 154, 158, 162, 
 POINTER_RESULTS: dict[int, str] = {**dict.fromkeys(_KERNEL, "kernel"), **FRESH, **dict.fromkeys(LOOKUPS, "map")}
 
 # bpf_helper_changes_pkt_data, net/core/filter.c: pointers into the packet are not valid after these.
+ORDINARY = frozenset((
+    HelperId.map_lookup_elem, HelperId.map_update_elem, HelperId.map_delete_elem, HelperId.ktime_get_ns, HelperId.trace_printk,
+    HelperId.get_prandom_u32, HelperId.get_smp_processor_id, HelperId.get_current_pid_tgid, HelperId.get_current_uid_gid,
+    HelperId.get_current_comm, HelperId.perf_event_output, HelperId.get_current_task, HelperId.jiffies64, HelperId.ktime_get_boot_ns,
+    HelperId.ringbuf_output, HelperId.ringbuf_reserve, HelperId.ringbuf_submit, HelperId.ringbuf_discard, HelperId.ktime_get_coarse_ns,
+    HelperId.redirect_map, HelperId.redirect, HelperId.probe_read_user, HelperId.probe_read_kernel,
+))  # fmt: skip
+"""Their results a model may choose freely without making what no kernel does."""
 CHANGES_PACKET = frozenset((
     HelperId.skb_store_bytes, HelperId.l3_csum_replace, HelperId.l4_csum_replace, HelperId.clone_redirect, HelperId.skb_vlan_push,
     HelperId.skb_vlan_pop, HelperId.skb_change_proto, HelperId.skb_change_tail, HelperId.skb_pull_data, HelperId.skb_change_head,
