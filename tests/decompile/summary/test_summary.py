@@ -188,6 +188,24 @@ def test_records_of_tracepoints_and_kernel_structures_by_the_names_of_btf(tmp_pa
     assert "Reads: sport and dport of the tracepoint's record, settings user and family" in text and "kernel memory" not in text
 
 
+OPERATION = """
+struct sock; struct tcp_congestion_ops { int (*ssthresh)(struct sock *); char name[16]; };
+struct { int (*type)[BPF_MAP_TYPE_ARRAY]; __u32 *key; __u64 (*value)[4]; int (*max_entries)[8]; } many SEC(".maps");
+static __attribute__((noinline)) int put(__u64 *to, int n) { to[1] = n; return n; }
+SEC("struct_ops") int x(__u64 *ctx) { __u32 key = 0; __u64 *found = bpf_map_lookup_elem(&many, &key); if (!found) return 0;
+    *(__u32 *)(ctx[0] + 1724) = 10; return put(found, 7); }
+SEC(".struct_ops") struct tcp_congestion_ops ops = { .ssthresh = (void *)x, .name = "x" };
+"""
+
+
+def test_an_operation_writes_behind_its_arguments_and_nowhere_else_in_the_kernel(tmp_path: Path) -> None:
+    """A callee that writes into the entry of a map does not write into the kernel."""
+    (tmp_path / "x.o").write_bytes(objects.compiled(f"{COMMON}{OPERATION} char _license[] SEC(\"license\") = \"GPL\";"))
+    text = " ".join(sentence.text for sentence in summarise_function(make_unit(open_target(str(tmp_path / "x.o")), "x.o"), "x").sentences)
+    assert "It sets bytes 1724 to 1727 behind argument 1 to 10." in text
+    assert "In put, it also writes where its addresses were not followed." in text and "In put, it sets" not in text
+
+
 def test_only_outcomes_of_one_comparison_are_put_together() -> None:
     """Of another call nothing is known, though it may have the same words; "may" stays."""
 

@@ -122,7 +122,7 @@ class Deeds:
         if place.kind == "ctx":
             return f"sets {self.place(statement) or 'fields of its context'}{to}", self.namer.prog_type == ProgType.CGROUP_SOCK_ADDR
         if place.kind == "" and self.namer.prog_type == _KERNEL_WRITER:
-            return f"sets {value}" if value else "writes into a structure of the kernel", True
+            return (f"sets {value}", True) if value else None
         if place.kind == "value" and place.what not in self.unit.maps:
             change = self.change(statement).partition(" the ")[0].removesuffix(" bytes of")
             return f"{change} the entry that it found{self.found_in(done.written)}", False
@@ -135,9 +135,9 @@ class Deeds:
 
     def unfollowed(self) -> Iterator[Sentence]:
         """Stores of which it is not known what they change."""
-        stores = [each.statement for each in self.walked.done if isinstance(each.statement, ir.Store | ir.Atomic)]
-        unknown = [statement for statement in stores if not statement.place.kind]
-        if unknown and self.namer.prog_type != _KERNEL_WRITER:
+        stores = [(each.statement, each) for each in self.walked.done if isinstance(each.statement, ir.Store | ir.Atomic)]
+        unknown = [store for store, done in stores if not store.place.kind and self.stored(store, done) is None]
+        if unknown:
             slots = slots_of(statement.slots for statement in unknown)
             yield Sentence("note", capital(f"{self.prefix}it also writes where its addresses were not followed."), slots)
 

@@ -1,6 +1,7 @@
-"""Maps that a pointer to an entry may come from, where the way decides from which.
+"""What a pointer may lead to: maps, where the way decides from which its entry is, and memory of the kernel.
 
     v4 = lookup(&banned); if (!v4) v4 = lookup(&closed); *v4 += 1   ──►   banned, closed
+    *(u32 *)(ctx[0] + 1724) = 10                                    ──►   bytes 1724 to 1727 behind argument 1
 """
 
 from __future__ import annotations
@@ -8,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from bpflens.decompile import ir
+from bpflens.decompile.summary.walk.bits import byte_run
 from bpflens.decompile.summary.walk.conditions import LOOKUPS
+from bpflens.decompile.summary.walk.sources import Scope
 from bpflens.decompile.tree import For, Simple, Tree, walk
 
-__all__ = ("Pointed",)
+__all__ = ("Pointed", "kernel_place")
 
 
 class Pointed:
@@ -49,3 +52,20 @@ class Pointed:
             elif expr != ir.Const(0):
                 return ()
         return tuple(names)
+
+
+def kernel_place(address: ir.Expr, size: int, scope: Scope) -> str:
+    """What is at an address in the kernel's memory, in words: a member of a structure, or bytes behind a pointer that the context holds;
+    "" where it is not known that the address is one of the kernel's.
+    """
+    assert scope.name is not None
+    source = scope.kernel_source(address)
+    if source is not None:
+        return f"the {scope.name(source, 0, size)}"
+    total, terms = scope.linear(address)
+    bits = scope.bits(terms[0]) if len(terms) == 1 else None
+    run = byte_run(bits) if bits is not None else None
+    if run is None or run[0].kind != "ctx" or run[2] != 8 or total < 0:
+        return ""
+    pointer = scope.name(run[0]._replace(before=False), run[1], run[2])  # a pointer of the context leads where it led
+    return f"bytes {total} to {total + size - 1} behind {pointer}"

@@ -21,6 +21,7 @@ from bpflens.decompile.summary.walk.conditions import Condition, Kind, condition
 from bpflens.decompile.summary.walk.frame_changes import follow_frame
 from bpflens.decompile.summary.walk.joins import UNSAID, added, leaves, met
 from bpflens.decompile.summary.walk.keys import compared_text, key_parts, key_phrase
+from bpflens.decompile.summary.walk.pointed import kernel_place
 from bpflens.decompile.summary.walk.reading import note_reads
 from bpflens.decompile.summary.walk.sources import Frame, Scope
 from bpflens.decompile.summary.walk.written import Written
@@ -328,10 +329,10 @@ class _Walker:
     def stored_words(self, store: ir.Store) -> str:
         """What is put into a field of the packet or the context: a number as the field's are written, or the name of what it comes from."""
         place = store.place
-        if place.kind == "" and (source := self.scope.kernel_source(store.address)) is not None:
+        if place.kind == "":
+            at = kernel_place(store.address, store.size, self.scope)
             number = self.scope.constant(store.value)
-            to = f" to {number}" if number is not None else ""
-            return f"the {self.namer.name_bytes(source, 0, store.size, self.namer.layers).text}{to}"
+            return f"{at} to {number}" if at and number is not None else at
         if place.kind not in ("packet", "ctx") or place.offset is None:
             return ""
         named = self.namer.name_bytes(Source(place.kind, place.what), place.offset, store.size, self.namer.layers)
