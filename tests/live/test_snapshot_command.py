@@ -21,6 +21,7 @@ from bpflens.kernel.programs.load import create_map, load_btf, load_program, run
 from bpflens.kernel.programs.prog_info import prog_info_by_fd
 from live import nobody
 from live.snapshot_lab import INT, INT_BTF, LONG, SnapshotLab, id_of, pinned_files, remove_pins, snapshot_lab
+from live.snapshot_scene import counting
 
 pytestmark = pytest.mark.live
 BPFLENS = [sys.executable, "-m", "bpflens"]
@@ -45,20 +46,7 @@ def counter(lab: SnapshotLab) -> tuple[int, int]:
     btf = lab.fd(load_btf(INT_BTF))
     map = lab.fd(create_map(1, 4, 8, 16, name="counts", btf_fd=btf, key_type_id=INT, value_type_id=LONG))
     update(map, struct.pack("=i", -3), struct.pack("=q", 41))
-    code = f"""
-    *(u32 *)(r10 - 4) = -3
-    r1 = map[fd:{map}]
-    r2 = r10
-    r2 += -4
-    call bpf_map_lookup_elem#1
-    if r0 == 0 goto pc+3
-    r1 = *(u64 *)(r0 +0)
-    r1 += 1
-    *(u64 *)(r0 +0) = r1
-    r0 = 0
-    exit
-    """
-    program = lab.fd(load_program(assemble(code, "kernel"), 3, name="counter"))
+    program = lab.fd(load_program(counting(map, -3, 0), 3, name="counter"))
     lab.pin(program, "prog")
     lab.pin(map, "map")
     return program, map
